@@ -1,0 +1,64 @@
+"""The errors that a user may meet: where · what was found · what is allowed · what to do.
+
+In: the four parts as sentences. Out: exceptions that print as one paragraph. Knows nothing of: any room.
+
+    TuneproofError
+    ├── RecipeError   the recipe or the command line asks for what cannot be   exit code 2
+    ├── DataError     the user's rows are wrong or missing                     exit code 2
+    ├── ModelError    the model or its tokenizer cannot be used                exit code 2
+    ├── RunError      something failed while it ran                            exit code 1
+    └── StoppedError  stopped before the end; the same command goes on         exit code 3
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TuneproofError(Exception):
+    """An error with its four parts as attributes; `str()` joins them to one paragraph."""
+
+    exit_code = 1
+
+    def __init__(self, where: str, found: str, allowed: str = "", do: str = "") -> None:
+        self.where, self.found, self.allowed, self.do = where, found, allowed, do
+        rest = " ".join(part for part in (found, allowed, do) if part)
+        super().__init__(f"{where}: {rest}" if where else rest)
+
+
+class RecipeError(TuneproofError):
+    """The recipe or the command line asks for what cannot be."""
+
+    exit_code = 2
+
+
+class DataError(TuneproofError):
+    """The user's rows are wrong or missing."""
+
+    exit_code = 2
+
+
+class ModelError(TuneproofError):
+    """The model or its tokenizer cannot be used."""
+
+    exit_code = 2
+
+
+class RunError(TuneproofError):
+    """Something failed while it ran."""
+
+    exit_code = 1
+
+
+class StoppedError(TuneproofError):
+    """Stopped before the end; what is finished is kept."""
+
+    exit_code = 3
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """'Did you mean shots?' or, with nothing near, the list of what is allowed."""
+    names = [str(name) for name in allowed]
+    near = get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"Allowed: {', '.join(names)}." if names else ""

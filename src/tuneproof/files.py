@@ -1,0 +1,147 @@
+"""Complete-or-absent writes.
+
+In: a path and content. Out: the whole file, or the file that was there before.
+Knows nothing of: what the files mean.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tuneproof.errors import RunError, TuneproofError
+
+MANIFEST = "MANIFEST.json"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn what the operating system says into an error that names the path and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            str(path),
+            f"could not be written: {error.strerror or error}.",
+            do="Free some room or name another folder with --out; what was written before is whole.",
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp-{uuid4().hex[:8]}")
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made with its parents where missing, readable by its owner alone."""
+    with _named(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then fsync and rename it into place."""
+    path = Path(path)
+    make_folder(path.parent)
+    temporary = _beside(path)
+    try:
+        with _named(path):
+            write(temporary)
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text as UTF-8; lone surrogates become visible escapes."""
+    data = text.encode("utf-8", "backslashreplace")
+    return write_with(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON without NaN or infinity (they are not JSON)."""
+    return write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in the file.
+
+    Raises: RunError where the file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise RunError(str(path), "is not there.", do="Run the study again.") from None
+    except ValueError as error:
+        raise RunError(str(path), f"is not JSON: {error}.", do="Run the study again.") from None
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex digest of the file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    """Hex digest of the text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder that appears complete under its name, with a manifest of checksums, or not at all."""
+    path = Path(path)
+    make_folder(path.parent)
+    temporary = _beside(path)
+    try:
+        with _named(path):
+            temporary.mkdir(mode=0o700)
+        try:
+            yield temporary
+        except TuneproofError:
+            raise
+        except OSError as error:
+            with _named(path):
+                raise error
+        with _named(path):
+            inside = sorted(p for p in temporary.rglob("*") if p.is_file())
+            manifest = {str(p.relative_to(temporary)): sha256_of_file(p) for p in inside}
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
+            for file in [*inside, temporary / MANIFEST, temporary]:
+                _sync(file)
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+            _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(path: Path) -> None:
+    """Compare a folder that `whole_folder` wrote with its manifest.
+
+    Raises: RunError naming the first file that is missing or changed.
+    """
+    for name, digest in read_json(path / MANIFEST).items():
+        file = path / name
+        if not file.is_file():
+            raise RunError(str(file), "is missing.", do="Run the arm again.")
+        if sha256_of_file(file) != digest:
+            raise RunError(
+                str(file), "is not the file that was saved (checksum differs).", do="Run the arm again."
+            )

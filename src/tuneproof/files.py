@@ -143,5 +143,7 @@ def check_folder(path: Path) -> None:
             raise RunError(str(file), "is missing.", do="Run the arm again.")
         if sha256_of_file(file) != digest:
             raise RunError(
-                str(file), "is not the file that was saved (checksum differs).", do="Run the arm again."
+                str(file),
+                "is not the file that was saved (checksum differs).",
+                do="Run the arm again.",
             )

@@ -1,0 +1,111 @@
+"""The row of the wall: what an arm predicted, in a file that needs no torch to read.
+
+In: ids, golds, predictions. Out: a Parquet file and back.
+Knows nothing of: models, metrics, torch.
+
+Columns: id, group, gold, predicted (null where the answer could not be parsed), probabilities and
+uncalibrated (lists in the order of the labels, or null), text (what was generated, or null),
+tokens (model tokens of the item's input), truncated. The labels, the task and the arm stand in the
+file's metadata under "tuneproof".
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.errors import RunError
+from tuneproof.files import write_with
+from tuneproof.metrics.metric import UNPARSED
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """N items, C labels. `predicted_N` is UNPARSED where no label could be read off the answer."""
+
+    labels: tuple[str, ...]
+    ids: Sequence[str]
+    groups: Sequence[str]
+    gold_N: NDArray[np.int64]
+    predicted_N: NDArray[np.int64]
+    tokens_N: NDArray[np.int64]
+    truncated_N: NDArray[np.bool_]
+    probabilities_NC: NDArray[np.float64] | None = None
+    uncalibrated_NC: NDArray[np.float64] | None = None
+    texts: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def write_predictions(path: Path, predictions: Predictions, about: dict[str, Any]) -> Path:
+    """Write the Parquet file; `about` (task, arm, model, ...) goes into its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = np.array([*predictions.labels, None], dtype=object)  # index -1 is None: unparsed
+    size = len(predictions)
+
+    def lists(values_NC: NDArray[np.float64] | None) -> pa.Array:
+        if values_NC is None:
+            return pa.nulls(size, pa.list_(pa.float64()))
+        return pa.array(values_NC.tolist(), pa.list_(pa.float64()))
+
+    texts = [None] * size if predictions.texts is None else list(predictions.texts)
+    table = pa.table(
+        {
+            "id": pa.array(list(predictions.ids), pa.string()),
+            "group": pa.array(list(predictions.groups), pa.string()),
+            "gold": pa.array(names[predictions.gold_N].tolist(), pa.string()),
+            "predicted": pa.array(names[predictions.predicted_N].tolist(), pa.string()),
+            "probabilities": lists(predictions.probabilities_NC),
+            "uncalibrated": lists(predictions.uncalibrated_NC),
+            "text": pa.array(texts, pa.string()),
+            "tokens": pa.array(predictions.tokens_N, pa.int64()),
+            "truncated": pa.array(predictions.truncated_N, pa.bool_()),
+        }
+    )
+    meta = {b"tuneproof": json.dumps({**about, "labels": list(predictions.labels)}).encode()}
+    return write_with(path, lambda file: pq.write_table(table.replace_schema_metadata(meta), file))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises: RunError where the file is missing or is not such a file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        labels = tuple(json.loads((table.schema.metadata or {})[b"tuneproof"])["labels"])
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        place: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
+        place[None] = UNPARSED
+
+        def matrix(name: str) -> NDArray[np.float64] | None:
+            return None if None in columns[name] else np.array(columns[name], dtype=np.float64)
+
+        return Predictions(
+            labels=labels,
+            ids=columns["id"],
+            groups=columns["group"],
+            gold_N=np.array([place[gold] for gold in columns["gold"]], dtype=np.int64),
+            predicted_N=np.array([place[label] for label in columns["predicted"]], dtype=np.int64),
+            probabilities_NC=matrix("probabilities"),
+            uncalibrated_NC=matrix("uncalibrated"),
+            texts=None if None in columns["text"] else columns["text"],
+            tokens_N=np.array(columns["tokens"], dtype=np.int64),
+            truncated_N=np.array(columns["truncated"], dtype=bool),
+        )
+    except FileNotFoundError:
+        raise RunError(str(path), "is not there.", do="Run the arm again.") from None
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise RunError(
+            str(path), f"is not a file of predictions ({error}).", do="Run the arm again."
+        ) from None

@@ -1,0 +1,147 @@
+"""What a file of a study is called, and how a study is read back.
+
+In: a study's directory. Out: paths, and the study as plain values.
+Knows nothing of: models, torch, how anything was computed.
+
+    recipe.yaml          the recipe, filled in
+    provenance.json      versions, hardware, git state, fingerprints, the command
+    items.parquet        id, part (train, dev, test), text, gold, group of every item used
+    splits.json          sizes, fingerprints, groups, what was dropped and why
+    audit.json           findings, measures and their examples
+    arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system
+        arm.json         what it is, how it went, what it cost (see `ArmRecord`)
+        ledger.json      parameters, every delta with its reason
+        steps.jsonl      one line an optimizer step
+        predictions.parquet, dev_predictions.parquet
+        scores.json      metric -> {value, low, high, n, method}
+        weights/         safetensors and the tokenizer, with a manifest
+    comparisons.json     {"comparisons": [...], "verdict": {...}}
+    report.html, report.json, report.md
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import RunError
+from tuneproof.files import read_json
+
+RECIPE = "recipe.yaml"
+PROVENANCE = "provenance.json"
+ITEMS = "items.parquet"
+SPLITS = "splits.json"
+AUDIT = "audit.json"
+ARMS = "arms"
+ARM = "arm.json"
+LEDGER = "ledger.json"
+STEPS = "steps.jsonl"
+PREDICTIONS = "predictions.parquet"
+DEV_PREDICTIONS = "dev_predictions.parquet"
+SCORES = "scores.json"
+WEIGHTS = "weights"
+COMPARISONS = "comparisons.json"
+REPORT_HTML = "report.html"
+REPORT_JSON = "report.json"
+REPORT_MD = "report.md"
+
+
+def slug(name: str) -> str:
+    """A file name from any name: letters, digits, dot, dash; at most 80 characters."""
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")
+    return plain[:80] or "arm"
+
+
+def arm_folder(study: Path, model: str | None, name: str, seed: int | None) -> Path:
+    """Where an arm's files are: arms/<model>.<name>.seed<seed>, without what it does not have."""
+    parts = [part for part in (model, name) if part]
+    if seed is not None:
+        parts.append(f"seed{seed}")
+    return Path(study) / ARMS / slug(".".join(parts))
+
+
+@dataclass(frozen=True)
+class ArmRecord:
+    """One arm read back.
+
+    `about` is arm.json: arm (its name in the recipe), model (None for a baseline), method, kind
+    ("baseline", "prompt" or "tuned"), seed (None where the method has no chance in it), options,
+    status ("done", "failed" or "impossible"), reason, time_s {stage: seconds}, items_per_s,
+    peak_memory_bytes, chosen {what dev chose: value}, encoding {max_length, truncated_items,
+    padding_share}, prompts [{id, text, tokens [...], supervised [true or false, ...]}], notes [...].
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    ledger: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """Model and name, as a table shows it."""
+        model = self.about.get("model")
+        return f"{model} {self.about['arm']}" if model else str(self.about["arm"])
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study read back from its directory alone."""
+
+    folder: Path
+    recipe_text: str
+    provenance: dict[str, Any]
+    splits: dict[str, Any]
+    audit: dict[str, Any]
+    arms: list[ArmRecord]
+    comparisons: dict[str, Any]
+
+
+def _steps(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def read_arm(folder: Path) -> ArmRecord:
+    """Read one arm's folder.
+
+    Raises: RunError where it holds no arm.
+    """
+    return ArmRecord(
+        folder=folder,
+        about=read_json(folder / ARM),
+        ledger=_optional(folder / LEDGER),
+        scores=_optional(folder / SCORES),
+        steps=_steps(folder / STEPS),
+    )
+
+
+def read_study(folder: Path) -> StudyRecord:
+    """Read a study's directory; arms come in the order of the recipe, finished or not.
+
+    Raises: RunError where the folder holds no study.
+    """
+    folder = Path(folder)
+    if not (folder / RECIPE).is_file():
+        raise RunError(
+            str(folder),
+            f"holds no study ({RECIPE} is missing).",
+            do="Name the folder that `tuneproof run` printed.",
+        )
+    arms = [read_arm(path.parent) for path in (folder / ARMS).glob(f"*/{ARM}")]
+    arms.sort(key=lambda arm: (arm.about.get("order", 0), arm.about.get("seed") or 0))
+    return StudyRecord(
+        folder=folder,
+        recipe_text=(folder / RECIPE).read_text("utf-8"),
+        provenance=_optional(folder / PROVENANCE),
+        splits=_optional(folder / SPLITS),
+        audit=_optional(folder / AUDIT),
+        arms=arms,
+        comparisons=_optional(folder / COMPARISONS),
+    )

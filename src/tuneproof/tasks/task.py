@@ -1,0 +1,81 @@
+"""What a task is: where rows come from, the words of the prompt, labels, groups, metrics.
+
+In: nothing. Out: the types that every task on the shelf fills in.
+Knows nothing of: models, splits, scores.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class TaskOptions(BaseModel):
+    """Settings of a task; every task's options are a subclass with its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One item. `label` indexes the task's labels; items of one `group` stay on one side of a split."""
+
+    id: str
+    text: str
+    label: int
+    group: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a task reads: its parts, its labels, and where they came from.
+
+    `parts` is {"all": [...]}, or the source's own parts: "train", "test" and perhaps "dev".
+    `source` says path or hub id, revision, sha256 and licence.
+    `dropped` counts the rows that were left out, by reason.
+    `grouped` is true where the groups mean something (otherwise every item is its own group).
+    """
+
+    parts: Mapping[str, Sequence[Example]]
+    labels: tuple[str, ...]
+    source: Mapping[str, Any]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    grouped: bool = False
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The words around an item.
+
+    `template` and `cloze` hold `{text}` once; `cloze` holds `{mask}` once as well.
+    `words` are what a decoder continues with, in the order of the labels; `cloze_words`
+    what an encoder puts at the mask.
+    """
+
+    instruction: str
+    template: str
+    words: tuple[str, ...]
+    cloze: str
+    cloze_words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One item of the shelf.
+
+    `overlaps(train_texts, held_texts)` gives two boolean arrays: which train texts give a held-out
+    text away, and which held-out texts are given away. None: equality of the normalised texts.
+    """
+
+    name: str
+    version: int
+    kind: Literal["labels"]
+    title: str
+    options: type[TaskOptions]
+    read: Callable[[Any], Rows]
+    prompt: Callable[[Any, Sequence[str]], Prompt]
+    metrics: tuple[str, ...]
+    paper: str
+    licence: str
+    overlaps: Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]] | None = None

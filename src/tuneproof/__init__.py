@@ -1,0 +1,22 @@
+"""tuneproof: transfer learning with proof. The public names, loaded when first used."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Recipe": "recipe",
+    "read_recipe": "recipe",
+    "check": "pipeline",
+    "run": "study",
+    "Study": "study",
+    "TuneproofError": "errors",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tuneproof' has no attribute {name!r}")
+    return getattr(import_module(f"tuneproof.{_HOME[name]}"), name)

@@ -1,0 +1,140 @@
+"""The settings of the stages, each declared once: name, type, default, bounds, meaning with unit.
+
+In: nothing. Out: one frozen class a stage, which the recipe puts together.
+Knows nothing of: files, models, how a setting is carried out.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitSettings(Settings):
+    """How items are divided into train, dev (chooses) and test (reports)."""
+
+    kind: Literal["auto", "official", "shares"] = Field(
+        "auto",
+        description="official: the source's own test part; shares: divide all items by `shares`; "
+        "auto: official where the source has a test part, else shares.",
+    )
+    shares: tuple[float, ...] = Field(
+        (80.0, 20.0),
+        min_length=2,
+        max_length=3,
+        description="train:test, or train:dev:test; any positive numbers, taken as proportions. "
+        "With two, dev is cut from train by `dev_share`.",
+    )
+    dev_share: float = Field(
+        0.1, gt=0, lt=1, description="Share of train that becomes dev where the source has none."
+    )
+    leak_safe: bool = Field(
+        True,
+        description="Keep groups whole, and drop from train what gives a dev or test item away. "
+        "false: the plain random split of most projects; the report then shows the overlap.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the split and of the subsets below.")
+    train_size: int | None = Field(
+        None, ge=2, description="Train on at most this many items, drawn stratified by label."
+    )
+    dev_size: int | None = Field(None, ge=2, description="The same for dev.")
+    test_size: int | None = Field(None, ge=2, description="The same for test.")
+
+
+class EncodeSettings(Settings):
+    """How texts become tokens."""
+
+    max_length: int = Field(
+        256, ge=8, le=131072, description="Tokens an item may have, prompt included."
+    )
+    truncate: Literal["end", "start", "middle"] = Field(
+        "end",
+        description="Where a text that is too long is cut; middle keeps the first quarter and the "
+        "last three (Sun et al. 2019, arXiv:1905.05583, section 5.3.1). Prompt and label are never cut.",
+    )
+    chat: Literal["auto", "never"] = Field(
+        "auto", description="auto: prompts go through the model's chat template where it has one."
+    )
+
+
+class TrainSettings(Settings):
+    """How every arm with a training loop is trained; the learning rate belongs to the method."""
+
+    epochs: int = Field(3, ge=1, le=1000, description="Passes over train.")
+    batch_size: int = Field(16, ge=1, description="Items of one optimizer step.")
+    micro_batch: int | None = Field(
+        None, ge=1, description="Items on the device at once (default: batch_size). Same update."
+    )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="The learning rate after the warm-up: to zero, or constant."
+    )
+    warmup_share: float = Field(
+        0.06,
+        ge=0,
+        lt=1,
+        description="Share of the steps over which the learning rate rises (Mosbach et al. 2021).",
+    )
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="AdamW's decay of weight matrices; norms and biases have none.",
+    )
+    clip_norm: float = Field(
+        1.0, gt=0, description="The gradient's global norm is cut to this (L2)."
+    )
+    evals_per_epoch: int = Field(
+        1, ge=1, le=100, description="Evaluations on dev an epoch; the best one's weights are kept."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many evaluations without a lower dev loss."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, more time."
+    )
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = Field(
+        (), description="Where steps are sent besides steps.jsonl, through Accelerate."
+    )
+
+
+class PredictSettings(Settings):
+    """How the arms predict."""
+
+    batch_size: int = Field(32, ge=1, description="Items on the device at once; changes no result.")
+
+
+class ScoreSettings(Settings):
+    """How predictions are scored and compared."""
+
+    level: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
+    draws: int = Field(10_000, ge=200, le=1_000_000, description="Bootstrap draws.")
+    seed: int = Field(0, ge=0, description="Seed of the draws.")
+    power: float = Field(
+        0.8,
+        gt=0.05,
+        lt=1,
+        description="Power at which the smallest detectable difference is given.",
+    )
+
+
+class ComputeSettings(Settings):
+    """Where and in which precision the arms run: the same for every arm of a study."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16."
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads (default: torch's choice).")
+
+
+class Claim(Settings):
+    """What the study sets out to show: arm `arm` is better than arm `over` by `metric`."""
+
+    arm: str = Field(description="The arm that is claimed to be better.")
+    over: str = Field(description="The arm that it is compared with.")
+    metric: str | None = Field(None, description="By which metric (default: the task's first).")

@@ -1,1 +1,28 @@
-"""The room `families`."""
+"""The shelf of families: what differs between architectures.
+
+In: a model's configuration. Out: its Family. Knows nothing of: weights, methods, tasks.
+"""
+
+from typing import Any
+
+from tuneproof.families import auto, bert, gemma, llama, mistral
+from tuneproof.families.family import Family, PadRule
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (bert.FAMILY, llama.FAMILY, gemma.FAMILY, mistral.FAMILY, auto.FAMILY)
+}
+
+
+def family_of(config: Any) -> Family:
+    """The family that serves a configuration; `auto` of the right kind where no other one does.
+
+    Raises: ModelError where the model is neither a causal nor a masked language model.
+    """
+    for family in FAMILIES.values():
+        if config.model_type in family.model_types:
+            return family
+    return auto.family_by_kind(config)
+
+
+__all__ = ["FAMILIES", "Family", "PadRule", "family_of"]

@@ -1,1 +1,18 @@
-"""The room `methods`."""
+"""The shelf of methods.
+
+In: nothing. Out: METHODS, by name. Knows nothing of: how a method is carried out.
+"""
+
+from tuneproof.methods.full import FULL
+from tuneproof.methods.head import HEAD
+from tuneproof.methods.lexical import LEXICAL
+from tuneproof.methods.lora import LORA
+from tuneproof.methods.lp_ft import LP_FT
+from tuneproof.methods.majority import MAJORITY
+from tuneproof.methods.method import Method
+from tuneproof.methods.prompts import FEW_SHOT, ZERO_SHOT
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (MAJORITY, LEXICAL, ZERO_SHOT, FEW_SHOT, HEAD, LP_FT, LORA, FULL)
+}

@@ -145,3 +145,34 @@ def read_study(folder: Path) -> StudyRecord:
         arms=arms,
         comparisons=_optional(folder / COMPARISONS),
     )
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of one part as parallel lists; all empty where the study has no items file."""
+
+    ids: list[str]
+    texts: list[str]
+    golds: list[str]
+    groups: list[str]
+
+
+def read_items(folder: Path, part: str = "test") -> Items:
+    """Read the texts of one part of a study; a study that was moved without them is still a study.
+
+    Raises: RunError where the file is there and holds no items.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(folder) / ITEMS
+    if not path.is_file():
+        return Items([], [], [], [])
+    try:
+        table = pq.read_table(path, filters=[("part", "=", part)])
+        lists = [table.column(name).to_pylist() for name in ("id", "text", "gold", "group")]
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise RunError(
+            str(path), f"is not a file of items ({error}).", do="Run the study again."
+        ) from None
+    return Items(*lists)

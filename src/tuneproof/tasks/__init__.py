@@ -1,1 +1,11 @@
-"""The room `tasks`."""
+"""The shelf of tasks.
+
+In: nothing. Out: TASKS, by name. Knows nothing of: recipes, models, splits.
+"""
+
+from tuneproof.tasks import demo_task, imdb, labels, sst2
+from tuneproof.tasks.task import Task
+
+TASKS: dict[str, Task] = {
+    task.name: task for task in (sst2.TASK, imdb.TASK, labels.TASK, demo_task.TASK)
+}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 
@@ -61,11 +63,27 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """What T train texts give away of H held-out texts.
+
+    `gives_T`: this train text gives some held-out text away.
+    `given_by_H`: one train text that gives this held-out text away, or -1.
+    `piece_H`: this held-out text is a piece of a train text (it stands whole inside it).
+    """
+
+    gives_T: NDArray[np.bool_]
+    given_by_H: NDArray[np.int64]
+    piece_H: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Task:
     """One item of the shelf.
 
-    `overlaps(train_texts, held_texts)` gives two boolean arrays: which train texts give a held-out
-    text away, and which held-out texts are given away. None: equality of the normalised texts.
+    `read(options)` gives the rows, `prompt(options, labels)` the words around them. Of `metrics`
+    the first is the primary one; those for two labels alone are left out where there are more.
+    `overlaps(train_texts, held_texts)` says what gives a held-out text away beyond the equality
+    of the normalised texts; None: nothing else does.
     """
 
     name: str
@@ -78,4 +96,4 @@ class Task:
     metrics: tuple[str, ...]
     paper: str
     licence: str
-    overlaps: Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]] | None = None
+    overlaps: Callable[[Sequence[str], Sequence[str]], Overlap] | None = None

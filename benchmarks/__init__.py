@@ -1,0 +1,1 @@
+"""Commands that measure or prove something about the package; no part of it."""

@@ -1,0 +1,10 @@
+"""`python -m tuneproof`.
+
+In: words. Out: the command line's exit code. Knows nothing of: anything else.
+"""
+
+import sys
+
+from tuneproof.cli import main
+
+sys.exit(main())

@@ -1,0 +1,236 @@
+"""What a tuned model is trained on and asked for: a head over labels, or the labels' words.
+
+In: what all arms share, a ready model. Out: batches, losses, label probabilities, rows.
+Knows nothing of: optimizers, checkpoints, which weights train.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuneproof.arms.event import Advanced, Running
+from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.shared import Shared, as_predictions
+from tuneproof.data.encode import (
+    EncodedAnswers,
+    EncodedCloze,
+    EncodedPrompts,
+    encode_answers,
+    encode_prompts,
+)
+from tuneproof.data.tokens import pad_batch, show_tokens
+from tuneproof.model.heads import class_logits, inner_model, model_inputs, takes
+from tuneproof.predict.choose import cloze_log_likelihoods, label_log_likelihoods, probabilities
+from tuneproof.predict.classify import class_probabilities
+from tuneproof.predict.prediction import Predictions
+from tuneproof.tasks.task import Example
+from tuneproof.train.loop import LossSum
+
+SHOWN_ITEMS = 3
+Part = dict[str, Any]
+
+
+class Objective(Protocol):
+    """What the training of an arm needs, whichever its objective."""
+
+    lengths: NDArray[np.int64]
+
+    def collate(self, chosen: NDArray[np.int64]) -> Part:
+        """One micro-batch of train, on the host."""
+
+    def loss(self, model: Any, part: Part) -> LossSum:
+        """Summed negative log-likelihood over the supervised units of a micro-batch."""
+
+    def count(self, part: Part) -> int:
+        """Supervised units of a micro-batch."""
+
+    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
+        """Label probabilities of a part. Returns the Predictions."""
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Three items as the model sees them."""
+
+
+@dataclass
+class HeadObjective:
+    """Cross-entropy of a classification head; an item is one supervised unit."""
+
+    shared: Shared
+    ready: Ready
+    compute: Compute
+    lengths: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.train = self.encode("train", self.shared.splits.train)
+        self.lengths = self.train.tokens_N
+        self.labels_N = torch.tensor([e.label for e in self.shared.splits.train])
+
+    def encode(self, name: str, examples: Sequence[Example]):
+        """The part's tokens, shared by the arms of this model."""
+        return self.ready.encode(name, examples, self.shared.recipe.encode)
+
+    def collate(self, chosen: NDArray[np.int64]) -> Part:
+        """Right-padded rows and their labels."""
+        batch = pad_batch([self.train.ids[i] for i in chosen], self.ready.pad.id, "right")
+        return {**batch, "labels": self.labels_N[torch.as_tensor(chosen)]}
+
+    def count(self, part: Part) -> int:
+        """Items."""
+        return len(part["labels"])
+
+    def loss(self, model: Any, part: Part) -> LossSum:
+        """Summed cross-entropy over items."""
+        batch = {key: value for key, value in part.items() if key != "labels"}
+        logits_BC = class_logits(model, self.ready.family, batch)
+        summed = torch.nn.functional.cross_entropy(
+            logits_BC.float(), part["labels"], reduction="sum"
+        )
+        return LossSum(summed, len(part["labels"]), int(part["attention_mask"].sum()))
+
+    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
+        """Softmax of the head's logits. Returns the Predictions."""
+        encoded = self.encode(name, examples)
+        into_NC = np.zeros((len(examples), len(self.shared.labels)))
+        for done in class_probabilities(
+            model, self.ready.family, encoded.ids, self.ready.pad.id,
+            self.shared.recipe.predict.batch_size, self.compute.device, self.compute.autocast, into_NC,
+        ):  # fmt: skip
+            yield Advanced(done)
+        return as_predictions(
+            self.shared.labels, examples, into_NC, encoded.tokens_N, encoded.truncated_N
+        )
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Three test items; no token is supervised, the label is the head's."""
+        examples = self.shared.splits.test[:SHOWN_ITEMS]
+        encoded = self.encode("test", self.shared.splits.test)
+        return [
+            shown_item(self.ready, example, encoded.ids[place], None)
+            for place, example in enumerate(examples)
+        ]
+
+
+@dataclass
+class WordsObjective:
+    """Cross-entropy of the gold label's words after the prompt; a token is one supervised unit."""
+
+    shared: Shared
+    ready: Ready
+    compute: Compute
+    shots: Sequence[Example] = ()
+    lengths: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.train: EncodedAnswers = encode_answers(
+            self.ready.tokenizer, self.ready.family, self.shared.prompt, self.shared.splits.train,
+            self.shots, self.ready.max_length, self.shared.recipe.encode.truncate,
+            self.shared.recipe.encode.chat,
+        )  # fmt: skip
+        self.lengths = self.train.tokens_N
+        self._prompts: dict[str, EncodedPrompts] = {}
+
+    def encode(self, name: str, examples: Sequence[Example]) -> EncodedPrompts:
+        """The part's prompts with every label's words."""
+        if name not in self._prompts:
+            self._prompts[name] = encode_prompts(
+                self.ready.tokenizer, self.ready.family, self.shared.prompt, examples, self.shots,
+                self.ready.max_length, self.shared.recipe.encode.truncate,
+                self.shared.recipe.encode.chat,
+            )  # fmt: skip
+        return self._prompts[name]
+
+    def collate(self, chosen: NDArray[np.int64]) -> Part:
+        """Left-padded rows, so that the answers end every row; targets are -100 elsewhere."""
+        batch = pad_batch([self.train.ids[i] for i in chosen], self.ready.pad.id, "left")
+        keep = max(int(self.train.supervised[i].sum()) for i in chosen)
+        targets_BK = torch.full((len(chosen), keep), -100, dtype=torch.long)
+        for row, i in enumerate(chosen):
+            answer = self.train.ids[i][self.train.supervised[i]]
+            targets_BK[row, keep - len(answer) :] = torch.as_tensor(answer)
+        return {**batch, "targets": targets_BK}
+
+    def count(self, part: Part) -> int:
+        """Tokens of answers."""
+        return int((part["targets"] != -100).sum())
+
+    def loss(self, model: Any, part: Part) -> LossSum:
+        """Summed cross-entropy over the answers' tokens; no other logits are computed."""
+        keep = part["targets"].shape[1] + 1
+        batch = {key: value for key, value in part.items() if key != "targets"}
+        inner = inner_model(model)
+        extra: dict[str, Any] = {"use_cache": False} if takes(inner, "use_cache") else {}
+        if takes(inner, "logits_to_keep"):
+            extra["logits_to_keep"] = keep
+        logits_BKV = model(**model_inputs(inner, batch), **extra).logits[:, -keep:-1]
+        summed = torch.nn.functional.cross_entropy(
+            logits_BKV.flatten(0, 1).float(), part["targets"].flatten(), reduction="sum"
+        )
+        return LossSum(summed, self.count(part), int(part["attention_mask"].sum()))
+
+    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
+        """The labels' shares of their words' likelihood. Returns the Predictions."""
+        prompts = self.encode(name, examples)
+        with self.compute.autocast():
+            scores_NC = yield from scored(
+                model, prompts, self.ready.pad.id, self.shared.recipe.predict.batch_size,
+                self.compute.device,
+            )  # fmt: skip
+        return as_predictions(
+            self.shared.labels,
+            examples,
+            probabilities(scores_NC),
+            prompts.tokens_N,
+            prompts.truncated_N,
+        )
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Three train items, the supervised tokens marked."""
+        return [
+            shown_item(self.ready, example, self.train.ids[place], self.train.supervised[place])
+            for place, example in enumerate(self.shared.splits.train[:SHOWN_ITEMS])
+        ]
+
+
+def scored(
+    model: Any, prompts: EncodedPrompts | EncodedCloze, pad_id: int, batch_size: int, device: Any
+) -> Running[NDArray[np.float64]]:
+    """Log-likelihoods of the labels' words, with progress. Returns scores [N, C]."""
+    ask = cloze_log_likelihoods if isinstance(prompts, EncodedCloze) else label_log_likelihoods
+    scores_NC = ask(model, prompts, pad_id, batch_size, device)  # type: ignore[arg-type]
+    yield Advanced(len(scores_NC))
+    return scores_NC
+
+
+def shown_item(ready: Ready, example: Example, ids: Any, supervised: Any) -> dict[str, Any]:
+    """One item as the model sees it: its tokens, and which of them the loss sees."""
+    tokens = show_tokens(ready.tokenizer, ids, supervised)
+    return {
+        "id": example.id,
+        "text": ready.tokenizer.decode([int(i) for i in ids]),
+        "tokens": [token.token for token in tokens],
+        "supervised": [token.supervised for token in tokens],
+    }
+
+
+def make_objective(
+    name: str, shared: Shared, ready: Ready, compute: Compute
+) -> HeadObjective | WordsObjective:
+    """The objective that the arm's options name."""
+    if name == "head":
+        return HeadObjective(shared, ready, compute)
+    return WordsObjective(shared, ready, compute)
+
+
+def encoding_of(predictions: Predictions, max_length: int) -> dict[str, Any]:
+    """What the record says about the encoding of the test items."""
+    return {
+        "max_length": max_length,
+        "truncated_items": int(predictions.truncated_N.sum()),
+        "items": len(predictions),
+        "longest_tokens": int(predictions.tokens_N.max()),
+        "mean_tokens": float(predictions.tokens_N.mean()),
+    }

@@ -1,0 +1,198 @@
+"""The convex fit of a head: as an arm of its own, or as the start of LP-FT.
+
+In: what all arms share, a ready model. Out: events, an Outcome, or a model whose head is fitted.
+Knows nothing of: training loops.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuneproof.arms.event import Advanced, Running, StageBegun
+from tuneproof.arms.objective import encoding_of, shown_item
+from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.shared import Outcome, Shared, as_predictions
+from tuneproof.data.batches import by_length
+from tuneproof.data.tokens import pad_batch
+from tuneproof.files import write_json, write_with
+from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.methods.head import Probe, fit_probe
+from tuneproof.model.features import (
+    Features,
+    cached_features,
+    features_key,
+    keep_features,
+    pooled_features,
+)
+from tuneproof.model.heads import class_logits, head_layer
+from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.recipe import Arm
+from tuneproof.tasks.task import Example
+
+PARTS = ("train", "dev", "test")
+
+
+def poolings_of(ready: Ready, asked: str) -> tuple[str, ...]:
+    """Which poolings dev chooses from."""
+    if asked != "auto":
+        return (asked,)
+    return ("first", "mean") if ready.family.kind == "encoder" else ("last", "mean")
+
+
+def load_base(ready: Ready) -> Any:
+    """The pretrained model without any head."""
+    return load_model(ready.source, ready.config, ready.tokenizer, ready.family, head="base").model
+
+
+def _gold(examples: Sequence[Example]) -> NDArray[np.int64]:
+    return np.array([example.label for example in examples], dtype=np.int64)
+
+
+def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Running[Outcome]:
+    """Features once, the convex fit, dev and test. Returns the Outcome."""
+    options: Any = arm.options
+    splits = shared.splits
+    seconds: dict[str, float] = {}
+    begun = time.perf_counter()
+    poolings = poolings_of(ready, options.pooling)
+    features: dict[str, Features] = {}
+    model = None
+    for part in PARTS:
+        examples = splits.part(part)
+        encoded = ready.encode(part, examples, shared.recipe.encode)
+        key = features_key(ready.fingerprint, encoded.ids, poolings, compute.precision)
+        found = cached_features(shared.cache / f"features-{key}")
+        if found is None:
+            if model is None:
+                yield StageBegun("load", None)
+                model = load_base(ready).to(compute.device)
+            yield StageBegun(f"features of {part}", len(examples))
+            found = {}
+            for done in pooled_features(
+                model, ready.family, encoded.ids, ready.pad.id, poolings,
+                shared.recipe.predict.batch_size, compute.device, compute.autocast, found,
+            ):  # fmt: skip
+                yield Advanced(done)
+            keep_features(shared.cache / f"features-{key}", found)
+        features[part] = found
+    seconds["features"] = time.perf_counter() - begun
+    yield StageBegun("fit", None)
+    begun = time.perf_counter()
+    probe = fit_probe(
+        features["train"], _gold(splits.train), features["dev"], _gold(splits.dev),
+        options.strengths, ready.family.kind == "encoder", len(splits.labels),
+    )  # fmt: skip
+    seconds["train"] = time.perf_counter() - begun
+
+    def rows(part: str):
+        encoded = ready.encode(part, splits.part(part), shared.recipe.encode)
+        return as_predictions(
+            splits.labels, splits.part(part), probe.probabilities(features[part][probe.pooling]),
+            encoded.tokens_N, encoded.truncated_N,
+        )  # fmt: skip
+
+    test = rows("test")
+    size = probe.weight_CD.size + (probe.bias_C.size if ready.family.kind == "encoder" else 0)
+    skeleton = pretrained_on_meta(ready.source, ready.config)
+    ledger = parameter_ledger(skeleton, skeleton, ready.family, trainable=size, probe=size)
+    encoded = ready.encode("test", splits.test, shared.recipe.encode)
+    return Outcome(
+        test=test,
+        dev=rows("dev"),
+        ledger=ledger.as_json(),
+        chosen={
+            "pooling": probe.pooling,
+            "strength": probe.strength,
+            "dev_loss": probe.dev_loss,
+            "dev_accuracy": probe.dev_accuracy,
+            "by": "lowest loss on dev",
+        },
+        time_s=seconds,
+        encoding=encoding_of(test, ready.max_length),
+        prompts=[shown_item(ready, e, encoded.ids[i], None) for i, e in enumerate(splits.test[:3])],
+        notes=list(ready.notes),
+        save=lambda folder: save_probe(folder, probe),
+    )
+
+
+def save_probe(folder: Path, probe: Probe) -> None:
+    """head.safetensors (weight [C, D], bias [C]) and head.json (the pooling)."""
+    from safetensors.numpy import save_file
+
+    tensors = {"weight": np.ascontiguousarray(probe.weight_CD), "bias": probe.bias_C}
+    write_with(folder / "head.safetensors", lambda file: save_file(tensors, str(file)))
+    write_json(folder / "head.json", {"pooling": probe.pooling})
+
+
+def load_probe(folder: Path) -> Probe:
+    """What `save_probe` wrote."""
+    from safetensors.numpy import load_file
+
+    from tuneproof.files import read_json
+
+    tensors = load_file(str(folder / "head.safetensors"))
+    pooling = read_json(folder / "head.json")["pooling"]
+    return Probe(pooling, 0.0, 0.0, 0.0, tensors["weight"], tensors["bias"])
+
+
+def fit_model_head(
+    model: Any, shared: Shared, ready: Ready, compute: Compute, options: Any
+) -> Running[dict[str, Any]]:
+    """Fit the last linear layer of the model's own head to the states that enter it.
+
+    Returns what dev chose.
+    """
+    splits = shared.splits
+    states: dict[str, Features] = {}
+    for part in ("train", "dev"):
+        examples = splits.part(part)
+        encoded = ready.encode(part, examples, shared.recipe.encode)
+        yield StageBegun(f"head's features of {part}", len(examples))
+        into: Features = {}
+        for done in _entering(model, ready, encoded.ids, shared, compute, into):
+            yield Advanced(done)
+        states[part] = into
+    layer = head_layer(model, ready.family)
+    probe = fit_probe(
+        states["train"], _gold(splits.train), states["dev"], _gold(splits.dev),
+        options.strengths, layer.bias is not None, len(splits.labels),
+    )  # fmt: skip
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(probe.weight_CD))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.from_numpy(probe.bias_C))
+    return {
+        "strength": probe.strength,
+        "dev_loss": probe.dev_loss,
+        "dev_accuracy": probe.dev_accuracy,
+    }
+
+
+def _entering(
+    model: Any, ready: Ready, ids: Sequence[Any], shared: Shared, compute: Compute, into: Features
+) -> Iterator[int]:
+    """Fill `into` with what enters the head's last layer, in eval mode."""
+    caught: list[torch.Tensor] = []
+    hook = head_layer(model, ready.family).register_forward_pre_hook(
+        lambda module, inputs: caught.append(inputs[0])
+    )
+    model.eval()
+    try:
+        for batch in by_length([len(row) for row in ids], shared.recipe.predict.batch_size):
+            padded = pad_batch([ids[i] for i in batch], ready.pad.id, "right")
+            with torch.inference_mode(), compute.autocast():
+                class_logits(
+                    model, ready.family, {k: v.to(compute.device) for k, v in padded.items()}
+                )
+            values = caught.pop().float().cpu().numpy()
+            if "head" not in into:
+                into["head"] = np.empty((len(ids), values.shape[1]), dtype=np.float32)
+            into["head"][batch] = values
+            yield len(batch)
+    finally:
+        hook.remove()

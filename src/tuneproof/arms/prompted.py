@@ -1,0 +1,169 @@
+"""A prompt arm: the pretrained model is asked; nothing trains.
+
+In: what all arms share, one arm, a ready model, a seed. Out: events and an Outcome.
+Knows nothing of: other arms, scores.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.objective import SHOWN_ITEMS, encoding_of, scored, shown_item
+from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.shared import Outcome, Shared, as_predictions
+from tuneproof.data.audit import audit_shots, stop_on_errors
+from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
+from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
+from tuneproof.predict.generate import answer_budget, generate_answers, parse_answer
+from tuneproof.predict.prediction import Predictions
+from tuneproof.recipe import Arm
+from tuneproof.tasks.normalise import normalised
+from tuneproof.tasks.task import Example
+
+
+def draw_shots(
+    train: Sequence[Example], count: int, labels: int, seed: int, held: Sequence[Example]
+) -> list[Example]:
+    """`count` examples of train, as many of each label as possible, in a seeded order.
+
+    None equals a dev or test item (case, spaces and signs apart); short texts are preferred by
+    nothing. Drawn label by label in turn, so that the labels' order in the prompt is mixed.
+    """
+    taken = {normalised(example.text) for example in held}
+    random = np.random.default_rng([seed, 7])
+    order = [train[i] for i in random.permutation(len(train))]
+    queues = [[e for e in order if e.label == label] for label in range(labels)]
+    shots: list[Example] = []
+    turn = int(random.integers(labels))
+    while len(shots) < count and any(queues):
+        queue = queues[turn % labels]
+        turn += 1
+        while queue:
+            example = queue.pop(0)
+            if normalised(example.text) not in taken:
+                taken.add(normalised(example.text))
+                shots.append(example)
+                break
+    return shots
+
+
+def load_asked(ready: Ready) -> Any:
+    """The pretrained model with its own language-model head."""
+    return load_model(
+        ready.source,
+        ready.config,
+        ready.tokenizer,
+        ready.family,
+        head="words" if ready.family.kind == "decoder" else "cloze",
+    ).model
+
+
+def run_prompted(
+    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int
+) -> Running[Outcome]:
+    """Draw the shots, load, ask, calibrate. Returns the Outcome."""
+    splits, options = shared.splits, arm.options
+    assert arm.method.shots is not None
+    held = [*splits.dev, *splits.test]
+    shots = draw_shots(splits.train, arm.method.shots(options), len(splits.labels), seed, held)
+    findings = audit_shots(shots, splits.test)
+    stop_on_errors(findings, ())
+    begun = time.perf_counter()
+    yield StageBegun("load", None)
+    model = load_asked(ready).to(compute.device)
+    seconds = {"load": time.perf_counter() - begun}
+    begun = time.perf_counter()
+    asker = PromptAsker(shared, arm, ready, compute, model, shots)
+    yield StageBegun("ask", len(held))
+    dev = yield from asker.ask(splits.dev)
+    test = yield from asker.ask(splits.test)
+    seconds["predict"] = time.perf_counter() - begun
+    skeleton = pretrained_on_meta(ready.source, ready.config)
+    return Outcome(
+        test=test,
+        dev=dev,
+        ledger=parameter_ledger(model, skeleton, ready.family, trainable=0).as_json(),
+        chosen={"shots": [shot.id for shot in shots]},
+        time_s=seconds,
+        encoding=encoding_of(test, ready.max_length),
+        prompts=asker.shown(splits.test[:SHOWN_ITEMS]),
+        notes=list(ready.notes),
+        audit=[finding.as_json() for finding in findings],
+    )
+
+
+class PromptAsker:
+    """Asks one model by one prompt with fixed shots, calibrated once."""
+
+    def __init__(
+        self, shared: Shared, arm: Arm, ready: Ready, compute: Compute, model: Any,
+        shots: Sequence[Example],
+    ) -> None:  # fmt: skip
+        self.shared, self.arm, self.ready = shared, arm, ready
+        self.compute, self.model, self.shots = compute, model, list(shots)
+        self._content_free: Any = None
+
+    def encode(self, examples: Sequence[Example]) -> EncodedPrompts | EncodedCloze:
+        """Prompts with every label's words, or clozes with a mask."""
+        settings, ready = self.shared.recipe.encode, self.ready
+        if ready.family.kind == "encoder":
+            return encode_cloze(
+                ready.tokenizer, ready.family, self.shared.prompt, examples, ready.max_length,
+                settings.truncate,
+            )  # fmt: skip
+        return encode_prompts(
+            ready.tokenizer, ready.family, self.shared.prompt, examples, self.shots,
+            ready.max_length, settings.truncate, settings.chat,
+        )  # fmt: skip
+
+    def ask(self, examples: Sequence[Example]) -> Running[Predictions]:
+        """Returns the Predictions of these examples."""
+        encoded = self.encode(examples)
+        if getattr(self.arm.options, "scoring", "likelihood") == "generate":
+            return self._generated(examples, encoded)
+        scores_NC = yield from self._scores(encoded)
+        raw_NC = probabilities(scores_NC)
+        found_NC = raw_NC
+        if getattr(self.arm.options, "calibration", "none") == "contextual":
+            if self._content_free is None:
+                blanks = [Example(f"blank-{i}", text, 0, "") for i, text in enumerate(CONTENT_FREE)]
+                self._content_free = content_free((yield from self._scores(self.encode(blanks))))
+            found_NC = probabilities(calibrate(scores_NC, self._content_free))
+        return as_predictions(
+            self.shared.labels, examples, found_NC, encoded.tokens_N, encoded.truncated_N,
+            uncalibrated_NC=raw_NC,
+        )  # fmt: skip
+
+    def _scores(self, encoded: EncodedPrompts | EncodedCloze) -> Running[NDArray[np.float64]]:
+        batch_size = self.shared.recipe.predict.batch_size
+        with self.compute.autocast():
+            return (
+                yield from scored(
+                    self.model, encoded, self.ready.pad.id, batch_size, self.compute.device
+                )
+            )
+
+    def _generated(self, examples: Sequence[Example], encoded: Any) -> Predictions:
+        with self.compute.autocast():
+            texts = generate_answers(
+                self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
+                self.shared.recipe.predict.batch_size, answer_budget(encoded), self.compute.device,
+            )  # fmt: skip
+        words = self.shared.prompt.words
+        found_N = np.array([parse_answer(text, words) for text in texts], dtype=np.int64)
+        return as_predictions(
+            self.shared.labels, examples, None, encoded.tokens_N, encoded.truncated_N,
+            predicted_N=found_N, texts=texts,
+        )  # fmt: skip
+
+    def shown(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """These items' prompts as the model sees them."""
+        encoded = self.encode(examples)
+        ids = encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompts
+        return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]

@@ -1,0 +1,180 @@
+"""A model of the study, made ready without its weights: what can be known before they load.
+
+In: a model choice and the recipe's settings. Out: Ready, and the reason why an arm cannot be.
+Knows nothing of: scores, files of a study.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneproof.data.encode import Encoded, encode_texts
+from tuneproof.errors import RecipeError
+from tuneproof.families import Family, family_of
+from tuneproof.families.family import PadRule
+from tuneproof.families.models import ModelSource, resolve_model
+from tuneproof.files import sha256_of_file
+from tuneproof.model.load import read_config, read_tokenizer, weight_names
+from tuneproof.recipe import Arm, ModelChoice
+from tuneproof.settings import ComputeSettings, EncodeSettings
+from tuneproof.tasks.task import Example
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how precisely to compute, the same for every arm.
+
+    `accelerator` is Accelerate's; `autocast()` the context of a forward pass.
+    """
+
+    accelerator: Any
+    precision: str
+    sentence: str
+
+    @property
+    def device(self) -> Any:
+        """torch's device."""
+        return self.accelerator.device
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass in this precision."""
+        return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()
+
+
+def make_compute(settings: ComputeSettings, longest: int) -> Compute:
+    """Choose device, precision, threads and matrix kernels as the settings say.
+
+    longest: tokens of the study's longest item.
+
+    Raises: RecipeError where a device or precision is asked for that is not there.
+    """
+    import torch
+
+    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.train.loop import make_accelerator
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError(
+            "compute.device", "cuda is asked for and torch sees no CUDA device.",
+            do="Write compute: {device: auto}.",
+        )  # fmt: skip
+    if settings.device == "mps" and not torch.backends.mps.is_available():
+        raise RecipeError(
+            "compute.device", "mps is asked for and torch sees none.",
+            do="Write compute: {device: auto}.",
+        )  # fmt: skip
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    precision = settings.precision
+    if precision == "auto":
+        half = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp16"
+        precision = "fp32" if on_cpu else half  # type: ignore[assignment]
+    if precision == "fp16" and on_cpu:
+        raise RecipeError(
+            "compute.precision", "fp16 is asked for on a CPU, which does not train in it.",
+            do="Write bf16, fp32 or auto.",
+        )  # fmt: skip
+    accelerator = make_accelerator(settings.device, precision)
+    kernels = choose_matmul(accelerator.device.type, longest)
+    return Compute(
+        accelerator,
+        precision,
+        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads. {kernels}",
+    )
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model without its weights. `name` is what the report calls it."""
+
+    name: str
+    source: ModelSource
+    config: Any
+    tokenizer: Any
+    family: Family
+    pad: PadRule
+    weights: frozenset[str]
+    max_length: int
+    notes: tuple[str, ...] = ()
+    _encoded: dict[str, Encoded] = field(default_factory=dict, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the weights: the hub's commit, or the checksums of the folder's files."""
+        if not self.source.local:
+            return f"{self.source.path_or_id}@{self.source.revision}"
+        files = sorted(Path(self.source.path_or_id).glob("*.safetensors"))
+        return "|".join(sha256_of_file(file) for file in files)
+
+    def encode(self, part: str, examples: Sequence[Example], settings: EncodeSettings) -> Encoded:
+        """The texts of a part as tokens, encoded once for all arms of the study."""
+        if part not in self._encoded:
+            self._encoded[part] = encode_texts(
+                self.tokenizer, self.family, examples, self.max_length, settings.truncate
+            )
+        return self._encoded[part]
+
+
+def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
+    """Read configuration, tokenizer and the names of the weights; refuse what does not fit.
+
+    Raises: ModelError naming what is wrong with the model or its tokenizer.
+    """
+    source = resolve_model(f"{choice.id}@{choice.revision}" if choice.revision else choice.id)
+    config = read_config(source)
+    family = family_of(config)
+    tokenizer = read_tokenizer(source, config, family)
+    limit = family.position_limit(config)
+    pad = family.pad_rule(tokenizer, config)
+    notes = []
+    max_length = settings.max_length
+    if limit is not None and max_length > limit:
+        notes.append(f"max_length {max_length} is cut to {limit}, all that {source.name} can read.")
+        max_length = limit
+    return Ready(
+        name=choice.name or source.name,
+        source=source,
+        config=config,
+        tokenizer=tokenizer,
+        family=family,
+        pad=pad,
+        weights=frozenset(weight_names(source)),
+        max_length=max_length,
+        notes=(*notes, pad.sentence),
+    )
+
+
+def why_impossible(arm: Arm, ready: Ready) -> str | None:
+    """The reason why this model cannot do this arm, with what to use instead; None where it can."""
+    options, family = arm.options, ready.family
+    objective = getattr(options, "objective", None)
+    has_words = family.has_words_head(ready.config, family, set(ready.weights))
+    if arm.method.kind == "prompt" and not has_words:
+        return (
+            f"{ready.name} has no language-model head in its checkpoint: it would be random, and what"
+            " a random head says is not zero-shot. Use head, lora or full."
+        )
+    if family.kind == "encoder":
+        if arm.method.shots is not None and arm.method.shots(options):
+            return f"{ready.name} is an encoder: it takes no examples in a prompt. Use zero-shot."
+        if getattr(options, "scoring", None) == "generate":
+            return f"{ready.name} is an encoder: it generates no text. Use scoring: likelihood."
+        if objective == "words":
+            return f"{ready.name} is an encoder: it continues no words. Use objective: head."
+        if getattr(options, "pooling", None) == "last":
+            return f"{ready.name} is an encoder: pool first or mean."
+    else:
+        if objective == "words" and not has_words and getattr(options, "weights", "") != "random":
+            return (
+                f"{ready.name} has no language-model head in its checkpoint. Use objective: head."
+            )
+        if getattr(options, "pooling", None) == "first":
+            return (
+                f"{ready.name} is a decoder: its first token has read nothing. Pool last or mean."
+            )
+    if getattr(options, "targets", None) == "attention" and not family.attention:
+        return f"the names of {ready.name}'s attention layers are not known. Use targets: all."
+    return None

@@ -1,0 +1,211 @@
+"""A tuned arm: a convex fit of the head, a training loop, or the one after the other.
+
+In: what all arms share, one arm, a ready model, a seed. Out: events and an Outcome.
+Knows nothing of: other arms, scores.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from tuneproof.arms.event import Advanced, Running, StageBegun
+from tuneproof.arms.objective import Objective, encoding_of, make_objective
+from tuneproof.arms.probe import fit_model_head, run_probe
+from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.shared import Outcome, Shared
+from tuneproof.data.batches import (
+    collate_epoch,
+    count_batches,
+    padding_share,
+    plan_batches,
+    split_micro,
+)
+from tuneproof.errors import RunError
+from tuneproof.files import make_folder
+from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.predict.prediction import Predictions
+from tuneproof.recipe import Arm
+from tuneproof.train.checkpoint import BestOnDev
+from tuneproof.train.loop import Step, fit
+from tuneproof.train.optimizer import make_optimizer, make_schedule
+
+
+def run_tuned(
+    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int, steps_file: Path
+) -> Running[Outcome]:
+    """Load, fit the head where the method says so, train, keep the best on dev, predict.
+
+    Returns the Outcome.
+    """
+    if arm.method.apply is None:
+        return (yield from run_probe(shared, arm, ready, compute))
+    options: Any = arm.options
+    seconds: dict[str, float] = {}
+    begun = time.perf_counter()
+    yield StageBegun("load", None)
+    objective_name = getattr(options, "objective", "head")
+    loaded = load_model(
+        ready.source,
+        ready.config,
+        ready.tokenizer,
+        ready.family,
+        head="labels" if objective_name == "head" else "words",
+        labels=shared.labels,
+        random=getattr(options, "weights", "pretrained") == "random",
+        seed=seed,
+    )
+    model = loaded.model.to(compute.device)
+    objective = make_objective(objective_name, shared, ready, compute)
+    seconds["load"] = time.perf_counter() - begun
+    chosen: dict[str, Any] = {}
+    if arm.method.probe:
+        begun = time.perf_counter()
+        chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
+        seconds["probe"] = time.perf_counter() - begun
+    torch.manual_seed(seed)
+    model = arm.method.apply(model, ready.family, options).to(compute.device)
+    if shared.recipe.train.gradient_checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    begun = time.perf_counter()
+    chosen |= yield from _train(model, objective, arm, shared, compute, seed, steps_file)
+    seconds["train"] = time.perf_counter() - begun
+    begun = time.perf_counter()
+    splits = shared.splits
+    yield StageBegun("predict", len(splits.dev) + len(splits.test))
+    dev: Predictions = yield from objective.ask(model, splits.dev, "dev")
+    test: Predictions = yield from objective.ask(model, splits.test, "test")
+    seconds["predict"] = time.perf_counter() - begun
+    ledger = parameter_ledger(model, pretrained_on_meta(ready.source, ready.config), ready.family)
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder, safe_serialization=True)
+        ready.tokenizer.save_pretrained(folder)
+
+    return Outcome(
+        test=test,
+        dev=dev,
+        ledger=ledger.as_json(),
+        chosen=chosen,
+        time_s=seconds,
+        encoding={
+            **encoding_of(test, ready.max_length),
+            "padding_share": _padding(objective, shared, seed),
+        },
+        prompts=objective.shown(),
+        notes=[*ready.notes, *loaded.notes],
+        save=save,
+    )
+
+
+def _padding(objective: Objective, shared: Shared, seed: int) -> float:
+    settings, lengths = shared.recipe.train, objective.lengths.tolist()
+    batches = plan_batches(len(lengths), settings.batch_size, seed, 0)
+    parts = [part for b in batches for part in split_micro(b, settings.micro_batch, lengths)]
+    return padding_share(lengths, parts)
+
+
+def _train(
+    model: Any,
+    objective: Objective,
+    arm: Arm,
+    shared: Shared,
+    compute: Compute,
+    seed: int,
+    steps_file: Path,
+) -> Running[dict[str, Any]]:
+    """The loop, with evaluation on dev and the best weights put back. Returns what dev chose."""
+    settings: Any = shared.recipe.train
+    options: Any = arm.options
+    train, dev = shared.splits.train, shared.splits.dev
+    ids = [example.id for example in train]
+    per_epoch = count_batches(len(train), settings.batch_size)
+    epochs = getattr(options, "epochs", None) or settings.epochs
+    every = max(1, per_epoch // settings.evals_per_epoch)
+    best = BestOnDev(patience=settings.patience)
+    before = _fingerprint(model)
+    steps = fit(
+        model,
+        lambda epoch: collate_epoch(
+            ids, objective.collate, settings.batch_size, seed, epoch, settings.micro_batch,
+            objective.lengths.tolist(),
+        ),
+        objective.loss,
+        objective.count,
+        make_optimizer(model, options.learning_rate, settings.weight_decay),
+        make_schedule(settings.schedule, per_epoch * epochs, settings.warmup_share),
+        epochs=epochs,
+        steps_per_epoch=per_epoch,
+        clip_norm=settings.clip_norm,
+        seed=seed,
+        accelerator=compute.accelerator,
+    )  # fmt: skip
+    yield StageBegun("train", per_epoch * epochs, "steps")
+    make_folder(steps_file.parent)
+    evaluations = []
+    with open(steps_file, "w", encoding="utf-8") as file:
+        for step in steps:
+            found: dict[str, float] = {}
+            stop = False
+            yield Advanced(1, f"loss {step.loss:.3f}")
+            if step.step % every == 0 or step.step == per_epoch * epochs:
+                yield StageBegun("dev", len(dev))
+                predictions = yield from objective.ask(model, dev, "dev")
+                found = _dev_loss(predictions)
+                evaluations.append({"step": step.step, "epoch": step.epoch, **found})
+                stop = best.offer(model, found["dev_loss"], step.step).stop
+                yield StageBegun("train", per_epoch * epochs, "steps")
+                yield Advanced(step.step, f"loss {step.loss:.3f}, dev {found['dev_loss']:.3f}")
+            _write_step(file, step, found)
+            if stop:
+                break
+    chosen_step = best.restore(model)
+    if _fingerprint(model) == before:
+        raise RunError(arm.name, "no weight changed in training.", do="Raise the learning rate.")
+    return {
+        "step": chosen_step,
+        "epoch": chosen_step / per_epoch,
+        "dev_loss": best.loss,
+        "by": "lowest loss on dev",
+        "evaluations": evaluations,
+        "steps_done": step.step,
+    }
+
+
+def _fingerprint(model: Any) -> list[float]:
+    """Sums of the trainable weights, which training must change."""
+    return [float(p.detach().double().sum()) for p in model.parameters() if p.requires_grad]
+
+
+def _dev_loss(predictions: Predictions) -> dict[str, float]:
+    """Mean negative log-likelihood of the gold labels (nats), and accuracy."""
+    assert predictions.probabilities_NC is not None
+    gold_N = predictions.probabilities_NC[np.arange(len(predictions)), predictions.gold_N]
+    return {
+        "dev_loss": float(-np.log(np.maximum(gold_N, 1e-12)).mean()),
+        "dev_accuracy": float((predictions.predicted_N == predictions.gold_N).mean()),
+    }
+
+
+def _write_step(file: TextIO, step: Step, found: dict[str, float]) -> None:
+    line = {
+        "step": step.step,
+        "epoch": step.epoch,
+        "loss": step.loss,
+        "dev_loss": found.get("dev_loss"),
+        "dev_accuracy": found.get("dev_accuracy"),
+        "learning_rate": step.learning_rate,
+        "gradient_norm": step.gradient_norm,
+        "count": step.count,
+        "tokens": step.tokens,
+        "tokens_per_s": step.tokens_per_s,
+        "time_s": step.time_s,
+        "skipped": step.skipped,
+    }
+    file.write(json.dumps(line) + "\n")
+    file.flush()

@@ -1,0 +1,260 @@
+"""The command line: one sub-command per public function; prints; sets the exit code.
+
+In: words. Out: what was asked for, and 0 done, 1 failed, 2 badly asked, 3 stopped and resumable.
+Knows nothing of: how anything is computed.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tuneproof.errors import RecipeError, TuneproofError, did_you_mean
+
+EXAMPLES = """examples:
+  tuneproof demo
+  tuneproof run recipe.yaml
+  tuneproof run sst2 --model distilbert --arms majority,lexical,zero-shot,head,lora
+  tuneproof run reviews.csv --text review --label sentiment --model FOLDER --arms lexical,head
+  tuneproof check recipe.yaml --set train.epochs=1
+  tuneproof predict STUDY/arms/ARM --input new.csv --text review > labelled.csv
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in the house's shape and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise RecipeError(self.prog, f"{message}.", do=f"See {self.prog} --help.")
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", help="a recipe (.yaml), a task (see `show tasks`), or your own file"
+    )
+    parser.add_argument("--model", action="append", default=[], metavar="M",
+                        help="shelf name, hub id or folder; may be given several times")  # fmt: skip
+    parser.add_argument("--arms", metavar="A,B,...", help="methods, see `show methods`")
+    parser.add_argument("--seeds", metavar="0,1,...", help="seeds of the arms with chance in them")
+    parser.add_argument("--text", metavar="COLUMN", help="own file: the column with the text")
+    parser.add_argument("--label", metavar="COLUMN", help="own file: the column with the label")
+    parser.add_argument("--id", metavar="COLUMN", help="own file: the column with a unique id")
+    parser.add_argument(
+        "--group", metavar="COLUMN", help="own file: items of one group stay together"
+    )
+    parser.add_argument("--test", metavar="FILE", help="own file: a separate test file")
+    parser.add_argument("--dev", metavar="FILE", help="own file: a separate dev file")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="changes",
+                        help="change one setting, e.g. train.epochs=1")  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", help="the study's folder")
+
+
+def make_parser() -> Parser:
+    """The parser of all sub-commands."""
+    parser = Parser(
+        prog="tuneproof",
+        description="Adapt a pretrained language model to a task, and prove what that bought.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
+    run = commands.add_parser("run", help="run every arm of a study on the same frozen items")
+    _add_recipe(run)
+    run.add_argument("--json", action="store_true", help="print report.json at the end")
+    run.add_argument("--quiet", action="store_true", help="no progress")
+    check = commands.add_parser("check", help="say what would happen, without loading weights")
+    _add_recipe(check)
+    check.add_argument("--json", action="store_true", help="print the plan as JSON")
+    demo = commands.add_parser("demo", help="run the embedded study, offline")
+    demo.add_argument("--out", metavar="DIR", default="studies/demo", help="the study's folder")
+    demo.add_argument("--quiet", action="store_true", help="no progress")
+    show = commands.add_parser("show", help="what is on the shelves, or the recipe's schema")
+    show.add_argument("shelf", nargs="?", default="shelves", metavar="WHAT",
+                      help="a shelf, one of its items, or recipe-schema")  # fmt: skip
+    predict = commands.add_parser("predict", help="label new texts with a finished arm")
+    predict.add_argument("arm", metavar="ARM", help="the arm's folder: STUDY/arms/ARM")
+    predict.add_argument("--input", metavar="FILE",
+                         help="CSV, TSV, JSONL or Parquet (default: lines of standard input)")  # fmt: skip
+    predict.add_argument(
+        "--text", metavar="COLUMN", default="text", help="the column with the text"
+    )
+    predict.add_argument("--output", metavar="FILE", help="CSV or JSONL (default: standard output)")
+    compare = commands.add_parser(
+        "compare", help="compare two arms, or two studies, on the same items"
+    )
+    compare.add_argument("a", metavar="A", help="an arm's folder, or a study's")
+    compare.add_argument("b", metavar="B", help="what it is compared with")
+    compare.add_argument("--metric", default="accuracy", help="by which metric")
+    compare.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    report = commands.add_parser(
+        "report", help="render a study's report again, from its files alone"
+    )
+    report.add_argument("study", metavar="DIR", help="the study's folder")
+    return parser
+
+
+def recipe_of(words: argparse.Namespace):
+    """The recipe that the words ask for: a file's, or the quick form's.
+
+    Raises: RecipeError where it is neither a recipe, a task nor a file.
+    """
+    from tuneproof.recipe import read_recipe, recipe_from
+    from tuneproof.tasks import TASKS
+    from tuneproof.yaml_file import Document, parse_value
+
+    own = {"text": words.text, "label": words.label, "id": words.id, "group": words.group,
+           "test": words.test, "dev": words.dev}  # fmt: skip
+    own = {key: value for key, value in own.items() if value is not None}
+    quick = {"--model": words.model, "--arms": words.arms, "--seeds": words.seeds, **own}
+    if words.what.endswith((".yaml", ".yml")):
+        given = [
+            key if key.startswith("--") else f"--{key}" for key, value in quick.items() if value
+        ]
+        if given:
+            raise RecipeError(
+                words.what, f"is a recipe, and {given[0]} is given beside it.",
+                do="Change the recipe, or one of its settings with --set.",
+            )  # fmt: skip
+        changes = [*words.changes, *([f"out={json.dumps(words.out)}"] if words.out else [])]
+        return read_recipe(words.what, changes)
+    if words.what in TASKS and words.what != "labels":
+        if own:
+            raise RecipeError(f"--{next(iter(own))}", "belongs to your own file, not to a task.")
+        task: object = words.what
+    elif Path(words.what).exists():
+        for key in ("text", "label"):
+            if key not in own:
+                raise RecipeError(
+                    words.what,
+                    f"which column holds the {key} is not said.",
+                    do=f"Add --{key} COLUMN.",
+                )
+        task = {"labels": {"path": words.what, **own}}
+    else:
+        raise RecipeError(
+            words.what, "is not a recipe (.yaml), a task, or a file that is there.",
+            do=did_you_mean(words.what, [name for name in TASKS if name != "labels"]),
+        )  # fmt: skip
+    if not words.arms:
+        raise RecipeError(
+            "--arms",
+            "is missing.",
+            do="Write --arms majority,lexical,head (see `tuneproof show methods`).",
+        )
+    values: dict[str, object] = {
+        "task": task, "models": words.model, "arms": [a.strip() for a in words.arms.split(",") if a.strip()],
+    }  # fmt: skip
+    if words.seeds:
+        values["seeds"] = [parse_value(seed.strip(), "--seeds") for seed in words.seeds.split(",")]
+    if words.out:
+        values["out"] = words.out
+    document = Document("command line", values)
+    for change in words.changes:
+        document.change(change)
+    return recipe_from(document.values, document)
+
+
+def _run(words: argparse.Namespace) -> int:
+    from tuneproof.show import follow
+
+    command = "tuneproof " + " ".join(words.argv)
+    return follow(recipe_of(words), command, quiet=words.quiet, as_json=words.json)
+
+
+def _demo(words: argparse.Namespace) -> int:
+    from tuneproof.recipe import demo_recipe
+    from tuneproof.show import follow
+
+    code = follow(demo_recipe(words.out), "tuneproof demo", quiet=words.quiet, as_json=False)
+    print("Your own file next: tuneproof run FILE.csv --text COLUMN --label COLUMN --model distilbert "
+          "--arms majority,lexical,zero-shot,head,lora")  # fmt: skip
+    return code
+
+
+def _check(words: argparse.Namespace) -> int:
+    from tuneproof.pipeline import check
+    from tuneproof.show import print_plan
+
+    plan = check(recipe_of(words))
+    print_plan(plan, as_json=words.json)
+    return 0
+
+
+def _show(words: argparse.Namespace) -> int:
+    from tuneproof.show import print_shelf
+
+    print_shelf(words.shelf)
+    return 0
+
+
+def _predict(words: argparse.Namespace) -> int:
+    from tuneproof.arms.label import label_file
+
+    label_file(Path(words.arm), words.input, words.text, words.output)
+    return 0
+
+
+def _compare(words: argparse.Namespace) -> int:
+    from tuneproof.pipeline import compare_folders
+    from tuneproof.show import print_comparisons
+
+    print_comparisons(compare_folders(Path(words.a), Path(words.b), words.metric), words.json)
+    return 0
+
+
+def _report(words: argparse.Namespace) -> int:
+    from tuneproof.report.page import render
+
+    print(render(Path(words.study)).html)
+    return 0
+
+
+COMMANDS = {
+    "run": _run, "demo": _demo, "check": _check, "show": _show,
+    "predict": _predict, "compare": _compare, "report": _report,
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns the exit code."""
+    words_given = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        parser = make_parser()
+        words = parser.parse_args(words_given)
+        if words.version:
+            from importlib.metadata import version
+
+            print(f"tuneproof {version('tuneproof')}")
+            return 0
+        if words.command is None:
+            parser.print_help()
+            return 0
+        words.argv = words_given
+        return COMMANDS[words.command](words)
+    except TuneproofError as error:
+        print(f"tuneproof: {_printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "tuneproof: stopped; finished arms are kept, the same command goes on.", file=sys.stderr
+        )
+        return 3
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _printable(text: str) -> str:
+    """Control characters as visible escapes, so that no file's text can steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Which items make up which batch: a pure function of seed and epoch.
+
+In: a number of items, a seed, an epoch, lengths in tokens. Out: index arrays, and batches on the host.
+Knows nothing of: what an item is, models, devices.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Indices = np.ndarray  # int64, positions in the list of items
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One effective batch, still on the host: the ids of its items and its collated micro-batches."""
+
+    ids: tuple[str, ...]
+    micro_batches: tuple[Any, ...]
+
+
+def plan_batches(n_items: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
+    """One epoch: a random permutation of all items, cut into batches.
+
+    The last batch may be smaller; nothing is dropped. Equal (seed, epoch) give equal batches on
+    every machine and whatever was drawn before, so a stopped run finds its place again.
+
+    Raises: ValueError where n_items or batch_size is below 1.
+    """
+    _at_least_one(n_items=n_items, batch_size=batch_size)
+    order = np.random.default_rng([seed, epoch]).permutation(n_items)
+    return _cut(order, batch_size)
+
+
+def count_batches(n_items: int, batch_size: int) -> int:
+    """Batches of an epoch, the smaller last one included."""
+    _at_least_one(n_items=n_items, batch_size=batch_size)
+    return -(-n_items // batch_size)
+
+
+def split_micro(
+    batch: Indices, micro_batch: int | None = None, lengths: Sequence[int] | None = None
+) -> list[Indices]:
+    """Cut an effective batch into micro-batches of at most `micro_batch` items (None: one).
+
+    With `lengths` (tokens of every item) the batch is first sorted by length, so that short items
+    are not padded to long ones. The update is a sum over the whole batch: its order is free.
+    """
+    if micro_batch is None:
+        return [batch]
+    _at_least_one(micro_batch=micro_batch)
+    if lengths is not None:
+        batch = batch[_longest_first(np.asarray(lengths)[batch])]
+    return _cut(batch, micro_batch)
+
+
+def by_length(lengths: Sequence[int], batch_size: int) -> list[Indices]:
+    """Batches for evaluation, longest items first: little padding, and too little memory shows at once.
+
+    The caller puts results back in order: `results[np.concatenate(batches)] = outputs`.
+    """
+    _at_least_one(batch_size=batch_size)
+    return _cut(_longest_first(np.asarray(lengths)), batch_size)
+
+
+def padding_share(lengths: Sequence[int], batches: Sequence[Indices]) -> float:
+    """Share of the tokens in these batches that are padding, each batch padded to its longest item.
+
+    0 (best) to below 1; 0 where there are no tokens.
+    """
+    tokens = np.asarray(lengths)
+    real = sum(int(tokens[batch].sum()) for batch in batches)
+    padded = sum(int(tokens[batch].max()) * len(batch) for batch in batches if len(batch))
+    return 1 - real / padded if padded else 0.0
+
+
+def collate_epoch(
+    ids: Sequence[str],
+    collate: Callable[[Indices], Any],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    micro_batch: int | None = None,
+    lengths: Sequence[int] | None = None,
+) -> Iterator[Batch]:
+    """The batches of one epoch, each collated when its turn comes.
+
+    `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`.
+    """
+    for batch in plan_batches(len(ids), batch_size, seed, epoch):
+        parts = split_micro(batch, micro_batch, lengths)
+        yield Batch(
+            ids=tuple(ids[i] for part in parts for i in part),
+            micro_batches=tuple(collate(part) for part in parts),
+        )
+
+
+def _cut(order: Indices, size: int) -> list[Indices]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _longest_first(lengths: np.ndarray) -> Indices:
+    return np.argsort(-lengths, kind="stable")
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}; it must be at least 1")

@@ -1,0 +1,70 @@
+"""The family of every other model that transformers loads: its kind is read off the configuration.
+
+In: a configuration. Out: one Family of either kind. Knows nothing of: weights, methods, tasks.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from tuneproof.errors import ModelError
+from tuneproof.families.family import (
+    Family,
+    choose_pad,
+    decoder_has_words_head,
+    encoder_has_words_head,
+    position_limit,
+)
+
+FAMILY = Family(
+    name="auto",
+    kind="decoder",
+    model_types=(),
+    targets="all-linear",
+    attention=(),
+    head="score",
+    head_modules=("score",),
+    words_head=("lm_head.", "embed_out.", "output."),
+    bos="tokenizer",
+    pad_rule=choose_pad,
+    position_limit=position_limit,
+    has_words_head=decoder_has_words_head,
+)
+
+ENCODER = replace(
+    FAMILY,
+    kind="encoder",
+    head="classifier",
+    head_modules=("pre_classifier", "classifier", "head", "pooler"),
+    words_head=("lm_head.", "cls.", "predictions.", "generator_predictions.", "head."),
+    has_words_head=encoder_has_words_head,
+)
+
+
+def family_by_kind(config: Any) -> Family:
+    """The family of a configuration that no other family serves.
+
+    The architectures that the file names decide; without them, a type that transformers knows as
+    a masked model is an encoder, as a causal model a decoder.
+
+    Raises: ModelError where it is neither (encoder-decoder models, vision, speech).
+    """
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    kind = config.model_type
+    if not getattr(config, "is_encoder_decoder", False):
+        named = " ".join(getattr(config, "architectures", None) or ())
+        if "CausalLM" in named or "LMHeadModel" in named or getattr(config, "is_decoder", False):
+            return FAMILY
+        if "MaskedLM" in named or kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+            return ENCODER
+        if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return FAMILY
+    raise ModelError(
+        "model",
+        f"the architecture {kind} is neither a causal nor a masked language model.",
+        "Models that continue a text or fill in a mask can be used.",
+        "Name another one.",
+    )

@@ -1,0 +1,167 @@
+"""What a family is: all that differs between architectures, as values and plain functions.
+
+In: a model's configuration and tokenizer. Out: kind, target names, head, pad rule, position limit.
+Knows nothing of: weights, torch, methods, tasks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tuneproof.errors import ModelError
+
+Kind = Literal["encoder", "decoder"]
+
+# Tokens that vocabularies hold for padding, or reserve; texts never hold them. The first found pads.
+PAD_TOKENS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>")
+RESERVED_TOKENS = ("<|reserved_special_token_0|>", "<unused0>", "[unused0]")
+
+
+@dataclass(frozen=True)
+class PadRule:
+    """Which token pads, and why, in a sentence. The attention mask always hides it."""
+
+    id: int
+    token: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """One item of the shelf.
+
+    `model_types`: values of `config.model_type` that it serves; `targets`: the linear layers of the
+    blocks by the end of their name ("all-linear": whatever is linear in a block); `attention`: those
+    of them in attention (empty: not known); `head`: the last linear layer of
+    `AutoModelForSequenceClassification`; `head_modules`: every module that a fresh classifier brings
+    (whichever of them the model has); `words_head`: how the names of the language-model head's own
+    weights begin; `bos`: "one" where the model was trained with exactly one begin token,
+    "tokenizer" where the tokenizer decides.
+    """
+
+    name: str
+    kind: Kind
+    model_types: tuple[str, ...]
+    targets: tuple[str, ...] | Literal["all-linear"]
+    attention: tuple[str, ...]
+    head: str
+    head_modules: tuple[str, ...]
+    words_head: tuple[str, ...]
+    bos: Literal["one", "tokenizer"]
+    pad_rule: Callable[[Any, Any], PadRule]
+    position_limit: Callable[[Any], int | None]
+    has_words_head: Callable[[Any, "Family", set[str]], bool]
+
+    def lora_targets(self, model: Any, which: Literal["all", "attention"] = "all") -> list[str]:
+        """Names of the linear layers that low-rank updates stand beside, as PEFT matches them.
+
+        Where the family does not name them: every linear layer inside a numbered block.
+
+        Raises: ModelError where there is none.
+        """
+        if which == "attention":
+            named: tuple[str, ...] | str = self.attention
+        else:
+            named = self.targets
+        layers = [name for name, module in model.named_modules() if _is_linear(module)]
+        if isinstance(named, str):
+            found = [n for n in layers if any(part.isdigit() for part in n.split("."))]
+        else:
+            found = [t for t in named if any(n.endswith(f".{t}") for n in layers)]
+        if not found:
+            raise ModelError(
+                type(model).__name__,
+                f"has no linear layers known as {which} targets.",
+                do="Use targets: all, or head or full.",
+            )
+        return found
+
+    def head_names(self, model: Any) -> list[str]:
+        """The classifier's modules that this model has; all of them train."""
+        return [name for name in self.head_modules if hasattr(model, name)]
+
+
+def _is_linear(module: Any) -> bool:
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Linear | Conv1D)
+
+
+def choose_pad(tokenizer: Any, config: Any) -> PadRule:
+    """The token that pads: a dedicated one, else a reserved one, else the unknown, else the end.
+
+    Nothing is added to the vocabulary, so the embeddings keep their size.
+    """
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    rows = getattr(config.get_text_config(), "vocab_size", None) or len(tokenizer)
+    end = tokenizer.eos_token
+
+    def usable(token: str | None) -> bool:
+        return token is not None and token in vocabulary and vocabulary[token] < rows
+
+    own = tokenizer.pad_token
+    if usable(own) and own not in (end, tokenizer.unk_token, *RESERVED_TOKENS):
+        return PadRule(vocabulary[own], own, f"{own} pads: the tokenizer's own pad token.")
+    for token in PAD_TOKENS + RESERVED_TOKENS:
+        if usable(token) and token != end:
+            return PadRule(
+                vocabulary[token],
+                token,
+                f"{token} pads: the tokenizer names no pad token, and the vocabulary reserves it.",
+            )
+    if usable(tokenizer.unk_token) and tokenizer.unk_token != end:
+        token = tokenizer.unk_token
+        return PadRule(
+            vocabulary[token],
+            token,
+            f"{token} pads: the tokenizer has no pad token and no reserved one.",
+        )
+    token = end if usable(end) else min(vocabulary, key=vocabulary.__getitem__)
+    return PadRule(
+        vocabulary[token],
+        token,
+        f"{token} pads: the tokenizer has nothing else; the attention mask alone tells padding "
+        "from a real one.",
+    )
+
+
+def position_limit(config: Any) -> int | None:
+    """Tokens an item may have at most, or None where the configuration names no limit.
+
+    Models with RoBERTa's positions start to count behind the pad token's id.
+    """
+    text = config.get_text_config()
+    limit = getattr(text, "max_position_embeddings", None)
+    if limit is None:
+        return None
+    if text.model_type in ROBERTA_POSITIONS:
+        return int(limit) - int(text.pad_token_id or 0) - 1
+    return int(limit)
+
+
+ROBERTA_POSITIONS = (
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "roberta-prelayernorm",
+    "data2vec-text",
+    "longformer",
+    "mpnet",
+    "ibert",
+    "xmod",
+    "esm",
+)
+
+
+def decoder_has_words_head(config: Any, family: Family, weights: set[str]) -> bool:
+    """Whether a decoder's checkpoint holds its language-model head (tied to the embeddings, or own)."""
+    if getattr(config.get_text_config(), "tie_word_embeddings", False):
+        return any("embed" in name or name.endswith("wte.weight") for name in weights)
+    return any(name.startswith(family.words_head) for name in weights)
+
+
+def encoder_has_words_head(config: Any, family: Family, weights: set[str]) -> bool:
+    """Whether an encoder's checkpoint holds its masked-language-model head's own weights."""
+    return any(name.startswith(family.words_head) for name in weights)

@@ -1,0 +1,23 @@
+"""The family of Llama: decoders with rotary positions and one begin token.
+
+In: nothing. Out: one Family. Knows nothing of: weights, methods, tasks.
+
+Source: Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783.
+"""
+
+from tuneproof.families.family import Family, choose_pad, decoder_has_words_head, position_limit
+
+FAMILY = Family(
+    name="llama",
+    kind="decoder",
+    model_types=("llama",),
+    targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    attention=("q_proj", "k_proj", "v_proj", "o_proj"),
+    head="score",
+    head_modules=("score",),
+    words_head=("lm_head.",),
+    bos="one",
+    pad_rule=choose_pad,
+    position_limit=position_limit,
+    has_words_head=decoder_has_words_head,
+)

@@ -1,0 +1,147 @@
+"""The shelf of model names: short names, hub ids and local folders become one kind of source.
+
+In: a name, a hub id or a folder. Out: a ModelSource. Knows nothing of: tokenizers, weights, tasks.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneproof.errors import ModelError, did_you_mean
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One item of the shelf: hub id, pinned revision, licence, whether the hub asks for consent."""
+
+    hub_id: str
+    revision: str
+    licence: str
+    gated: bool = False
+
+
+MODELS: dict[str, ModelEntry] = {
+    "distilbert": ModelEntry(
+        "distilbert/distilbert-base-uncased",
+        "12040accade4e8a0f71eabdb258fecc2e7e948be",
+        "Apache-2.0",
+    ),
+    "bert": ModelEntry(
+        "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "Apache-2.0"
+    ),
+    "minilm": ModelEntry(
+        "nreimers/MiniLM-L6-H384-uncased", "3276f0fac9d818781d7a1327b3ff818fc4e643c0", "MIT"
+    ),
+    "llama-3.2-1b": ModelEntry(
+        "meta-llama/Llama-3.2-1B",
+        "4e20de362430cd3b72f300e6b0f18e50e7166e08",
+        "Llama 3.2 Community Licence",
+        gated=True,
+    ),
+    "gemma-2b": ModelEntry(
+        "google/gemma-2b", "9cf48e52b224239de00d483ec8eb84fb8d0f3a3a", "Gemma terms", gated=True
+    ),
+    "gemma-2-2b-it": ModelEntry(
+        "google/gemma-2-2b-it",
+        "299a8560bedf22ed1c72a8a11e7dce4a7f9f51f8",
+        "Gemma terms",
+        gated=True,
+    ),
+    "mistral-7b-instruct": ModelEntry(
+        "mistralai/Mistral-7B-Instruct-v0.2",
+        "3ad372fc79158a2148299e3318516c786aeded6c",
+        "Apache-2.0",
+    ),
+    "demo": ModelEntry("", "", "Apache-2.0"),
+}
+
+DEMO_FOLDER = Path(__file__).parent / "demo_model"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model is read from. `name` is safe as a part of a file name."""
+
+    name: str
+    path_or_id: str
+    revision: str | None
+    local: bool
+    licence: str | None = None
+    gated: bool = False
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60] or "model"
+
+
+def _from_folder(folder: Path, name: str) -> ModelSource:
+    """Check what can be seen from the file names alone.
+
+    Raises: ModelError where the folder holds no model that is safe to load.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            str(folder),
+            "holds an adapter, not a whole model.",
+            do="Merge it into its base model (peft: merge_and_unload, save_pretrained) and name "
+            "that folder.",
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            str(folder),
+            "holds no config.json, so it is not a model's folder.",
+            do="Name the folder that save_pretrained wrote, a hub id, or one of: "
+            + ", ".join(MODELS)
+            + ".",
+        )
+    names = [file.name for file in folder.iterdir() if file.is_file()]
+    if not any(file.endswith(".safetensors") for file in names):
+        pickles = sorted(file for file in names if file.endswith(PICKLES))
+        if pickles:
+            raise ModelError(
+                str(folder),
+                f"holds its weights only as {pickles[0]}, a format that can run code when it is "
+                "read.",
+                "Weights are read from .safetensors files.",
+                "If you trust the file, convert it once: AutoModel.from_pretrained(folder)"
+                ".save_pretrained(new_folder), with the class the model was trained as.",
+            )
+        raise ModelError(
+            str(folder), "holds no weights.", do="It must hold model.safetensors or its shards."
+        )
+    return ModelSource(name=_safe(name), path_or_id=str(folder), revision=None, local=True)
+
+
+def resolve_model(name_or_id_or_folder: str | Path) -> ModelSource:
+    """A short name, a hub id ("owner/name", "owner/name@revision") or a folder, as a source.
+
+    Nothing is downloaded here.
+
+    Raises: ModelError where it is none of the three, or the folder holds no usable model.
+    """
+    name = str(name_or_id_or_folder).strip()
+    if name == "demo":
+        return _from_folder(DEMO_FOLDER, "demo")
+    short, _, other = name.partition("@")
+    if short in MODELS and short != "demo":
+        entry = MODELS[short]
+        revision = other or entry.revision
+        return ModelSource(short, entry.hub_id, revision, False, entry.licence, entry.gated)
+    folder = Path(name).expanduser()
+    if name and "\0" not in name and folder.is_dir():
+        return _from_folder(folder, folder.resolve().name)
+    if name and "\0" not in name and folder.is_file():
+        raise ModelError(name, "is a file.", do="Name the folder that holds config.json.")
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    if found and not name.startswith((".", "/", "~")) and ".." not in name:
+        hub_id, revision = found.groups()
+        return ModelSource(_safe(hub_id.split("/")[1]), hub_id, revision or "main", False)
+    raise ModelError(
+        "model",
+        f"{json.dumps(name, ensure_ascii=False)} is not a known name, a hub id (owner/name) or a "
+        "folder.",
+        did_you_mean(name, MODELS),
+    )

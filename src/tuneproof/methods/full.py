@@ -1,0 +1,43 @@
+"""Full fine-tuning: every weight trains.
+
+In: a loaded model. Out: the same model, everything marked as trainable.
+Knows nothing of: data, the loop.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tuneproof.methods.method import Method, TunedOptions
+
+
+class FullOptions(TunedOptions):
+    """Settings of full fine-tuning."""
+
+    learning_rate: float = Field(
+        2e-5, gt=0, le=1, description="Peak rate of AdamW (Devlin et al. 2019: 2e-5 to 5e-5)."
+    )
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained",
+        description="random: the same architecture from random weights, which shows what "
+        "pretraining bought.",
+    )
+
+
+def apply_full(model: Any, family: Any, options: Any) -> Any:
+    """Mark every parameter as trainable."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
+
+
+FULL = Method(
+    name="full",
+    kind="tuned",
+    title="all weights",
+    options=FullOptions,
+    chance=True,
+    paper="Devlin et al. 2019, arXiv:1810.04805, section 4",
+    apply=apply_full,
+    keeps="all",
+)

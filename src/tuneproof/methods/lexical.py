@@ -1,0 +1,77 @@
+"""The lexical baseline: TF-IDF of words and word pairs, and logistic regression.
+
+In: texts and labels of train. Out: probabilities for every item.
+Knows nothing of: language models.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from tuneproof.methods.method import Fitted, Labelled, Method, MethodOptions
+
+
+class LexicalOptions(MethodOptions):
+    """Settings of the lexical baseline."""
+
+    ngrams: int = Field(2, ge=1, le=4, description="Longest word sequence that is a feature.")
+    strengths: tuple[float, ...] = Field(
+        (0.5, 2.0, 8.0, 32.0),
+        min_length=1,
+        description="Inverse L2 strengths C of the regression; the one with the lowest dev loss wins.",
+    )
+
+
+def make_lexical(options: Any, strength: float) -> Any:
+    """The scikit-learn pipeline: lower-cased words, sublinear term counts, L2 regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(
+        TfidfVectorizer(
+            ngram_range=(1, options.ngrams), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[!?]"
+        ),
+        LogisticRegression(C=strength, max_iter=2000),
+    )
+
+
+def fit_lexical(
+    options: Any, train: Labelled, dev: Labelled, texts: Sequence[str], classes: int
+) -> Fitted:
+    """Fit once a strength on train, keep the one with the lowest log loss on dev."""
+    best: tuple[float, float, Any] | None = None
+    for strength in options.strengths:
+        model = make_lexical(options, strength).fit(train.texts, train.labels_N)
+        dev_NC = _all_classes(model, dev.texts, classes)
+        loss = float(-np.log(dev_NC[np.arange(len(dev.texts)), dev.labels_N] + 1e-12).mean())
+        if best is None or loss < best[0]:
+            best = (loss, strength, model)
+    assert best is not None
+    loss, strength, model = best
+    coefficients = model[-1].coef_.size + model[-1].intercept_.size
+    return Fitted(
+        dev_NC=_all_classes(model, dev.texts, classes),
+        test_NC=_all_classes(model, texts, classes),
+        chosen={"strength": strength, "dev_loss": loss},
+        parameters=int(coefficients),
+    )
+
+
+def _all_classes(model: Any, texts: Sequence[str], classes: int) -> np.ndarray:
+    probabilities_NC = np.zeros((len(texts), classes))
+    probabilities_NC[:, model[-1].classes_] = model.predict_proba(texts)
+    return probabilities_NC
+
+
+LEXICAL = Method(
+    name="lexical",
+    kind="baseline",
+    title="TF-IDF and logistic regression",
+    options=LexicalOptions,
+    chance=False,
+    paper="Salton and Buckley 1988; scikit-learn's TfidfVectorizer and LogisticRegression",
+    fit=fit_lexical,
+)

@@ -1,0 +1,64 @@
+"""LoRA: low-rank updates beside frozen linear layers, through peft.
+
+In: a loaded model, its family, options. Out: the model with adapters that alone (and the head) train.
+Knows nothing of: data, the loop.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tuneproof.methods.method import Method, TunedOptions
+
+
+class LoraOptions(TunedOptions):
+    """Settings of LoRA."""
+
+    rank: int = Field(16, ge=1, le=1024, description="Rank r of every update.")
+    alpha: float = Field(
+        32.0, gt=0, description="The update is scaled by alpha/r (alpha/sqrt(r) for rslora)."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the update.")
+    targets: Literal["all", "attention"] = Field(
+        "all",
+        description="all: every linear layer of the blocks (Schulman 2025, LoRA Without Regret); "
+        "attention: those of attention alone.",
+    )
+    variant: Literal["none", "rslora", "dora", "pissa"] = Field(
+        "none",
+        description="rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353), PiSSA (arXiv:2404.02948).",
+    )
+    learning_rate: float = Field(
+        2e-4, gt=0, le=1, description="Peak rate of AdamW: about ten times that of full."
+    )
+
+
+def apply_lora(model: Any, family: Any, options: Any) -> Any:
+    """Wrap the model by peft; the classification head, where there is one, trains whole."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    labels = options.objective == "head"
+    config = LoraConfig(
+        task_type=TaskType.SEQ_CLS if labels else TaskType.CAUSAL_LM,
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=family.lora_targets(model, options.targets),
+        use_rslora=options.variant == "rslora",
+        use_dora=options.variant == "dora",
+        init_lora_weights="pissa" if options.variant == "pissa" else True,
+    )
+    return get_peft_model(model, config)
+
+
+LORA = Method(
+    name="lora",
+    kind="tuned",
+    title="low-rank adapters",
+    options=LoraOptions,
+    chance=True,
+    paper="Hu et al. 2021, arXiv:2106.09685, section 4.1",
+    differs="On all linear layers of the blocks, not on the attention's query and value alone.",
+    apply=apply_lora,
+    keeps="adapter",
+)

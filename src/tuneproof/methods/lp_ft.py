@@ -1,0 +1,49 @@
+"""LP-FT: the head first, by the convex fit, then full fine-tuning from there.
+
+In: a loaded model whose head was fitted. Out: the model, everything marked as trainable.
+Knows nothing of: how the head was fitted.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tuneproof.methods.full import apply_full
+from tuneproof.methods.lora import LoraOptions, apply_lora
+from tuneproof.methods.method import Method
+
+
+class LpFtOptions(LoraOptions):
+    """Settings of LP-FT; rank to variant count when `then` is lora."""
+
+    objective: Literal["head"] = Field("head", description="LP-FT starts from a head.")
+    then: Literal["full", "lora"] = Field("full", description="What trains after the head.")
+    strengths: tuple[float, ...] = Field(
+        (0.01, 0.1, 1.0, 10.0),
+        min_length=1,
+        description="Inverse L2 strengths C of the head's fit; dev chooses.",
+    )
+    learning_rate: float = Field(
+        2e-5, gt=0, le=1, description="Peak rate of AdamW in the second stage."
+    )
+
+
+def apply_lp_ft(model: Any, family: Any, options: Any) -> Any:
+    """Full or LoRA, as `then` says."""
+    if options.then == "lora":
+        return apply_lora(model, family, options)
+    return apply_full(model, family, options)
+
+
+LP_FT = Method(
+    name="lp-ft",
+    kind="tuned",
+    title="the head first, then all weights",
+    options=LpFtOptions,
+    chance=True,
+    paper="Kumar et al. 2022, arXiv:2202.10054, section 3.3; with LoRA Tomihari and Sato 2024, "
+    "arXiv:2405.16747",
+    probe=True,
+    apply=apply_lp_ft,
+    keeps="all",
+)

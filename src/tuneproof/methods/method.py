@@ -1,0 +1,100 @@
+"""What a method is: how predictions come about.
+
+In: nothing. Out: the types that every method on the shelf fills in.
+Knows nothing of: tasks, files, scores.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tuneproof.settings import Settings
+
+Kind = Literal["baseline", "prompt", "tuned"]
+
+
+class MethodOptions(Settings):
+    """Settings of a method; every method's options are a subclass with its own fields."""
+
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="What the arm is called (default: the method's name); two arms of one method "
+        "need two names.",
+    )
+
+
+class PromptOptions(MethodOptions):
+    """Settings of every method that asks by a prompt and trains nothing."""
+
+    scoring: Literal["likelihood", "generate"] = Field(
+        "likelihood",
+        description="likelihood: the log-probability of each label's words; generate: greedy text, "
+        "in which a label is looked for (what holds none counts as unparsed, never as a label).",
+    )
+    calibration: Literal["contextual", "none"] = Field(
+        "contextual",
+        description="contextual: divide by the label probabilities of content-free inputs "
+        "(Zhao et al. 2021, arXiv:2102.09690, section 5); the raw score is recorded as well.",
+    )
+
+
+class TunedOptions(MethodOptions):
+    """Settings of every method with a training loop."""
+
+    objective: Literal["head", "words"] = Field(
+        "head",
+        description="head: a classification head on the last real token (decoder) or the first "
+        "(encoder); words: a decoder continues with the label's words, the loss on them alone.",
+    )
+    epochs: int | None = Field(
+        None, ge=1, le=1000, description="Passes over train (default: train.epochs)."
+    )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a baseline gives: probabilities of dev and test items, and what dev chose."""
+
+    dev_NC: NDArray[np.float64]
+    test_NC: NDArray[np.float64]
+    chosen: dict[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    weights: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts with their labels as indices 0..C-1."""
+
+    texts: Sequence[str]
+    labels_N: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One item of the shelf; the stages read these fields and never the name.
+
+    `kind` is what carries it out. A baseline has `fit`; a prompt has none; a tuned one has
+    `probe` (a convex fit of the head on cached features comes first), `apply` (marks or adds what
+    trains; None: nothing but the probe) and `keeps` (which weights are saved).
+    `chance` says whether a seed changes the outcome.
+    """
+
+    name: str
+    kind: Kind
+    title: str
+    options: type[MethodOptions]
+    chance: bool
+    paper: str
+    differs: str = ""
+    fit: Callable[[Any, Labelled, Labelled, Sequence[str], int], Fitted] | None = None
+    shots: Callable[[Any], int] | None = None
+    probe: bool = False
+    apply: Callable[[Any, Any, Any], Any] | None = None
+    keeps: Literal["head", "adapter", "all"] | None = None

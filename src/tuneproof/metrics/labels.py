@@ -1,0 +1,232 @@
+"""Metrics of labels: how often they are right, by class and overall, and how honest the probabilities.
+
+In: golds, predictions, probabilities. Out: per-item statistics and formulas, per-class tables.
+Knows nothing of: models, files, intervals.
+
+Shapes: N items, C labels, M bins, K statistics. An unparsed answer is wrong and is never a label.
+An undefined ratio (0/0) is 0, as in scikit-learn with zero_division=0. Averages run over all labels
+of the task. Differs: scikit-learn leaves a label out of a macro average when no item has it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.metrics.metric import UNPARSED, LabelItems, Metric, check_items
+
+Floats = NDArray[np.float64]
+
+BINS = 15
+SMALLEST = float(np.finfo(np.float64).eps)  # log loss clips here, as scikit-learn does
+SAME_AS_ACCURACY = "equals accuracy by identity; no separate evidence"
+ECE_BIASED = "biased upwards on few items: part of it is noise in the bins"
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def _correct(items: LabelItems) -> Floats:
+    right_N = items.predicted_N == items.gold_N
+    return np.stack([right_N, np.ones_like(right_N)], axis=1).astype(np.float64)
+
+
+def _mean(totals_K: Floats, _labels: int) -> Floats:
+    return _ratio(totals_K[..., 0], totals_K[..., 1])
+
+
+def _counts(items: LabelItems) -> Floats:
+    """[N, 3C]: true positives, predictions, golds of each label."""
+    gold_NC = items.gold_N[:, None] == np.arange(len(items.labels))
+    predicted_NC = items.predicted_N[:, None] == np.arange(len(items.labels))
+    return np.hstack([gold_NC & predicted_NC, predicted_NC, gold_NC]).astype(np.float64)
+
+
+def _precision(right_C: Floats, predicted_C: Floats, _gold_C: Floats) -> Floats:
+    return _ratio(right_C, predicted_C)
+
+
+def _recall(right_C: Floats, _predicted_C: Floats, gold_C: Floats) -> Floats:
+    return _ratio(right_C, gold_C)
+
+
+def _f1(right_C: Floats, predicted_C: Floats, gold_C: Floats) -> Floats:
+    return _ratio(2 * right_C, predicted_C + gold_C)
+
+
+ByClass = Callable[[Floats, Floats, Floats], Floats]
+
+
+def _parts(totals_K: Floats, labels: int) -> list[Floats]:
+    return [totals_K[..., part * labels : (part + 1) * labels] for part in range(3)]
+
+
+def _positive(by_class: ByClass) -> Callable[[Floats, int], Floats]:
+    return lambda totals_K, labels: by_class(*_parts(totals_K, labels))[..., -1]
+
+
+def _macro(by_class: ByClass) -> Callable[[Floats, int], Floats]:
+    return lambda totals_K, labels: by_class(*_parts(totals_K, labels)).mean(axis=-1)
+
+
+def _weighted(by_class: ByClass) -> Callable[[Floats, int], Floats]:
+    def value(totals_K: Floats, labels: int) -> Floats:
+        right_C, predicted_C, gold_C = _parts(totals_K, labels)
+        values_C = by_class(right_C, predicted_C, gold_C)
+        return _ratio((values_C * gold_C).sum(axis=-1), gold_C.sum(axis=-1))
+
+    return value
+
+
+def _probabilities(items: LabelItems) -> Floats:
+    if items.probabilities_NC is None:
+        raise ValueError("the caller asks why_not() first")
+    return items.probabilities_NC
+
+
+def _bins(items: LabelItems) -> Floats:
+    """[N, 3M]: items, confidence, right answers of each bin ((m-1)/M, m/M]."""
+    probabilities_NC = _probabilities(items)
+    top_N = probabilities_NC.argmax(axis=1)
+    confidence_N = probabilities_NC.max(axis=1)
+    right_N = (top_N == items.gold_N) & (items.predicted_N != UNPARSED)
+    bin_N = np.clip(np.ceil(confidence_N * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    in_bin_NM = (bin_N[:, None] == np.arange(BINS)).astype(np.float64)
+    return np.hstack([in_bin_NM, in_bin_NM * confidence_N[:, None], in_bin_NM * right_N[:, None]])
+
+
+def _calibration_error(totals_K: Floats, _labels: int) -> Floats:
+    items_M, confidence_M, right_M = _parts(totals_K, BINS)
+    return _ratio(np.abs(right_M - confidence_M).sum(axis=-1), items_M.sum(axis=-1))
+
+
+def _brier(items: LabelItems) -> Floats:
+    truth_NC = items.gold_N[:, None] == np.arange(len(items.labels))
+    error_N = ((_probabilities(items) - truth_NC) ** 2).sum(axis=1)
+    return np.stack([error_N, np.ones_like(error_N)], axis=1)
+
+
+def _log_loss(items: LabelItems) -> Floats:
+    of_gold_N = _probabilities(items)[np.arange(len(items.gold_N)), items.gold_N]
+    loss_N = -np.log(np.clip(of_gold_N, SMALLEST, 1.0))
+    return np.stack([loss_N, np.ones_like(loss_N)], axis=1)
+
+
+def _of_labels() -> list[Metric]:
+    """Precision, recall and F1: of the positive label, macro and weighted."""
+    source = "Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002, tables 2 and 3"
+    ratios: dict[str, ByClass] = {"precision": _precision, "recall": _recall, "f1": _f1}
+    made = []
+    for name, ratio in ratios.items():
+        word = name.upper() if name == "f1" else name.capitalize()
+        averages = {
+            "": (_positive(ratio), f"{word} of the last label"),
+            "_macro": (_macro(ratio), f"{word}, mean of the labels"),
+            "_weighted": (_weighted(ratio), f"{word}, labels weighted by support"),
+        }
+        for suffix, (formula, title) in averages.items():
+            made.append(
+                Metric(
+                    name=name + suffix,
+                    title=title,
+                    needs="predicted",
+                    direction="up",
+                    low=0.0,
+                    high=1.0,
+                    per_item=_counts,
+                    from_totals=formula,
+                    paper=source,
+                    binary_only=suffix == "",
+                    note=SAME_AS_ACCURACY if name + suffix == "recall_weighted" else "",
+                )
+            )
+    return made
+
+
+ACCURACY = Metric(
+    name="accuracy",
+    title="Accuracy",
+    needs="predicted",
+    direction="up",
+    low=0.0,
+    high=1.0,
+    per_item=_correct,
+    from_totals=_mean,
+    paper="Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002, table 2",
+    proportion=True,
+)
+
+CALIBRATION = Metric(
+    name="expected_calibration_error",
+    title=f"Expected calibration error ({BINS} equal bins)",
+    needs="probabilities",
+    direction="down",
+    low=0.0,
+    high=1.0,
+    per_item=_bins,
+    from_totals=_calibration_error,
+    paper="Guo et al. 2017, arXiv:1706.04599, equation 3",
+    note=ECE_BIASED,
+)
+
+BRIER = Metric(
+    name="brier",
+    title="Brier score (sum over labels, 0 to 2)",
+    needs="probabilities",
+    direction="down",
+    low=0.0,
+    high=2.0,
+    per_item=_brier,
+    from_totals=_mean,
+    paper="Brier 1950, Monthly Weather Review 78(1), equation 2",
+)
+
+LOG_LOSS = Metric(
+    name="log_loss",
+    title="Log loss (nats)",
+    needs="probabilities",
+    direction="down",
+    low=0.0,
+    high=float("inf"),
+    per_item=_log_loss,
+    from_totals=_mean,
+    paper="Good 1952, JRSS B 14(1), section 8",
+)
+
+LABEL_METRICS = (ACCURACY, *_of_labels(), CALIBRATION, BRIER, LOG_LOSS)
+
+
+def confusion(items: LabelItems) -> NDArray[np.int64]:
+    """[C, C+1] counts: rows are golds, columns are predictions, the last column is `unparsed`.
+
+    Raises: DataError where the items are empty or wrong.
+    """
+    check_items(items)
+    labels = len(items.labels)
+    column_N = np.where(items.predicted_N == UNPARSED, labels, items.predicted_N)
+    table = np.bincount(items.gold_N * (labels + 1) + column_N, minlength=labels * (labels + 1))
+    return table.reshape(labels, labels + 1)
+
+
+def per_class(items: LabelItems) -> list[dict[str, Any]]:
+    """One row a label: label, support (items), accuracy (its recall), precision, f1.
+
+    Raises: DataError where the items are empty or wrong.
+    """
+    table = confusion(items)
+    right_C = np.diag(table).astype(np.float64)
+    gold_C = table.sum(axis=1).astype(np.float64)
+    predicted_C = table[:, :-1].sum(axis=0).astype(np.float64)
+    by_class = [ratio(right_C, predicted_C, gold_C) for ratio in (_recall, _precision, _f1)]
+    return [
+        {
+            "label": label,
+            "support": int(gold_C[index]),
+            "accuracy": float(by_class[0][index]),
+            "precision": float(by_class[1][index]),
+            "f1": float(by_class[2][index]),
+        }
+        for index, label in enumerate(items.labels)
+    ]

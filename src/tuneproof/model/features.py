@@ -1,0 +1,97 @@
+"""Features of a frozen base: one pass, pooled, kept on disk by content.
+
+In: a base model and token ids. Out: float32 arrays, one a pooling.
+Knows nothing of: labels, heads, tasks.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tuneproof.data.batches import by_length
+from tuneproof.data.tokens import pad_batch
+from tuneproof.errors import RunError
+from tuneproof.families.family import Family
+from tuneproof.files import MANIFEST, check_folder, whole_folder
+from tuneproof.model.heads import base_states
+
+Features = dict[str, NDArray[np.float32]]
+
+
+def pool(hidden_BTD: torch.Tensor, mask_BT: torch.Tensor, pooling: str) -> torch.Tensor:
+    """One vector an item from real tokens alone, under either padding side.
+
+    first, last: the first and the last real token's state; mean: the mean over real tokens.
+    """
+    rows_B = torch.arange(len(mask_BT), device=hidden_BTD.device)
+    if pooling == "mean":
+        weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
+        return (hidden_BTD * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1)
+    if pooling == "first":
+        return hidden_BTD[rows_B, mask_BT.argmax(1)]
+    places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+    return hidden_BTD[rows_B, (mask_BT * places_T).argmax(1)]
+
+
+def features_key(
+    fingerprint: str, ids: Sequence[Any], poolings: Sequence[str], precision: str
+) -> str:
+    """A name that changes with the model, any token, the poolings or the precision."""
+    digest = hashlib.sha256(f"{fingerprint}|{','.join(poolings)}|{precision}".encode())
+    for row in ids:
+        digest.update(np.asarray(row, dtype=np.int64).tobytes())
+        digest.update(b"|")
+    return digest.hexdigest()[:32]
+
+
+def cached_features(folder: Path) -> Features | None:
+    """Features written before, checked against their manifest; None where there are none."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        check_folder(folder)
+    except RunError:
+        return None  # damaged: computed again, and replaced
+    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+
+
+def keep_features(folder: Path, features: Features) -> None:
+    """Write them complete or not at all."""
+    with whole_folder(folder) as inside:
+        for name, values in features.items():
+            np.save(inside / f"{name}.npy", values)
+
+
+def pooled_features(
+    model: nn.Module,
+    family: Family,
+    ids: Sequence[Any],
+    pad_id: int,
+    poolings: Sequence[str],
+    batch_size: int,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    into: Features,
+) -> Iterator[int]:
+    """Fill `into` with N × D arrays, one a pooling; yields the items done after every batch."""
+    model.eval()
+    lengths = [len(row) for row in ids]
+    for batch in by_length(lengths, batch_size):
+        padded = pad_batch([ids[i] for i in batch], pad_id, "right")
+        on_device = {name: tensor.to(device) for name, tensor in padded.items()}
+        with torch.inference_mode(), autocast():
+            hidden_BTD = base_states(model, family, on_device)
+            for pooling in poolings:
+                pooled_BD = pool(hidden_BTD, on_device["attention_mask"], pooling)
+                values = pooled_BD.float().cpu().numpy()
+                if pooling not in into:
+                    into[pooling] = np.empty((len(ids), values.shape[1]), dtype=np.float32)
+                into[pooling][batch] = values
+        yield len(batch)

@@ -1,0 +1,232 @@
+"""A model with its weights, ready to predict or to be adapted.
+
+In: a ModelSource, which head, labels, precision. Out: model, tokenizer, what is freshly initialised.
+Knows nothing of: tasks, methods, training.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from tuneproof.errors import ModelError
+from tuneproof.families import family_of
+from tuneproof.families.family import Family
+from tuneproof.families.models import ModelSource
+from tuneproof.model.source import (
+    check_tokenizer,
+    fetch,
+    random_head,
+    read_config,
+    read_tokenizer,
+    require_words_head,
+    weight_names,
+)
+
+__all__ = [
+    "Loaded",
+    "check_tokenizer",
+    "fetch",
+    "load_model",
+    "pretrained_on_meta",
+    "read_config",
+    "read_tokenizer",
+    "require_words_head",
+    "weight_names",
+]
+
+Head = Literal["labels", "words", "cloze", "base"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded model. `fresh`: names of the weights that the checkpoint did not hold; `notes` say so."""
+
+    model: Any
+    fresh: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def load_model(
+    source: ModelSource,
+    config: Any,
+    tokenizer: Any,
+    family: Family,
+    *,
+    head: Head,
+    labels: Sequence[str] = (),
+    random: bool = False,
+    dtype: torch.dtype = torch.float32,
+    seed: int | None = None,
+) -> Loaded:
+    """Load a checkpoint under a head, on the CPU, in eval mode.
+
+    labels: a classification head, one output a label, freshly drawn where the checkpoint holds
+    none of that size; words: a decoder's language-model head; cloze: an encoder's masked one;
+    base: no head. With `random` all weights are drawn and the checkpoint's are not read. Draws
+    come from `seed`, or from torch's present state, which is left as it was.
+
+    Raises: ModelError where weights are missing, do not fit, or the head asked for would be random.
+    """
+    auto = _auto_class(source, config, head)
+    config = copy.deepcopy(config)
+    if head == "labels":
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: place for place, label in enumerate(labels)}
+        config.problem_type = "single_label_classification"
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        if random:
+            model = auto.from_config(config, dtype=dtype, trust_remote_code=False)
+            fresh = tuple(name for name, _ in model.named_parameters())
+        else:
+            if head in ("words", "cloze"):
+                require_words_head(source, config, family)
+            model, info = _from_pretrained(auto, source, config, dtype, head)
+            fresh = _check_weights(source, family, head, info)
+    _set_ids(model, tokenizer)
+    return Loaded(model.eval(), fresh, _notes(fresh, random))
+
+
+def _notes(fresh: tuple[str, ...], random: bool) -> tuple[str, ...]:
+    if random:
+        return ("All weights are random: nothing pretrained was loaded.",)
+    if not fresh:
+        return ()
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
+    return (f"Freshly initialised, not in the checkpoint: {', '.join(modules)}.",)
+
+
+def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
+    from transformers import (
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoModelForSequenceClassification,
+    )
+
+    auto: Any = {
+        "labels": AutoModelForSequenceClassification,
+        "words": AutoModelForCausalLM,
+        "cloze": AutoModelForMaskedLM,
+        "base": AutoModel,
+    }[head]
+    if type(config) not in auto._model_mapping:
+        raise ModelError(
+            source.name,
+            f"transformers has no {auto.__name__} for {config.model_type}.",
+            do="Use another arm or another model.",
+        )
+    return auto
+
+
+def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
+    """The architecture that the checkpoint was saved as, without weights, on the meta device.
+
+    Its parameters are what a ledger starts from: with the language-model head where the
+    configuration names a class that has one (or names none).
+    """
+    import transformers
+
+    for name in getattr(config, "architectures", None) or ():
+        found = getattr(transformers, str(name), None)
+        if isinstance(found, type) and getattr(found, "config_class", None) is type(config):
+            break
+    else:
+        words: Head = "cloze" if family_of(config).kind == "encoder" else "words"
+        found = _auto_class(source, config, words)._model_mapping[type(config)]
+    with torch.device("meta"), _quiet():
+        return found(copy.deepcopy(config))
+
+
+def _from_pretrained(
+    auto: Any, source: ModelSource, config: Any, dtype: torch.dtype, head: Head
+) -> tuple[Any, dict[str, Any]]:
+    from safetensors import SafetensorError
+
+    folder = fetch(source, weights=True)
+    try:
+        with _quiet():
+            return auto.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                ignore_mismatched_sizes=head == "labels",
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError, ImportError) as error:
+        raise ModelError(
+            source.path_or_id,
+            f"its weights cannot be loaded: {str(error).strip().splitlines()[0]}",
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no table of missing weights: what is missing is checked and recorded."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _check_weights(
+    source: ModelSource, family: Family, head: Head, info: dict[str, Any]
+) -> tuple[str, ...]:
+    """Names of the fresh weights; they may be the classifier's and the pooler's alone."""
+    resized = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
+    missing = sorted(set(info["missing_keys"]) | resized)
+    may_be_fresh = {"pooler"} if head in ("labels", "base") else set()
+    if head == "labels":
+        may_be_fresh.update(family.head_modules)
+    lost = [name for name in missing if may_be_fresh.isdisjoint(name.split("."))]
+    if not lost:
+        return tuple(missing)
+    if head in ("words", "cloze") and all("layer" not in name for name in lost):
+        raise random_head(source.name, family)
+    raise ModelError(
+        source.path_or_id,
+        f"{len(lost)} of the model's weights are missing or of another size, {lost[0]} first.",
+        do="The checkpoint is incomplete or does not belong to its config.json; fetch it again.",
+    )
+
+
+def _set_ids(model: Any, tokenizer: Any) -> None:
+    """The pad token in every place that reads it; generation settings of the checkpoint are dropped.
+
+    All end tokens stay: those of the configuration, of the generation settings, of the tokenizer.
+    """
+    model.config.pad_token_id = tokenizer.pad_token_id
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        return
+    from transformers import GenerationConfig
+
+    ends: list[int] = []
+    for value in (
+        getattr(model.config, "eos_token_id", None),
+        settings.eos_token_id,
+        tokenizer.eos_token_id,
+    ):
+        ends += value if isinstance(value, list) else [] if value is None else [value]
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=sorted(set(ends)) or None,
+        pad_token_id=tokenizer.pad_token_id,
+    )

@@ -1,0 +1,286 @@
+"""All of a model that can be read without its weights: configuration, tokenizer, names of weights.
+
+In: a ModelSource. Out: configuration, tokenizer with its pad rule, names of weights.
+Knows nothing of: tasks, methods, training.
+
+Nothing that a checkpoint brings is run: no remote code, no pickles, no kernels by name.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import ModelError
+from tuneproof.families.family import Family
+from tuneproof.families.models import ModelSource
+
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+)
+WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+CODE_KEYS = {
+    "auto_map",
+    "custom_generate",
+    "custom_pipelines",
+    "trust_remote_code",
+    "use_kernels",
+    "kernel_config",
+    "allow_all_kernels",
+}
+# A tokenizer that knows less than this share of the model's rows belongs to another model: padding
+# of embeddings to round sizes takes a few per cent at most.
+LEAST_VOCABULARY_SHARE = 0.9
+LARGEST = {"vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_hidden_layers": 10_000}
+
+
+def fetch(source: ModelSource, weights: bool) -> Path:
+    """The folder that holds the model; from the hub only the named small files or safetensors come.
+
+    Raises: ModelError where the hub cannot be reached, has no such model, or asks for consent.
+    """
+    if source.local:
+        return Path(source.path_or_id)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(
+            snapshot_download(
+                source.path_or_id,
+                revision=source.revision,
+                allow_patterns=list(SMALL_FILES + (WEIGHT_FILES if weights else ())),
+            )
+        )
+    except GatedRepoError:
+        raise ModelError(
+            source.path_or_id,
+            "asks for consent before it is downloaded.",
+            do=f"Accept its terms at https://huggingface.co/{source.path_or_id}, then log in with "
+            "`hf auth login`.",
+        ) from None
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise ModelError(
+            source.path_or_id,
+            f"the hub has no such model (revision {source.revision}).",
+            do="Check the name, or log in with `hf auth login` where it is private.",
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            source.path_or_id,
+            f"is not on this machine and could not be fetched ({type(error).__name__}).",
+            do="Connect to the network, or name a folder that holds the model.",
+        ) from None
+
+
+def _without_code(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _without_code(inner)
+            for key, inner in value.items()
+            if key not in CODE_KEYS
+            and not key.endswith(("_implementation", "_internal"))
+            and "attn_implementation" not in key
+        }
+    return [_without_code(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(name, f"has no {path.name}.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(str(path), f"is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ModelError(str(path), "is not a JSON object.")
+    return value
+
+
+def read_config(source: ModelSource) -> Any:
+    """The configuration as transformers' own class, freed of everything that could load code.
+
+    Begin and end ids that the file does not give are None, not the class's defaults.
+
+    Raises: ModelError where the file is missing or broken, or transformers has no such class.
+    """
+    from transformers import CONFIG_MAPPING
+
+    path = fetch(source, weights=False) / "config.json"
+    values = _without_code(_read_json(path, source.path_or_id))
+    kind = values.pop("model_type", None)
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(
+            str(path),
+            f"model_type {json.dumps(kind)} is not an architecture that transformers has.",
+            "Code that a checkpoint brings along is never run.",
+            "Name another model.",
+        )
+    for key, most in LARGEST.items():
+        if isinstance(values.get(key), int) and values[key] > most:
+            raise ModelError(str(path), f"{key} is {values[key]}; no model has more than {most}.")
+    if values.get("quantization_config"):
+        raise ModelError(
+            str(path), "the weights are quantised.", do="Name the model with its full weights."
+        )
+    try:
+        config = CONFIG_MAPPING[kind].from_dict(values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(str(path), f"does not fit the class of {kind}: {error}.") from None
+    for key in ("bos_token_id", "eos_token_id"):
+        if key not in values and not values.get("text_config"):
+            setattr(config, key, None)
+    return config
+
+
+def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
+    """The fast tokenizer of the model, its pad token set there and in `config` by the family's rule.
+
+    Raises: ModelError where it is missing, slow, or another model's (see `check_tokenizer`).
+    """
+    from transformers import AutoTokenizer
+
+    folder = fetch(source, weights=False)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(
+            source.path_or_id,
+            "has no tokenizer.",
+            f"One of {', '.join(TOKENIZER_FILES)} must be there.",
+            "Save the tokenizer that the model was trained with beside it.",
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise ModelError(
+            source.path_or_id, f"its tokenizer cannot be read: {str(error).splitlines()[0]}"
+        ) from None
+    if not tokenizer.is_fast:
+        raise ModelError(
+            source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json."
+        )
+    check_tokenizer(tokenizer, config, family, source.name)
+    pad = family.pad_rule(tokenizer, config)
+    tokenizer.pad_token = pad.token
+    config.pad_token_id = pad.id
+    return tokenizer
+
+
+def _ids(value: Any) -> set[int]:
+    if value is None:
+        return set()
+    return {int(i) for i in value} if isinstance(value, list | tuple) else {int(value)}
+
+
+def check_tokenizer(tokenizer: Any, config: Any, family: Family, name: str = "model") -> None:
+    """Refuse a tokenizer that was not made for the model.
+
+    Compared are the sizes of the vocabularies, the ids of begin, end and pad, and whether the
+    tokenizer has the markers of the model's kind.
+
+    Raises: ModelError that says what does not fit.
+    """
+    text = config.get_text_config()
+    rows = int(text.vocab_size)
+    known = len(tokenizer)
+    largest = max(tokenizer.get_vocab().values(), default=-1) + 1
+    bos, config_bos = tokenizer.bos_token_id, text.bos_token_id
+    asked = _ids(text.bos_token_id) | _ids(text.eos_token_id)
+    own = _ids(bos) | _ids(tokenizer.eos_token_id) | _ids(tokenizer.pad_token_id)
+    found = ""
+    if max(known, largest) > rows:
+        found = f"it knows {max(known, largest)} tokens, the model has rows for {rows}"
+    elif known < LEAST_VOCABULARY_SHARE * rows:
+        found = f"it knows {known} tokens, the model {rows}"
+    elif bos is not None and config_bos is not None and bos != config_bos:
+        found = f"it begins texts with token {bos}, the model with {config_bos}"
+    elif asked and own and own.isdisjoint(asked | _ids(text.pad_token_id)):
+        found = f"its markers are tokens {sorted(own)}, the model's {sorted(asked)}"
+    elif family.kind == "encoder" and tokenizer.cls_token_id is None and bos is None:
+        found = "it has no token that opens a text, which an encoder needs"
+    elif (
+        family.kind == "decoder"
+        and tokenizer.mask_token_id is not None
+        and not (_ids(tokenizer.eos_token_id) & _ids(text.eos_token_id) or not asked)
+    ):
+        found = "it is made for an encoder ([MASK], no end of text), the model for continuing texts"
+    if found:
+        raise ModelError(
+            name,
+            f"the tokenizer is another model's: {found}.",
+            do="Put the files of the tokenizer that the model was trained with into its folder.",
+        )
+
+
+def weight_names(source: ModelSource) -> set[str]:
+    """Names of the tensors in the checkpoint, read from the safetensors headers alone.
+
+    Raises: ModelError where a file is missing, broken or outside the model's folder.
+    """
+    if not source.local:
+        from huggingface_hub import get_safetensors_metadata
+        from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
+
+        try:
+            found = get_safetensors_metadata(source.path_or_id, revision=source.revision)
+            return set(found.weight_map)
+        except NotASafetensorsRepoError:
+            raise ModelError(source.path_or_id, "holds no safetensors weights.") from None
+        except (HfHubHTTPError, OSError):
+            pass  # offline: the cached files, where there are some
+    from safetensors import SafetensorError, safe_open
+
+    folder = fetch(source, weights=not source.local)
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        files = ["model.safetensors"]
+    elif index.is_file():
+        files = sorted(set(map(str, _read_json(index, source.name).get("weight_map", {}).values())))
+        outside = [name for name in files if Path(name).name != name]
+        if outside:
+            raise ModelError(str(index), f"points outside its folder: {outside[0]}.")
+    else:
+        raise ModelError(source.path_or_id, "has no model.safetensors and no index of its shards.")
+    names: set[str] = set()
+    for name in files:
+        try:
+            with safe_open(str(folder / name), framework="np") as file:
+                names.update(file.keys())
+        except (OSError, SafetensorError) as error:
+            raise ModelError(str(folder / name), f"cannot be read: {error}.") from None
+    return names
+
+
+def require_words_head(source: ModelSource, config: Any, family: Family) -> None:
+    """Refuse to ask a model whose language-model head would be random.
+
+    Raises: ModelError that says which arms the model can do.
+    """
+    if not family.has_words_head(config, family, weight_names(source)):
+        raise random_head(source.name, family)
+
+
+def random_head(name: str, family: Family) -> ModelError:
+    """The error for a checkpoint without a language-model head."""
+    what = "masked-language-model head" if family.kind == "encoder" else "language-model head"
+    return ModelError(
+        name,
+        f"the checkpoint has no {what}, so its answers would come from random weights.",
+        "A random head is not zero-shot.",
+        "Use head, lora or full instead, or a checkpoint that holds the head.",
+    )

@@ -1,0 +1,286 @@
+"""The main path: recipe → rows → splits → audit → arms → scores → comparisons → report.
+
+In: a recipe. Out: a study's directory, event by event.
+Knows nothing of: how an arm of a kind works, how anything is shown.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneproof.arms.baseline import run_baseline
+from tuneproof.arms.event import ArmBegun, ArmEnded, Running, Said, StageBegun, StudyEnded
+from tuneproof.arms.ready import Compute, Ready, make_compute, make_ready, why_impossible
+from tuneproof.arms.shared import Outcome, Shared
+from tuneproof.arms.writing import write_items, write_outcome
+from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
+from tuneproof.data.splits import PARTS, Splits, make_splits
+from tuneproof.errors import RecipeError, TuneproofError
+from tuneproof.files import read_json, sha256_of_text, write_json, write_text
+from tuneproof.ledger.memory import begin_peak, peak_bytes
+from tuneproof.recipe import Arm, Recipe
+from tuneproof.record.conclude import conclude as conclude_study
+from tuneproof.record.provenance import provenance
+from tuneproof.record.rundir import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, STEPS, arm_folder
+from tuneproof.report.page import render
+from tuneproof.tasks.task import Rows
+
+
+@dataclass(frozen=True)
+class Work:
+    """One arm of the study: a method with its options, a model (None for a baseline), a seed."""
+
+    place: int
+    arm: Arm
+    ready: Ready | None
+    seed: int | None
+    folder: Path
+    fingerprint: str
+    impossible: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Model, name and seed, as a line shows them."""
+        parts = [self.ready.name if self.ready else "", self.arm.name]
+        return " ".join(part for part in parts if part) + (
+            f" seed {self.seed}" if self.seed is not None else ""
+        )
+
+    def skipped(self, of: int) -> ArmEnded:
+        """The event of an arm that is there already."""
+        return ArmEnded(self.label, "skipped", f"finished before ({self.place + 1} of {of})", 0.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything known before weights load."""
+
+    recipe: Recipe
+    folder: Path
+    rows: Rows
+    splits: Splits
+    findings: list[Finding]
+    shared: Shared
+    works: list[Work]
+    readies: list[Ready]
+    compute: list[Compute] = field(default_factory=list)
+
+
+def list_works(recipe: Recipe, readies: list[Ready], data_print: str) -> list[Work]:
+    """The arms in the order of the recipe: method by method, model by model, seed by seed.
+
+    Raises: RecipeError where no model of the recipe can do an arm.
+    """
+    works: list[Work] = []
+    shared_part = {
+        key: recipe.values()[key] for key in ("task", "split", "encode", "train", "compute")
+    }
+    for arm in recipe.arms:
+        reasons = []
+        models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
+        for ready in models:
+            reason = why_impossible(arm, ready) if ready else None
+            reasons.append(reason)
+            seeds = recipe.seeds if arm.method.chance and not reason else (None,)
+            for seed in seeds:
+                folder = arm_folder(
+                    recipe_folder(recipe), ready.name if ready else None, arm.name, seed
+                )
+                facts = [shared_part, arm.options.model_dump(mode="json"), arm.method_name, seed,
+                         ready.source.path_or_id if ready else None,
+                         ready.source.revision if ready else None, data_print]  # fmt: skip
+                digest = sha256_of_text(repr(facts))[:16]
+                works.append(Work(len(works), arm, ready, seed, folder, digest, reason))
+        if reasons and all(reasons):
+            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+    return works
+
+
+def recipe_folder(recipe: Recipe) -> Path:
+    """The study's folder."""
+    return Path(recipe.out)
+
+
+def look_ahead(recipe: Recipe) -> Plan:
+    """Read the rows, split and audit them, and make the models ready: all without weights.
+
+    Raises: TuneproofError for everything that can be known to be wrong by now.
+    """
+    task = recipe.task
+    readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
+    names = [ready.name for ready in readies]
+    if len(set(names)) < len(names):
+        raise RecipeError("models", f"two models are called {max(names, key=names.count)}.",
+                          do="Give one a name: {FOLDER: {name: ...}}.")  # fmt: skip
+    rows = task.read(recipe.task_options)
+    splits = make_splits(task, rows, recipe.split)
+    for claim in recipe.claims:
+        _check_metric(claim.metric, splits)
+    findings = audit_splits(task, splits)
+    stop_on_errors(findings, ())
+    prompt = task.prompt(recipe.task_options, splits.labels)
+    folder = recipe_folder(recipe)
+    shared = Shared(recipe, splits, prompt, folder / "cache")
+    works = list_works(recipe, readies, str(splits.report.get("fingerprints")))
+    return Plan(recipe, folder, rows, splits, findings, shared, works, readies)
+
+
+def _check_metric(name: str | None, splits: Splits) -> None:
+    from tuneproof.metrics import METRICS
+
+    if name and METRICS[name].binary_only and len(splits.labels) != 2:
+        raise RecipeError(
+            "claim.metric", f"{name} is for two labels, and there are {len(splits.labels)}.",
+            do=f"Use {name}_macro or accuracy.",
+        )  # fmt: skip
+
+
+def check(recipe: Recipe) -> Plan:
+    """What would happen, without loading weights and without writing anything.
+
+    Raises: TuneproofError for everything that can be known to be wrong by now.
+    """
+    return look_ahead(recipe)
+
+
+def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
+    """Plan the study and write what it rests on. Returns the Plan."""
+    yield StageBegun("data and audit", None)
+    plan = look_ahead(recipe)
+    _claim_folder(plan)
+    write_text(plan.folder / RECIPE, recipe.text())
+    write_json(plan.folder / PROVENANCE, {**provenance(command), "source": dict(plan.rows.source)})
+    write_json(plan.folder / SPLITS, plan.splits.report)
+    write_items(plan.folder, plan.splits)
+    write_json(plan.folder / AUDIT, {"findings": [f.as_json() for f in plan.findings]})
+    for finding in plan.findings:
+        if finding.level != "note":
+            yield Said(finding.message, finding.level)
+    for ready in plan.readies:
+        for note in ready.notes:
+            yield Said(f"{ready.name}: {note}")
+    return plan
+
+
+def _claim_folder(plan: Plan) -> None:
+    """Refuse a folder that holds another study's results."""
+    file = plan.folder / SPLITS
+    if file.is_file() and read_json(file).get("fingerprints") != plan.splits.report.get(
+        "fingerprints"
+    ):
+        raise RecipeError(
+            str(plan.folder), "holds a study on other items.",
+            "A study's folder takes more arms, models and seeds, but the same items.",
+            "Name another folder with --out, or remove this one.",
+        )  # fmt: skip
+
+
+def finished(plan: Plan, work: Work) -> bool:
+    """Whether the arm is there already, from the same settings and items.
+
+    Raises: RecipeError where an arm of that name is there from other settings.
+    """
+    if not (work.folder / ARM).is_file():
+        return False
+    about = read_json(work.folder / ARM)
+    if about.get("status") != "done":
+        return False
+    if about.get("fingerprint") != work.fingerprint:
+        raise RecipeError(
+            str(work.folder), "is a finished arm from other settings.",
+            do="Give the arm another name, name another folder with --out, or remove this one.",
+        )  # fmt: skip
+    return True
+
+
+def carry_out(plan: Plan, work: Work) -> Running[bool]:
+    """One arm, and its files. Returns whether it went well; a failure is recorded, not raised."""
+    yield ArmBegun(work.place + 1, len(plan.works), work.label)
+    begun = time.perf_counter()
+    about: dict[str, Any] = {
+        "arm": work.arm.name,
+        "method": work.arm.method_name,
+        "kind": work.arm.method.kind,
+        "model": work.ready.name if work.ready else None,
+        "source": work.ready.source.path_or_id if work.ready else None,
+        "revision": work.ready.source.revision if work.ready else None,
+        "seed": work.seed,
+        "order": work.place,
+        "options": work.arm.options.model_dump(mode="json"),
+        "fingerprint": work.fingerprint,
+        "labels": list(plan.splits.labels),
+    }
+    if work.impossible:
+        write_json(work.folder / ARM, {**about, "status": "impossible", "reason": work.impossible})
+        yield ArmEnded(work.label, "impossible", work.impossible, 0.0)
+        return True
+    begin_peak()
+    try:
+        outcome: Outcome = yield from _outcome(plan, work)
+        seconds = time.perf_counter() - begun
+        peaks = peak_bytes()
+        write_outcome(
+            work.folder, outcome,
+            {**about, "status": "done", "time_s": outcome.time_s,
+                "wall_s": seconds,
+             "peak_memory_bytes": peaks.get("device", peaks["process"]), "peaks": peaks},
+            plan.recipe, plan.splits.grouped,
+        )  # fmt: skip
+    except (TuneproofError, MemoryError, RuntimeError) as error:
+        write_json(work.folder / ARM, {**about, "status": "failed", "reason": _reason(error)})
+        yield ArmEnded(work.label, "failed", _reason(error), time.perf_counter() - begun)
+        return False
+    right = (outcome.test.predicted_N == outcome.test.gold_N).mean()
+    yield ArmEnded(work.label, "done", f"accuracy {right:.3f}", seconds)
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TuneproofError) else f"{type(error).__name__}: {error}"
+
+
+def _longest(plan: Plan) -> int:
+    """Tokens of the study's longest item, over all models."""
+    return max(
+        int(ready.encode(part, plan.splits.part(part), plan.recipe.encode).tokens_N.max())
+        for ready in plan.readies
+        for part in PARTS
+    )
+
+
+def _outcome(plan: Plan, work: Work) -> Running[Outcome]:
+    """The arm by the kind of its method. Returns the Outcome."""
+    if work.ready is None:
+        return (yield from run_baseline(plan.shared, work.arm))
+    from tuneproof.arms.prompted import run_prompted
+    from tuneproof.arms.tuned import run_tuned
+
+    if not plan.compute:
+        plan.compute.append(make_compute(plan.recipe.compute, _longest(plan)))
+        yield Said(plan.compute[0].sentence)
+    compute, seed = plan.compute[0], work.seed or 0
+    if work.arm.method.kind == "prompt":
+        return (yield from run_prompted(plan.shared, work.arm, work.ready, compute, seed))
+    steps = work.folder / STEPS
+    return (yield from run_tuned(plan.shared, work.arm, work.ready, compute, seed, steps))
+
+
+def conclude(plan: Plan) -> Running[StudyEnded]:
+    """Comparisons, verdict and report, from the study's files alone. Returns StudyEnded."""
+    yield StageBegun("compare and report", None)
+    verdict = conclude_study(plan.folder)
+    reports = render(plan.folder)
+    return StudyEnded(verdict, str(plan.folder), str(reports.html))
+
+
+def compare_folders(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
+    """Two arms, or every arm that two studies share, on the same items.
+
+    Raises: RunError where there is nothing to compare or the items differ.
+    """
+    from tuneproof.record.conclude import compare_arms, compare_studies
+
+    if (a / ARM).is_file() and (b / ARM).is_file():
+        return [compare_arms(a, b, metric)]
+    return compare_studies(a, b, metric)

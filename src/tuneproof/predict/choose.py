@@ -1,0 +1,165 @@
+"""How likely each label's words are: after a prompt (decoders) or at a mask (encoders).
+
+In: a model with its language-model head, encoded prompts. Out: log-likelihoods, probabilities.
+Knows nothing of: golds, metrics, where prompts come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuneproof.data.batches import by_length
+from tuneproof.data.encode import EncodedCloze, EncodedPrompts, pad_batch
+from tuneproof.model.heads import inner_model, model_inputs, takes
+
+FloatArray = NDArray[np.float64]
+
+CONTENT_FREE = ("N/A", "", "[MASK]")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One forward pass: item, tokens, and for each label scored by it the tokens to look up."""
+
+    item: int
+    ids: NDArray[np.int64]
+    asked: tuple[tuple[int, NDArray[np.int64]], ...]  # (label, its tokens)
+    tail: int  # logits needed, counted from the end
+
+
+@torch.inference_mode()
+def label_log_likelihoods(
+    model: Any,
+    prompts: EncodedPrompts,
+    pad_id: int,
+    batch_size: int,
+    device: str | torch.device = "cpu",
+) -> FloatArray:
+    """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C].
+
+    Rows are padded on the left, so that the logits that matter end every row and the vocabulary's
+    logits exist nowhere else. Labels whose tokens differ in the last one alone share a forward
+    pass: single-token labels cost one an item.
+    """
+    model.eval()
+    n_labels = len(prompts.continuations[0]) if prompts.continuations else 0
+    scores_NC = np.full((len(prompts.contexts), n_labels), np.nan)
+    rows = [row for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
+    if not rows:
+        return scores_NC
+    for chosen in by_length([len(row.ids) for row in rows], batch_size):
+        part = [rows[place] for place in chosen]
+        keep = max(row.tail for row in part)
+        batch = pad_batch([row.ids for row in part], pad_id, "left")
+        logits_BKV = _last_logits(model, {k: v.to(device) for k, v in batch.items()}, keep)
+        for place, row in enumerate(part):
+            logs_KV = torch.log_softmax(logits_BKV[place, keep - row.tail :].float(), dim=-1)
+            for label, tokens in row.asked:
+                steps = torch.arange(len(tokens), device=logs_KV.device)
+                logs = logs_KV[steps, torch.as_tensor(tokens, device=logs_KV.device)]
+                scores_NC[row.item, label] = float(logs.double().sum())
+    return scores_NC
+
+
+def _rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
+    """The forward passes of one item: one for each different way to the last token of a label."""
+    context, ways = prompts.contexts[item], prompts.continuations[item]
+    heads = sorted({tuple(way[:-1].tolist()) for way in ways}, key=len, reverse=True)
+    kept: list[tuple[int, ...]] = []
+    for head in heads:
+        if not any(longer[: len(head)] == head for longer in kept):
+            kept.append(head)
+    asked: dict[tuple[int, ...], list[tuple[int, NDArray[np.int64]]]] = {head: [] for head in kept}
+    for label, way in enumerate(ways):
+        head = tuple(way[:-1].tolist())
+        asked[next(longer for longer in kept if longer[: len(head)] == head)].append((label, way))
+    return [
+        _Row(
+            item,
+            np.concatenate([context, np.array(head, dtype=np.int64)]),
+            tuple(labels),
+            len(head) + 1,
+        )
+        for head, labels in asked.items()
+    ]
+
+
+def _last_logits(model: Any, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
+    """Logits [B, keep, V] at the last `keep` positions."""
+    inner = inner_model(model)
+    extra: dict[str, Any] = {"use_cache": False} if takes(inner, "use_cache") else {}
+    if takes(inner, "logits_to_keep"):
+        extra["logits_to_keep"] = keep
+    return model(**model_inputs(inner, batch), **extra).logits[:, -keep:]
+
+
+@torch.inference_mode()
+def cloze_log_likelihoods(
+    model: Any,
+    cloze: EncodedCloze,
+    pad_id: int,
+    batch_size: int,
+    device: str | torch.device = "cpu",
+) -> FloatArray:
+    """Log-probability (natural log) of each label's word at the mask: scores [N, C].
+
+    The base model's states are narrowed to the mask before the head, so that the vocabulary's
+    logits exist at one position an item.
+    """
+    model.eval()
+    scores_NC = np.full((len(cloze.ids), len(cloze.word_ids_C)), np.nan)
+    if not cloze.ids:
+        return scores_NC
+    words_C = torch.as_tensor(cloze.word_ids_C, device=device)
+    for chosen in by_length([len(row) for row in cloze.ids], batch_size):
+        batch = pad_batch([cloze.ids[place] for place in chosen], pad_id, "right")
+        places_B = torch.as_tensor(cloze.mask_N[chosen], device=device)
+        logits_BV = _logits_at(model, {k: v.to(device) for k, v in batch.items()}, places_B)
+        logs_BC = torch.log_softmax(logits_BV.float(), dim=-1)[:, words_C]
+        scores_NC[chosen] = logs_BC.double().cpu().numpy()
+    return scores_NC
+
+
+def _logits_at(model: Any, batch: dict[str, torch.Tensor], places_B: torch.Tensor) -> torch.Tensor:
+    """Logits [B, V] of a masked language model at one position a row."""
+
+    def narrow(module: Any, inputs: Any, output: Any) -> Any:
+        states_BTD = output["last_hidden_state"]
+        rows_B = torch.arange(len(states_BTD), device=states_BTD.device)
+        output["last_hidden_state"] = states_BTD[rows_B, places_B][:, None]
+        return output
+
+    hook = inner_model(model).base_model.register_forward_hook(narrow)
+    try:
+        out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    finally:
+        hook.remove()
+    return out.logits[:, 0]
+
+
+def probabilities(scores_NC: FloatArray) -> FloatArray:
+    """The labels' shares [N, C] of the likelihood that the labels have together; rows sum to one."""
+    shifted_NC = scores_NC - scores_NC.max(axis=1, keepdims=True)
+    shares_NC = np.exp(shifted_NC)
+    return shares_NC / shares_NC.sum(axis=1, keepdims=True)
+
+
+def content_free(scores_MC: FloatArray) -> FloatArray:
+    """Mean label probabilities [C] over the content-free inputs (see CONTENT_FREE)."""
+    return probabilities(scores_MC).mean(axis=0)
+
+
+def calibrate(scores_NC: FloatArray, content_free_C: Sequence[float] | FloatArray) -> FloatArray:
+    """Scores [N, C] from which the labels' share for inputs without content is divided out.
+
+    `probabilities` of the result are the calibrated ones: p / p_content_free, made to sum to one.
+
+    Source: Zhao et al. 2021, arXiv:2102.09690, section 5: W = diag(p_cf)^-1, b = 0.
+    Differs: the weighted probabilities are divided by their sum instead of passed through a second
+    softmax, so that an even p_cf changes nothing; the chosen label is the same.
+    """
+    return scores_NC - np.log(np.asarray(content_free_C, dtype=np.float64))

@@ -1,0 +1,407 @@
+"""The one typed configuration of a study: read, check, fill in, print back.
+
+In: a YAML file or plain values. Out: a frozen Recipe, or an error with the line.
+Knows nothing of: models' weights, data, how a setting is carried out.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tuneproof.errors import RecipeError, did_you_mean
+from tuneproof.files import sha256_of_text
+from tuneproof.methods import METHODS
+from tuneproof.methods.method import Method, MethodOptions
+from tuneproof.metrics import METRICS
+from tuneproof.settings import (
+    Claim,
+    ComputeSettings,
+    EncodeSettings,
+    PredictSettings,
+    ScoreSettings,
+    Settings,
+    SplitSettings,
+    TrainSettings,
+)
+from tuneproof.tasks import TASKS
+from tuneproof.tasks.task import Task, TaskOptions
+from tuneproof.yaml_file import Document, dump_yaml, read_yaml
+
+Part = TypeVar("Part", bound=BaseModel)
+SECTIONS: dict[str, type[Settings]] = {
+    "split": SplitSettings,
+    "encode": EncodeSettings,
+    "train": TrainSettings,
+    "predict": PredictSettings,
+    "score": ScoreSettings,
+    "compute": ComputeSettings,
+}
+KEYS = ("task", "models", "arms", "seeds", "claim", *SECTIONS, "out")
+
+
+class ModelChoice(Settings):
+    """A model of the study: shelf name, hub id or local folder."""
+
+    id: str = Field(min_length=1, description="Shelf name, hub id or local folder.")
+    revision: str | None = Field(None, description="Commit or tag on the hub.")
+    name: str | None = Field(
+        None, min_length=1, max_length=60, description="What the report calls it."
+    )
+
+
+class Arm(BaseModel):
+    """A method with its options."""
+
+    model_config = ConfigDict(frozen=True)
+    method_name: str
+    options: MethodOptions
+
+    @property
+    def method(self) -> Method:
+        """The method on the shelf."""
+        return METHODS[self.method_name]
+
+    @property
+    def name(self) -> str:
+        """What the arm is called."""
+        return self.options.name or self.method_name
+
+
+class Recipe(BaseModel):
+    """The whole study. Build it with `read_recipe` or `recipe_from`, which name what is wrong."""
+
+    model_config = ConfigDict(frozen=True)
+    task_name: str
+    task_options: TaskOptions
+    models: tuple[ModelChoice, ...]
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    claims: tuple[Claim, ...]
+    split: SplitSettings
+    encode: EncodeSettings
+    train: TrainSettings
+    predict: PredictSettings
+    score: ScoreSettings
+    compute: ComputeSettings
+    out: str
+
+    @property
+    def task(self) -> Task:
+        """The task on the shelf."""
+        return TASKS[self.task_name]
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def values(self) -> dict[str, Any]:
+        """The recipe as plain values, every setting filled in; `recipe_from` takes them back."""
+        return {
+            "task": {self.task_name: self.task_options.model_dump(mode="json")},
+            "models": [
+                {m.id: m.model_dump(mode="json", exclude={"id"}, exclude_none=True)}
+                if (m.revision or m.name)
+                else m.id
+                for m in self.models
+            ],
+            "arms": [{a.method_name: a.options.model_dump(mode="json")} for a in self.arms],
+            "seeds": list(self.seeds),
+            "claim": [claim.model_dump(mode="json") for claim in self.claims],
+            **{name: getattr(self, name).model_dump(mode="json") for name in SECTIONS},
+            "out": self.out,
+        }
+
+    def text(self) -> str:
+        """The recipe as YAML, every setting filled in."""
+        return dump_yaml(self.values())
+
+
+def _error(
+    document: Document, path: tuple[str | int, ...], found: str, hint: str = ""
+) -> RecipeError:
+    return RecipeError(document.where(path), found, do=hint)
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _check(part: type[Part], values: Any, document: Document, path: tuple[str | int, ...]) -> Part:
+    """Validate one part; the first problem becomes a RecipeError with its line."""
+    values = {} if values is None else values
+    if not isinstance(values, Mapping):
+        raise _error(
+            document, path, f"{_dotted(path)} is {values!r}, not settings with names.",
+            f"Allowed: {', '.join(part.model_fields)}.",
+        )  # fmt: skip
+    try:
+        return part.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = (*path, *first["loc"])
+        if first["type"] == "extra_forbidden":
+            holder = path[-1] if path else "the recipe"
+            found = f"{_dotted(place)} is not a setting of {holder}."
+            hint = did_you_mean(str(first["loc"][-1]), part.model_fields)
+        elif first["type"] == "missing":
+            found, hint = f"{_dotted(place)} is missing.", "Add it."
+        else:
+            message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            found = f"{_dotted(place)} is {_short(first['input'])}; it {_sentence(message)}."
+            field = part.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+            hint = (field.description or "") if field else ""
+        raise _error(document, place, found, hint) from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _sentence(message: str) -> str:
+    return (
+        message if message.startswith(("should", "must", "is ", "has ")) else f"is wrong: {message}"
+    )
+
+
+def _chosen(
+    raw: Any, document: Document, path: tuple[str | int, ...], what: str
+) -> tuple[str, Any]:
+    """`name` or `{name: {option: value}}`."""
+    if isinstance(raw, str) and raw:
+        return raw, {}
+    if isinstance(raw, Mapping) and len(raw) == 1:
+        name, options = next(iter(raw.items()))
+        return str(name), options
+    raise _error(
+        document, path, f"{_dotted(path)} is {_short(raw)}, not a {what}.",
+        "Write its name, or {name: {setting: value}}.",
+    )  # fmt: skip
+
+
+def _list(raw: Any, document: Document, key: str) -> list[Any]:
+    if isinstance(raw, (list, tuple)):
+        return list(raw)
+    raise _error(document, (key,), f"{key} is {_short(raw)}, not a list.", f"Write {key}: [...].")
+
+
+def _task(raw: Any, document: Document) -> tuple[str, TaskOptions]:
+    name, options = _chosen(raw, document, ("task",), "task")
+    if name not in TASKS:
+        raise _error(
+            document, ("task",), f"task: {name!r} is not a task.",
+            did_you_mean(name, TASKS) + " Your own file: labels: {path: FILE, text: COLUMN, label: COLUMN}.",
+        )  # fmt: skip
+    return name, _check(TASKS[name].options, options, document, ("task", name))
+
+
+def _models(raw: Any, document: Document) -> tuple[ModelChoice, ...]:
+    choices = []
+    for place, item in enumerate(_list(raw, document, "models")):
+        name, options = _chosen(item, document, ("models", place), "model")
+        values = {
+            "id": name,
+            **(options if isinstance(options, Mapping) else {"settings": options}),
+        }
+        choices.append(_check(ModelChoice, values, document, ("models", place)))
+    return tuple(choices)
+
+
+def _arms(raw: Any, document: Document) -> tuple[Arm, ...]:
+    arms: list[Arm] = []
+    for place, item in enumerate(_list(raw, document, "arms")):
+        name, options = _chosen(item, document, ("arms", place), "method")
+        if name not in METHODS:
+            raise _error(
+                document, ("arms", place), f"arms[{place}]: {name!r} is not a method.",
+                did_you_mean(name, METHODS),
+            )  # fmt: skip
+        checked = _check(METHODS[name].options, options, document, ("arms", place, name))
+        arm = Arm(method_name=name, options=checked)
+        if arm.name in [other.name for other in arms]:
+            raise _error(
+                document, ("arms", place), f"arms[{place}]: two arms are called {arm.name!r}.",
+                f"Give one a name: {{{name}: {{name: ...}}}}.",
+            )  # fmt: skip
+        arms.append(arm)
+    if not arms:
+        raise _error(document, ("arms",), "arms is empty.", f"Allowed: {', '.join(METHODS)}.")
+    return tuple(arms)
+
+
+def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
+    seeds = _list(raw, document, "seeds")
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
+            raise _error(
+                document, ("seeds",), f"seeds holds {_short(seed)}.",
+                "A seed is a whole number from 0 to 2147483647.",
+            )  # fmt: skip
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise _error(
+            document,
+            ("seeds",),
+            f"seeds is {seeds}: empty, or one twice.",
+            "Write seeds: [0, 1, 2].",
+        )
+    return tuple(seeds)
+
+
+def default_claim(arms: Sequence[Arm]) -> tuple[Claim, ...]:
+    """The last arm over the first of lexical, few-shot, zero-shot, majority that is there."""
+    last = arms[-1].name
+    for name in ("lexical", "few-shot", "zero-shot", "majority"):
+        for arm in arms[:-1]:
+            if arm.method_name == name:
+                return (Claim(arm=last, over=arm.name, metric=None),)
+    return (Claim(arm=last, over=arms[0].name, metric=None),) if len(arms) > 1 else ()
+
+
+def _claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
+    if raw is None:
+        return default_claim(arms)
+    names = [arm.name for arm in arms]
+    claims = []
+    for place, item in enumerate(raw if isinstance(raw, (list, tuple)) else [raw]):
+        path: tuple[str | int, ...] = (
+            ("claim", place) if isinstance(raw, (list, tuple)) else ("claim",)
+        )
+        claim = _check(Claim, item, document, path)
+        for key in ("arm", "over"):
+            if getattr(claim, key) not in names:
+                raise _error(
+                    document, (*path, key), f"claim.{key}: {getattr(claim, key)!r} is not an arm of "
+                    "this recipe.", did_you_mean(getattr(claim, key), names),
+                )  # fmt: skip
+        if claim.arm == claim.over:
+            raise _error(
+                document, path, f"claim compares {claim.arm} with itself.", "Name two arms."
+            )
+        if claim.metric is not None and claim.metric not in METRICS:
+            raise _error(
+                document, (*path, "metric"), f"claim.metric: {claim.metric!r} is not a metric.",
+                did_you_mean(claim.metric, METRICS),
+            )  # fmt: skip
+        claims.append(claim)
+    return tuple(claims)
+
+
+def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> Recipe:
+    """Check plain values and fill in the defaults.
+
+    Raises: RecipeError naming the setting, what was found, what is allowed.
+    """
+    document = document or Document("recipe", dict(values))
+    for key in values:
+        if key not in KEYS:
+            raise _error(
+                document,
+                (str(key),),
+                f"{key} is not a part of a recipe.",
+                did_you_mean(str(key), KEYS),
+            )
+    for key in ("task", "arms"):
+        if values.get(key) is None:
+            raise _error(document, (), f"{key} is missing.", f"Add {key}: ... to the recipe.")
+    task_name, task_options = _task(values["task"], document)
+    arms = _arms(values["arms"], document)
+    models = _models(values.get("models") or [], document)
+    if not models and any(arm.method.kind != "baseline" for arm in arms):
+        needy = next(arm.name for arm in arms if arm.method.kind != "baseline")
+        raise _error(
+            document, ("arms",), f"the arm {needy} needs a model and models is empty.",
+            "Write models: [distilbert], a hub id or a local folder.",
+        )  # fmt: skip
+    sections: dict[str, Any] = {
+        name: _check(section, values.get(name), document, (name,))
+        for name, section in SECTIONS.items()
+    }
+    out = values.get("out")
+    if out is not None and (not isinstance(out, str) or not out or "\0" in out):
+        raise _error(document, ("out",), f"out is {_short(out)}, not a folder's name.")
+    recipe = Recipe(
+        task_name=task_name,
+        task_options=task_options,
+        models=models,
+        arms=arms,
+        seeds=_seeds(values.get("seeds", [0]), document),
+        claims=_claims(values.get("claim"), document, arms, TASKS[task_name]),
+        out=out or "",
+        **sections,
+    )
+    if not out:
+        digest = sha256_of_text(recipe.text())[:8]
+        recipe = recipe.model_copy(update={"out": str(Path("studies") / f"{task_name}-{digest}")})
+    return recipe
+
+
+def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe's file; `changes` are like "split.train_size=500".
+
+    Raises: RecipeError naming the file, the line and the way out.
+    """
+    document = read_yaml(Path(path))
+    for change in changes:
+        document.change(change)
+    return recipe_from(document.values, document)
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors."""
+
+    def chosen(name: str, part: type[BaseModel]) -> list[dict[str, Any]]:
+        options = part.model_json_schema()
+        return [
+            {"const": name},
+            {"type": "object", "properties": {name: options}, "required": [name],
+             "additionalProperties": False},
+        ]  # fmt: skip
+
+    tasks = [entry for name, task in TASKS.items() for entry in chosen(name, task.options)]
+    arms = [entry for name, method in METHODS.items() for entry in chosen(name, method.options)]
+    model = {"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}]}
+    claim = Claim.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tuneproof recipe",
+        "type": "object",
+        "required": ["task", "arms"],
+        "additionalProperties": False,
+        "properties": {
+            "task": {"anyOf": tasks},
+            "models": {"type": "array", "items": model},
+            "arms": {"type": "array", "minItems": 1, "items": {"anyOf": arms}},
+            "seeds": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "claim": {"anyOf": [claim, {"type": "array", "items": claim}]},
+            **{name: section.model_json_schema() for name, section in SECTIONS.items()},
+            "out": {"type": "string", "description": "The study's folder."},
+        },
+    }
+
+
+def demo_recipe(out: str) -> Recipe:
+    """The embedded study: the carried model and reviews, offline."""
+    return recipe_from(
+        {
+            "task": "demo",
+            "models": ["demo"],
+            "arms": [
+                "majority",
+                "lexical",
+                "zero-shot",
+                {"few-shot": {"shots": 4}},
+                "head",
+                {"lora": {"learning_rate": 1e-3}},
+                {"full": {"learning_rate": 3e-4}},
+            ],
+            "seeds": [0],
+            "claim": {"arm": "full", "over": "zero-shot"},
+            "encode": {"max_length": 128},
+            "out": out,
+        }
+    )

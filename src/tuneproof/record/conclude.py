@@ -1,0 +1,210 @@
+"""Comparisons and the verdict, from a study's files alone.
+
+In: a study's directory. Out: comparisons.json. Knows nothing of: models, how arms came about.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import RunError
+from tuneproof.files import write_json
+from tuneproof.metrics import METRICS, why_not
+from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.recipe import Recipe, read_recipe
+from tuneproof.record.rundir import (
+    COMPARISONS,
+    PREDICTIONS,
+    RECIPE,
+    StudyRecord,
+    read_arm,
+    read_study,
+)
+from tuneproof.score.compare import Comparison, adjust, compare, verdict
+from tuneproof.score.scores import as_json, score
+
+
+@dataclass(frozen=True)
+class ArmRuns:
+    """All seeds of one arm of one model, on the same items."""
+
+    arm: str
+    model: str | None
+    kind: str
+    runs: list[Predictions]
+
+    def name(self, several_models: bool) -> str:
+        """The arm's name, with its model where the study has several."""
+        return f"{self.model} {self.arm}" if several_models and self.model else self.arm
+
+
+def arm_runs(study: StudyRecord) -> list[ArmRuns]:
+    """The finished arms, their seeds together, in the order of the recipe."""
+    found: dict[tuple[str, str | None], ArmRuns] = {}
+    for record in study.arms:
+        if record.about["status"] != "done":
+            continue
+        key = (record.about["arm"], record.about.get("model"))
+        entry = found.setdefault(key, ArmRuns(*key, record.about["kind"], []))
+        entry.runs.append(read_predictions(record.folder / PREDICTIONS))
+    return list(found.values())
+
+
+def conclude(folder: Path) -> dict[str, Any]:
+    """Score every arm over its seeds, compare, write comparisons.json. Returns the verdict."""
+    study = read_study(folder)
+    recipe = read_recipe(folder / RECIPE)
+    grouped = bool(study.splits.get("grouped"))
+    arms = arm_runs(study)
+    several = len({arm.model for arm in arms if arm.model}) > 1
+    pooled = [
+        {
+            "arm": arm.arm,
+            "model": arm.model,
+            "kind": arm.kind,
+            "seeds": len(arm.runs),
+            "scores": as_json(score(arm.runs, _metrics(recipe, arm), recipe.score, grouped)),
+        }
+        for arm in arms
+    ]
+    claims = adjust(_claims(recipe, arms, grouped, several))
+    others = _others(recipe, arms, grouped, several, claims)
+    tuned = {arm.name(several) for arm in arms if arm.kind == "tuned"}
+    baselines = {arm.name(several) for arm in arms if arm.kind == "baseline"}
+    beside = [c for c in [*claims, *others] if c.arm in tuned and c.over in baselines]
+    made = verdict(claims, beside)
+    missing = [c for c in recipe.claims if not claims and c]
+    if missing:
+        made["sentence"] = (
+            f"No verdict: {missing[0].arm} or {missing[0].over} did not finish in any model."
+        )
+    value = {
+        "comparisons": [
+            *({**c.as_json(), "claim": True} for c in claims),
+            *({**c.as_json(), "claim": False} for c in others),
+        ],
+        "arms": pooled,
+        "verdict": made,
+    }
+    write_json(folder / COMPARISONS, value)
+    return made
+
+
+def _metrics(recipe: Recipe, arm: ArmRuns) -> list[str]:
+    labels = len(arm.runs[0].labels)
+    probabilities = all(run.probabilities_NC is not None for run in arm.runs)
+    return [m for m in recipe.task.metrics if not why_not(METRICS[m], labels, probabilities)]
+
+
+def _of(arms: Sequence[ArmRuns], name: str, model: str | None) -> ArmRuns | None:
+    """The arm of that name for a model; a baseline serves every model."""
+    return next((a for a in arms if a.arm == name and a.model in (None, model)), None)
+
+
+def _models(arms: Sequence[ArmRuns]) -> list[str | None]:
+    return list(dict.fromkeys(arm.model for arm in arms if arm.model)) or [None]
+
+
+def _compared(
+    arm: ArmRuns, over: ArmRuns, metric: str, recipe: Recipe, grouped: bool, several: bool
+) -> Comparison:
+    return compare(
+        arm.runs, over.runs, metric, arm.name(several), over.name(several), recipe.score, grouped
+    )
+
+
+def _claims(
+    recipe: Recipe, arms: Sequence[ArmRuns], grouped: bool, several: bool
+) -> list[Comparison]:
+    """Every claim for every model that has both arms."""
+    made, seen = [], set()
+    for claim in recipe.claims:
+        for model in _models(arms):
+            arm, over = _of(arms, claim.arm, model), _of(arms, claim.over, model)
+            key = (claim, arm and arm.model, over and over.model)
+            if arm and over and key not in seen:
+                seen.add(key)
+                metric = claim.metric or recipe.task.metrics[0]
+                made.append(_compared(arm, over, metric, recipe, grouped, several))
+    return made
+
+
+def _others(
+    recipe: Recipe,
+    arms: Sequence[ArmRuns],
+    grouped: bool,
+    several: bool,
+    claims: Sequence[Comparison],
+) -> list[Comparison]:
+    """Every arm with each baseline and with the first claim's base, where not a claim already."""
+    metric = recipe.task.metrics[0]
+    bases = [arm for arm in arms if arm.kind == "baseline"]
+    if recipe.claims:
+        bases += [arm for arm in arms if arm.arm == recipe.claims[0].over and arm not in bases]
+    done = {(c.arm, c.over, c.metric) for c in claims}
+    made = []
+    for over in bases:
+        for arm in arms:
+            same_model = over.model in (None, arm.model)
+            key = (arm.name(several), over.name(several), metric)
+            backwards = (key[1], key[0], metric)
+            if arm is over or not same_model or key in done or backwards in done:
+                continue
+            done.add(key)
+            made.append(_compared(arm, over, metric, recipe, grouped, several))
+    return made
+
+
+def compare_arms(a: Path, b: Path, metric: str) -> dict[str, Any]:
+    """Two arms' folders, whichever studies they belong to.
+
+    Raises: RunError where an arm is not finished or the items differ.
+    """
+    first, second = read_arm(a), read_arm(b)
+    study = a.parent.parent
+    recipe = read_recipe(study / RECIPE)
+    grouped = bool(read_study(study).splits.get("grouped"))
+    names = [first.label, second.label]
+    if names[0] == names[1]:
+        names = [
+            f"{record.label} of {record.folder.parent.parent.name}" for record in (first, second)
+        ]
+    found = compare(
+        [read_predictions(a / PREDICTIONS)],
+        [read_predictions(b / PREDICTIONS)],
+        metric,
+        names[0],
+        names[1],
+        recipe.score,
+        grouped,
+    )
+    return found.as_json()
+
+
+def compare_studies(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
+    """Every arm that both studies finished, all seeds together.
+
+    Raises: RunError where they share none or their items differ.
+    """
+    first, second = read_study(a), read_study(b)
+    recipe = read_recipe(a / RECIPE)
+    ours, theirs = arm_runs(first), arm_runs(second)
+    made = []
+    for arm in ours:
+        for other in theirs:
+            if (arm.arm, arm.model) == (other.arm, other.model):
+                names = [f"{arm.name(True)} of {folder.name}" for folder in (a, b)]
+                grouped = bool(first.splits.get("grouped"))
+                found = compare(
+                    arm.runs, other.runs, metric, names[0], names[1], recipe.score, grouped
+                )
+                made.append(found.as_json())
+    if not made:
+        raise RunError(
+            f"{a} and {b}",
+            "share no finished arm.",
+            f"Arms: {', '.join(x.arm for x in ours)}; and {', '.join(x.arm for x in theirs)}.",
+            "Name two arms' folders.",
+        )
+    return made

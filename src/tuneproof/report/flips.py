@@ -1,0 +1,232 @@
+"""What changed between two arms: the items that flipped either way, with both arms' probabilities.
+
+In: arms with predictions, the items, the comparisons. Out: plain values, compact enough for a page.
+Knows nothing of: HTML, statistics, how anything was predicted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tuneproof.metrics.metric import UNPARSED
+from tuneproof.predict.prediction import Predictions
+from tuneproof.record.rundir import Items
+from tuneproof.report.rounding import visible
+from tuneproof.report.slices import Answers
+
+TEXT_BUDGET = 10_000_000
+PAIRS = 12
+Cell = tuple[Predictions, int]  # a table and a row in it
+UNKNOWN_TEXT = "(the text is not in this study's folder)"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One item that at least one seed answers differently. `gained` counts seeds, `lost` too.
+
+    `before` and `after` are the labels that most seeds chose; the probabilities are of the gold
+    label, means over seeds, None where the arm gives none.
+    """
+
+    id: str
+    gold: str
+    gained: int
+    lost: int
+    before: str
+    after: str
+    before_probability: float | None
+    after_probability: float | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """Two arms on the same items. The four counts run over items and `seeds` pairs of seeds."""
+
+    arm: str
+    over: str
+    claim: bool
+    items: int
+    seeds: int
+    both_right: int
+    gained: int
+    lost: int
+    both_wrong: int
+    flips: list[Flip]
+
+
+def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predictions, Predictions]]:
+    """Seed beside seed; an arm without seeds stands beside every seed of the other."""
+    if len(over.tables) == 1 or len(arm.tables) == 1:
+        return list(product(over.tables, arm.tables))
+    mine = dict(zip(arm.seeds, arm.tables, strict=True))
+    pairs = [(t, mine[s]) for s, t in zip(over.seeds, over.tables, strict=True) if s in mine]
+    return pairs or [(over.tables[0], arm.tables[0])]
+
+
+def _most(names: Sequence[str]) -> str:
+    return max(dict.fromkeys(names), key=names.count)
+
+
+def _name(table: Predictions, place: int) -> str:
+    predicted = int(table.predicted_N[place])
+    return "unparsed" if predicted == UNPARSED else table.labels[predicted]
+
+
+def _of_gold(tables: Sequence[Cell]) -> float | None:
+    known = [
+        float(table.probabilities_NC[place, table.gold_N[place]])
+        for table, place in tables
+        if table.probabilities_NC is not None
+    ]
+    return float(np.mean(known)) if known else None
+
+
+def _flip(id_: str, old: list[Cell], new: list[Cell], gained: int, lost: int) -> Flip:
+    table, place = new[0]
+    return Flip(
+        id_,
+        table.labels[int(table.gold_N[place])],
+        gained,
+        lost,
+        _most([_name(*cell) for cell in old]),
+        _most([_name(*cell) for cell in new]),
+        _of_gold(old),
+        _of_gold(new),
+    )
+
+
+def change(over: Answers, arm: Answers, claim: bool = False) -> Change:
+    """Compare two arms item by item, on the items that all their seeds have."""
+    pairs = _seed_pairs(over, arm)
+    tables = list({id(t): t for pair in pairs for t in pair}.values())
+    places = {id(t): {name: at for at, name in enumerate(t.ids)} for t in tables}
+    shared = [i for i in tables[0].ids if all(i in places[id(t)] for t in tables)]
+    where = {id(t): [places[id(t)][i] for i in shared] for t in tables}
+    right = {id(t): (t.predicted_N == t.gold_N)[where[id(t)]] for t in tables}
+    gained_N, lost_N = np.zeros(len(shared), dtype=int), np.zeros(len(shared), dtype=int)
+    both_right = both_wrong = 0
+    for old, new in pairs:
+        before_N, after_N = right[id(old)], right[id(new)]
+        gained_N += ~before_N & after_N
+        lost_N += before_N & ~after_N
+        both_right += int((before_N & after_N).sum())
+        both_wrong += int((~before_N & ~after_N).sum())
+    flips = [
+        _flip(
+            shared[at],
+            [(old, where[id(old)][at]) for old, _ in pairs],
+            [(new, where[id(new)][at]) for _, new in pairs],
+            int(gained_N[at]),
+            int(lost_N[at]),
+        )
+        for at in np.flatnonzero(gained_N + lost_N).tolist()
+    ]
+    flips.sort(
+        key=lambda flip: -abs((flip.after_probability or 0) - (flip.before_probability or 0))
+    )
+    return Change(
+        arm=arm.row.label,
+        over=over.row.label,
+        claim=claim,
+        items=len(shared),
+        seeds=len(pairs),
+        both_right=both_right,
+        gained=int(gained_N.sum()),
+        lost=int(lost_N.sum()),
+        both_wrong=both_wrong,
+        flips=flips,
+    )
+
+
+def _find(answers: Sequence[Answers], name: Any, model: Any) -> Answers | None:
+    """The arm of that name and model; a baseline stands beside every model."""
+    named = [a for a in answers if a.row.arm == name or a.row.label == name]
+    exact = [a for a in named if a.row.model == model]
+    alone = [a for a in named if a.row.model is None or model is None]
+    return next(iter(exact or alone), None)
+
+
+def changes(answers: Sequence[Answers], comparisons: Sequence[dict[str, Any]]) -> list[Change]:
+    """The changes that the study compared, each pair once, the claim first.
+
+    Where nothing was compared: the last arm beside the first.
+    """
+    made: dict[tuple[int, int], Change] = {}
+    for pair in comparisons:
+        arm = _find(answers, pair.get("arm"), pair.get("model"))
+        over = _find(answers, pair.get("over"), pair.get("over_model", pair.get("model")))
+        if arm and over and arm is not over and (arm.arm, over.arm) not in made:
+            made[arm.arm, over.arm] = change(over, arm, bool(pair.get("claim")))
+        if len(made) == PAIRS:
+            break
+    if not made and len(answers) > 1:
+        made[0, 0] = change(answers[0], answers[-1])
+    return list(made.values())
+
+
+def _cut(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
+    """Shorten the longest texts until all fit the budget; says how many were shortened."""
+    sizes = np.array([len(text.encode("utf-8", "replace")) for text in texts.values()])
+    if sizes.sum() <= budget:
+        return texts, 0
+    low, high = 80, int(sizes.max())
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (
+            (middle, high) if np.minimum(sizes, middle).sum() <= budget else (low, middle - 1)
+        )
+    cut = {
+        i: text if size <= low else text[:low] + " …"
+        for (i, text), size in zip(texts.items(), sizes, strict=True)
+    }
+    return cut, int((sizes > low).sum())
+
+
+def payload(made: Sequence[Change], items: Items, budget: int = TEXT_BUDGET) -> dict[str, Any]:
+    """What the page's script needs to list, search and sort the flips.
+
+    {"labels": [...], "items": [[id, gold, text], ...], "shortened": int, "pairs": [{"name", "arm",
+    "over", "seeds", "flips": [[item, gained, lost, before, after, p_before, p_after], ...]}]};
+    item, before and after are places in `items` and `labels`. The texts stay within `budget` bytes.
+    """
+    known = dict(zip(items.ids, items.texts, strict=True))
+    flipped = {flip.id: flip.gold for pair in made for flip in pair.flips}
+    golds = {i: flipped[i] for i in [*items.ids, *flipped] if i in flipped}
+    texts, shortened = _cut({i: visible(known.get(i, UNKNOWN_TEXT)) for i in golds}, budget)
+    place = {name: at for at, name in enumerate(golds)}
+    names = {n for pair in made for f in pair.flips for n in (f.gold, f.before, f.after)}
+    labels = sorted(names)
+    at_label = {name: at for at, name in enumerate(labels)}
+
+    def short(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
+
+    return {
+        "labels": [visible(name) for name in labels],
+        "items": [[visible(i), at_label[golds[i]], texts[i]] for i in golds],
+        "shortened": shortened,
+        "pairs": [
+            {
+                "name": visible(f"{pair.arm} over {pair.over}"),
+                "arm": visible(pair.arm),
+                "over": visible(pair.over),
+                "seeds": pair.seeds,
+                "flips": [
+                    [
+                        place[f.id],
+                        f.gained,
+                        f.lost,
+                        at_label[f.before],
+                        at_label[f.after],
+                        short(f.before_probability),
+                        short(f.after_probability),
+                    ]
+                    for f in pair.flips
+                ],
+            }
+            for pair in made
+        ],
+    }

@@ -1,0 +1,235 @@
+"""What each section of the page shows, as values and pictures; the template only sets them.
+
+In: a study read back. Out: one dictionary for the template. Knows nothing of: HTML tags, files' names.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuneproof.metrics.labels import BINS
+from tuneproof.record.rundir import StudyRecord, read_items
+from tuneproof.report.curves import panels, reliability_figure
+from tuneproof.report.figures import colour
+from tuneproof.report.flips import changes, payload
+from tuneproof.report.results import costs, differences, forest, metric_table
+from tuneproof.report.rounding import (
+    NOTHING,
+    count,
+    memory,
+    percent,
+    probability,
+    seconds,
+    style_for,
+)
+from tuneproof.report.slices import Answers, answers_of, confusions, reliabilities, slices
+from tuneproof.report.tables import (
+    ArmRow,
+    arm_rows,
+    arm_table,
+    comparison_rows,
+    is_share,
+    main_metric,
+    metric_title,
+    overlap_share,
+    pooled_rows,
+)
+
+SHOWN_WITHOUT_SCRIPT = 25
+LEVELS = {"error": 0, "stop": 0, "warning": 1, "warn": 1}
+
+
+def setting(study: StudyRecord, *keys: str) -> Any:
+    """A value of the filled-in recipe, or None."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        value = YAML(typ="safe", pure=True).load(study.recipe_text)
+    except YAMLError:
+        return None
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def task_name(study: StudyRecord) -> str:
+    """The task's name in the recipe."""
+    task = setting(study, "task")
+    return str(next(iter(task), "")) if isinstance(task, dict) else str(task or "this task")
+
+
+def question(study: StudyRecord) -> str:
+    """What the study asked, in one sentence."""
+    claims = [pair for pair in comparison_rows(study) if pair.get("claim")]
+    if not claims:
+        return f"How do {len(pooled_rows(study))} arms compare on {task_name(study)}?"
+    model = f" with {claims[0]['model']}" if claims[0].get("model") else ""
+    return f"On {task_name(study)}{model}, is {claims[0]['arm']} better than {claims[0]['over']}?"
+
+
+def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, str]]:
+    """The few numbers under the verdict: what, value, what stands beside it."""
+    pairs = comparison_rows(study)
+    found = []
+    if pairs and pairs[0].get("difference") is not None:
+        pair = pairs[0]
+        share = is_share(str(pair.get("metric")))
+        style = style_for(pair.get("low"), pair.get("high"), share)
+        unit = " points" if share else ""
+        interval = style.interval(pair.get("low"), pair.get("high"), True)
+        found.append(("Difference", style.value(pair["difference"], True) + unit, interval))
+        adjusted = pair.get("p_adjusted") is not None and pair["p_adjusted"] != pair.get("p_value")
+        p_value = pair["p_adjusted"] if adjusted else pair.get("p_value")
+        test = " ".join([str(pair.get("test") or ""), "(Holm)" if adjusted else ""]).strip()
+        found.append(("p", probability(p_value), test))
+        if pair.get("mde") is not None:
+            found.append(
+                ("MDE", style.value(pair["mde"]) + unit, "smallest difference it could show")
+            )
+    sizes = study.splits.get("sizes") or {}
+    aside = f"{count(sizes.get('train'))} train, {count(sizes.get('dev'))} dev"
+    share_seen = overlap_share(study)
+    if share_seen is not None:
+        aside += f"; {percent(share_seen)} % overlap train"
+    found.append(("Test items", count(sizes.get("test")), aside))
+    best = [row for row in rows if pairs and row.arm == pairs[0].get("arm") and row.time_s]
+    if best:
+        found.append(
+            (f"Cost of {best[0].arm}", seconds(best[0].time_s), memory(best[0].peak_memory_bytes))
+        )
+    return found
+
+
+def calibrations(answers: Sequence[Answers]) -> list[dict[str, Any]]:
+    """The reliability diagrams with their errors in words."""
+    return [
+        {
+            "name": one.answers.row.label,
+            "figure": reliability_figure(
+                one.answers.row.label,
+                one.after,
+                one.before,
+                colour(one.answers.arm, one.answers.row.kind),
+            ),
+            "after": percent(one.error_after),
+            "before": None if one.error_before is None else percent(one.error_before),
+        }
+        for one in reliabilities(answers)
+    ]
+
+
+def flat(values: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested values as rows of dotted names and strings."""
+    if isinstance(values, dict):
+        return [
+            row for key, value in values.items() for row in flat(value, f"{name}.{key}".strip("."))
+        ]
+    if isinstance(values, list):
+        return [(name, ", ".join(str(value) for value in values) or NOTHING)]
+    return [(name, NOTHING if values is None else str(values))]
+
+
+def prompts(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
+    """The items as each arm's model saw them: tokens, and which of them are supervised."""
+    found = []
+    for row in rows:
+        known = [record.about["prompts"] for record in row.records if record.about.get("prompts")]
+        shown: list[dict[str, Any]] = known[0] if known else []
+        items = []
+        for prompt in shown:
+            tokens = [str(token).replace("\n", "↵\n") for token in prompt.get("tokens") or []]
+            marks = list(prompt.get("supervised") or [])
+            marks += [False] * (len(tokens) - len(marks))
+            items.append(
+                {
+                    **prompt,
+                    "pieces": list(zip(tokens, marks, strict=False)),
+                    "marked": sum(map(bool, marks)),
+                }
+            )
+        if items:
+            found.append({"row": row, "items": items})
+    return found
+
+
+def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
+    """What dev chose, arm by arm and seed by seed."""
+    found = []
+    for row in rows:
+        for record in row.records:
+            seed = record.about.get("seed")
+            name = row.label if seed is None or len(row.seeds) < 2 else f"{row.label}, seed {seed}"
+            shown = ", ".join(f"{k} {v}" for k, v in flat(record.about.get("chosen") or {}))
+            if shown:
+                found.append((name, shown))
+    return found
+
+
+def _notes(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
+    """What the arms have to say, each sentence once: notes, and texts that were cut."""
+    found: dict[tuple[str, str], None] = {}
+    for row in rows:
+        for record in row.records:
+            for note in record.about.get("notes") or []:
+                found[row.label, str(note)] = None
+            encoding = record.about.get("encoding") or {}
+            cut, most = encoding.get("truncated_items"), encoding.get("max_length")
+            if cut:
+                found[row.label, f"{count(cut)} items were cut at {count(most)} tokens."] = None
+    return list(found)
+
+
+def _data(study: StudyRecord) -> dict[str, Any]:
+    """Audit, splits, provenance and settings."""
+    hidden = ("overlap", "fingerprints")
+    findings = list(study.audit.get("findings") or [])
+    empty = {"level": "note", "name": "", "message": "", "count": None, "override": None}
+    return {
+        "findings": [
+            {**empty, "examples": [], **one}
+            for one in sorted(findings, key=lambda one: LEVELS.get(str(one.get("level")), 2))
+        ],
+        "splits": flat({k: v for k, v in study.splits.items() if k not in hidden}),
+        "overlap_examples": (study.splits.get("overlap") or {}).get("examples") or [],
+        "fingerprints": flat(study.splits.get("fingerprints") or {}),
+        "provenance": flat(study.provenance),
+        "recipe": study.recipe_text,
+        "command": str(study.provenance.get("command") or "tuneproof run recipe.yaml"),
+    }
+
+
+def sections(study: StudyRecord) -> dict[str, Any]:
+    """Everything that the template sets."""
+    rows, metric = pooled_rows(study), main_metric(study)
+    answers = answers_of(rows)
+    items = read_items(study.folder)
+    pairs = changes(answers, comparison_rows(study))
+    metrics, notes = metric_table(rows)
+    return {
+        **_data(study),
+        "question": question(study),
+        "facts": facts(study, rows),
+        "rows": rows,
+        "arms": arm_table(study),
+        "seeds_table": arm_table(study, arm_rows(study)),
+        "metric_title": metric_title(metric),
+        "level": percent(float(setting(study, "score", "level") or 0.95), 0),
+        "forest": forest(study, rows, metric),
+        "differences": differences(study, metric),
+        "metrics": metrics,
+        "metric_notes": notes,
+        "costs": costs(rows, metric),
+        "panels": panels(rows),
+        "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],
+        "changes": pairs,
+        "payload": payload(pairs, items),
+        "first_flips": SHOWN_WITHOUT_SCRIPT,
+        "slices": slices(answers, items),
+        "slice_arms": [arm.row for arm in answers],
+        "calibrations": calibrations(answers),
+        "bins": BINS,
+        "confusions": confusions(answers),
+        "ledgers": [row for row in rows if row.records[0].ledger.get("lines")],
+        "prompts": prompts(rows),
+        "choices": _choices(rows),
+        "arm_notes": _notes(rows),
+    }

@@ -1,0 +1,211 @@
+"""Where arms fail: confusion, accuracy by class, length and group, and how sure they were.
+
+In: rows of arms, their predictions, the items. Out: plain values for the page.
+Knows nothing of: HTML, drawing, how anything was predicted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
+from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
+from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.record.rundir import PREDICTIONS, Items
+from tuneproof.report.curves import Bin
+from tuneproof.report.tables import ArmRow, Score
+from tuneproof.score.intervals import wilson
+
+LEVEL = 0.95
+LENGTH_PARTS = 4
+WORST_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One arm with what it predicted, a table a seed; `arm` is its place among all arms."""
+
+    arm: int
+    row: ArmRow
+    seeds: tuple[int | None, ...]
+    tables: tuple[Predictions, ...]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts over an arm's seeds: rows are golds, columns predictions, the last one `unparsed`."""
+
+    answers: Answers
+    labels: tuple[str, ...]
+    counts: list[list[int]]
+    unparsed: int
+    items: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the test items, and each arm's accuracy on them, with Wilson's interval."""
+
+    name: str
+    items: int
+    accuracies: list[Score]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """One arm's bins, after and before its temperature, with the expected calibration errors."""
+
+    answers: Answers
+    after: list[Bin]
+    before: list[Bin]
+    error_after: float
+    error_before: float | None
+
+
+def answers_of(rows: Sequence[ArmRow]) -> list[Answers]:
+    """Read the predictions of every arm that has them."""
+    found = []
+    for index, row in enumerate(rows):
+        done = [record for record in row.records if (record.folder / PREDICTIONS).is_file()]
+        if done:
+            seeds = tuple(record.about.get("seed") for record in done)
+            tables = tuple(read_predictions(record.folder / PREDICTIONS) for record in done)
+            found.append(Answers(index, row, seeds, tables))
+    return found
+
+
+def _items_of(table: Predictions) -> LabelItems:
+    return LabelItems(table.labels, table.gold_N, table.predicted_N, table.probabilities_NC)
+
+
+def confusions(answers: Sequence[Answers]) -> list[Confusion]:
+    """A matrix for each arm, summed over its seeds."""
+    made = []
+    for arm in answers:
+        total = sum(confusion(_items_of(table)) for table in arm.tables)
+        made.append(
+            Confusion(
+                arm,
+                arm.tables[0].labels,
+                np.asarray(total).tolist(),
+                sum(int((table.predicted_N == UNPARSED).sum()) for table in arm.tables),
+                len(arm.tables[0]),
+            )
+        )
+    return made
+
+
+def _shares_right(arm: Answers, ids: Sequence[str]) -> NDArray[np.float64]:
+    """The share of an arm's seeds that are right on each id; NaN for an id it did not see."""
+    total_N = np.zeros(len(ids))
+    for table in arm.tables:
+        right_N = (table.predicted_N == table.gold_N).astype(np.float64)
+        known = dict(zip(table.ids, right_N, strict=True))
+        total_N += np.array([known.get(id_, np.nan) for id_ in ids])
+    return total_N / len(arm.tables)
+
+
+def _slice(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]) -> Slice:
+    items = int(inside_N.sum())
+    scores = []
+    for value in right_AN[:, inside_N].mean(axis=1).tolist():
+        bounds = wilson(value, items, LEVEL)
+        scores.append(Score(value, bounds.low, bounds.high, items))
+    return Slice(name, items, scores)
+
+
+def _by_length(words_N: NDArray[np.int64], right_AN: NDArray[np.float64]) -> list[Slice]:
+    """Quarters of the items by their number of words; equal lengths stay together."""
+    edges = np.unique(np.quantile(words_N, np.linspace(0, 1, LENGTH_PARTS + 1)[1:], method="lower"))
+    made, low = [], int(words_N.min())
+    for edge in edges.tolist():
+        inside_N = (words_N >= low) & (words_N <= edge)
+        name = f"{low} words" if low == edge else f"{low} to {edge} words"
+        made.append(_slice(name, inside_N, right_AN))
+        low = edge + 1
+    return made
+
+
+def _by_group(groups: Sequence[str], right_AN: NDArray[np.float64]) -> list[Slice]:
+    """The groups of at least three items on which the arms do worst, worst first."""
+    names, place_N, size_G = np.unique(
+        np.array(groups, dtype=object).astype(str), return_inverse=True, return_counts=True
+    )
+    if len(names) == len(groups):
+        return []
+    mean_N = right_AN.mean(axis=0)
+    mean_G = np.bincount(place_N, weights=mean_N) / size_G
+    order = [index for index in np.lexsort((names, mean_G)) if size_G[index] >= 3]
+    return [_slice(str(names[index]), place_N == index, right_AN) for index in order[:WORST_GROUPS]]
+
+
+def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
+    """Accuracy of every arm by class, by length of the text and, where there are groups, by group."""
+    if not answers:
+        return {}
+    first = answers[0].tables[0]
+    everywhere = set(first.ids).intersection(*(t.ids for arm in answers for t in arm.tables))
+    keep = [index for index, id_ in enumerate(first.ids) if id_ in everywhere]
+    if not keep:
+        return {}
+    ids = [first.ids[index] for index in keep]
+    right_AN = np.stack([_shares_right(arm, ids) for arm in answers])
+    gold_N = first.gold_N[keep]
+    found = {
+        "by class": [
+            _slice(label, gold_N == index, right_AN)
+            for index, label in enumerate(first.labels)
+            if (gold_N == index).any()
+        ]
+    }
+    texts = dict(zip(items.ids, items.texts, strict=True))
+    if all(id_ in texts for id_ in ids):
+        words_N = np.array([len(texts[id_].split()) for id_ in ids])
+        found["by length of the text"] = _by_length(words_N, right_AN)
+    found["by group, the hardest first"] = _by_group([first.groups[i] for i in keep], right_AN)
+    return {name: parts for name, parts in found.items() if parts}
+
+
+def _bins(tables: Sequence[LabelItems]) -> list[Bin]:
+    if not tables:
+        return []
+    totals_K = sum(CALIBRATION.per_item(table).sum(axis=0) for table in tables)
+    items_M, confidence_M, right_M = np.split(np.asarray(totals_K), 3)
+    return [
+        Bin(float(confidence_M[m] / items_M[m]), float(right_M[m] / items_M[m]), int(items_M[m]))
+        for m in range(BINS)
+        if items_M[m]
+    ]
+
+
+def reliabilities(answers: Sequence[Answers]) -> list[Reliability]:
+    """How sure and how right each arm with probabilities was, its seeds taken together."""
+    made = []
+    for arm in answers:
+        after = [_items_of(table) for table in arm.tables if table.probabilities_NC is not None]
+        if not after:
+            continue
+        before = [
+            LabelItems(t.labels, t.gold_N, t.uncalibrated_NC.argmax(axis=1), t.uncalibrated_NC)
+            for t in arm.tables
+            if t.uncalibrated_NC is not None
+        ]
+        if _bins(before) == _bins(after):
+            before = []
+        errors = [
+            float(np.mean([evaluate(CALIBRATION, t) for t in part]))
+            for part in (after, before)
+            if part
+        ]
+        made.append(
+            Reliability(
+                arm,
+                _bins(after),
+                _bins(before),
+                errors[0],
+                errors[1] if before else None,
+            )
+        )
+    return made

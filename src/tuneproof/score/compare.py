@@ -1,0 +1,219 @@
+"""Comparisons: two arms on the same items, the difference, its interval, a test and a verdict.
+
+In: predictions of two arms. Out: Comparison, and sentences. Knows nothing of: models, files.
+
+Shapes: N items, G clusters, S seeds, R = 2 S runs, K statistics, B draws.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.errors import RunError
+from tuneproof.metrics import LabelItems, Metric, evaluate, why_not
+from tuneproof.predict.prediction import Predictions
+from tuneproof.score.intervals import Estimate, Side, estimate, quantile_t, student
+from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
+from tuneproof.score.resample import cluster_sums, resampled_totals
+from tuneproof.score.scores import (
+    FEW_CLUSTERS,
+    check_same_items,
+    groups_of,
+    label_items,
+    metric_named,
+)
+from tuneproof.score.significance import holm, mcnemar, randomisation, t_test
+from tuneproof.score.verdict import Comparison, Outcome, sentence_of, verdict
+from tuneproof.settings import ScoreSettings
+
+Floats = NDArray[np.float64]
+
+FEW_DISCORDANT = 10
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Both arms on the same items, seed by seed."""
+
+    metric: Metric
+    arm_S: list[LabelItems]
+    over_S: list[LabelItems]
+    groups: Sequence[str] | None
+
+
+def compare(
+    a: Sequence[Predictions],
+    b: Sequence[Predictions],
+    metric: str,
+    name_a: str,
+    name_b: str,
+    settings: ScoreSettings,
+    grouped: bool,
+) -> Comparison:
+    """Compare arm `a` with arm `b`: one list of predictions a seed, or one list where an arm has no
+    seeds, which is then set against every seed of the other.
+
+    The interval is the difference plus and minus t standard errors of the paired bootstrap: the
+    same whole clusters for both arms, and seeds drawn too where there are several (`estimate`). The
+    test is exact mid-p McNemar for accuracy on ungrouped items, approximate randomisation over
+    whole clusters for other metrics and grouped items, and Student's for several seeds (degrees of
+    freedom: `estimate`), which are taken as independent between the arms.
+
+    Raises: RunError where the items or the numbers of seeds differ or the metric does not apply.
+
+    Source: Dietterich 1998 (McNemar); Koehn 2004, W04-3250 (paired bootstrap); Miller 2024,
+    arXiv:2411.00640, section 4 (pairing).
+    """
+    check_same_items([*a, *b], [name_a] * len(a) + [name_b] * len(b))
+    seeds = max(len(a), len(b))
+    if {len(a), len(b)} - {1, seeds}:
+        raise RunError(
+            f"{name_a} and {name_b}",
+            f"have {len(a)} and {len(b)} seeds.",
+            "Allowed: as many seeds, or an arm without seeds.",
+            "Run both with the same seeds.",
+        )
+    pair = _Pair(
+        metric=metric_named(metric),
+        arm_S=[label_items(run) for run in a] * (seeds // len(a)),
+        over_S=[label_items(run) for run in b] * (seeds // len(b)),
+        groups=groups_of(a[0], grouped),
+    )
+    for items in (*pair.arm_S, *pair.over_S):
+        reason = why_not(pair.metric, len(items.labels), items.probabilities_NC is not None)
+        if reason:
+            raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
+    return _decided(_compared(pair, name_a, name_b, settings))
+
+
+def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
+    metric, seeds, n = pair.metric, len(pair.arm_S), len(pair.arm_S[0].gold_N)
+    runs = [*pair.arm_S, *pair.over_S]
+    rng = np.random.default_rng(settings.seed)
+    stats_RNK = np.stack([metric.per_item(items) for items in runs])
+    width = stats_RNK.shape[2]
+    rows_GK = cluster_sums(np.hstack(list(stats_RNK)), pair.groups)
+    totals_BK = resampled_totals(rows_GK, settings.draws, rng)
+    labels = len(runs[0].labels)
+    draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), labels)
+    values_R = np.array([evaluate(metric, items) for items in runs])
+    sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
+    found = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
+    found = _floored(found, metric, n, settings.level)
+    interval = student(found, settings.level)
+    only_arm, only_over = _discordant(pair)
+    p_value, test = _tested(pair, found, rows_GK, (only_arm, only_over), settings, rng)
+    spread_S = values_R[:seeds] - values_R[seeds:]
+    few = []
+    if pair.groups is not None and len(rows_GK) < FEW_CLUSTERS:
+        few.append(f"only {len(rows_GK)} groups: the interval may be too narrow")
+    if (only_arm + only_over) / seeds < FEW_DISCORDANT:
+        few.append(f"the arms differ on fewer than {FEW_DISCORDANT} items: the interval is coarse")
+    return Comparison(
+        arm=name_a,
+        over=name_b,
+        metric=metric.name,
+        direction=metric.direction,
+        in_points=metric.high - metric.low == 1.0,
+        value=float(values_R[:seeds].mean()),
+        over_value=float(values_R[seeds:].mean()),
+        difference=found.value,
+        low=max(interval.low, metric.low - metric.high),
+        high=min(interval.high, metric.high - metric.low),
+        level=settings.level,
+        p_value=p_value,
+        p_adjusted=p_value,
+        claims=1,
+        test=test,
+        only_arm_right=only_arm,
+        only_over_right=only_over,
+        n=n,
+        clusters=None if pair.groups is None else len(rows_GK),
+        seeds=seeds,
+        seed_spread=float(spread_S.std(ddof=1)) if seeds > 1 else None,
+        item_error=found.item_error,
+        mde=_mde(test, found, n, (only_arm + only_over) / n, settings),
+        outcome="cannot tell",
+        sentence="",
+        note="; ".join(few),
+    )
+
+
+def _floored(found: Estimate, metric: Metric, n: int, level: float) -> Estimate:
+    """The error is at least that of z^2 discordant items, as in Tango's interval without any.
+
+    Otherwise two arms that agree on all items would have an interval of no width.
+
+    Source: Tango 1998, Statistics in Medicine 17(8), equation 12, with b = c = 0.
+    """
+    if metric.needs != "predicted":
+        return found
+    floor = quantile_t(level, inf) / n
+    return replace(found, item_error=max(found.item_error, floor), error=max(found.error, floor))
+
+
+def _discordant(pair: _Pair) -> tuple[int, int]:
+    only_arm = only_over = 0
+    for arm, over in zip(pair.arm_S, pair.over_S, strict=True):
+        arm_N, over_N = arm.predicted_N == arm.gold_N, over.predicted_N == over.gold_N
+        only_arm += int((arm_N & ~over_N).sum())
+        only_over += int((over_N & ~arm_N).sum())
+    return only_arm, only_over
+
+
+def _tested(
+    pair: _Pair,
+    found: Estimate,
+    rows_GK: Floats,
+    discordant: tuple[int, int],
+    settings: ScoreSettings,
+    rng: np.random.Generator,
+) -> tuple[float, str]:
+    if len(pair.arm_S) > 1:
+        return t_test(found.value, found.error, found.freedom), "t"
+    if pair.metric.proportion and pair.groups is None:
+        return mcnemar(*discordant), "McNemar"
+    width, labels = rows_GK.shape[1] // 2, len(pair.arm_S[0].labels)
+    value = pair.metric.from_totals
+    p_value = randomisation(
+        rows_GK[:, :width],
+        rows_GK[:, width:],
+        lambda arm_BK, over_BK: value(arm_BK, labels) - value(over_BK, labels),
+        settings.draws,
+        rng,
+    )
+    return p_value, "randomisation"
+
+
+def _mde(test: str, found: Estimate, n: int, discordance: float, settings: ScoreSettings) -> float:
+    if test == "McNemar":
+        return smallest_detectable_mcnemar(n, discordance, settings.level, settings.power)
+    return smallest_detectable(found.error, found.freedom, settings.level, settings.power)
+
+
+def _decided(found: Comparison) -> Comparison:
+    """Better or worse only if the interval excludes 0, p is below 1 - level after Holm's correction,
+    and the difference is larger than the spread of the seeds."""
+    outcome: Outcome = "cannot tell"
+    apart = found.low > 0 or found.high < 0
+    inside = found.seed_spread is not None and abs(found.difference) <= found.seed_spread
+    if apart and found.p_adjusted < 1 - found.level and not inside:
+        up = found.direction == "up"
+        outcome = "better" if (found.difference > 0) == up else "worse"
+    decided = replace(found, outcome=outcome)
+    return replace(decided, sentence=sentence_of(decided))
+
+
+def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons as claims made together: Holm's p, and outcome and sentence by it."""
+    adjusted = holm([each.p_value for each in comparisons])
+    return [
+        _decided(replace(each, p_adjusted=p, claims=len(comparisons)))
+        for each, p in zip(comparisons, adjusted, strict=True)
+    ]
+
+
+__all__ = ["Comparison", "Outcome", "adjust", "compare", "verdict"]

@@ -1,0 +1,144 @@
+"""Verdicts: a comparison as a value, and what it says in a sentence with numbers.
+
+In: the numbers of comparisons. Out: better, worse or cannot tell, in words.
+Knows nothing of: predictions, how the numbers were computed, files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Outcome = Literal["better", "worse", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`arm` against `over` by one metric, on the same `n` items.
+
+    `difference` is value - over_value, with its interval `low` to `high`; `only_arm_right` and
+    `only_over_right` count the discordant items, summed over the seeds; `seed_spread` is the
+    standard deviation of the per-seed difference (None with one seed), `item_error` the standard
+    error from items alone; `mde` the smallest difference that these items, this discordance and
+    these seeds show with the power of the settings. All in the metric's unit; `in_points`: shown times 100.
+    """
+
+    arm: str
+    over: str
+    metric: str
+    direction: Literal["up", "down"]
+    in_points: bool
+    value: float
+    over_value: float
+    difference: float
+    low: float
+    high: float
+    level: float
+    p_value: float
+    p_adjusted: float
+    claims: int
+    test: str
+    only_arm_right: int
+    only_over_right: int
+    n: int
+    clusters: int | None
+    seeds: int
+    seed_spread: float | None
+    item_error: float
+    mde: float
+    outcome: Outcome
+    sentence: str
+    note: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+def sentence_of(found: Comparison) -> str:
+    """The comparison in words: who, by how much, how sure; or what could have been shown."""
+    name = found.metric.replace("_", " ")
+    values = f"{name} {_value(found, found.value)} against {_value(found, found.over_value)}"
+    unit = " points" if found.in_points else ""
+    difference = f"{_difference(found, found.difference, plus=True)}{unit}"
+    span = f"{_difference(found, found.low)} to {_difference(found, found.high)}"
+    if found.outcome == "cannot tell":
+        seeds = f" with {found.seeds} seeds" if found.seeds > 1 else ""
+        return (
+            f"Cannot tell whether {found.arm} or {found.over} is better: {values}, {difference} "
+            f"({span}){_why(found)}; this test set{seeds} could have shown "
+            f"{_difference(found, found.mde)}{unit}."
+        )
+    size = f"n = {found.n:,}" + (f" in {found.clusters:,} groups" if found.clusters else "")
+    seeds = f", {found.seeds} seeds" if found.seeds > 1 else ""
+    return (
+        f"{found.arm} is {found.outcome} than {found.over}: {values}, {difference} "
+        f"({100 * found.level:g} % interval {span}, {_p(found)}, {size}{seeds})."
+    )
+
+
+def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) -> dict[str, Any]:
+    """The study's verdict: outcome and sentence of the first claim, and every claim.
+
+    `baselines` compare trained arms with arms that need no training (as `over`): a second sentence
+    names each trained arm that its baseline beats or matches. Without claims the outcome is
+    "cannot tell".
+
+    Keys: outcome, sentence, claims [Comparison as values], baselines [the same], no_better_than_baseline
+    [{arm, baseline, outcome}].
+    """
+    outcome, sentence = "cannot tell", "No claim was made: there is nothing to compare."
+    if claims:
+        outcome, sentence = claims[0].outcome, claims[0].sentence
+    beaten = [each for each in baselines if each.outcome != "better"]
+    if beaten:
+        sentence = f"{sentence} Beware: {'; '.join(_beside(each) for each in beaten)}."
+    return {
+        "outcome": outcome,
+        "sentence": sentence,
+        "claims": [each.as_json() for each in claims],
+        "baselines": [each.as_json() for each in baselines],
+        "no_better_than_baseline": [
+            {"arm": each.arm, "baseline": each.over, "outcome": each.outcome} for each in beaten
+        ],
+    }
+
+
+def _beside(found: Comparison) -> str:
+    relation = "is worse than" if found.outcome == "worse" else "cannot be told from"
+    return (
+        f"{found.arm} ({_value(found, found.value)}) {relation} the baseline {found.over} "
+        f"({_value(found, found.over_value)})"
+    )
+
+
+def _why(found: Comparison) -> str:
+    spread = found.seed_spread
+    if spread is not None and 0 < abs(found.difference) <= spread:
+        unit = " points" if found.in_points else ""
+        return f", inside the spread of the seeds of {_difference(found, spread)}{unit}"
+    if found.claims > 1 and found.p_value < 1 - found.level <= found.p_adjusted:
+        return f", {_p(found)}"
+    return ""
+
+
+def _value(found: Comparison, value: float) -> str:
+    return f"{100 * value:.1f} %" if found.in_points else f"{value:.3f}"
+
+
+def _difference(found: Comparison, value: float, plus: bool = False) -> str:
+    """One decimal, or two where an end of the interval would else read as 0.0."""
+    near = min(abs(found.low), abs(found.high), found.mde)
+    if found.in_points:
+        digits = f"{abs(100 * value):.{1 if 100 * near >= 0.05 else 2}f}"
+    else:
+        digits = f"{abs(value):.{3 if near >= 0.0005 else 4}f}"
+    if not digits.strip("0."):
+        return digits
+    return f"{'−' if value < 0 else '+' if plus else ''}{digits}"
+
+
+def _p(found: Comparison) -> str:
+    p = found.p_adjusted
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    after = f" after Holm's correction for {found.claims} claims" if found.claims > 1 else ""
+    return f"{found.test} {shown}{after}"

@@ -1,0 +1,226 @@
+"""What a person sees in the terminal: progress, tables, shelves.
+
+In: events and plain values. Out: text, in colour on a terminal, plain when piped.
+Knows nothing of: how anything was computed.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tuneproof.arms.event import (
+    Advanced,
+    ArmBegun,
+    ArmEnded,
+    Event,
+    Said,
+    StageBegun,
+    StudyEnded,
+)
+from tuneproof.errors import TuneproofError
+from tuneproof.recipe import Recipe
+
+SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
+COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "yellow"}
+
+
+def clean(text: str) -> str:
+    """Control and direction characters as visible escapes, and no markup."""
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+
+
+class Follower:
+    """Shows events as they come: a bar a stage on a terminal, a line an arm everywhere."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.console, self.quiet = console, quiet
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self.task: Any = None
+        self.arm = ""
+
+    def see(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, StageBegun):
+            self._stage(event)
+        elif isinstance(event, Advanced):
+            self._advance(event)
+        elif isinstance(event, ArmBegun):
+            self.arm = f"{event.place}/{event.of} {event.label}"
+        elif isinstance(event, ArmEnded):
+            self._ended(event)
+        elif isinstance(event, Said) and not self.quiet:
+            colour = "yellow" if event.level != "note" else "dim"
+            self.console.print(f"  {clean(event.text)}", style=colour, highlight=False)
+
+    def _stage(self, event: StageBegun) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        title = clean(f"{self.arm} · {event.name}" if self.arm else event.name)
+        self.task = self.progress.add_task(
+            title, total=event.total, note="", rate="", unit=event.unit
+        )
+
+    def _advance(self, event: Advanced) -> None:
+        if self.task is None:
+            return
+        self.progress.update(self.task, advance=event.done, note=event.note)
+        task = next((t for t in self.progress.tasks if t.id == self.task), None)
+        if task is not None and task.elapsed and task.elapsed > 0.5:
+            rate = f"{task.completed / task.elapsed:,.1f} {task.fields['unit']}/s"
+            self.progress.update(self.task, rate=rate)
+
+    def _ended(self, event: ArmEnded) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+        if not self.quiet:
+            seconds = f"{event.time_s:6.1f} s" if event.time_s else "        "
+            self.console.print(
+                f"[{COLOURS[event.status]}]{SIGNS[event.status]}[/] {seconds}  "
+                f"[bold]{clean(event.label)}[/]  {clean(event.line)}",
+                highlight=False,
+            )
+
+
+def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool) -> int:
+    """Run the study and show it; returns the exit code."""
+    from tuneproof.record.rundir import REPORT_JSON
+    from tuneproof.study import events_of
+
+    console = Console(stderr=as_json, soft_wrap=True)
+    follower = Follower(console, quiet or as_json)
+    ended: StudyEnded | None = None
+    failure: TuneproofError | None = None
+    with follower.progress:
+        try:
+            for event in events_of(recipe, command):
+                follower.see(event)
+                if isinstance(event, StudyEnded):
+                    ended = event
+        except TuneproofError as error:
+            failure = error
+            if ended is None:
+                raise
+    assert ended is not None
+    if as_json:
+        print((Path(ended.folder) / REPORT_JSON).read_text("utf-8"), end="")
+    else:
+        print_study(Path(ended.folder), console)
+        console.print(f"Report: {clean(ended.report)}", highlight=False)
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def print_study(folder: Path, console: Console) -> None:
+    """The table of arms and the verdict."""
+    from tuneproof.record.rundir import read_study
+    from tuneproof.report.tables import arm_table, headline
+
+    study = read_study(folder)
+    found = arm_table(study)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, is_number in zip(found.header, found.numeric, strict=True):
+        table.add_column(name, justify="right" if is_number else "left")
+    for row in found.rows:
+        table.add_row(*(clean(cell) for cell in row))
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(clean(headline(study)), style="bold", highlight=False)
+
+
+def print_plan(plan: Any, as_json: bool) -> None:
+    """What would happen: items, findings, arms."""
+    report = plan.splits.report
+    arms = [
+        {
+            "arm": work.arm.name,
+            "model": work.ready.name if work.ready else None,
+            "seed": work.seed,
+            "impossible": work.impossible,
+        }
+        for work in plan.works
+    ]
+    findings = [{"level": f.level, "message": f.message} for f in plan.findings]
+    if as_json:
+        values = {"sizes": report["sizes"], "dropped": report["dropped"], "arms": arms,
+                  "findings": findings, "folder": str(plan.folder)}  # fmt: skip
+        print(json.dumps(values, indent=1, ensure_ascii=False))
+        return
+    console = Console(soft_wrap=True)
+    sizes = ", ".join(f"{name} {size:,}" for name, size in report["sizes"].items())
+    console.print(
+        f"[bold]Items[/]   {sizes}; labels {clean(', '.join(plan.splits.labels))}", highlight=False
+    )
+    for reason, count in report["dropped"].items():
+        console.print(f"        {count:,} dropped: {clean(str(reason))}", highlight=False)
+    for finding in findings:
+        style = "yellow" if finding["level"] == "warning" else "dim"
+        console.print(f"        {clean(finding['message'])}", style=style, highlight=False)
+    for ready in plan.readies:
+        line = f"{ready.name}: {ready.family.name} {ready.family.kind}. {' '.join(ready.notes)}"
+        console.print(f"[bold]Model[/]   {clean(line)}", highlight=False)
+    for arm, work in zip(arms, plan.works, strict=True):
+        what = f"impossible: {arm['impossible']}" if arm["impossible"] else work.arm.method.title
+        console.print(f"[bold]Arm[/]     {clean(work.label)}: {clean(what)}", highlight=False)
+    for claim in plan.recipe.claims:
+        metric = claim.metric or plan.recipe.task.metrics[0]
+        console.print(f"[bold]Claim[/]   {clean(f'{claim.arm} over {claim.over} by {metric}')}")
+    console.print(f"[bold]Folder[/]  {clean(str(plan.folder))}", highlight=False)
+
+
+def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
+    """Comparisons as sentences, or as JSON."""
+    comparisons = list(found)
+    if as_json:
+        print(json.dumps(comparisons, indent=1, ensure_ascii=False))
+        return
+    for comparison in comparisons:
+        print(comparison["sentence"])
+
+
+def print_shelf(name: str) -> None:
+    """A shelf, one of its items, or the recipe's schema."""
+    from tuneproof.shelves import SHELVES, item_lines, shelf_lines
+
+    if name == "recipe-schema":
+        from tuneproof.recipe import recipe_schema
+
+        print(json.dumps(recipe_schema(), indent=1))
+        return
+    if name == "shelves":
+        for shelf in SHELVES:
+            print(f"{shelf}:")
+            for line in shelf_lines(shelf):
+                print(f"  {line}")
+        print("recipe-schema: the JSON schema of a recipe")
+        return
+    lines = shelf_lines(name) if name in SHELVES else item_lines(name)
+    print("\n".join(lines), file=sys.stdout)

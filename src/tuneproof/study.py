@@ -1,0 +1,133 @@
+"""A study: its arms as a list of work, done in turn, finished ones skipped.
+
+In: a recipe. Out: a study's directory, and an object to look at it from Python.
+Knows nothing of: how an arm is carried out, how anything is shown.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneproof.arms.event import Event, StudyEnded
+from tuneproof.errors import RecipeError, RunError
+from tuneproof.pipeline import carry_out, conclude, finished, prepare
+from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.recipe import Recipe, read_recipe, recipe_from
+from tuneproof.record.rundir import PREDICTIONS, REPORT_HTML, StudyRecord, read_study
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study, read from its folder."""
+
+    folder: Path
+
+    @property
+    def record(self) -> StudyRecord:
+        """Everything the folder says, as plain values."""
+        return read_study(self.folder)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict's sentence."""
+        return str(self.record.comparisons.get("verdict", {}).get("sentence", ""))
+
+    @property
+    def report(self) -> Path:
+        """The report's page."""
+        return self.folder / REPORT_HTML
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """One row an arm and metric: arm, model, seed, metric, value, low, high, n."""
+        return [
+            {
+                "arm": arm.about["arm"],
+                "model": arm.about.get("model"),
+                "seed": arm.about.get("seed"),
+                "metric": metric,
+                **{key: score[key] for key in ("value", "low", "high", "n")},
+            }
+            for arm in self.record.arms
+            for metric, score in arm.scores.items()
+        ]
+
+    def predictions(
+        self, arm: str, model: str | None = None, seed: int | None = None
+    ) -> Predictions:
+        """The test predictions of one arm; its first model and seed where none is named.
+
+        Raises: RunError where there is no such finished arm.
+        """
+        for record in self.record.arms:
+            about = record.about
+            if (
+                about["arm"] == arm
+                and about["status"] == "done"
+                and model in (None, about.get("model"))
+                and seed in (None, about.get("seed"))
+            ):
+                return read_predictions(record.folder / PREDICTIONS)
+        names = sorted({str(record.about["arm"]) for record in self.record.arms})
+        raise RunError(
+            str(self.folder), f"holds no finished arm {arm!r}.", f"Its arms: {', '.join(names)}."
+        )
+
+
+def events_of(recipe: Recipe, command: str | None = None) -> Iterator[Event]:
+    """Carry out the study; yields what happens. Finished arms of the same recipe are skipped.
+
+    Raises: TuneproofError where the study cannot begin; RunError at its end where an arm failed.
+    """
+    plan = yield from prepare(recipe, command)
+    failed = []
+    for work in plan.works:
+        if finished(plan, work):
+            yield work.skipped(len(plan.works))
+            continue
+        if not (yield from carry_out(plan, work)):
+            failed.append(work.label)
+    ended = yield from conclude(plan)
+    yield ended
+    if failed:
+        raise RunError(
+            recipe.out,
+            f"{len(failed)} of {len(plan.works)} arms failed: {', '.join(failed)}.",
+            do="The report gives each reason; the same command tries them again.",
+        )
+
+
+def run(
+    recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
+    *,
+    task: str | Mapping[str, Any] | None = None,
+    models: Sequence[str] = (),
+    arms: Sequence[Any] = (),
+    out: str | None = None,
+) -> Study:
+    """Run a study: a recipe (object, file or values), or a task with models and arms.
+
+    Raises: TuneproofError.
+    """
+    if recipe is None:
+        if task is None:
+            raise RecipeError(
+                "run", "neither a recipe nor a task is given.", do="Give one of them."
+            )
+        recipe = {"task": task, "models": list(models), "arms": list(arms)}
+    elif task is not None or models or arms:
+        raise RecipeError(
+            "run", "a recipe and a task, models or arms are given.", do="Give either."
+        )
+    if isinstance(recipe, (str, Path)):
+        recipe = read_recipe(recipe)
+    elif isinstance(recipe, Mapping):
+        recipe = recipe_from({**recipe, **({"out": out} if out else {})})
+    if out and recipe.out != out:
+        recipe = recipe.model_copy(update={"out": out})
+    folder = Path(recipe.out)
+    for event in events_of(recipe):
+        if isinstance(event, StudyEnded):
+            folder = Path(event.folder)
+    return Study(folder)

@@ -1,0 +1,55 @@
+"""The demo: reviews written for this project, carried by the package.
+
+In: the package's own file. Out: rows and a prompt.
+Knows nothing of: splits, models, the network.
+"""
+
+import hashlib
+import json
+from importlib.resources import files
+
+from tuneproof.errors import DataError
+from tuneproof.tasks.sentiment import LABELS, METRICS, sentiment_prompt
+from tuneproof.tasks.task import Example, Rows, Task, TaskOptions
+
+_LICENCE = "Apache-2.0"
+
+
+class DemoOptions(TaskOptions):
+    """The demo has no settings."""
+
+
+def read(options: DemoOptions) -> Rows:
+    """The reviews in their fixed train and test parts, grouped by what they are about."""
+    file = files("tuneproof.tasks").joinpath("demo", "reviews.jsonl")
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            "tuneproof/tasks/demo/reviews.jsonl", "is not there.", do="Install the package again."
+        ) from None
+    parts: dict[str, list[Example]] = {"train": [], "test": []}
+    for line in data.decode("utf-8").splitlines():
+        row = json.loads(line)
+        label = LABELS.index(row["label"])
+        parts[row["part"]].append(Example(row["id"], row["text"], label, row["group"]))
+    source = {
+        "name": "reviews written for tuneproof",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "licence": _LICENCE,
+    }
+    return Rows(parts=parts, labels=LABELS, source=source, grouped=True)
+
+
+TASK = Task(
+    name="demo",
+    version=1,
+    kind="labels",
+    title="Demo: short reviews written for this project",
+    options=DemoOptions,
+    read=read,
+    prompt=sentiment_prompt,
+    metrics=METRICS,
+    paper="none: written for tuneproof",
+    licence=_LICENCE,
+)

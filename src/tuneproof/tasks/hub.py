@@ -1,0 +1,43 @@
+"""A data set on the hub as tables, at a pinned revision.
+
+In: its name, revision and configuration. Out: one table a part.
+Knows nothing of: labels, prompts, splits, files of the user's own.
+"""
+
+from tuneproof.errors import DataError
+from tuneproof.tasks.tables import Table
+
+
+def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, Table]:
+    """The parts of a data set on the hub, class numbers turned into class names.
+
+    Raises: DataError where it cannot be fetched.
+    """
+    import datasets
+
+    try:
+        parts = datasets.load_dataset(name, config, revision=revision)
+    except (OSError, ValueError, RuntimeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(
+            f"hub data set {name}",
+            f"could not be fetched at revision {revision}: {said}.",
+            do="Connect to the network, or name local files with path:.",
+        ) from None
+    tables = {}
+    for part, rows in parts.items():
+        columns = {column: list(rows[column]) for column in rows.column_names}
+        for column, feature in rows.features.items():
+            if isinstance(feature, datasets.ClassLabel):
+                columns[column] = [
+                    feature.int2str(value) if value is not None and value >= 0 else None
+                    for value in columns[column]
+                ]
+        about = {"hub": name, "revision": revision, "config": config, "part": str(part)}
+        tables[str(part)] = Table(
+            f"{name}, {part}",
+            columns,
+            range(1, len(rows) + 1),
+            about={**about, "rows": len(rows)},
+        )
+    return tables

@@ -1,0 +1,130 @@
+"""A file's bytes as text, or an error that says what the file is instead.
+
+In: a path and an encoding. Out: text, size and checksum.
+Knows nothing of: columns, labels, tasks.
+"""
+
+import codecs
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuneproof.errors import DataError, RecipeError
+
+_MAGIC = (
+    (b"PAR1", "Parquet", "Name it .parquet."),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "Save the sheet as CSV."),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "Save the sheet as CSV."),
+    (b"\x1f\x8b", "compressed with gzip", "Unpack it first."),
+    (b"BZh", "compressed with bzip2", "Unpack it first."),
+    (b"\xfd7zXZ", "compressed with xz", "Unpack it first."),
+    (b"SQLite format 3", "an SQLite database", "Export the table as CSV."),
+    (b"%PDF", "a PDF", "Export its table as CSV."),
+    (b"\x80\x04", "a pickle, which can run code when it is read", "Save the rows as CSV."),
+    (b"\x80\x05", "a pickle, which can run code when it is read", "Save the rows as CSV."),
+)
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class FileBytes:
+    """What stands in a file."""
+
+    name: str
+    data: bytes
+    sha256: str
+
+
+def read_bytes(path: Path) -> FileBytes:
+    """The file's bytes.
+
+    Raises: DataError where it is missing, a folder, empty or not readable.
+    """
+    name = str(path)
+    if path.is_dir():
+        raise DataError(name, "is a folder.", do="Name one file.")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        near = _beside(path)
+        hint = f"Did you mean {near}?" if near else "Check the path; it starts from where you are."
+        raise DataError(name, "is not there.", do=hint) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(name, f"cannot be read: {reason}.", do="Check the path.") from None
+    if not data.strip():
+        raise DataError(name, "is empty.", do="It needs a header and rows.")
+    return FileBytes(name, data, hashlib.sha256(data).hexdigest())
+
+
+def _beside(path: Path) -> str | None:
+    from difflib import get_close_matches
+
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return None
+    near = get_close_matches(path.name, names, n=1, cutoff=0.7)
+    return str(path.parent / near[0]) if near else None
+
+
+def decode(file: FileBytes, encoding: str) -> str:
+    """The bytes as text.
+
+    Raises: RecipeError for an unknown encoding; DataError where the bytes are no text in it.
+    """
+    try:
+        codecs.lookup(encoding)
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        raise RecipeError(
+            "task.labels.encoding",
+            f"{encoding!r} is not an encoding.",
+            "Known are utf-8-sig, cp1252, latin-1, utf-16 and more.",
+        ) from None
+    for magic, what, do in _MAGIC:
+        if file.data.startswith(magic):
+            raise DataError(file.name, f"is not text: it is {what}.", do=do)
+    try:
+        text = file.data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _undecodable(file, encoding, error.start) from None
+    except UnicodeError as error:  # utf-16 without a mark, and the like
+        raise DataError(
+            file.name, f"is not {encoding}: {error}.", do="Name its encoding with encoding:."
+        ) from None
+    if "\0" in text:
+        other = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
+        hint = f"Set encoding: {other}." if other else "Name a CSV, TSV, JSONL or Parquet file."
+        row = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(
+            f"{file.name}, line {row}", "holds a zero byte: this is a binary file.", do=hint
+        )
+    return text
+
+
+def _undecodable(file: FileBytes, encoding: str, at: int) -> DataError:
+    line = file.data.count(b"\n", 0, at) + 1
+    found = f"byte {at} (0x{file.data[at]:02x}) is not {encoding}."
+    marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
+    if marked:
+        return DataError(f"{file.name}, line {line}", found, do=f"Set encoding: {marked}.")
+    head = file.data[:65536]
+    if b"\0" in head or sum(byte < 9 for byte in head) > len(head) // 100:
+        return DataError(
+            file.name,
+            "is not text but a binary file.",
+            do="Name a CSV, TSV, JSONL or Parquet file.",
+        )
+    near = file.data[max(0, at - 15) : at + 15].decode("cp1252", "replace")
+    near = " ".join(near.split())
+    return DataError(
+        f"{file.name}, line {line}",
+        found,
+        do=f"Save it as UTF-8, or set encoding: cp1252 if “{near}” reads well.",
+    )

@@ -1,0 +1,297 @@
+"""The training loop: a generator of steps, so that everything else is the caller's next line.
+
+In: a model, batches on the host, a loss as (sum, count), an optimizer, a schedule. Out: `Step`s.
+Knows nothing of: tasks, methods, metrics, files.
+
+    for step in fit(model, batches, loss, count, optimizer, schedule, ...):
+        write(step)
+        if step.step % every == 0 and best.offer(model, dev_loss(model), step.step).stop:
+            break
+    best.restore(model)
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tuneproof.data.batches import Batch
+from tuneproof.errors import RunError
+from tuneproof.train.optimizer import Schedule
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+IDS_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """A micro-batch's loss: its sum over supervised units, and how many there were.
+
+    A unit is an item for a head, a supervised token for a language model. `sum` is a scalar tensor
+    with its graph; `tokens` counts what the model read, without padding.
+    """
+
+    sum: torch.Tensor
+    count: int
+    tokens: int
+
+
+LossFn = Callable[[nn.Module, Any], LossSum]
+CountFn = Callable[[Any], int]
+BatchesFn = Callable[[int], Iterable[Batch]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer update.
+
+    step: from 1. epoch: passes over train so far (0.5 is half of the first). loss: mean per
+    supervised unit of the effective batch, before the update. count: those units. learning_rate:
+    of this update. gradient_norm: L2, before clipping. tokens: read, without padding. time_s: of
+    this step, the caller's own time between steps not counted. skipped: fp16 only, the scaled
+    gradient overflowed, no weight moved, gradient_norm is None.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    count: int
+    learning_rate: float
+    gradient_norm: float | None
+    tokens: int
+    time_s: float
+    skipped: bool = False
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens read a second, without padding."""
+        return self.tokens / self.time_s if self.time_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What the backward passes of one effective batch add up to."""
+
+    loss: torch.Tensor
+    tokens: int
+
+
+def make_accelerator(device: str, precision: str) -> "Accelerator":
+    """Accelerate's view of this machine. `device`: cpu, or any other word for the best one there is.
+
+    `precision`: fp32, bf16 or fp16; the last two are autocast, the trained weights stay float32.
+    One process has one precision: Accelerate refuses a second one.
+    """
+    from accelerate import Accelerator
+
+    return Accelerator(mixed_precision=PRECISIONS[precision], cpu=device == "cpu")
+
+
+def fit(
+    model: nn.Module,
+    batches: BatchesFn,
+    loss: LossFn,
+    count: CountFn,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+    clip_norm: float,
+    seed: int,
+    accelerator: "Accelerator | None" = None,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Train; yields after every update, and goes on when asked for the next step.
+
+    batches: epoch (from 0) → its effective batches, micro-batches collated and on the host.
+    loss: (model, micro-batch on the device) → `LossSum`. count: supervised units of a micro-batch
+    on the host; known before the first backward, so that every micro-batch's sum is divided by the
+    whole batch's count and 1×8, 2×4 and 8×1 are one and the same update.
+    schedule: step from 0 → factor on the rates that the optimizer came with.
+    clip_norm: bound of the gradient's global L2 norm. start: steps already done.
+
+    Random numbers (dropout) are seeded by (seed, step) at every step: what the caller draws in
+    between changes nothing, and a step can be done again. `train()` is set again at every step.
+
+    Raises: RunError, the weights as they were before the step, where the loss or the gradient is
+    not finite, a batch has nothing supervised, or an epoch is not `steps_per_epoch` long.
+    Source: transformers#34198 on what the mean of unequal micro-batches' means gets wrong.
+    """
+    accelerator = accelerator or make_accelerator("auto", "fp32")
+    _check_start(model, optimizer, accelerator)
+    model.to(accelerator.device)
+    base_rates = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def steps() -> Iterator[Step]:
+        for number, batch in _numbered(batches, epochs, steps_per_epoch, start):
+            begun = time.perf_counter()
+            model.train()
+            torch.manual_seed(_seed_of(seed, number))
+            factor = schedule(number - 1)
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * factor
+            total = _total_count(batch, count, number)
+            sums = _accumulate(model, batch, loss, total, accelerator, number)
+            if accelerator.scaler is not None:
+                accelerator.scaler.unscale_(optimizer)
+            norm = nn.utils.clip_grad_norm_(trained, clip_norm)
+            # The one place where the host waits for the device.
+            mean_loss, gradient_norm = torch.stack((sums.loss, norm.float())).tolist()
+            skipped = _update(optimizer, accelerator, mean_loss, gradient_norm, batch, number)
+            yield Step(
+                step=number,
+                epoch=number / steps_per_epoch,
+                loss=mean_loss,
+                count=total,
+                learning_rate=optimizer.param_groups[0]["lr"],
+                gradient_norm=None if skipped else gradient_norm,
+                tokens=sums.tokens,
+                time_s=time.perf_counter() - begun,
+                skipped=skipped,
+            )
+
+    return steps()
+
+
+def _accumulate(
+    model: nn.Module,
+    batch: Batch,
+    loss: LossFn,
+    total: int,
+    accelerator: "Accelerator",
+    number: int,
+) -> _Sums:
+    """Forward and backward of every micro-batch; gradients and loss are means over `total` units."""
+    from accelerate.utils import send_to_device
+
+    mean_loss = torch.zeros((), device=accelerator.device)
+    counted = tokens = 0
+    for micro_batch in batch.micro_batches:
+        inputs = send_to_device(micro_batch, accelerator.device)
+        with accelerator.autocast():
+            part = loss(model, inputs)
+        wide = torch.promote_types(part.sum.dtype, torch.float32)
+        share = part.sum.to(wide) / total
+        if share.requires_grad:  # a micro-batch without a supervised unit may have no graph
+            accelerator.backward(share)
+        mean_loss += share.detach()
+        counted += part.count
+        tokens += part.tokens
+    if counted != total:
+        raise RunError(
+            f"step {number}",
+            f"the loss counted {counted} supervised units where the batch has {total}.",
+            do="Let loss and count agree on what is supervised.",
+        )
+    return _Sums(mean_loss, tokens)
+
+
+def _update(
+    optimizer: torch.optim.Optimizer,
+    accelerator: "Accelerator",
+    mean_loss: float,
+    gradient_norm: float,
+    batch: Batch,
+    number: int,
+) -> bool:
+    """Move the weights, or refuse to; true where fp16's scaler skipped the step."""
+    scaler = accelerator.scaler
+    if not math.isfinite(mean_loss):
+        raise _not_finite("loss", mean_loss, batch, number, optimizer)
+    overflowed = not math.isfinite(gradient_norm)
+    if overflowed and scaler is None:
+        raise _not_finite("gradient's norm", gradient_norm, batch, number, optimizer)
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
+        if overflowed and scaler.get_scale() < 1:  # no smaller scale will save it
+            raise _not_finite("gradient's norm", gradient_norm, batch, number, optimizer)
+    optimizer.zero_grad(set_to_none=True)
+    return overflowed
+
+
+def _numbered(
+    batches: BatchesFn, epochs: int, steps_per_epoch: int, start: int
+) -> Iterator[tuple[int, Batch]]:
+    """(step from 1, batch) from the first step after `start` to the last."""
+    for epoch in range(start // steps_per_epoch, epochs):
+        number = epoch * steps_per_epoch
+        for batch in batches(epoch):
+            number += 1
+            if number > start:
+                yield number, batch
+        found = number - epoch * steps_per_epoch
+        if found != steps_per_epoch:
+            raise RunError(
+                f"epoch {epoch + 1}",
+                f"{found} batches came where {steps_per_epoch} were announced.",
+                do="Give steps_per_epoch the number of batches.",
+            )
+
+
+def _total_count(batch: Batch, count: CountFn, number: int) -> int:
+    total = sum(count(micro_batch) for micro_batch in batch.micro_batches)
+    if total < 1:
+        raise RunError(
+            f"step {number}",
+            f"nothing is supervised in the batch of {_shown(batch)}: its loss would be 0 / 0.",
+            do="Look at how these items are encoded; a longer max_length may save their labels.",
+        )
+    return total
+
+
+def _check_start(
+    model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator"
+) -> None:
+    if accelerator.num_processes > 1:
+        raise RunError(
+            "fit",
+            f"{accelerator.num_processes} processes share this run; the loop trains in one.",
+            do="Start it without a launcher, or spread the arms instead.",
+        )
+    if accelerator.gradient_accumulation_steps != 1:
+        raise RunError(
+            "fit",
+            "the accelerator divides the loss by gradient_accumulation_steps, and so does the loop.",
+            do="Leave gradient_accumulation_steps at 1 and give micro-batches.",
+        )
+    half = [n for n, p in model.named_parameters() if p.requires_grad and p.dtype == torch.float16]
+    if half:
+        raise RunError(
+            "fit",
+            f"{len(half)} trained weights are float16, the first {half[0]}: updates would round away.",
+            do="Load what is trained as float32; precision: fp16 computes in float16 all the same.",
+        )
+
+
+def _not_finite(
+    what: str, value: float, batch: Batch, number: int, optimizer: torch.optim.Optimizer
+) -> RunError:
+    optimizer.zero_grad(set_to_none=True)
+    return RunError(
+        f"step {number}",
+        f"the {what} is {value} in the batch of {_shown(batch)}.",
+        "The weights are still those from before this step.",
+        "Lower the learning rate, lengthen the warm-up, or look at these items.",
+    )
+
+
+def _shown(batch: Batch) -> str:
+    more = len(batch.ids) - IDS_SHOWN
+    return ", ".join(batch.ids[:IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)

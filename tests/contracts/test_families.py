@@ -1,0 +1,186 @@
+"""What every family keeps, on tiny random models of every architecture it serves.
+
+In: the shelf. Out: nothing. Knows nothing of: methods, tasks.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.open_model import open_model
+from tests.tiny_models import DECODERS, TYPES, tiny_model
+from tuneproof.data.encode import encode_texts, pad_batch
+from tuneproof.families import FAMILIES, family_of
+from tuneproof.model.heads import base_states, class_logits, head_layer, inner_model
+from tuneproof.tasks.task import Example
+
+TEXTS = [
+    "good",
+    "The critic hated the terrible ending and said it was very good.",
+    "Nobody watched the film",
+    "A tired viewer finished the music and said it was not good at all.",
+]
+EXAMPLES = [Example(str(place), text, place % 2, str(place)) for place, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("tiny")
+    return {kind: tiny_model(root / kind, kind) for kind in TYPES}
+
+
+@pytest.fixture(params=TYPES)
+def loaded(request, folders):
+    return open_model(folders[request.param], "labels", ["bad", "good"], seed=0)
+
+
+def encoded(loaded) -> list[np.ndarray]:
+    return encode_texts(loaded.tokenizer, loaded.family, EXAMPLES, 64, "end").ids
+
+
+@torch.inference_mode()
+def logits_of(loaded, ids, side="right", pad_id=None) -> torch.Tensor:
+    pad_id = loaded.tokenizer.pad_token_id if pad_id is None else pad_id
+    return class_logits(loaded.model, loaded.family, pad_batch(ids, pad_id, side))
+
+
+def test_every_family_is_on_the_shelf_and_has_a_tiny_model() -> None:
+    folder = Path(__file__).parents[2] / "src" / "tuneproof" / "families"
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "family", "models"}
+    assert files == set(FAMILIES)
+    assert FAMILIES
+    served = {kind for family in FAMILIES.values() for kind in family.model_types}
+    assert served <= set(TYPES)
+    assert set(TYPES) - served, "the family auto has no tiny model"
+
+
+def test_the_family_is_found_by_the_configuration(loaded) -> None:
+    kind = loaded.config.model_type
+    names = [name for name, family in FAMILIES.items() if kind in family.model_types] or ["auto"]
+    assert [family_of(loaded.config).name] == names
+    assert (loaded.family.kind == "decoder") == (kind in DECODERS)
+
+
+def test_every_linear_layer_of_the_blocks_is_a_target(loaded) -> None:
+    if loaded.family.targets == "all-linear":
+        pytest.skip("PEFT finds them")
+    linear = {
+        name
+        for name, module in inner_model(loaded.model).named_modules()
+        if isinstance(module, torch.nn.Linear) and "layer" in name
+    }
+    assert linear
+    found = {n for n in linear if n.endswith(tuple(f".{t}" for t in loaded.family.targets))}
+    assert found == linear
+
+
+def test_targets_are_nothing_but_linear_layers_of_the_blocks(loaded) -> None:
+    if loaded.family.targets == "all-linear":
+        pytest.skip("PEFT finds them")
+    for name, module in inner_model(loaded.model).named_modules():
+        if name.endswith(tuple(f".{target}" for target in loaded.family.targets)):
+            assert isinstance(module, torch.nn.Linear), name
+            assert "layer" in name
+            assert "pooler" not in name
+
+
+def test_the_head_is_the_last_linear_layer(loaded) -> None:
+    layer = head_layer(loaded.model, loaded.family)
+    assert isinstance(layer, torch.nn.Linear)
+    assert layer.out_features == 2
+    tops = {name.split(".")[0] for name in loaded.fresh}
+    assert loaded.family.head in tops
+    assert tops <= set(loaded.family.head_modules) | {"pooler"}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_does_not_move_logits(loaded, side) -> None:
+    ids = encoded(loaded)
+    alone = torch.cat([logits_of(loaded, [row]) for row in ids])
+    together = logits_of(loaded, ids, side)
+    assert alone.std() > 1e-3, "the logits say nothing, so the test would"
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_pad_token_does_not_matter(loaded, side) -> None:
+    ids = encoded(loaded)
+    other = logits_of(loaded, ids, side, pad_id=7)
+    torch.testing.assert_close(other, logits_of(loaded, ids, side), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_pad_equal_to_end_of_text_does_not_hide_the_real_end(loaded, side) -> None:
+    end = loaded.tokenizer.eos_token_id
+    if end is None:
+        end = loaded.tokenizer.sep_token_id
+    ids = [np.append(row, end) for row in encoded(loaded)]
+    alone = torch.cat([logits_of(loaded, [row], pad_id=end) for row in ids])
+    torch.testing.assert_close(
+        logits_of(loaded, ids, side, pad_id=end), alone, atol=1e-5, rtol=1e-5
+    )
+    if loaded.family.kind == "decoder":
+        without = logits_of(loaded, [row[:-1] for row in ids], pad_id=end)
+        assert (without - alone).abs().max() > 1e-3, "the last token is what is pooled"
+
+
+@torch.inference_mode()
+def test_pooled_logits_are_the_models_own_on_one_unpadded_row(loaded) -> None:
+    row = torch.as_tensor(encoded(loaded)[1])[None]
+    inner = inner_model(loaded.model)
+    inner.config.pad_token_id = None
+    own = inner(input_ids=row, attention_mask=torch.ones_like(row)).logits
+    torch.testing.assert_close(logits_of(loaded, [row[0]]), own, atol=1e-6, rtol=1e-6)
+
+
+@torch.inference_mode()
+def test_hidden_states_of_real_tokens_do_not_depend_on_padding(loaded) -> None:
+    ids = encoded(loaded)
+    for side in ("left", "right"):
+        batch = pad_batch(ids, loaded.tokenizer.pad_token_id, side)
+        states = base_states(loaded.model, loaded.family, batch)
+        for place, row in enumerate(ids):
+            alone = base_states(loaded.model, loaded.family, pad_batch([row], 0, "right"))[0]
+            from_left = side == "left" and loaded.family.kind == "decoder"
+            here = states[place, -len(row) :] if from_left else states[place, : len(row)]
+            torch.testing.assert_close(here, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_saved_and_loaded_again_gives_equal_logits(loaded, tmp_path) -> None:
+    loaded.model.save_pretrained(tmp_path / "again")
+    loaded.tokenizer.save_pretrained(tmp_path / "again")
+    again = open_model(tmp_path / "again", "labels", ["bad", "good"], seed=99)
+    assert again.fresh == ()
+    assert again.tokenizer.pad_token_id == loaded.tokenizer.pad_token_id
+    ids = encoded(loaded)
+    assert torch.equal(logits_of(again, ids), logits_of(loaded, ids))
+
+
+def test_adapters_and_the_trained_head_are_active_in_the_pooled_logits(loaded) -> None:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    ids = encoded(loaded)
+    before = logits_of(loaded, ids)
+    wrapped = get_peft_model(
+        loaded.model,
+        LoraConfig(
+            task_type=TaskType.SEQ_CLS,
+            r=2,
+            target_modules=loaded.family.lora_targets(loaded.model),
+            modules_to_save=loaded.family.head_names(loaded.model),
+        ),
+    ).eval()
+    batch = pad_batch(ids, loaded.tokenizer.pad_token_id, "left")
+    torch.testing.assert_close(class_logits(wrapped, loaded.family, batch), before)
+    class_logits(wrapped, loaded.family, batch).square().sum().backward()
+    grads = {n: p.grad for n, p in wrapped.named_parameters() if p.requires_grad}
+    assert any("lora_B" in name for name in grads)
+    assert any("modules_to_save" in name for name in grads)
+    assert all(grad is not None for grad in grads.values())
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.5)
+    assert (class_logits(wrapped, loaded.family, batch) - before).abs().max() > 1e-3

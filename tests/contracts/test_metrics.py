@@ -1,0 +1,124 @@
+"""What every metric on the shelf must keep, for nothing but being listed."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tuneproof.metrics
+from tuneproof.errors import DataError
+from tuneproof.metrics import METRICS, UNPARSED, LabelItems, Metric, evaluate, why_not
+
+LABELS = ("one", "two", "three", "four")
+EVERY = pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+
+
+def test_the_shelf_is_not_empty_and_equals_the_folder():
+    assert METRICS
+    folder = Path(tuneproof.metrics.__file__).parent
+    listed = set()
+    for file in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Metric":
+                listed.add(file.name)
+    assert listed == {"labels.py"}, "a file with a Metric is missing here or on the shelf"
+    assert all(name == metric.name for name, metric in METRICS.items())
+    assert all(metric.paper and metric.title for metric in METRICS.values())
+
+
+@st.composite
+def items_of(draw, metric: Metric) -> LabelItems:
+    labels = 2 if metric.binary_only else draw(st.integers(2, 4))
+    size = draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    predicted_N = rng.integers(UNPARSED, labels, size)
+    probabilities_NC = rng.dirichlet(np.ones(labels), size)
+    if metric.needs == "probabilities":
+        predicted_N = probabilities_NC.argmax(axis=1)
+    return LabelItems(LABELS[:labels], rng.integers(0, labels, size), predicted_N, probabilities_NC)
+
+
+@EVERY
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_value_is_in_range_and_free_of_order(metric, data):
+    items = data.draw(items_of(metric))
+    value = evaluate(metric, items)
+    assert metric.low <= value <= metric.high
+    order = data.draw(st.permutations(range(len(items.gold_N))))
+    shuffled = LabelItems(
+        items.labels,
+        items.gold_N[order],
+        items.predicted_N[order],
+        items.probabilities_NC[order],
+    )
+    assert evaluate(metric, shuffled) == pytest.approx(value, abs=1e-12)
+
+
+@EVERY
+def test_perfect_answers_give_the_best_end(metric):
+    gold_N = np.array([0, 1, 1, 0, 1])
+    items = LabelItems(LABELS[:2], gold_N, gold_N, np.eye(2)[gold_N])
+    assert evaluate(metric, items) == pytest.approx(metric.best, abs=1e-12)
+
+
+@EVERY
+def test_no_items_are_refused(metric):
+    none = np.zeros(0, dtype=np.int64)
+    with pytest.raises(DataError, match="there are no items"):
+        evaluate(metric, LabelItems(LABELS[:2], none, none, np.zeros((0, 2))))
+
+
+@EVERY
+def test_totals_of_many_samples_are_valued_at_once(metric):
+    rng = np.random.default_rng(0)
+    gold_N = rng.integers(0, 2, 30)
+    probabilities_NC = rng.dirichlet(np.ones(2), 30)
+    items = LabelItems(LABELS[:2], gold_N, probabilities_NC.argmax(axis=1), probabilities_NC)
+    stats_NK = metric.per_item(items)
+    totals_BSK = np.stack([stats_NK.sum(axis=0), 2 * stats_NK.sum(axis=0)])[:, None, :]
+    values_BS = metric.from_totals(totals_BSK, 2)
+    assert values_BS.shape == (2, 1)
+    assert values_BS == pytest.approx(evaluate(metric, items))
+
+
+def by_scikit_learn(metric: Metric, items: LabelItems) -> float:
+    from sklearn import metrics as theirs
+
+    gold_N, predicted_N = items.gold_N, items.predicted_N
+    labels = list(range(len(items.labels)))
+    if metric.name == "accuracy":
+        return theirs.accuracy_score(gold_N, predicted_N)
+    if metric.name == "brier":
+        truth_NC = np.eye(len(labels))[gold_N]
+        return float(((items.probabilities_NC - truth_NC) ** 2).sum(axis=1).mean())
+    if metric.name == "log_loss":
+        return theirs.log_loss(gold_N, items.probabilities_NC, labels=labels)
+    kind, _, average = metric.name.partition("_")
+    function = {
+        "precision": theirs.precision_score,
+        "recall": theirs.recall_score,
+        "f1": theirs.f1_score,
+    }[kind]
+    named = [labels[-1]] if not average else labels
+    return function(gold_N, predicted_N, labels=named, average=average or "macro", zero_division=0)
+
+
+@EVERY
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_value_agrees_with_scikit_learn(metric, data):
+    if metric.name == "expected_calibration_error":
+        pytest.skip("scikit-learn has none; tests/metrics holds a worked example")
+    items = data.draw(items_of(metric))
+    assert evaluate(metric, items) == pytest.approx(by_scikit_learn(metric, items), abs=1e-9)
+
+
+@EVERY
+def test_what_a_metric_lacks_is_said(metric):
+    if metric.needs == "probabilities":
+        assert "probabilities" in why_not(metric, 2, has_probabilities=False)
+    assert bool(why_not(metric, 3, has_probabilities=True)) == metric.binary_only

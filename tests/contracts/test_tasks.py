@@ -1,0 +1,127 @@
+"""What every task on the shelf keeps, listed or not."""
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import tuneproof.tasks
+from tuneproof.data.splits import PARTS, make_splits
+from tuneproof.metrics import METRICS
+from tuneproof.settings import SplitSettings
+from tuneproof.tasks import TASKS
+
+SENTENCES = [
+    (f"{a} {b} {c}", a in ("great", "fine", "warm"))
+    for a in ("great", "fine", "warm", "dull", "cold", "poor")
+    for b in ("film", "cast", "plot", "song")
+    for c in ("today", "again", "here")
+]
+
+
+def write(path: Path, column: str) -> None:
+    lines = (json.dumps({column: text, "label": int(label)}) for text, label in SENTENCES)
+    path.write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    """Options with which every task reads without a network; a new task adds its line."""
+    folder = tmp_path_factory.mktemp("tasks")
+    for name, column in (("sst2", "sentence"), ("imdb", "text")):
+        (folder / name).mkdir()
+        write(folder / name / "train.jsonl", column)
+        write(folder / name / ("test.jsonl" if name == "imdb" else "dev.jsonl"), column)
+    write(folder / "own.jsonl", "text")
+    return {
+        "sst2": {"path": str(folder / "sst2")},
+        "imdb": {"path": str(folder / "imdb")},
+        "labels": {"path": str(folder / "own.jsonl")},
+        "demo": {},
+    }
+
+
+@pytest.fixture(params=sorted(TASKS))
+def task(request):
+    return TASKS[request.param]
+
+
+@pytest.fixture
+def rows(task, options):
+    return task.read(task.options(**options[task.name]))
+
+
+def test_the_shelf_is_the_folder():
+    modules = [
+        importlib.import_module(f"tuneproof.tasks.{module.name}")
+        for module in pkgutil.iter_modules(tuneproof.tasks.__path__)
+    ]
+    in_folder = {module.TASK.name for module in modules if hasattr(module, "TASK")}
+    assert TASKS
+    assert set(TASKS) == in_folder
+    assert all(name == task.name for name, task in TASKS.items())
+
+
+def test_ids_are_unique_and_stable(task, rows, options):
+    ids = [item.id for items in rows.parts.values() for item in items]
+    assert len(ids) == len(set(ids))
+    again = task.read(task.options(**options[task.name]))
+    assert again == rows
+
+
+def test_golds_are_known_and_no_text_is_empty(rows):
+    assert len(rows.labels) >= 2
+    for items in rows.parts.values():
+        for item in items:
+            assert 0 <= item.label < len(rows.labels)
+            assert item.text.strip()
+            assert item.group
+
+
+def test_the_parts_have_their_names(rows):
+    assert set(rows.parts) == {"all"} or {"train", "test"} <= set(rows.parts) <= set(PARTS)
+
+
+def test_splits_are_disjoint_by_group_and_by_id(task, rows):
+    splits = make_splits(task, rows, SplitSettings(kind="shares", shares=(60, 20, 20)))
+    parts = [splits.part(name) for name in PARTS]
+    for key in ("id", "group"):
+        names = [{getattr(item, key) for item in part} for part in parts]
+        assert not (names[0] & names[1] or names[0] & names[2] or names[1] & names[2])
+
+
+def test_a_majority_baseline_runs(task, rows):
+    splits = make_splits(task, rows, SplitSettings(kind="shares", shares=(60, 20, 20)))
+    golds = [item.label for item in splits.train]
+    majority = max(range(len(rows.labels)), key=golds.count)
+    right = sum(item.label == majority for item in splits.test)
+    assert 0 < right < len(splits.test)
+
+
+def test_the_prompt_has_its_holes_and_a_word_for_each_label(task, rows, options):
+    prompt = task.prompt(task.options(**options[task.name]), rows.labels)
+    assert prompt.instruction
+    assert prompt.template.count("{text}") == prompt.cloze.count("{text}") == 1
+    assert prompt.cloze.count("{mask}") == 1
+    assert len(set(prompt.words)) == len(set(prompt.cloze_words)) == len(rows.labels)
+
+
+def test_every_task_says_what_it_is(task, rows):
+    assert task.version >= 1
+    for said in (task.title, task.paper, task.licence, rows.source["name"], rows.source["licence"]):
+        assert said
+    assert task.metrics[0] == "accuracy"
+    assert set(task.metrics) <= set(METRICS)
+    for name, setting in task.options.model_fields.items():
+        assert setting.description, f"{task.name}.{name} has no description"
+
+
+def test_the_overlap_rule_finds_a_text_in_itself(task, rows):
+    texts = [item.text for item in next(iter(rows.parts.values()))][:20]
+    if task.overlaps is None:
+        pytest.skip("equality of the normalised texts is this task's rule")
+    found = task.overlaps(texts, texts)
+    assert found.gives_T.all()
+    assert (found.given_by_H >= 0).all()

@@ -1,0 +1,217 @@
+"""Families and model names, by hand.
+
+In: the shelves. Out: nothing. Knows nothing of: weights.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
+from tuneproof.errors import ModelError
+from tuneproof.families import FAMILIES, family_of
+from tuneproof.families.models import MODELS, resolve_model
+
+
+def on_meta(auto: str, **config: object):
+    import torch
+    import transformers
+
+    kind = str(config.pop("kind"))
+    with torch.device("meta"):
+        return getattr(transformers, auto).from_config(transformers.CONFIG_MAPPING[kind](**config))
+
+
+LLAMA = {
+    "kind": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "tie_word_embeddings": True,
+}
+GEMMA_2 = {"kind": "gemma2", "num_hidden_layers": 26, "vocab_size": 256000}
+MISTRAL = {"kind": "mistral", "tie_word_embeddings": False}
+DISTILBERT = {"kind": "distilbert"}
+
+
+@pytest.mark.parametrize(
+    ("config", "auto", "count"),
+    [
+        (LLAMA, "AutoModelForCausalLM", 1_235_814_400),
+        (LLAMA, "AutoModelForSequenceClassification", 1_235_818_496),
+        (GEMMA_2, "AutoModelForCausalLM", 2_614_341_888),
+        (GEMMA_2, "AutoModelForSequenceClassification", 2_614_346_496),
+        (MISTRAL, "AutoModelForCausalLM", 7_241_732_096),
+        (MISTRAL, "AutoModelForSequenceClassification", 7_110_668_288),
+        (DISTILBERT, "AutoModelForMaskedLM", 66_985_530),
+        (DISTILBERT, "AutoModelForSequenceClassification", 66_955_010),
+    ],
+)
+def test_published_parameter_counts(config, auto, count) -> None:
+    model = on_meta(auto, **config)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_lora_of_rank_8_on_all_linear_layers_of_llama_is_5_636_096() -> None:
+    model = on_meta("AutoModelForCausalLM", **LLAMA)
+    ends = tuple(f".{name}" for name in FAMILIES["llama"].lora_targets(model))
+    sizes = [
+        module.in_features + module.out_features
+        for name, module in model.named_modules()
+        if name.endswith(ends)
+    ]
+    assert len(sizes) == 16 * 7
+    assert 8 * sum(sizes) == 5_636_096
+
+
+def test_attention_targets_are_part_of_all_targets() -> None:
+    for family in FAMILIES.values():
+        if family.targets == "all-linear":
+            assert family.attention == ()
+        else:
+            assert set(family.attention) < set(family.targets)
+
+
+def test_targets_of_an_unnamed_architecture_are_the_linear_layers_of_its_blocks() -> None:
+    import transformers
+
+    model = transformers.GPT2LMHeadModel(tiny_config("gpt2", tiny_tokenizer("gpt2")))
+    found = FAMILIES["auto"].lora_targets(model)
+    assert len(found) == 2 * 4
+    assert "transformer.h.0.attn.c_attn" in found
+    assert not any("lm_head" in name for name in found)
+    with pytest.raises(ModelError, match="Use targets: all"):
+        FAMILIES["auto"].lora_targets(model, "attention")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "family", "expected"),
+    [
+        ("distilbert", {}, "bert", "encoder"),
+        ("llama", {}, "llama", "decoder"),
+        ("gemma", {}, "gemma", "decoder"),
+        ("gemma2", {}, "gemma", "decoder"),
+        ("mistral", {}, "mistral", "decoder"),
+        ("roberta", {}, "auto", "encoder"),
+        ("modernbert", {}, "auto", "encoder"),
+        ("deberta-v2", {}, "auto", "encoder"),
+        ("gpt2", {}, "auto", "decoder"),
+        ("qwen2", {}, "auto", "decoder"),
+        ("gpt_neox", {}, "auto", "decoder"),
+        ("roberta", {"architectures": ["RobertaForCausalLM"]}, "auto", "decoder"),
+    ],
+)
+def test_the_kind_is_read_off_the_configuration(kind, options, family, expected) -> None:
+    from transformers import CONFIG_MAPPING
+
+    found = family_of(CONFIG_MAPPING[kind](**options))
+    assert (found.name, found.kind) == (family, expected)
+
+
+@pytest.mark.parametrize("kind", ["t5", "vit"])
+def test_what_is_no_language_model_of_one_side_is_refused(kind) -> None:
+    from transformers import CONFIG_MAPPING
+
+    with pytest.raises(ModelError, match=f"{kind} is neither a causal nor a masked"):
+        family_of(CONFIG_MAPPING[kind]())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "limit"),
+    [
+        ("bert", {"max_position_embeddings": 512}, 512),
+        ("roberta", {"max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ("gpt2", {"n_positions": 1024}, 1024),
+        ("llama", {"max_position_embeddings": 131072}, 131072),
+        ("bloom", {}, None),
+    ],
+)
+def test_position_limits(kind, options, limit) -> None:
+    from transformers import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[kind](**options)
+    assert family_of(config).position_limit(config) == limit
+
+
+# names of models
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "demo"])
+def test_a_shelf_name_is_a_pinned_hub_model(name) -> None:
+    source = resolve_model(name)
+    assert (source.name, source.local) == (name, False)
+    assert source.path_or_id == MODELS[name].hub_id
+    assert len(source.revision) == 40
+    assert source.gated is (name.startswith(("llama", "gemma")))
+
+
+def test_a_shelf_name_takes_another_revision() -> None:
+    assert resolve_model("distilbert@main").revision == "main"
+    assert resolve_model("distilbert@main").path_or_id == "distilbert/distilbert-base-uncased"
+
+
+def test_a_hub_id_may_name_its_revision() -> None:
+    assert resolve_model("Qwen/Qwen2.5-0.5B").revision == "main"
+    source = resolve_model("Qwen/Qwen2.5-0.5B@abc123")
+    assert (source.name, source.path_or_id, source.revision) == (
+        "Qwen2.5-0.5B",
+        "Qwen/Qwen2.5-0.5B",
+        "abc123",
+    )
+
+
+def test_a_folder_is_named_after_itself(tmp_path) -> None:
+    folder = tiny_model(tmp_path / "my model <1>", "llama")
+    source = resolve_model(folder)
+    assert (source.name, source.local, source.path_or_id) == ("my-model-1", True, str(folder))
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(ModelError) as error:
+        resolve_model("distilbrt")
+    assert str(error.value) == (
+        'model: "distilbrt" is not a known name, a hub id (owner/name) or a folder. '
+        "Did you mean distilbert?"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc", "/no/such/folder", "a/b/c", "https://x.y/z", "a\0b", "o/../n", "x@y"]
+)
+def test_what_is_no_model_is_refused(name) -> None:
+    with pytest.raises(ModelError, match="is not a known name, a hub id"):
+        resolve_model(name)
+
+
+def test_folders_that_hold_no_usable_model_are_refused(tmp_path) -> None:
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        resolve_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="holds no weights"):
+        resolve_model(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(ModelError) as error:
+        resolve_model(tmp_path)
+    assert "only as pytorch_model.bin, a format that can run code" in str(error.value)
+    assert "convert it once" in str(error.value)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert resolve_model(tmp_path).local
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/other"}')
+    with pytest.raises(ModelError, match="an adapter, not a whole model"):
+        resolve_model(tmp_path)
+    with pytest.raises(ModelError, match="is a file"):
+        resolve_model(tmp_path / "config.json")
+
+
+def test_the_shelf_loads_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, tuneproof.families, tuneproof.families.models;"
+        "print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,53 @@
+"""oneDNN's products are used only where they are float32."""
+
+import pytest
+import torch
+
+from tuneproof.model import kernels
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    precision = torch.get_float32_matmul_precision()
+    flash = torch.backends.cuda.flash_sdp_enabled()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cuda.enable_flash_sdp(flash)
+
+
+def test_the_chosen_products_are_float32():
+    said = kernels.choose_matmul("cpu")
+    assert kernels._largest_error() <= kernels.FLOAT32_ERROR
+    assert torch.get_float32_matmul_precision() == (
+        "medium" if "oneDNN (medium), r" in said else "highest"
+    )
+
+
+def test_a_processor_that_would_round_keeps_the_default(monkeypatch):
+    errors = iter([2.5e-7, 2.9e-3])
+    monkeypatch.setattr(kernels, "_largest_error", lambda: next(errors))
+    said = kernels.choose_matmul("cpu", longest=10)
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cuda.flash_sdp_enabled()
+    assert said.endswith("oneDNN (medium) would round, 2.9e-03.")
+
+
+def test_bfloat16_would_be_noticed():
+    left, right = torch.randn(64, 384), torch.randn(384, 64)
+    exact = left.double() @ right.double()
+    rounded = (left.bfloat16() @ right.bfloat16()).double()
+    assert (rounded - exact).norm() / exact.norm() > 1000 * kernels.FLOAT32_ERROR
+
+
+def test_a_gpu_keeps_true_float32():
+    torch.set_float32_matmul_precision("medium")
+    assert kernels.choose_matmul("cuda").endswith("default (highest).")
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(("longest", "fused"), [(128, False), (129, True), (None, True)])
+def test_attention_is_unfused_on_short_items_alone(monkeypatch, longest, fused):
+    monkeypatch.setattr(kernels, "_largest_error", lambda: 3e-7)
+    said = kernels.choose_matmul("cpu", longest)
+    assert torch.backends.cuda.flash_sdp_enabled() == fused
+    assert said.endswith("attention fused." if fused else "attention unfused.")

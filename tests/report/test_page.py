@@ -1,0 +1,189 @@
+"""The page, the JSON and the Markdown of a study made by hand."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.report.made_study import HOSTILE, write_study
+from tuneproof.errors import RunError
+from tuneproof.report.page import Reports, inline_json, render
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def reports(study: Path) -> Reports:
+    return render(study)
+
+
+@pytest.fixture(scope="module")
+def html(reports: Reports) -> str:
+    return reports.html.read_text("utf-8")
+
+
+def test_the_page_asks_for_nothing_outside_itself(html: str) -> None:
+    without_data = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.S)
+    loads = re.findall(r'(?:src|href|action|url)\s*[=(]\s*["\']?([^"\'\s)>]+)', without_data)
+    assert [one for one in loads if not one.startswith(("#", "data:"))] == []
+    assert "default-src 'none'" in html
+    assert "@import" not in html
+
+
+def test_text_from_the_data_never_becomes_markup(html: str) -> None:
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert "onerror=alert(1)>" not in html
+    assert "{{ 7 * 7 }}" in html
+    assert len(re.findall("<script", html)) == 2
+    assert len(re.findall("</script>", html)) == 2
+    assert "# &lt;/script&gt;&lt;b&gt;" in html
+
+
+def test_hidden_characters_are_shown_by_name(html: str) -> None:
+    assert "\u202e" not in html
+    assert "\x1b" not in html
+    assert "\u2028" not in html
+    assert "⟨U+202E⟩" in html
+    assert "␛[31mred" in html
+
+
+def test_inline_json_cannot_end_its_element_and_reads_back() -> None:
+    value = ["</script><!--", "a\u2028b", "]]>", "&amp;"]
+    text = inline_json(value)
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == value
+
+
+def test_a_second_rendering_from_moved_files_is_the_same_to_the_byte(
+    study: Path, reports: Reports, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(study, tmp_path / "moved")
+    for name in ("report.html", "report.json", "report.md"):
+        (moved / name).unlink()
+    again = render(moved)
+    for first, second in zip(asdict(reports).values(), asdict(again).values(), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_page_has_every_section_in_order(html: str) -> None:
+    wanted = [
+        *("verdict", "scores", "differences", "arms", "cost", "curves", "changed", "fails"),
+        *("calibration", "confusion", "ledger", "audit", "prompts", "settings", "provenance"),
+    ]
+    found = re.findall(r'<(?:section|header) id="([a-z]+)"', html)
+    assert found == [*wanted, "again"]
+
+
+def test_every_picture_and_table_says_what_it_is(html: str) -> None:
+    for picture in re.findall(r"<svg[^>]*>", html):
+        assert 'aria-hidden="true"' in picture or (
+            'role="img"' in picture and "aria-label" in picture
+        )
+    assert html.count("<table") == html.count("<caption") > 10
+    assert "<th>" not in html
+
+
+def test_an_arm_that_cannot_run_is_listed_with_its_reason(html: str, reports: Reports) -> None:
+    reason = "positions hold 8 tokens and 4 shots need"
+    assert reason in html
+    assert reason in reports.markdown.read_text("utf-8")
+    arms = json.loads(reports.json.read_text("utf-8"))["arms"]
+    (few,) = [arm for arm in arms if arm["arm"] == "few-shot"]
+    assert few["status"] == "impossible"
+    assert reason in few["reason"]
+    assert few["parameters"] == {"total": None, "trainable": None}
+
+
+def test_the_json_keeps_the_documented_keys(reports: Reports) -> None:
+    found = json.loads(reports.json.read_text("utf-8"))
+    assert set(found) == {
+        *("format", "task", "metric", "verdict", "split", "arms", "pooled", "comparisons", "audit"),
+    }
+    page = (Path(__file__).parents[2] / "docs" / "report-json.md").read_text("utf-8")
+    assert all(f"`{key}`" in page for key in (*found, *found["arms"][0], *found["comparisons"][0]))
+    full = [arm for arm in found["arms"] if arm["arm"] == "full"]
+    assert [arm["seed"] for arm in full] == [0, 1]
+    assert set(full[0]["scores"]["accuracy"]) == {"value", "low", "high", "n"}
+    assert full[0]["parameters"] == {"total": 22_713_986, "trainable": 22_713_986}
+    assert full[0]["time_s"] == pytest.approx(520.0)
+    (majority,) = [arm for arm in found["arms"] if arm["arm"] == "majority"]
+    assert majority["parameters"] == {"total": 0, "trainable": 0}
+    assert found["comparisons"][0]["claim"] is True
+
+
+def test_the_markdown_table_has_as_many_cells_in_every_row(reports: Reports) -> None:
+    text = reports.markdown.read_text("utf-8")
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for lines in tables:
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {lines[0].count("|")}
+    assert "&lt;512&gt;" in text
+    assert "<" not in text
+
+
+def test_the_overlap_of_a_leaky_split_stands_beside_every_number(tmp_path: Path) -> None:
+    found = render(write_study(tmp_path, leak_safe=False))
+    html = found.html.read_text("utf-8")
+    header = html[html.index('<header id="verdict"') : html.index("</header>")]
+    assert "98.9 % of the test items overlap" in header
+    strips = html[html.index('<section id="scores"') : html.index('<section id="differences"')]
+    assert strips.count("98.9 % overlap<") == 6
+    table = html[html.index('<section id="arms"') : html.index('<section id="cost"')]
+    assert table.count("(overlap 98.9 %)") >= 6
+    assert "98.9 %" in json.loads(found.json.read_text("utf-8"))["verdict"]["headline"]
+    rows = [
+        line for line in found.markdown.read_text("utf-8").splitlines() if "overlap 98.9" in line
+    ]
+    assert len(rows) >= 6
+
+
+def test_a_safe_split_carries_no_warning(html: str) -> None:
+    assert "Leaky split" not in html
+    assert "% overlap" not in html
+
+
+def test_weighted_recall_says_that_it_is_accuracy(html: str) -> None:
+    assert re.search(r"Recall, labels weighted by support: equals accuracy", html)
+
+
+def test_a_study_without_items_predictions_or_comparisons_still_has_a_page(
+    study: Path, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(study, tmp_path / "bare")
+    for path in [*bare.rglob("*.parquet"), *bare.rglob("steps.jsonl"), *bare.rglob("ledger.json")]:
+        path.unlink()
+    for name in ("comparisons.json", "audit.json", "splits.json", "provenance.json"):
+        (bare / name).unlink()
+    html = render(bare).html.read_text("utf-8")
+    assert "No verdict: " in html
+    assert '<section id="changed"' not in html
+
+
+def test_a_study_whose_arms_all_failed_says_so(study: Path, tmp_path: Path) -> None:
+    lone = tmp_path / "lone"
+    shutil.copytree(study, lone, ignore=shutil.ignore_patterns("report.*", "comparisons.json"))
+    for folder in (lone / "arms").iterdir():
+        if "few-shot" not in folder.name:
+            shutil.rmtree(folder)
+    html = render(lone).html.read_text("utf-8")
+    assert "No verdict: 0 of 1 arms are done" in html
+    assert "positions hold 8 tokens" in html
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no study"):
+        render(tmp_path)
+
+
+def test_the_hostile_texts_reach_the_page_whole(html: str) -> None:
+    data = re.search(r'id="flip-data">(.*?)</script>', html, re.S)
+    assert data is not None
+    texts = {item[2] for item in json.loads(data[1])["items"]}
+    assert {HOSTILE[0], HOSTILE[1], HOSTILE[4]} <= texts

@@ -1,0 +1,219 @@
+"""Comparisons: worked examples, verdicts in words, noise that is never called improvement."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.score.arms import noisy_arm, pair_of, predictions_of
+from tuneproof.errors import RunError
+from tuneproof.score.compare import adjust, compare
+from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
+from tuneproof.score.significance import holm, mcnemar, randomisation, t_test
+from tuneproof.score.verdict import verdict
+from tuneproof.settings import ScoreSettings
+
+SETTINGS = ScoreSettings(draws=2000)
+
+
+def compared(arm, over, metric="accuracy", grouped=False, settings=SETTINGS):
+    arm = arm if isinstance(arm, list) else [arm]
+    over = over if isinstance(over, list) else [over]
+    return compare(arm, over, metric, "full", "head", settings, grouped)
+
+
+@pytest.mark.parametrize(
+    ("only_arm", "only_over", "p"), [(1, 7, 0.0391), (6, 16, 0.0347), (0, 0, 1.0)]
+)
+def test_mid_p_mcnemar_agrees_with_fagerlands_examples(only_arm, only_over, p):
+    assert mcnemar(only_arm, only_over) == pytest.approx(p, abs=5e-5)
+    assert mcnemar(only_over, only_arm) == mcnemar(only_arm, only_over)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_randomisation_agrees_with_all_arrangements():
+    rng = np.random.default_rng(0)
+    arm, over = rng.random((10, 1)), rng.random((10, 1))
+    moved = (over - arm)[:, 0]
+    signs = np.array(np.meshgrid(*[[0, 1]] * 10)).reshape(10, -1).T
+    every = np.abs(moved.sum() - 2 * signs @ moved)
+    exact = (every >= abs(moved.sum()) - 1e-9).mean()
+    difference = lambda arm_BK, over_BK: (arm_BK - over_BK)[..., 0]  # noqa: E731
+    found = randomisation(arm, over, difference, 20_000, np.random.default_rng(1))
+    assert found == pytest.approx(exact, abs=0.012)
+
+
+def test_t_test_is_the_normal_test_with_many_degrees():
+    assert t_test(1.96, 1.0) == pytest.approx(0.05, abs=1e-4)
+    assert t_test(4.302653, 1.0, 2) == pytest.approx(0.05, abs=1e-6)
+    assert t_test(0.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("n", "discordance", "points"), [(872, 0.06, 2.3), (1821, 0.06, 1.6), (25_000, 0.06, 0.43)]
+)
+def test_the_smallest_detectable_difference_agrees_with_published_ones(n, discordance, points):
+    found = 100 * smallest_detectable_mcnemar(n, discordance, 0.95, 0.8)
+    assert round(found, 1 if points > 1 else 2) == points
+
+
+def test_the_smallest_detectable_difference_never_exceeds_its_discordance():
+    assert 0.005 < smallest_detectable_mcnemar(872, 0.0, 0.95, 0.8) < 0.011
+    assert smallest_detectable(0.01, 1e9, 0.95, 0.8) == pytest.approx(0.02802, abs=1e-5)
+    assert smallest_detectable(0.01, 2, 0.95, 0.8) == pytest.approx(0.0565, abs=1e-4)
+
+
+def test_better_is_said_with_all_its_numbers():
+    found = compared(*pair_of(680, 95, 23, 74))
+    assert found.outcome == "better"
+    assert (found.only_arm_right, found.only_over_right, found.n) == (95, 23, 872)
+    assert found.sentence == (
+        "full is better than head: accuracy 88.9 % against 80.6 %, +8.3 points "
+        f"(95 % interval {100 * found.low:.1f} to {100 * found.high:.1f}, McNemar p < 0.001, n = 872)."
+    )
+    assert (found.low, found.high) == pytest.approx((0.059, 0.106), abs=0.001)
+
+
+def test_worse_is_the_same_seen_from_the_other_side():
+    arm, over = pair_of(680, 95, 23, 74)
+    found = compared(over, arm)
+    assert found.outcome == "worse"
+    assert "full is worse than head: accuracy 80.6 % against 88.9 %, −8.3 points" in found.sentence
+
+
+def test_identical_arms_differ_by_exactly_nothing_and_cannot_be_told():
+    arm = noisy_arm(300, 0.8, 0, group_size=3)
+    for metric in ("accuracy", "f1_macro", "log_loss"):
+        for grouped in (False, True):
+            found = compared(arm, arm, metric, grouped)
+            assert found.difference == 0.0
+            assert found.outcome == "cannot tell"
+            assert found.p_value == 1.0
+            assert found.low <= 0 <= found.high
+    assert compared(arm, arm).low < 0
+
+
+def test_noise_is_not_called_improvement():
+    # 93.82 against 93.56 on 10,000 items, as a public project announced
+    found = compared(*pair_of(9056, 326, 300, 318))
+    assert (found.value, found.over_value) == pytest.approx((0.9382, 0.9356))
+    assert found.outcome == "cannot tell"
+    assert found.sentence == (
+        "Cannot tell whether full or head is better: accuracy 93.8 % against 93.6 %, +0.3 points "
+        f"(−0.2 to {100 * found.high:.1f}); this test set could have shown 0.7 points."
+    )
+
+
+def test_lower_is_better_where_the_metric_says_so():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, 400)
+    sure = predictions_of(gold, gold, confidence=0.9 + rng.random(400) / 20)
+    unsure = predictions_of(gold, gold, confidence=0.6 + rng.random(400) / 20)
+    found = compared(sure, unsure, "log_loss")
+    assert found.difference < 0
+    assert found.outcome == "better"
+    assert "full is better than head: log loss 0." in found.sentence
+    assert compared(unsure, sure, "log_loss").outcome == "worse"
+
+
+def test_other_metrics_and_groups_have_the_randomisation_test():
+    arm, over = noisy_arm(300, 0.95, 0, group_size=3), noisy_arm(300, 0.6, 1, group_size=3)
+    single, grouped = compared(arm, over), compared(arm, over, grouped=True)
+    assert (single.test, grouped.test) == ("McNemar", "randomisation")
+    assert compared(arm, over, "f1_macro").test == "randomisation"
+    assert grouped.clusters == 100
+    assert grouped.high - grouped.low > 1.4 * (single.high - single.low)
+    assert "n = 300 in 100 groups" in grouped.sentence
+
+
+def test_a_difference_inside_the_spread_of_the_seeds_cannot_be_told():
+    arm = [noisy_arm(2000, accuracy, seed) for seed, accuracy in enumerate((0.70, 0.80, 0.90))]
+    over = [noisy_arm(2000, accuracy, seed + 9) for seed, accuracy in enumerate((0.76, 0.76, 0.76))]
+    found = compared(arm, over)
+    assert found.outcome == "cannot tell"
+    assert found.seed_spread > abs(found.difference)
+    assert "inside the spread of the seeds" in found.sentence
+    assert "this test set with 3 seeds could have shown" in found.sentence
+    alone = compared(arm[2:], over[2:])
+    assert alone.outcome == "better"
+    assert alone.seed_spread is None
+
+
+def test_an_arm_without_seeds_stands_against_every_seed():
+    arm = [noisy_arm(800, 0.9, seed) for seed in range(3)]
+    baseline = noisy_arm(800, 0.7, 99)
+    found = compared(arm, baseline)
+    assert found.outcome == "better"
+    assert (found.seeds, found.test) == (3, "t")
+    assert found == compared(arm, [baseline] * 3)
+    assert ", n = 800, 3 seeds)" in found.sentence
+
+
+def test_claims_made_together_are_corrected():
+    clear, near = compared(*pair_of(680, 95, 23, 74)), compared(*pair_of(700, 62, 41, 69))
+    assert near.outcome == "better"
+    first, second = adjust([clear, replace(near, p_value=0.04)])
+    assert first.outcome == "better"
+    assert "after Holm's correction for 2 claims" in first.sentence
+    third = adjust([near, near])[0]
+    assert third.p_adjusted == pytest.approx(min(1, 2 * near.p_value))
+    assert third.outcome == "cannot tell"
+    assert "after Holm's correction for 2 claims" in third.sentence
+    assert second.p_adjusted == pytest.approx(0.04)
+
+
+def test_few_discordant_items_are_noted():
+    assert "fewer than 10 items" in compared(*pair_of(95, 3, 1, 1)).note
+    assert compared(*pair_of(60, 20, 10, 10)).note == ""
+
+
+def test_the_verdict_names_trained_arms_that_a_baseline_matches_or_beats():
+    claim = compared(*pair_of(680, 95, 23, 74))
+    matched = replace(compared(*pair_of(640, 60, 63, 109)), over="lexical", arm="head")
+    beaten = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
+    found = verdict([claim], [matched, beaten])
+    assert found["outcome"] == "better"
+    assert found["sentence"] == (
+        f"{claim.sentence} Beware: head (80.3 %) cannot be told from the baseline lexical (80.6 %); "
+        "zero-shot (71.1 %) is worse than the baseline lexical (80.3 %)."
+    )
+    assert found["no_better_than_baseline"][1] == {
+        "arm": "zero-shot",
+        "baseline": "lexical",
+        "outcome": "worse",
+    }
+    json.dumps(found, allow_nan=False)
+    assert verdict([])["outcome"] == "cannot tell"
+
+
+def test_arms_on_different_items_are_refused_by_name():
+    before = predictions_of([0, 1] * 50, [0, 1] * 50, ids=[f"old{i}" for i in range(100)])
+    after = predictions_of([0, 1] * 1250, [0, 1] * 1250)
+    with pytest.raises(RunError) as caught:
+        compared(before, after)
+    assert str(caught.value) == (
+        "full and head: the items differ: 100 and 2500 items, of which 0 ids are shared. Only scores "
+        "on the same items compare. Run both arms in one study, so that they share its frozen items."
+    )
+
+
+def test_unequal_numbers_of_seeds_are_refused():
+    arms = [noisy_arm(50, 0.8, seed) for seed in range(3)]
+    with pytest.raises(RunError, match="have 3 and 2 seeds"):
+        compared(arms, arms[:2])
+
+
+def test_a_metric_that_one_arm_cannot_give_is_refused():
+    gold = [0, 1] * 20
+    with pytest.raises(RunError, match="log_loss needs probabilities"):
+        compared(
+            predictions_of(gold, gold, confidence=[0.9] * 40),
+            predictions_of(gold, gold),
+            "log_loss",
+        )

@@ -1,0 +1,41 @@
+import string
+
+import pytest
+
+from tuneproof.tasks.normalise import normalised, words_of
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("It's GOOD.", "its good"),
+        ("a  b\tc\n", "A-B-C"),
+        ("Straße", "STRASSE"),
+        ("ﬁne café", "fine cafe\u0301"),
+        ("“Quoted” — text…", '"quoted" - text...'),
+        ("zero\u200bwidth", "zerowidth"),
+    ],
+)
+def test_case_width_spaces_and_punctuation_make_no_difference(one, other):
+    assert normalised(one) == normalised(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("!", "?"), ("👍", "👎"), ("café", "cafe"), ("好", "坏")]
+)
+def test_different_texts_stay_different(one, other):
+    assert normalised(one) != normalised(other)
+
+
+def test_the_short_way_for_ascii_agrees_with_the_long_way():
+    text = "The " + string.punctuation + " FILM\x1f is\tfine"
+    assert normalised(text) + "é" == normalised(text + "é")
+    assert [*words_of(text), "é"] == words_of(text + " é")
+
+
+def test_words_are_split_where_punctuation_stands():
+    assert words_of("It's a well-made film…ok") == ["it", "s", "a", "well", "made", "film", "ok"]
+
+
+def test_a_lone_surrogate_is_no_obstacle():
+    assert normalised("bad \ud800 Byte") == "bad\ud800byte"

@@ -1,0 +1,213 @@
+"""Tiny random models with real configurations and tokenizers trained on the spot.
+
+In: a folder and a model type. Out: a folder that loads like a real one, in about a second.
+Knows nothing of: the package under test.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+TYPES = ("distilbert", "bert", "llama", "gemma", "gemma2", "mistral", "gpt2")
+ENCODERS = ("distilbert", "bert")
+DECODERS = tuple(kind for kind in TYPES if kind not in ENCODERS)
+
+CORPUS = [
+    f"{who} {verb} the {what} and said it was {how}."
+    for who in ("She", "My friend", "The critic", "Nobody", "A tired viewer")
+    for verb in ("watched", "liked", "hated", "finished", "reviewed")
+    for what in ("movie", "film", "story", "wonderful plot", "terrible ending", "music")
+    for how in ("great", "bad", "positive", "negative", "not good at all", "very good")
+] + ["Review: Sentiment: Answer: Text: Label: Is it positive or negative? N/A ."] * 50
+
+LLAMA_CHAT = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}[INST] {{ m['content'] | trim }} [/INST]"
+    "{% else %} {{ m['content'] | trim }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+GEMMA_CHAT = (
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>"
+    "{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+
+
+@cache
+def _backend_json(kind: str) -> str:
+    """A trained tokenizers backend for an architecture, as JSON."""
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
+
+    if kind in ENCODERS:
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=400, special_tokens=specials, show_progress=False
+        )
+        tokenizer.train_from_iterator(CORPUS, trainer)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+        )
+        return tokenizer.to_str()
+    if kind == "gpt2":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=["<|endoftext|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(CORPUS, trainer)
+        return tokenizer.to_str()
+    return _sentencepiece_like(kind)
+
+
+def _sentencepiece_like(kind: str) -> str:
+    """Byte-fallback BPE with the spaces of SentencePiece; Llama and Mistral put one in front."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
+
+    gemma = kind.startswith("gemma")
+    specials = (
+        ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+        if gemma
+        else ["<unk>", "<s>", "</s>"]
+    )
+    replace = normalizers.Replace(" ", "▁")
+    front = [] if gemma else [normalizers.Prepend("▁")]
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.normalizer = normalizers.Sequence([*front, replace])
+    # SentencePiece learns no piece across spaces: train on words, each with its space before it.
+    words = [f" {word}" if gemma else word for line in CORPUS for word in line.split()]
+    trained.train_from_iterator(words, trainers.BpeTrainer(vocab_size=260, show_progress=False))
+    model = json.loads(trained.to_str())["model"]
+    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    names = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    vocab = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    merges = [tuple(merge) for merge in model["merges"]]
+    tokenizer = Tokenizer(
+        models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
+    tokenizer.normalizer = trained.normalizer
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.add_special_tokens(specials)
+    begin = "<bos>" if gemma else "<s>"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, vocab[begin])]
+    )
+    return tokenizer.to_str()
+
+
+def tiny_tokenizer(kind: str, chat: bool = False):
+    """A fast tokenizer as the architecture has it; with `chat`, a chat template (decoders)."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    if kind in ENCODERS:
+        names = {
+            "unk_token": "[UNK]",
+            "pad_token": "[PAD]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+        }
+    elif kind == "gpt2":
+        names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    elif kind.startswith("gemma"):
+        names = {
+            "bos_token": "<bos>",
+            "eos_token": "<eos>",
+            "unk_token": "<unk>",
+            "pad_token": "<pad>",
+            "additional_special_tokens": ["<start_of_turn>", "<end_of_turn>"],
+        }
+    else:
+        names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(_backend_json(kind)), **names
+    )
+    if chat and kind not in ENCODERS:
+        tokenizer.chat_template = GEMMA_CHAT if kind.startswith("gemma") else LLAMA_CHAT
+    return tokenizer
+
+
+def tiny_config(kind: str, tokenizer):
+    """The real configuration class with two layers of width 32."""
+    from transformers import CONFIG_MAPPING
+
+    size = len(tokenizer)
+    if kind == "distilbert":
+        sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+        own = {"max_position_embeddings": 128, "initializer_range": 0.2}
+    elif kind == "bert":
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        own = {"intermediate_size": 64, "max_position_embeddings": 128, "initializer_range": 0.2}
+    elif kind == "gpt2":
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4}
+        own = {"n_positions": 256, "initializer_range": 0.2}
+    else:
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        own = {
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "intermediate_size": 64,
+            "max_position_embeddings": 256,
+            "initializer_range": 0.2,
+            "tie_word_embeddings": kind != "mistral",
+        }
+    if kind == "gemma2":
+        own |= {"sliding_window": 8, "query_pre_attn_scalar": 8}
+        own |= {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}
+    if kind == "mistral":
+        own |= {"sliding_window": 8}
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return CONFIG_MAPPING[kind](vocab_size=size, **sizes, **own, **ids)
+
+
+def tiny_model(folder: Path, model_type: str, chat: bool = False, seed: int = 0) -> Path:
+    """Write a loadable folder: weights with their language-model head, configuration, tokenizer.
+
+    `chat` gives decoders a chat template. The weights are random but large enough that logits
+    differ clearly between inputs.
+    """
+    import torch
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        BertForPreTraining,
+    )
+
+    folder = Path(folder)
+    tokenizer = tiny_tokenizer(model_type, chat)
+    config = tiny_config(model_type, tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if model_type == "bert":
+            model = BertForPreTraining(config)  # as the real checkpoint: masked-LM head and pooler
+        elif model_type in ENCODERS:
+            model = AutoModelForMaskedLM.from_config(config)
+        else:
+            model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

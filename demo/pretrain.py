@@ -11,9 +11,7 @@ The work folder keeps tokens, checkpoint and curve; the same command goes on whe
 
 import argparse
 import json
-import math
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,119 +19,26 @@ from pathlib import Path
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from card import card_text
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from corpus import CONTEXT, VOCABULARY, prepare, word_vectors, write_whole
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-VOCABULARY = 4096
-CONTEXT = 256
-HELD_OUT_REVIEWS = 500
-BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-EVALUATE_EVERY_S = 240.0
-CHECKPOINT_EVERY_S = 120.0
+WIDTH = 256
+PEAK_RATE = 2e-3
+WARM_UP_STEPS = 200
+DECAY_SHARE = 0.4
+EVALUATE_EVERY_S = 180.0
+CHECKPOINT_EVERY_S = 60.0
 
 
 @dataclass
 class Progress:
-    """Where the run stands; saved with the weights."""
+    """Where the run stands; saved with the weights. `trained_s` is processor time."""
 
     step: int = 0
     tokens: int = 0
     trained_s: float = 0.0
-
-
-def normalised(text: str) -> str:
-    """Letters and digits only, lower case, one space: the form in which texts are compared."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.replace("<br />", " ").lower()))
-
-
-def read_reviews(data: Path) -> tuple[list[str], dict[str, int]]:
-    """Train and unsup texts without those of test and without repeats, and the counts."""
-
-    def column(part: str) -> list[str]:
-        return pq.read_table(data / f"{part}.parquet", columns=["text"])["text"].to_pylist()
-
-    seen = {normalised(text) for text in column("test")}
-    excluded = set(seen)
-    counts = {"train": 0, "unsup": 0, "in_test": 0, "repeated": 0}
-    texts = []
-    for part in ("train", "unsup"):
-        for text in column(part):
-            key = normalised(text)
-            if key in seen:
-                counts["in_test" if key in excluded else "repeated"] += 1
-                continue
-            seen.add(key)
-            counts[part] += 1
-            clean = re.sub(r"(<br\s*/?>\s*)+", "\n", text).strip()
-            texts.append(clean)
-    return texts, counts
-
-
-def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that puts <s> before every text."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[PAD, BOS, EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    bos_id = tokenizer.token_to_id(BOS)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos_id)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        clean_up_tokenization_spaces=False,
-        add_bos_token=True,
-    )
-
-
-def prepare(data: Path, work: Path) -> None:
-    """Write tokenizer, packed tokens and counts into the work folder, once."""
-    if (work / "corpus.json").exists():
-        return
-    texts, counts = read_reviews(data)
-    order = np.random.default_rng(0).permutation(len(texts))
-    # The held-out slice comes from unsup, which is the later part of the list.
-    held = {int(i) for i in order[order >= counts["train"]][:HELD_OUT_REVIEWS]}
-    kept = [texts[i] for i in order if int(i) not in held]
-    tokenizer = train_tokenizer(kept[:20_000])
-    tokenizer.model_max_length = 10**9  # no warning while packing; the folder says what it holds
-    eos = tokenizer.eos_token_id
-
-    def packed(chosen: list[str]) -> np.ndarray:
-        parts = []
-        for start in range(0, len(chosen), 1000):
-            for ids in tokenizer(chosen[start : start + 1000])["input_ids"]:
-                parts.append(np.array([*ids, eos], dtype=np.uint16))
-        return np.concatenate(parts)
-
-    for name, chosen in (("held_out", [texts[i] for i in sorted(held)]), ("train", kept)):
-        tokens = packed(chosen)
-        np.save(work / f"{name}.npy", tokens)
-        counts[f"{name}_tokens"] = int(tokens.size)
-        counts[f"{name}_characters"] = sum(len(text) for text in chosen)
-        counts[f"{name}_reviews"] = len(chosen)
-    tokenizer.model_max_length = 2 * CONTEXT
-    tokenizer.save_pretrained(work / "tokenizer")
-    write_whole(work / "corpus.json", json.dumps(counts, indent=1).encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write the file complete or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def new_model() -> LlamaForCausalLM:
@@ -142,7 +47,7 @@ def new_model() -> LlamaForCausalLM:
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=VOCABULARY,
-            hidden_size=256,
+            hidden_size=WIDTH,
             num_hidden_layers=4,
             num_attention_heads=8,
             num_key_value_heads=2,
@@ -189,18 +94,21 @@ def held_out_loss(model: LlamaForCausalLM, tokens: np.ndarray, count: int) -> fl
     return sum(losses) / count
 
 
-def learning_rate(share: float, step: int, peak: float) -> float:
-    """Linear warm-up over 100 steps, then a cosine over the budget down to 2 % of the peak."""
-    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-    return peak * min(1.0, (step + 1) / 100) * cosine
+def rate_factor(share: float, step: int) -> float:
+    """Share of the peak rate: linear warm-up, flat, then straight down over the last of the budget.
+
+    The flat middle is what allows a run to be lengthened or ended early: go on with other --minutes.
+    Source: Hägele et al. (2024), Scaling Laws and Compute-Optimal Training Beyond Fixed Durations.
+    """
+    return min(1.0, (step + 1) / WARM_UP_STEPS, max(0.02, (1 - share) / DECAY_SHARE))
 
 
-def new_optimizer(model: LlamaForCausalLM, peak: float) -> torch.optim.AdamW:
+def new_optimizer(model: LlamaForCausalLM) -> torch.optim.AdamW:
     """AdamW; no weight decay on norms."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
 
 
 def save_checkpoint(path: Path, model, optimizer, progress: Progress) -> None:
@@ -217,9 +125,7 @@ def save_checkpoint(path: Path, model, optimizer, progress: Progress) -> None:
 
 
 def load_checkpoint(path: Path, model, optimizer) -> Progress:
-    """Put the saved state back; a fresh `Progress` where there is none."""
-    if not path.exists():
-        return Progress()
+    """Put the saved state back."""
     state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
@@ -243,7 +149,7 @@ def sample(model, tokenizer, prompt: str, seed: int) -> str:
     return tokenizer.decode(out[0], skip_special_tokens=True)
 
 
-def export(work: Path, out: Path, model, progress: Progress, asked: argparse.Namespace) -> None:
+def export(work: Path, out: Path, model, progress: Progress, minutes: float) -> None:
     """Write the model folder: bf16 weights, tokenizer, model card."""
     out.mkdir(parents=True, exist_ok=True)
     rng = torch.get_rng_state()
@@ -253,41 +159,49 @@ def export(work: Path, out: Path, model, progress: Progress, asked: argparse.Nam
     carried = carried.to(torch.bfloat16).eval()
     loss = held_out_loss(carried, np.load(work / "held_out.npy"), count=10**9)
     carried.generation_config.pad_token_id = tokenizer.pad_token_id
-    carried.save_pretrained(out)
-    (out / "model.safetensors").chmod(0o644)
-    tokenizer.save_pretrained(out)
-    whole = json.loads((out / "tokenizer.json").read_text("utf-8"))
-    write_whole(
-        out / "tokenizer.json",
-        json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode(),
-    )
+    carried.save_pretrained(work / "export")
+    tokenizer.save_pretrained(work / "export")
+    for name in ("config.json", "generation_config.json", "model.safetensors"):
+        write_whole(out / name, (work / "export" / name).read_bytes())
+    whole = json.loads((work / "export" / "tokenizer.json").read_text("utf-8"))
+    packed = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+    write_whole(out / "tokenizer.json", packed.encode())
+    settings = json.loads((work / "export" / "tokenizer_config.json").read_text("utf-8"))
+    for key in ("is_local", "local_files_only"):
+        settings.pop(key, None)
+    write_whole(out / "tokenizer_config.json", (json.dumps(settings, indent=2) + "\n").encode())
     prompts = ("This film", "The food was", "I bought this because")
     samples = [sample(carried, tokenizer, p, seed=i) for i, p in enumerate(prompts)]
     curve = [json.loads(line) for line in (work / "curve.jsonl").read_text().splitlines()]
     corpus = json.loads((work / "corpus.json").read_text())
     parameters = sum(p.numel() for p in carried.parameters())
-    card = card_text(corpus, curve, samples, loss, parameters, vars(progress), asked.minutes)
+    card = card_text(corpus, curve, samples, loss, parameters, vars(progress), minutes)
     write_whole(out / "README.md", card.encode())
     torch.set_rng_state(rng)
-    print(f"exported to {out}: held-out loss {loss:.4f} after {progress.tokens:,} tokens")
+    print(
+        f"exported to {out}: held-out loss {loss:.4f} after {progress.tokens:,} tokens", flush=True
+    )
 
 
 def train(asked: argparse.Namespace) -> None:
-    """Train for the asked minutes of training time, then export."""
+    """Train for the asked minutes of processor time, exporting on the way and at the end."""
     work: Path = asked.work
     train_tokens, held = np.load(work / "train.npy"), np.load(work / "held_out.npy")
     model = new_model()
-    optimizer = new_optimizer(model, asked.peak)
-    progress = load_checkpoint(work / "checkpoint.pt", model, optimizer)
+    optimizer = new_optimizer(model)
+    if (work / "checkpoint.pt").exists():
+        progress = load_checkpoint(work / "checkpoint.pt", model, optimizer)
+    else:
+        progress = Progress()
+        model.model.embed_tokens.weight.data.copy_(word_vectors(train_tokens, WIDTH))
     budget_s = asked.minutes * 60
-    evaluated_s = saved_s = progress.trained_s
-    exported = progress.trained_s >= asked.first_export * 60
+    evaluated_s = saved_s = exported_s = progress.trained_s
     losses: list[float] = []
     while progress.trained_s < budget_s:
-        began = time.perf_counter()
-        rate = learning_rate(progress.trained_s / budget_s, progress.step, asked.peak)
+        began = time.process_time()
+        factor = rate_factor(progress.trained_s / budget_s, progress.step)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = PEAK_RATE * factor
         loss = mean_loss(model, windows(train_tokens, progress.step, asked.batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -296,10 +210,10 @@ def train(asked: argparse.Namespace) -> None:
         losses.append(loss.item())
         progress.step += 1
         progress.tokens += asked.batch * CONTEXT
-        progress.trained_s += time.perf_counter() - began
+        progress.trained_s += time.process_time() - began
         over = progress.trained_s >= budget_s
         if over or progress.step == 1 or progress.trained_s - evaluated_s >= EVALUATE_EVERY_S:
-            row = {**vars(progress), "learning_rate": rate, "train_loss": float(np.mean(losses))}
+            row = {**vars(progress), "rate_factor": factor, "train_loss": float(np.mean(losses))}
             row["held_out_loss"] = held_out_loss(model, held, count=96)
             with open(work / "curve.jsonl", "a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -308,10 +222,10 @@ def train(asked: argparse.Namespace) -> None:
         if over or progress.trained_s - saved_s >= CHECKPOINT_EVERY_S:
             save_checkpoint(work / "checkpoint.pt", model, optimizer, progress)
             saved_s = progress.trained_s
-        if not exported and progress.trained_s >= asked.first_export * 60:
-            export(work, asked.out, model, progress, asked)
-            exported = True
-    export(work, asked.out, model, progress, asked)
+        if not over and progress.trained_s - exported_s >= asked.export_every * 60:
+            export(work, asked.out, model, progress, asked.minutes)
+            exported_s = progress.trained_s
+    export(work, asked.out, model, progress, asked.minutes)
 
 
 def main() -> None:
@@ -320,15 +234,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the IMDB parquet files")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--work", type=Path, default=Path("out/pretrain"), help="checkpoint, curve")
-    parser.add_argument("--minutes", type=float, default=75, help="training time")
-    parser.add_argument(
-        "--first-export", type=float, default=10, help="minutes until a first export"
-    )
+    parser.add_argument("--minutes", type=float, default=75, help="processor time for training")
+    parser.add_argument("--export-every", type=float, default=8, help="minutes between exports")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--batch", type=int, default=16, help=f"windows of {CONTEXT} tokens per step"
-    )
-    parser.add_argument("--peak", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--batch", type=int, default=8, help=f"windows of {CONTEXT} tokens a step")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     torch.set_float32_matmul_precision("medium")

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
-    "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file", "recipe",
+    "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
     "pipeline", "study", "shelves", "show", "cli", "__main__",
 )  # fmt: skip

@@ -167,10 +167,16 @@ def _run(words: argparse.Namespace) -> int:
 
 
 def _demo(words: argparse.Namespace) -> int:
-    from tuneproof.recipe import demo_recipe
+    from tuneproof.recipe import read_recipe
     from tuneproof.show import follow
+    from tuneproof.tasks.demo_task import DEMO_RECIPE
 
-    code = follow(demo_recipe(words.out), "tuneproof demo", quiet=words.quiet, as_json=False)
+    code = follow(
+        read_recipe(DEMO_RECIPE, [f"out={json.dumps(words.out)}"]),
+        "tuneproof demo",
+        quiet=words.quiet,
+        as_json=False,
+    )
     print("Your own file next: tuneproof run FILE.csv --text COLUMN --label COLUMN --model distilbert "
           "--arms majority,lexical,zero-shot,head,lora")  # fmt: skip
     return code

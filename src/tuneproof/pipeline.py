@@ -123,7 +123,28 @@ def look_ahead(recipe: Recipe) -> Plan:
     folder = recipe_folder(recipe)
     shared = Shared(recipe, splits, prompt, folder / "cache")
     works = list_works(recipe, readies, str(splits.report.get("fingerprints")))
+    _check_prompts(shared, works)
     return Plan(recipe, folder, rows, splits, findings, shared, works, readies)
+
+
+def _check_prompts(shared: Shared, works: list[Work]) -> None:
+    """Every prompt is put together once, so that what does not fit is known before weights load."""
+    asks = [
+        work
+        for work in works
+        if work.ready is not None
+        and not work.impossible
+        and (
+            work.arm.method.kind == "prompt"
+            or getattr(work.arm.options, "objective", "") == "words"
+        )
+    ]
+    if asks:
+        from tuneproof.arms.prompted import check_prompt
+
+        for work in asks:
+            assert work.ready is not None
+            stop_on_errors(check_prompt(shared, work.arm, work.ready, work.seed or 0))
 
 
 def _check_metric(name: str | None, splits: Splits) -> None:

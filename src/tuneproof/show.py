@@ -27,6 +27,7 @@ from tuneproof.errors import TuneproofError
 from tuneproof.recipe import Recipe
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
+TERMINAL_COLUMNS = (0, 2, 3, 5, 6)  # arm, score, trainable, time, peak memory
 COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "yellow"}
 
 
@@ -146,10 +147,12 @@ def print_study(folder: Path, console: Console) -> None:
     study = read_study(folder)
     found = arm_table(study)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, is_number in zip(found.header, found.numeric, strict=True):
-        table.add_column(name, justify="right" if is_number else "left")
+    for place in TERMINAL_COLUMNS:
+        table.add_column(
+            found.header[place], justify="right" if found.numeric[place] else "left", no_wrap=True
+        )
     for row in found.rows:
-        table.add_row(*(clean(cell) for cell in row))
+        table.add_row(*(clean(row[place].partition(":")[0]) for place in TERMINAL_COLUMNS))
     console.print()
     console.print(table)
     console.print()
@@ -211,7 +214,7 @@ def print_shelf(name: str) -> None:
     from tuneproof.shelves import SHELVES, item_lines, shelf_lines
 
     if name == "recipe-schema":
-        from tuneproof.recipe import recipe_schema
+        from tuneproof.schema import recipe_schema
 
         print(json.dumps(recipe_schema(), indent=1))
         return

@@ -6,6 +6,7 @@ screenshots. Knows nothing of: reports.
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -136,11 +137,20 @@ def browser() -> Iterator[Browser]:
     to_it, ours = os.pipe()
     theirs, from_it = os.pipe()[::-1]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The program finds its ends on descriptors 3 and 4.
         words = [PROGRAM or "", *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        shell = ["/bin/sh", "-c", f'exec "$@" 3<&{to_it} 4>&{theirs}', "sh", *words]
+
+        def place_ends() -> None:
+            """The program finds its ends on descriptors 3 and 4, whatever they are here."""
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (to_it, theirs)]
+            for end, wanted in zip(ends, (3, 4), strict=True):
+                os.dup2(end, wanted)
+
         process = subprocess.Popen(
-            shell, pass_fds=(to_it, theirs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            words,
+            pass_fds=(3, 4),
+            preexec_fn=place_ends,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(to_it)
         os.close(theirs)

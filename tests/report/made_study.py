@@ -217,7 +217,6 @@ def compared(
     return {
         "arm": arm,
         "over": over,
-        "model": None if arm == "lexical" else MODEL,
         "metric": "accuracy",
         "value": float(right.mean()),
         "over_value": float(was.mean()),
@@ -260,7 +259,7 @@ def write_study(folder: Path, size: int = 120, leak_safe: bool = True) -> Path:
     pooled = [{"arm": a, "model": models[a], "scores": scores(t)} for a, t in tables.items()]
     verdict = {
         "outcome": comparisons[0]["outcome"],
-        "sentence": "minilm full is better than minilm head: "
+        "sentence": "full is better than head: "
         f"{100 * comparisons[0]['difference']:+.1f} points of accuracy on the same {size} test items.",
     }
     write_json(

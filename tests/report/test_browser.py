@@ -25,7 +25,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def shown(chromium: Browser, selector: str) -> int:
-    asked = f"[...document.querySelectorAll({selector!r})].filter(e => e.checkVisibility()).length"
+    asked = f"[...document.querySelectorAll({selector!r})].filter(e => e.getClientRects().length).length"
     return chromium.value(asked)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import asdict
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,29 @@ def html(reports: Reports) -> str:
     return reports.html.read_text("utf-8")
 
 
+class _Loads(HTMLParser):
+    """Every address that an element names, and every element's name."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.elements: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        names = ("src", "href", "action", "srcset", "data", "poster")
+        self.addresses += [value or "" for name, value in attrs if name in names]
+
+
 def test_the_page_asks_for_nothing_outside_itself(html: str) -> None:
-    without_data = re.sub(r'<script type="application/json".*?</script>', "", html, flags=re.S)
-    loads = re.findall(r'(?:src|href|action|url)\s*[=(]\s*["\']?([^"\'\s)>]+)', without_data)
-    assert [one for one in loads if not one.startswith(("#", "data:"))] == []
+    loads = _Loads(html)
+    assert [one for one in loads.addresses if not one.startswith(("#", "data:"))] == []
+    assert not loads.elements & {"img", "iframe", "object", "embed", "form", "base", "audio", "b"}
     assert "default-src 'none'" in html
-    assert "@import" not in html
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
 
 
 def test_text_from_the_data_never_becomes_markup(html: str) -> None:
@@ -175,6 +193,34 @@ def test_a_study_whose_arms_all_failed_says_so(study: Path, tmp_path: Path) -> N
     html = render(lone).html.read_text("utf-8")
     assert "No verdict: 0 of 1 arms are done" in html
     assert "positions hold 8 tokens" in html
+
+
+def test_a_long_verdict_leads_with_its_first_sentence_and_ids_are_only_counted(
+    study: Path, tmp_path: Path
+) -> None:
+    wordy = shutil.copytree(study, tmp_path / "wordy")
+    splits = json.loads((wordy / "splits.json").read_text("utf-8"))
+    splits |= {"ids": {"train": ["r1"] * 900}, "columns": ["secret"] * 13}
+    (wordy / "splits.json").write_text(json.dumps(splits))
+    compared = json.loads((wordy / "comparisons.json").read_text("utf-8"))
+    compared["verdict"]["sentence"] = "It gains 7.2 points (p < 0.001). Beware: lexical does too."
+    (wordy / "comparisons.json").write_text(json.dumps(compared))
+    html = render(wordy).html.read_text("utf-8")
+    assert "It gains 7.2 points (p &lt; 0.001).</h1>" in html
+    assert '<p class="rest">Beware: lexical does too.</p>' in html
+    assert "r1, r1" not in html
+    assert "13 values" in html
+
+
+def test_a_study_of_two_models_names_them(study: Path, tmp_path: Path) -> None:
+    two = shutil.copytree(study, tmp_path / "two")
+    other = shutil.copytree(two / "arms" / "minilm.head", two / "arms" / "tiny.head")
+    about = json.loads((other / "arm.json").read_text("utf-8"))
+    (other / "arm.json").write_text(json.dumps({**about, "model": "tiny"}))
+    text = render(two).markdown.read_text("utf-8")
+    assert "| tiny head |" in text
+    assert "| minilm head |" in text
+    assert "| lexical |" in text
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

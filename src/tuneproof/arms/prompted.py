@@ -15,7 +15,7 @@ from tuneproof.arms.event import Running, StageBegun
 from tuneproof.arms.objective import SHOWN_ITEMS, encoding_of, scored, shown_item
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
-from tuneproof.data.audit import audit_shots, stop_on_errors
+from tuneproof.data.audit import Finding, audit_shots, stop_on_errors
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import load_model, pretrained_on_meta
@@ -53,6 +53,34 @@ def draw_shots(
     return shots
 
 
+def check_prompt(shared: Shared, arm: Arm, ready: Ready, seed: int) -> list[Finding]:
+    """Put one test item into the arm's prompt, without weights; audits the shots as well.
+
+    Raises: RecipeError where the prompt does not fit, or labels cannot be told apart.
+    """
+    splits = shared.splits
+    shots = shots_of(shared, arm, seed)
+    if ready.family.kind == "encoder":
+        encode_cloze(
+            ready.tokenizer, ready.family, shared.prompt, splits.test[:1], ready.max_length,
+            shared.recipe.encode.truncate,
+        )  # fmt: skip
+    else:
+        encode_prompts(
+            ready.tokenizer, ready.family, shared.prompt, splits.test[:1], shots,
+            ready.max_length, shared.recipe.encode.truncate, shared.recipe.encode.chat,
+        )  # fmt: skip
+    return audit_shots(shots, [*splits.dev, *splits.test])
+
+
+def shots_of(shared: Shared, arm: Arm, seed: int) -> list[Example]:
+    """The examples that stand in the arm's prompt."""
+    splits = shared.splits
+    count = arm.method.shots(arm.options) if arm.method.shots is not None else 0
+    held = [*splits.dev, *splits.test]
+    return draw_shots(splits.train, count, len(splits.labels), seed, held) if count else []
+
+
 def load_asked(ready: Ready) -> Any:
     """The pretrained model with its own language-model head."""
     return load_model(
@@ -68,11 +96,9 @@ def run_prompted(
     shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int
 ) -> Running[Outcome]:
     """Draw the shots, load, ask, calibrate. Returns the Outcome."""
-    splits, options = shared.splits, arm.options
-    assert arm.method.shots is not None
-    held = [*splits.dev, *splits.test]
-    shots = draw_shots(splits.train, arm.method.shots(options), len(splits.labels), seed, held)
-    findings = audit_shots(shots, splits.test)
+    splits = shared.splits
+    shots = shots_of(shared, arm, seed)
+    findings = check_prompt(shared, arm, ready, seed)
     stop_on_errors(findings, ())
     begun = time.perf_counter()
     yield StageBegun("load", None)
@@ -80,7 +106,7 @@ def run_prompted(
     seconds = {"load": time.perf_counter() - begun}
     begun = time.perf_counter()
     asker = PromptAsker(shared, arm, ready, compute, model, shots)
-    yield StageBegun("ask", len(held))
+    yield StageBegun("ask", len(splits.dev) + len(splits.test))
     dev = yield from asker.ask(splits.dev)
     test = yield from asker.ask(splits.test)
     seconds["predict"] = time.perf_counter() - begun

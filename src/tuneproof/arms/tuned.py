@@ -27,7 +27,7 @@ from tuneproof.data.batches import (
 from tuneproof.errors import RunError
 from tuneproof.files import make_folder
 from tuneproof.ledger.parameters import parameter_ledger
-from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.model.load import load_model, pretrained_on_meta, quiet
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.train.checkpoint import BestOnDev
@@ -84,8 +84,9 @@ def run_tuned(
     ledger = parameter_ledger(model, pretrained_on_meta(ready.source, ready.config), ready.family)
 
     def save(folder: Path) -> None:
-        model.save_pretrained(folder, safe_serialization=True)
-        ready.tokenizer.save_pretrained(folder)
+        with quiet():
+            model.save_pretrained(folder)
+            ready.tokenizer.save_pretrained(folder)
 
     return Outcome(
         test=test,

@@ -192,7 +192,7 @@ LOG_LOSS = Metric(
     high=float("inf"),
     per_item=_log_loss,
     from_totals=_mean,
-    paper="Good 1952, JRSS B 14(1), section 8",
+    paper="Good 1952, Rational Decisions, JRSS B 14(1)",
 )
 
 LABEL_METRICS = (ACCURACY, *_of_labels(), CALIBRATION, BRIER, LOG_LOSS)

@@ -32,6 +32,7 @@ __all__ = [
     "fetch",
     "load_model",
     "pretrained_on_meta",
+    "quiet",
     "read_config",
     "read_tokenizer",
     "require_words_head",
@@ -140,7 +141,7 @@ def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
     else:
         words: Head = "cloze" if family_of(config).kind == "encoder" else "words"
         found = _auto_class(source, config, words)._model_mapping[type(config)]
-    with torch.device("meta"), _quiet():
+    with torch.device("meta"), quiet():
         return found(copy.deepcopy(config))
 
 
@@ -151,7 +152,7 @@ def _from_pretrained(
 
     folder = fetch(source, weights=True)
     try:
-        with _quiet():
+        with quiet():
             return auto.from_pretrained(
                 str(folder),
                 config=config,
@@ -170,7 +171,7 @@ def _from_pretrained(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar and no table of missing weights: what is missing is checked and recorded."""
     from transformers.utils import logging
 

@@ -17,7 +17,7 @@ from tuneproof.record.rundir import Items
 from tuneproof.report.rounding import visible
 from tuneproof.report.slices import Answers
 
-TEXT_BUDGET = 10_000_000
+TEXT_BUDGET = 12_000_000
 PAIRS = 12
 Cell = tuple[Predictions, int]  # a table and a row in it
 UNKNOWN_TEXT = "(the text is not in this study's folder)"
@@ -169,6 +169,8 @@ def changes(answers: Sequence[Answers], comparisons: Sequence[dict[str, Any]]) -
 
 def _cut(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
     """Shorten the longest texts until all fit the budget; says how many were shortened."""
+    if not texts:
+        return texts, 0
     sizes = np.array([len(text.encode("utf-8", "replace")) for text in texts.values()])
     if sizes.sum() <= budget:
         return texts, 0
@@ -179,10 +181,28 @@ def _cut(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
             (middle, high) if np.minimum(sizes, middle).sum() <= budget else (low, middle - 1)
         )
     cut = {
-        i: text if size <= low else text[:low] + " …"
+        i: text
+        if size <= low
+        else text.encode("utf-8", "replace")[:low].decode("utf-8", "ignore") + " …"
         for (i, text), size in zip(texts.items(), sizes, strict=True)
     }
     return cut, int((sizes > low).sum())
+
+
+def _texts(
+    made: Sequence[Change], known: dict[str, str], budget: int
+) -> tuple[dict[str, str], int]:
+    """Texts of every flip; the first pair's keep their length as long as they can."""
+    groups = [
+        list(dict.fromkeys(f.id for pair in part for f in pair.flips))
+        for part in (made[:1], made[1:])
+    ]
+    first = {i: visible(known.get(i, UNKNOWN_TEXT)) for i in groups[0]}
+    rest = {i: visible(known.get(i, UNKNOWN_TEXT)) for i in groups[1] if i not in first}
+    first, shortened = _cut(first, budget)
+    left = budget - sum(len(text.encode("utf-8", "replace")) for text in first.values())
+    rest, also = _cut(rest, max(left, 0))
+    return first | rest, shortened + also
 
 
 def payload(made: Sequence[Change], items: Items, budget: int = TEXT_BUDGET) -> dict[str, Any]:
@@ -195,7 +215,7 @@ def payload(made: Sequence[Change], items: Items, budget: int = TEXT_BUDGET) -> 
     known = dict(zip(items.ids, items.texts, strict=True))
     flipped = {flip.id: flip.gold for pair in made for flip in pair.flips}
     golds = {i: flipped[i] for i in [*items.ids, *flipped] if i in flipped}
-    texts, shortened = _cut({i: visible(known.get(i, UNKNOWN_TEXT)) for i in golds}, budget)
+    texts, shortened = _texts(made, known, budget)
     place = {name: at for at, name in enumerate(golds)}
     names = {n for pair in made for f in pair.flips for n in (f.gold, f.before, f.after)}
     labels = sorted(names)

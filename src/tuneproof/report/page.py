@@ -7,6 +7,7 @@ Knows nothing of: models, torch, how anything was computed.
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,11 @@ def page(study: StudyRecord) -> str:
     parts = sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
+    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", headline(study).removesuffix(note).strip(), 1)
     return environment.get_template("page.html").render(
         **parts,
-        verdict=headline(study).removesuffix(note).strip(),
+        verdict=lead,
+        verdict_rest=" ".join(rest),
         overlap=note,
         outcome_class=OUTCOMES.get(outcome, "unsure"),
         css=Markup((HERE / "page.css").read_text("utf-8")),

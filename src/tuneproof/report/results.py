@@ -37,6 +37,9 @@ from tuneproof.report.tables import (
 )
 
 
+FEW_PAIRS = 8
+
+
 @dataclass(frozen=True)
 class PlotRow:
     """One row of a plot: a name, a strip, the numbers in words."""
@@ -49,9 +52,8 @@ class PlotRow:
 
 
 def pair_name(pair: dict[str, Any]) -> str:
-    """A comparison's name, such as "minilm full over minilm head"."""
-    model = f"{pair['model']} " if pair.get("model") else ""
-    return f"{model}{pair.get('arm')} over {pair.get('over')}"
+    """A comparison's name, such as "full over head"."""
+    return f"{pair.get('arm')} over {pair.get('over')}"
 
 
 def forest(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any]:
@@ -84,10 +86,19 @@ def forest(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str,
     }
 
 
+def _drawn(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the plot shows: few pairs all, of many those with an arm or the base of a claim."""
+    claims = [pair for pair in pairs if pair.get("claim")]
+    if len(pairs) <= FEW_PAIRS or not claims:
+        return pairs
+    arms, bases = {c.get("arm") for c in claims}, {c.get("over") for c in claims}
+    return [pair for pair in pairs if pair.get("arm") in arms or pair.get("over") in bases]
+
+
 def differences(study: StudyRecord, metric: str) -> dict[str, Any]:
     """The paired differences of the main metric as strips, and of every metric as a table."""
     pairs = [pair for pair in comparison_rows(study) if pair.get("difference") is not None]
-    drawn = [pair for pair in pairs if pair.get("metric") == metric]
+    drawn = _drawn([pair for pair in pairs if pair.get("metric") == metric])
     scale = difference_scale(drawn)
     strips, rows = [], []
     for pair in pairs:
@@ -136,6 +147,7 @@ def differences(study: StudyRecord, metric: str) -> dict[str, Any]:
         "axis": axis_strip(scale, is_share(metric), True),
         "table": Table(header, tuple(rows), numeric),
         "sentences": [str(pair["sentence"]) for pair in pairs if pair.get("sentence")],
+        "more": len(pairs) - len(drawn),
         "has_mde": any(pair.get("mde") is not None for pair in drawn),
     }
 

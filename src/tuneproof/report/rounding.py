@@ -88,6 +88,8 @@ def seconds(value: float | None) -> str:
     """A duration with its unit: 0.42 s, 12 s, 3 min 20 s, 2 h 05 min."""
     if value is None:
         return NOTHING
+    if 0 < value < 0.005:
+        return "< 0.01 s"
     if value < 9.95:
         return f"{value:.2g} s"
     whole = round(value)

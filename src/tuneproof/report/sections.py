@@ -34,6 +34,7 @@ from tuneproof.report.tables import (
     pooled_rows,
 )
 
+LONG_LIST = 12
 SHOWN_WITHOUT_SCRIPT = 25
 LEVELS = {"error": 0, "stop": 0, "warning": 1, "warn": 1}
 
@@ -62,7 +63,8 @@ def question(study: StudyRecord) -> str:
     claims = [pair for pair in comparison_rows(study) if pair.get("claim")]
     if not claims:
         return f"How do {len(pooled_rows(study))} arms compare on {task_name(study)}?"
-    model = f" with {claims[0]['model']}" if claims[0].get("model") else ""
+    models = {row.model for row in pooled_rows(study) if row.model}
+    model = f" with {models.pop()}" if len(models) == 1 else ""
     return f"On {task_name(study)}{model}, is {claims[0]['arm']} better than {claims[0]['over']}?"
 
 
@@ -91,10 +93,11 @@ def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, st
     if share_seen is not None:
         aside += f"; {percent(share_seen)} % overlap train"
     found.append(("Test items", count(sizes.get("test")), aside))
-    best = [row for row in rows if pairs and row.arm == pairs[0].get("arm") and row.time_s]
+    winner = pairs[0].get("arm") if pairs else None
+    best = [row for row in rows if winner in (row.label, row.arm) and row.time_s]
     if best:
         found.append(
-            (f"Cost of {best[0].arm}", seconds(best[0].time_s), memory(best[0].peak_memory_bytes))
+            (f"Cost of {best[0].label}", seconds(best[0].time_s), memory(best[0].peak_memory_bytes))
         )
     return found
 
@@ -123,6 +126,8 @@ def flat(values: Any, name: str = "") -> list[tuple[str, str]]:
         return [
             row for key, value in values.items() for row in flat(value, f"{name}.{key}".strip("."))
         ]
+    if isinstance(values, list) and len(values) > LONG_LIST:
+        return [(name, f"{count(len(values))} values")]
     if isinstance(values, list):
         return [(name, ", ".join(str(value) for value in values) or NOTHING)]
     return [(name, NOTHING if values is None else str(values))]
@@ -158,7 +163,9 @@ def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
         for record in row.records:
             seed = record.about.get("seed")
             name = row.label if seed is None or len(row.seeds) < 2 else f"{row.label}, seed {seed}"
-            shown = ", ".join(f"{k} {v}" for k, v in flat(record.about.get("chosen") or {}))
+            chosen = record.about.get("chosen") or {}
+            single = {k: v for k, v in chosen.items() if not isinstance(v, list)}
+            shown = ", ".join(f"{key} {value}" for key, value in flat(single))
             if shown:
                 found.append((name, shown))
     return found
@@ -180,7 +187,7 @@ def _notes(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
 
 def _data(study: StudyRecord) -> dict[str, Any]:
     """Audit, splits, provenance and settings."""
-    hidden = ("overlap", "fingerprints")
+    hidden = ("overlap", "fingerprints", "ids")
     findings = list(study.audit.get("findings") or [])
     empty = {"level": "note", "name": "", "message": "", "count": None, "override": None}
     return {

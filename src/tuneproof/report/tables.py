@@ -40,7 +40,8 @@ class ArmRow:
 
     `status` is "done" where any seed is; `reason` says why any seed is not.
     Parameters are None where the arm did not get so far; baselines have none: 0.
-    `time_s` sums the stages; `records` are the arm's folders, one a seed.
+    `time_s` sums the stages; `records` are the arm's folders, one a seed; `many_models` is true
+    where the study has several models, so that the arm's name needs its model.
     """
 
     arm: str
@@ -57,11 +58,12 @@ class ArmRow:
     peak_memory_bytes: int | None
     items_per_s: float | None
     records: tuple[ArmRecord, ...] = field(repr=False, default=())
+    many_models: bool = False
 
     @property
     def label(self) -> str:
-        """Model and name, as a table shows it."""
-        return f"{self.model} {self.arm}" if self.model else self.arm
+        """The arm's name as a table shows it: with its model where the study has several."""
+        return f"{self.model} {self.arm}" if self.model and self.many_models else self.arm
 
     @property
     def seed(self) -> int | None:
@@ -128,7 +130,11 @@ def _troubles(records: list[ArmRecord]) -> str:
     return "; ".join(dict.fromkeys(said))
 
 
-def _row(records: list[ArmRecord], scores: dict[str, Score]) -> ArmRow:
+def _many_models(study: StudyRecord) -> bool:
+    return len({arm.about["model"] for arm in study.arms if arm.about.get("model")}) > 1
+
+
+def _row(records: list[ArmRecord], scores: dict[str, Score], many_models: bool) -> ArmRow:
     """Times are means over the seeds, so that arms with one and three seeds can be compared."""
     first = next((r for r in records if r.about.get("status") == "done"), records[0])
     about = first.about
@@ -150,13 +156,15 @@ def _row(records: list[ArmRecord], scores: dict[str, Score]) -> ArmRow:
         peak_memory_bytes=max(peaks, default=None),
         items_per_s=_mean([r.about.get("items_per_s") for r in records]),
         records=tuple(records),
+        many_models=many_models,
     )
 
 
 def arm_rows(study: StudyRecord) -> list[ArmRow]:
     """One row for each arm and seed, in the recipe's order."""
+    many = _many_models(study)
     return [
-        _row([arm], {name: score_of(values) for name, values in arm.scores.items()})
+        _row([arm], {name: score_of(values) for name, values in arm.scores.items()}, many)
         for arm in study.arms
     ]
 
@@ -183,7 +191,7 @@ def pooled_rows(study: StudyRecord) -> list[ArmRow]:
             for name in names:
                 values = [r.scores[name].get("value") for r in records if name in r.scores]
                 scores[name] = Score(_mean(values), note="mean of the seeds")
-        rows.append(_row(records, scores))
+        rows.append(_row(records, scores, _many_models(study)))
     return rows
 
 

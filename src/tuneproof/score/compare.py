@@ -32,6 +32,7 @@ from tuneproof.settings import ScoreSettings
 Floats = NDArray[np.float64]
 
 FEW_DISCORDANT = 10
+FEW_IN_GROUPS_OR_SEEDS = 20  # there, fewer make the interval wider than it need be
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,6 @@ def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) ->
     only_arm, only_over = _discordant(pair)
     p_value, test = _tested(pair, found, rows_GK, (only_arm, only_over), settings, rng)
     spread_S = values_R[:seeds] - values_R[seeds:]
-    few = []
-    if pair.groups is not None and len(rows_GK) < FEW_CLUSTERS:
-        few.append(f"only {len(rows_GK)} groups: the interval may be too narrow")
-    if (only_arm + only_over) / seeds < FEW_DISCORDANT:
-        few.append(f"the arms differ on fewer than {FEW_DISCORDANT} items: the interval is coarse")
     return Comparison(
         arm=name_a,
         over=name_b,
@@ -138,8 +134,19 @@ def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) ->
         mde=_mde(test, found, n, (only_arm + only_over) / n, settings),
         outcome="cannot tell",
         sentence="",
-        note="; ".join(few),
+        note=_note(pair, (only_arm + only_over) / seeds, len(rows_GK)),
     )
+
+
+def _note(pair: _Pair, discordant: float, clusters: int) -> str:
+    notes = []
+    if pair.groups is not None and clusters < FEW_CLUSTERS:
+        notes.append(f"only {clusters} groups: the interval may be too narrow")
+    plain = pair.groups is None and len(pair.arm_S) == 1
+    enough = FEW_DISCORDANT if plain else FEW_IN_GROUPS_OR_SEEDS
+    if discordant < enough:
+        notes.append(f"the arms differ on fewer than {enough} items: the interval is coarse")
+    return "; ".join(notes)
 
 
 def _floored(found: Estimate, metric: Metric, n: int, level: float) -> Estimate:
@@ -147,7 +154,7 @@ def _floored(found: Estimate, metric: Metric, n: int, level: float) -> Estimate:
 
     Otherwise two arms that agree on all items would have an interval of no width.
 
-    Source: Tango 1998, Statistics in Medicine 17(8), equation 12, with b = c = 0.
+    Source: Tango 1998, Statistics in Medicine 17(8), pp. 891-908, with b = c = 0.
     """
     if metric.needs != "predicted":
         return found

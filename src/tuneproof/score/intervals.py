@@ -62,9 +62,9 @@ def wilson(value: float, n: float, level: float, freedom: float = inf) -> Interv
     `value` in 0..1; `n` the number of items, or the effective number where items are clustered or
     runs are several; t the quantile of Student's distribution with `freedom`, z by default.
 
-    Source: Wilson 1927, JASA 22(158), p. 212; with an effective n and t: Franco et al. 2019,
-    doi:10.1093/jssam/smy019, section 2; below a few hundred items: Bowyer et al. 2025,
-    arXiv:2503.01747, section 4.
+    Source: Wilson 1927, JASA 22(158), pp. 209-212; with an effective n and t: Franco et al. 2019,
+    doi:10.1093/jssam/smy019; below a few hundred items: Bowyer et al. 2025,
+    arXiv:2503.01747.
     """
     t2 = quantile_t(level, freedom) ** 2
     centre = (value + t2 / (2 * n)) / (1 + t2 / n)
@@ -108,9 +108,9 @@ def estimate(
     is that of the Student's distribution with this quantile at `level`. (Satterthwaite's degrees
     of freedom cover 92 % where three seeds are the larger part, this covers 95 to 97 %.)
 
-    Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532,
-    section 3; the weighted quantile: Cochran and Cox 1957, Experimental Designs, section 4.14; that
-    both must be drawn: Bouthillier et al. 2021, arXiv:2103.03098, section 3.
+    Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; the
+    weighted quantile: Cochran and Cox 1957, Experimental Designs; that both must be drawn:
+    Bouthillier et al. 2021, arXiv:2103.03098.
     """
     weight_R = np.zeros(len(values_R))
     for side in sides:

@@ -19,7 +19,7 @@ def smallest_detectable(error: float, freedom: float, level: float, power: float
     `error` times the non-centrality at which Student's t with `freedom` degrees exceeds its critical
     value with that probability; with many degrees it is (z[1 - (1 - level) / 2] + z[power]) `error`.
 
-    Source: Bloom 1995, doi:10.1177/0193841X9501900504, p. 548; Miller 2024, arXiv:2411.00640,
+    Source: Bloom 1995, doi:10.1177/0193841X9501900504; Miller 2024, arXiv:2411.00640,
     section 5.
     """
     from scipy.special import nctdtrinc, ndtri, stdtrit
@@ -38,7 +38,7 @@ def smallest_detectable_mcnemar(n: int, discordance: float, level: float, power:
     Where few discordant items are expected, the power of the exact mid-p test itself is summed
     over the binomial counts instead.
 
-    Source: Connor 1987, Biometrics 43(1), equation 2; Miller 2024, arXiv:2411.00640, section 5.
+    Source: Connor 1987, Biometrics 43(1), pp. 207-211; Miller 2024, arXiv:2411.00640, section 5.
     """
     return _solve(n, round(discordance, 12), level, power)
 

@@ -49,7 +49,8 @@ def resampled_totals(rows_GK: Floats, draws: int, rng: np.random.Generator) -> F
     Clusters with equal statistics are one cell of a multinomial, which is the same distribution
     and needs no draw for every item. Rows that are mostly distinct are drawn by index, in blocks.
 
-    Source: Efron and Tibshirani 1993, section 6.2; whole clusters: Field and Welsh 2007, section 3.
+    Source: Efron and Tibshirani 1993, section 6.2; whole clusters: Field and Welsh 2007,
+    JRSS B 69(3).
     """
     clusters = len(rows_GK)
     rows_UK, count_U = distinct(rows_GK)

@@ -51,7 +51,8 @@ def randomisation(
     `difference` turns totals [..., K] of arm and over into differences [...]. Clusters with equal
     statistics are swapped as a binomial count. The observed arrangement counts as one draw.
 
-    Source: Noreen 1989, section 2.2; Riezler and Maxwell 2005, aclanthology W05-0908, figure 1.
+    Source: Noreen 1989, Computer-Intensive Methods for Testing Hypotheses; Riezler and Maxwell 2005,
+    aclanthology W05-0908.
     """
     arm_K, over_K = arm_GK.sum(axis=0), over_GK.sum(axis=0)
     observed = abs(float(difference(arm_K, over_K)))

@@ -7,12 +7,14 @@ Knows nothing of: splits, models, the network.
 import hashlib
 import json
 from importlib.resources import files
+from pathlib import Path
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.sentiment import LABELS, METRICS, sentiment_prompt
 from tuneproof.tasks.task import Example, Rows, Task, TaskOptions
 
 _LICENCE = "Apache-2.0"
+DEMO_RECIPE = Path(str(files("tuneproof.tasks").joinpath("demo", "recipe.yaml")))
 
 
 class DemoOptions(TaskOptions):

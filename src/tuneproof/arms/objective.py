@@ -5,7 +5,8 @@ Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from tuneproof.arms.event import Advanced, Running
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_predictions
 from tuneproof.data.encode import (
+    Encoded,
     EncodedAnswers,
     EncodedCloze,
     EncodedPrompts,
@@ -37,7 +39,9 @@ Part = dict[str, Any]
 class Objective(Protocol):
     """What the training of an arm needs, whichever its objective."""
 
-    lengths: NDArray[np.int64]
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every item of train."""
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """One micro-batch of train, on the host."""
@@ -62,12 +66,21 @@ class HeadObjective:
     shared: Shared
     ready: Ready
     compute: Compute
-    lengths: NDArray[np.int64] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.train = self.encode("train", self.shared.splits.train)
-        self.lengths = self.train.tokens_N
-        self.labels_N = torch.tensor([e.label for e in self.shared.splits.train])
+    @cached_property
+    def train(self) -> Encoded:
+        """The tokens of train."""
+        return self.encode("train", self.shared.splits.train)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every item of train."""
+        return self.train.tokens_N
+
+    @cached_property
+    def gold(self) -> torch.Tensor:
+        """Labels of train."""
+        return torch.tensor([example.label for example in self.shared.splits.train])
 
     def encode(self, name: str, examples: Sequence[Example]):
         """The part's tokens, shared by the arms of this model."""
@@ -76,7 +89,8 @@ class HeadObjective:
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """Right-padded rows and their labels."""
         batch = pad_batch([self.train.ids[i] for i in chosen], self.ready.pad.id, "right")
-        return {**batch, "labels": self.labels_N[torch.as_tensor(chosen)]}
+        tokens = int(batch["attention_mask"].sum())
+        return {**batch, "labels": self.gold[torch.as_tensor(chosen)], "tokens": tokens}
 
     def count(self, part: Part) -> int:
         """Items."""
@@ -84,12 +98,12 @@ class HeadObjective:
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over items."""
-        batch = {key: value for key, value in part.items() if key != "labels"}
+        batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
         logits_BC = class_logits(model, self.ready.family, batch)
         summed = torch.nn.functional.cross_entropy(
             logits_BC.float(), part["labels"], reduction="sum"
         )
-        return LossSum(summed, len(part["labels"]), int(part["attention_mask"].sum()))
+        return LossSum(summed, len(part["labels"]), part["tokens"])
 
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
         """Softmax of the head's logits. Returns the Predictions."""
@@ -122,16 +136,24 @@ class WordsObjective:
     ready: Ready
     compute: Compute
     shots: Sequence[Example] = ()
-    lengths: NDArray[np.int64] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.train: EncodedAnswers = encode_answers(
+    @cached_property
+    def train(self) -> EncodedAnswers:
+        """The tokens of train, the answers marked."""
+        return encode_answers(
             self.ready.tokenizer, self.ready.family, self.shared.prompt, self.shared.splits.train,
             self.shots, self.ready.max_length, self.shared.recipe.encode.truncate,
             self.shared.recipe.encode.chat,
         )  # fmt: skip
-        self.lengths = self.train.tokens_N
-        self._prompts: dict[str, EncodedPrompts] = {}
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every item of train."""
+        return self.train.tokens_N
+
+    @cached_property
+    def _prompts(self) -> dict[str, EncodedPrompts]:
+        return {}
 
     def encode(self, name: str, examples: Sequence[Example]) -> EncodedPrompts:
         """The part's prompts with every label's words."""
@@ -151,16 +173,18 @@ class WordsObjective:
         for row, i in enumerate(chosen):
             answer = self.train.ids[i][self.train.supervised[i]]
             targets_BK[row, keep - len(answer) :] = torch.as_tensor(answer)
-        return {**batch, "targets": targets_BK}
+        tokens = int(batch["attention_mask"].sum())
+        count = int((targets_BK != -100).sum())
+        return {**batch, "targets": targets_BK, "tokens": tokens, "count": count}
 
     def count(self, part: Part) -> int:
         """Tokens of answers."""
-        return int((part["targets"] != -100).sum())
+        return int(part["count"])
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over the answers' tokens; no other logits are computed."""
         keep = part["targets"].shape[1] + 1
-        batch = {key: value for key, value in part.items() if key != "targets"}
+        batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
         inner = inner_model(model)
         extra: dict[str, Any] = {"use_cache": False} if takes(inner, "use_cache") else {}
         if takes(inner, "logits_to_keep"):
@@ -169,7 +193,7 @@ class WordsObjective:
         summed = torch.nn.functional.cross_entropy(
             logits_BKV.flatten(0, 1).float(), part["targets"].flatten(), reduction="sum"
         )
-        return LossSum(summed, self.count(part), int(part["attention_mask"].sum()))
+        return LossSum(summed, self.count(part), part["tokens"])
 
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
         """The labels' shares of their words' likelihood. Returns the Predictions."""

@@ -31,6 +31,7 @@ from tuneproof.model.features import (
 )
 from tuneproof.model.heads import class_logits, head_layer
 from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
 
@@ -138,6 +139,25 @@ def load_probe(folder: Path) -> Probe:
     tensors = load_file(str(folder / "head.safetensors"))
     pooling = read_json(folder / "head.json")["pooling"]
     return Probe(pooling, 0.0, 0.0, 0.0, tensors["weight"], tensors["bias"])
+
+
+def ask_probe(
+    shared: Shared, ready: Ready, compute: Compute, folder: Path, examples: Sequence[Example]
+) -> Running[Predictions]:
+    """Predictions of new examples by a saved head."""
+    probe = load_probe(folder)
+    encoded = ready.encode("new", examples, shared.recipe.encode)
+    features: Features = {}
+    yield StageBegun("features", len(examples))
+    for done in pooled_features(
+        load_base(ready).to(compute.device), ready.family, encoded.ids, ready.pad.id,
+        (probe.pooling,), shared.recipe.predict.batch_size, compute.device, compute.autocast, features,
+    ):  # fmt: skip
+        yield Advanced(done)
+    return as_predictions(
+        shared.labels, examples, probe.probabilities(features[probe.pooling]),
+        encoded.tokens_N, encoded.truncated_N,
+    )  # fmt: skip
 
 
 def fit_model_head(

@@ -24,10 +24,11 @@ from tuneproof.data.batches import (
     plan_batches,
     split_micro,
 )
-from tuneproof.errors import RunError
+from tuneproof.errors import ModelError, RunError
+from tuneproof.families.models import resolve_model
 from tuneproof.files import make_folder
 from tuneproof.ledger.parameters import parameter_ledger
-from tuneproof.model.load import load_model, pretrained_on_meta, quiet
+from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.train.checkpoint import BestOnDev
@@ -68,7 +69,8 @@ def run_tuned(
         chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
         seconds["probe"] = time.perf_counter() - begun
     torch.manual_seed(seed)
-    model = arm.method.apply(model, ready.family, options).to(compute.device)
+    with quiet():
+        model = arm.method.apply(model, ready.family, options).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -102,6 +104,29 @@ def run_tuned(
         notes=[*ready.notes, *loaded.notes],
         save=save,
     )
+
+
+def reload_tuned(folder: Path, ready: Ready, objective: str, labels: tuple[str, ...]) -> Any:
+    """The model of a finished arm from its weights' folder: whole, or an adapter on its base.
+
+    Raises: ModelError where the weights do not fit.
+    """
+    head: Head = "labels" if objective == "head" else "words"
+    adapter = (folder / "adapter_config.json").is_file()
+    source = ready.source if adapter else resolve_model(str(folder))
+    model = load_model(
+        source, ready.config, ready.tokenizer, ready.family, head=head, labels=labels
+    ).model
+    if not adapter:
+        return model
+    from peft import PeftModel
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            str(folder), "holds no adapter_model.safetensors.", do="Run the arm again."
+        )
+    with quiet():
+        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
 
 
 def _padding(objective: Objective, shared: Shared, seed: int) -> float:

@@ -80,7 +80,8 @@ def page(study: StudyRecord) -> str:
     parts = sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
-    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", headline(study).removesuffix(note).strip(), 1)
+    said = headline(study).removesuffix(note).strip()
+    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", said, maxsplit=1)
     return environment.get_template("page.html").render(
         **parts,
         verdict=lead,

@@ -36,7 +36,6 @@ from tuneproof.report.tables import (
     style_of,
 )
 
-
 FEW_PAIRS = 8
 
 

@@ -63,7 +63,7 @@ def question(study: StudyRecord) -> str:
     claims = [pair for pair in comparison_rows(study) if pair.get("claim")]
     if not claims:
         return f"How do {len(pooled_rows(study))} arms compare on {task_name(study)}?"
-    models = {row.model for row in pooled_rows(study) if row.model}
+    models = {row.model for row in pooled_rows(study) if row.model} - {task_name(study)}
     model = f" with {models.pop()}" if len(models) == 1 else ""
     return f"On {task_name(study)}{model}, is {claims[0]['arm']} better than {claims[0]['over']}?"
 

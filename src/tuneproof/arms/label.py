@@ -1,0 +1,182 @@
+"""Label new texts with a finished arm, by the very path that labelled the test items.
+
+In: an arm's folder and texts. Out: labels with probabilities.
+Knows nothing of: golds, scores.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuneproof.arms.baseline import run_baseline
+from tuneproof.arms.event import Running
+from tuneproof.arms.shared import Shared
+from tuneproof.data.splits import Splits
+from tuneproof.errors import DataError, ModelError, RunError
+from tuneproof.files import check_folder, write_text
+from tuneproof.predict.prediction import Predictions
+from tuneproof.recipe import Arm, Recipe, read_recipe
+from tuneproof.record.rundir import RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
+from tuneproof.tasks.tables import read_table
+from tuneproof.tasks.task import Example
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
+    """Predictions of these texts by a finished arm; their gold labels mean nothing.
+
+    Raises: RunError where the folder holds no finished arm or its files were changed.
+    """
+    record = read_arm(Path(arm_folder))
+    if record.about["status"] != "done":
+        raise RunError(str(arm_folder), f"is not finished ({record.about['status']}).")
+    study = Path(arm_folder).parent.parent
+    recipe = read_recipe(study / RECIPE)
+    grouped = bool(read_study(study).splits.get("grouped"))
+    new = [Example(str(place), text, 0, str(place)) for place, text in enumerate(texts)]
+    shared = _shared(study, recipe, record, new, grouped)
+    arm = recipe.arm(record.about["arm"])
+    if (record.folder / WEIGHTS).is_dir():
+        check_folder(record.folder / WEIGHTS)
+    return _result(_asked(shared, arm, record, new))
+
+
+def _shared(
+    study: Path, recipe: Recipe, record: ArmRecord, new: list[Example], grouped: bool
+) -> Shared:
+    """What the arm shared with the others, the new texts in the place of test."""
+    labels = tuple(record.about["labels"])
+    train, dev = (_examples(study, part, labels) for part in ("train", "dev"))
+    splits = Splits(train, dev, new, labels, grouped, {})
+    prompt = recipe.task.prompt(recipe.task_options, labels)
+    return Shared(recipe, splits, prompt, study / "cache")
+
+
+def _examples(study: Path, part: str, labels: tuple[str, ...]) -> list[Example]:
+    items = read_items(study, part)
+    rows = zip(items.ids, items.texts, items.golds, items.groups, strict=True)
+    return [Example(id, text, labels.index(gold), group) for id, text, gold, group in rows]
+
+
+def _result(running: Running[Predictions]) -> Predictions:
+    """Run to the end, showing nothing."""
+    while True:
+        try:
+            next(running)
+        except StopIteration as end:
+            return end.value
+
+
+def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> Running[Predictions]:
+    """The arm's own way to predict, by the kind of its method."""
+    if arm.method.kind == "baseline":
+        outcome = yield from run_baseline(shared, arm)
+        return outcome.test
+    from tuneproof.arms.ready import make_compute, make_ready
+
+    choice = next(
+        (m for m in shared.recipe.models if m.name == record.about["model"]), None
+    ) or next(m for m in shared.recipe.models if make_name(m.id) == record.about["model"])
+    ready = make_ready(choice, shared.recipe.encode)
+    longest = int(ready.encode("new", new, shared.recipe.encode).tokens_N.max())
+    compute = make_compute(shared.recipe.compute, longest)
+    if arm.method.kind == "prompt":
+        from tuneproof.arms.prompted import PromptAsker, load_asked
+
+        train = {example.id: example for example in shared.splits.train}
+        shots = [train[name] for name in record.about["chosen"].get("shots", [])]
+        model = load_asked(ready).to(compute.device)
+        return (yield from PromptAsker(shared, arm, ready, compute, model, shots).ask(new))
+    if arm.method.apply is None:
+        from tuneproof.arms.probe import ask_probe
+
+        return (yield from ask_probe(shared, ready, compute, record.folder / WEIGHTS, new))
+    from tuneproof.arms.objective import make_objective
+    from tuneproof.arms.tuned import reload_tuned
+
+    name = getattr(arm.options, "objective", "head")
+    model = reload_tuned(record.folder / WEIGHTS, ready, name, shared.labels).to(compute.device)
+    return (yield from make_objective(name, shared, ready, compute).ask(model, new, "new"))
+
+
+def make_name(model_id: str) -> str:
+    """The name that a model has in a study without a name of its own."""
+    from tuneproof.families.models import resolve_model
+
+    try:
+        return resolve_model(model_id).name
+    except ModelError:
+        return model_id
+
+
+def label_file(arm: Path, source: str | None, column: str, target: str | None) -> None:
+    """Label a table's text column, or the lines of standard input; write CSV or JSONL.
+
+    Columns of the result: those of the source, predicted, and p_<label> for every label.
+
+    Raises: DataError where the column is missing; RunError where the arm cannot predict.
+    """
+    if source is None:
+        texts = [line.rstrip("\r\n") for line in sys.stdin]
+        columns: dict[str, Sequence[Any]] = {"text": texts}
+    else:
+        table = read_table(source)
+        columns = dict(table.columns)
+        if column not in columns:
+            raise DataError(
+                table.name, f"has no column {column!r}.", f"Its columns: {', '.join(columns)}.",
+                "Name one with --text.",
+            )  # fmt: skip
+        texts = ["" if value is None else str(value) for value in columns[column]]
+    if not texts:
+        raise DataError(source or "standard input", "holds no text.", do="Give one text a line.")
+    found = label_texts(arm, texts)
+    rows = [
+        {
+            **{name: values[place] for name, values in columns.items()},
+            "predicted": None
+            if found.predicted_N[place] < 0
+            else found.labels[found.predicted_N[place]],
+            **_shares(found, place),
+        }
+        for place in range(len(texts))
+    ]
+    written = _as_jsonl(rows) if target and target.endswith(".jsonl") else _as_csv(rows)
+    if target:
+        write_text(Path(target), written)
+    else:
+        print(written, end="")
+
+
+def _shares(found: Predictions, place: int) -> dict[str, float]:
+    if found.probabilities_NC is None:
+        return {}
+    values = np.round(found.probabilities_NC[place], 6).tolist()
+    return {f"p_{label}": value for label, value in zip(found.labels, values, strict=True)}
+
+
+def _as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """CSV in which no text begins as a spreadsheet's formula does."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _plain(value) for name, value in row.items()})
+    return stream.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return "" if value is None else value

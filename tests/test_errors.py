@@ -1,15 +1,12 @@
 """A table of bad inputs: what is typed, the exit code, and the exact paragraph that answers it."""
 
+import errno
 import os
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
-from tests.tiny_models import tiny_model, tiny_tokenizer
-from tuneproof.cli import main
 
 ROWS = [
     f"{word} {thing} number {number},{label}"
@@ -21,6 +18,7 @@ GOOD = "review,sentiment\n" + "\n".join(ROWS) + "\n"
 TASK = "task: {labels: {path: reviews.csv, text: review, label: sentiment}}\n"
 OWN = ["--text", "review", "--label", "sentiment"]
 RECIPE = ["check", "recipe.yaml"]
+Before = Callable[[pytest.MonkeyPatch], None] | None
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Case:
     sentence: str
     code: int = 2
     files: dict[str, str | bytes] = field(default_factory=dict)
-    before: Callable[[pytest.MonkeyPatch], None] | None = None
-    slow: bool = False
+    before: Before = None
+    first: list[list[str]] = field(default_factory=list)
 
 
 def recipe(text: str | bytes, sentence: str, *more: str, code: int = 2) -> Case:
@@ -50,10 +48,57 @@ def rows(text: str | bytes, sentence: str, *more: str, name: str = "own.csv") ->
     return Case(["check", name, *OWN, "--arms", "majority", *more], sentence, files={name: text})
 
 
-def model(name: str, sentence: str, *more: str, method: str = "head") -> Case:
+def model(
+    name: str, sentence: str, *more: str, method: str = "head", before: Before = None
+) -> Case:
     """`check` of good rows with this model."""
     words = ["check", "reviews.csv", *OWN, "--model", name, "--arms", method, *more]
-    return Case(words, sentence)
+    return Case(words, sentence, before=before)
+
+
+def full_disk(patch: pytest.MonkeyPatch) -> None:
+    """Nothing can be put into place."""
+
+    def replace(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    patch.setattr(os, "replace", replace)
+
+
+def late_full_disk(patch: pytest.MonkeyPatch) -> None:
+    """The disk is full when the predictions come."""
+    real = os.replace
+
+    def replace(source: str, target: str) -> None:
+        if str(target).endswith("predictions.parquet"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    patch.setattr(os, "replace", replace)
+
+
+def read_only(patch: pytest.MonkeyPatch) -> None:
+    """No folder can be made."""
+
+    def mkdir(self: Path, *more: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    patch.setattr(Path, "mkdir", mkdir)
+
+
+def offline(patch: pytest.MonkeyPatch) -> None:
+    """No network."""
+    patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def break_recipe(patch: pytest.MonkeyPatch) -> None:
+    """Somebody edits the recipe of a finished study."""
+    Path("one/recipe.yaml").write_text("task: [")
+
+
+def break_predictions(patch: pytest.MonkeyPatch) -> None:
+    """Somebody edits the predictions of a finished study."""
+    Path("one/arms/majority/predictions.parquet").write_text("task: [")
 
 
 CASES: dict[str, Case] = {}

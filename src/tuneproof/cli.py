@@ -29,12 +29,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
-        raise RecipeError(self.prog, f"{message}.", do=f"See {self.prog} --help.")
+        where = self.prog.removeprefix("tuneproof").strip()
+        raise RecipeError(where, f"{message}.", do=f"See {self.prog} --help.")
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "what", help="a recipe (.yaml), a task (see `show tasks`), or your own file"
+        "what",
+        metavar="RECIPE|TASK|FILE",
+        help="a recipe (.yaml), a task (see `show tasks`), or your own file",
     )
     parser.add_argument("--model", action="append", default=[], metavar="M",
                         help="shelf name, hub id or folder; may be given several times")  # fmt: skip
@@ -255,6 +258,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"tuneproof: {_printable(f'{where}{error.strerror or error}')}.", file=sys.stderr)
+        return 1
 
 
 def _printable(text: str) -> str:

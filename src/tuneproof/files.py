@@ -4,6 +4,7 @@ In: a path and content. Out: the whole file, or the file that was there before.
 Knows nothing of: what the files mean.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,14 @@ from uuid import uuid4
 from tuneproof.errors import RunError, TuneproofError
 
 MANIFEST = "MANIFEST.json"
+ROOM = "Free some room, or name another folder with --out."
+TAKEN = "A file stands where a folder is needed: name another folder with --out."
+WAYS_OUT = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EEXIST: TAKEN,
+    errno.ENOTDIR: TAKEN,
+}
 
 
 @contextmanager
@@ -25,10 +34,11 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        do = WAYS_OUT.get(error.errno or 0, "Name another folder with --out.")
         raise RunError(
             str(path),
             f"could not be written: {error.strerror or error}.",
-            do="Free some room or name another folder with --out; what was written before is whole.",
+            do=f"{do} What was written before is whole.",
         ) from error
 
 
@@ -46,8 +56,11 @@ def _beside(path: Path) -> Path:
 
 def make_folder(path: Path) -> Path:
     """The folder, made with its parents where missing, readable by its owner alone."""
+    path = Path(path)
     with _named(path):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # mkdir(parents=True) would leave the parents open to everyone
+        for parent in [*reversed(path.parents), path]:
+            parent.mkdir(exist_ok=True, mode=0o700)
     return path
 
 
@@ -124,12 +137,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
             for file in [*inside, temporary / MANIFEST, temporary]:
                 _sync(file)
-            if path.exists():
-                shutil.rmtree(path)
-            os.replace(temporary, path)
+            _take_place(temporary, path)
             _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; the folder that was there goes only when the new one stands."""
+    if not path.exists():
+        os.replace(new, path)
+        return
+    earlier = _beside(path)
+    os.replace(path, earlier)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        os.replace(earlier, path)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def check_folder(path: Path) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.event import ArmBegun, ArmEnded, Running, Said, StageBegun, StudyEnded
-from tuneproof.arms.ready import Compute, Ready, make_compute, make_ready, why_impossible
+from tuneproof.arms.ready import (
+    Compute,
+    Ready,
+    check_compute,
+    make_compute,
+    make_ready,
+    why_impossible,
+)
 from tuneproof.arms.shared import Outcome, Shared
 from tuneproof.arms.writing import write_items, write_outcome
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
@@ -108,6 +115,8 @@ def look_ahead(recipe: Recipe) -> Plan:
     Raises: TuneproofError for everything that can be known to be wrong by now.
     """
     task = recipe.task
+    if recipe.models:
+        check_compute(recipe.compute)
     readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
     names = [ready.name for ready in readies]
     if len(set(names)) < len(names):
@@ -118,7 +127,7 @@ def look_ahead(recipe: Recipe) -> Plan:
     for claim in recipe.claims:
         _check_metric(claim.metric, splits)
     findings = audit_splits(task, splits)
-    stop_on_errors(findings, ())
+    stop_on_errors(findings, recipe.audit.allow)
     prompt = task.prompt(recipe.task_options, splits.labels)
     folder = recipe_folder(recipe)
     shared = Shared(recipe, splits, prompt, folder / "cache")
@@ -144,7 +153,8 @@ def _check_prompts(shared: Shared, works: list[Work]) -> None:
 
         for work in asks:
             assert work.ready is not None
-            stop_on_errors(check_prompt(shared, work.arm, work.ready, work.seed or 0))
+            found = check_prompt(shared, work.arm, work.ready, work.seed or 0)
+            stop_on_errors(found, shared.recipe.audit.allow)
 
 
 def _check_metric(name: str | None, splits: Splits) -> None:

@@ -16,6 +16,7 @@ from tuneproof.methods import METHODS
 from tuneproof.methods.method import Method, MethodOptions
 from tuneproof.metrics import METRICS
 from tuneproof.settings import (
+    AuditSettings,
     Claim,
     ComputeSettings,
     EncodeSettings,
@@ -33,6 +34,7 @@ Part = TypeVar("Part", bound=BaseModel)
 SECTIONS: dict[str, type[Settings]] = {
     "split": SplitSettings,
     "encode": EncodeSettings,
+    "audit": AuditSettings,
     "train": TrainSettings,
     "predict": PredictSettings,
     "score": ScoreSettings,
@@ -81,6 +83,7 @@ class Recipe(BaseModel):
     claims: tuple[Claim, ...]
     split: SplitSettings
     encode: EncodeSettings
+    audit: AuditSettings
     train: TrainSettings
     predict: PredictSettings
     score: ScoreSettings
@@ -145,14 +148,13 @@ def _check(part: type[Part], values: Any, document: Document, path: tuple[str | 
         first = error.errors()[0]
         place = (*path, *first["loc"])
         if first["type"] == "extra_forbidden":
-            holder = path[-1] if path else "the recipe"
+            holder = next(name for name in reversed(path) if isinstance(name, str))
             found = f"{_dotted(place)} is not a setting of {holder}."
-            hint = did_you_mean(str(first["loc"][-1]), part.model_fields)
+            hint = did_you_mean(str(first["loc"][-1]), part.model_fields) or "It has none."
         elif first["type"] == "missing":
             found, hint = f"{_dotted(place)} is missing.", "Add it."
         else:
-            message = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-            found = f"{_dotted(place)} is {_short(first['input'])}; it {_sentence(message)}."
+            found = _what_is_wrong(_dotted(place), first)
             field = part.model_fields.get(str(first["loc"][0])) if first["loc"] else None
             hint = (field.description or "") if field else ""
         raise _error(document, place, found, hint) from None
@@ -163,10 +165,29 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _sentence(message: str) -> str:
-    return (
-        message if message.startswith(("should", "must", "is ", "has ")) else f"is wrong: {message}"
-    )
+SHOULD_BE = {
+    "int_parsing": "be a whole number",
+    "int_type": "be a whole number",
+    "int_from_float": "be a whole number",
+    "float_parsing": "be a number",
+    "float_type": "be a number",
+    "bool_parsing": "be true or false",
+    "bool_type": "be true or false",
+    "string_type": "be text; quotation marks make it so",
+    "tuple_type": "be a list",
+    "too_short": "have at least {min_length} entries",
+    "too_long": "have at most {max_length} entries",
+}
+
+
+def _what_is_wrong(name: str, error: Any) -> str:
+    """'train.epochs is 0; it should be greater than or equal to 1.'"""
+    if error["type"] == "value_error":
+        said = str(error["msg"]).removeprefix("Value error, ")
+        shown = f" is {_short(error['input'])}; " if said.startswith("it ") else ": "
+        return f"{name}{shown}{said}."
+    should = SHOULD_BE.get(error["type"], str(error["msg"]).removeprefix("Input should "))
+    return f"{name} is {_short(error['input'])}; it should {should.format(**error.get('ctx', {}))}."
 
 
 def _chosen(

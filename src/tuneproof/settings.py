@@ -4,15 +4,23 @@ In: nothing. Out: one frozen class a stage, which the recipe puts together.
 Knows nothing of: files, models, how a setting is carried out.
 """
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
-    """Frozen; an unknown key is an error."""
+    """Frozen; an unknown key, infinity, and true or false in a number's place are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_in_a_numbers_place(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
+            raise ValueError("it cannot be true or false")
+        return value
 
 
 class SplitSettings(Settings):
@@ -120,6 +128,21 @@ class ScoreSettings(Settings):
         lt=1,
         description="Power at which the smallest detectable difference is given.",
     )
+
+
+class AuditSettings(Settings):
+    """What the audit may find without stopping the study."""
+
+    allow: tuple[
+        Literal[
+            "empty_text",
+            "no_supervised_tokens",
+            "bos_count",
+            "label_words_alike",
+            "shots_contain_item",
+        ],
+        ...,
+    ] = Field((), description="Errors of the audit that are reported and do not stop the study.")
 
 
 class ComputeSettings(Settings):

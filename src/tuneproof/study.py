@@ -11,10 +11,11 @@ from typing import Any
 
 from tuneproof.arms.event import Event, StudyEnded
 from tuneproof.errors import RecipeError, RunError
+from tuneproof.files import read_json
 from tuneproof.pipeline import carry_out, conclude, finished, prepare
 from tuneproof.predict.prediction import Predictions, read_predictions
 from tuneproof.recipe import Recipe, read_recipe, recipe_from
-from tuneproof.record.rundir import PREDICTIONS, REPORT_HTML, StudyRecord, read_study
+from tuneproof.record.rundir import ARM, PREDICTIONS, REPORT_HTML, StudyRecord, read_study
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,15 @@ def events_of(recipe: Recipe, command: str | None = None) -> Iterator[Event]:
             yield work.skipped(len(plan.works))
             continue
         if not (yield from carry_out(plan, work)):
-            failed.append(work.label)
+            failed.append(work)
     ended = yield from conclude(plan)
     yield ended
     if failed:
+        reason = str(read_json(failed[0].folder / ARM)["reason"]).rstrip(".")
         raise RunError(
             recipe.out,
-            f"{len(failed)} of {len(plan.works)} arms failed: {', '.join(failed)}.",
+            f"{len(failed)} of {len(plan.works)} arms failed: "
+            f"{', '.join(work.label for work in failed)}. The first said: {reason}.",
             do="The report gives each reason; the same command tries them again.",
         )
 

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from tuneproof.errors import RecipeError
+from tuneproof.errors import RecipeError, did_you_mean
 
 LARGEST_BYTES = 1_000_000
 DEEPEST = 20
@@ -19,9 +19,14 @@ class Document:
 
     def __init__(self, name: str, values: dict[str, Any], lines: Any = None) -> None:
         self.name, self.values, self._lines = name, values, lines
+        self._changes: list[str] = []
 
     def where(self, path: tuple[str | int, ...]) -> str:
-        """'recipe.yaml, line 6', as deep along the path as lines are known."""
+        """'recipe.yaml, line 6', as deep along the path as lines are known; or '--set a.b=c'."""
+        for change in reversed(self._changes):
+            names = change.partition("=")[0].split(".")
+            if path and (names[0], names[-1]) == (path[0], path[-1]):
+                return f"--set {change}"
         line, node = None, self._lines
         for part in path:
             try:
@@ -48,6 +53,7 @@ class Document:
         for place, part in enumerate(parts[:-1]):
             holder = _descend(holder, part, parts[place + 1], f"--set {text}")
         _put(holder, parts[-1], value, f"--set {text}")
+        self._changes.append(text)
 
 
 def _key(holder: list[Any], part: str, where: str) -> int:
@@ -56,7 +62,8 @@ def _key(holder: list[Any], part: str, where: str) -> int:
     for place, item in enumerate(holder):
         if item == part or (isinstance(item, dict) and part in item):
             return place
-    raise RecipeError(where, f"there is no entry {part}.", f"It has {len(holder)} entries.")
+    names = [str(next(iter(item), "")) if isinstance(item, dict) else str(item) for item in holder]
+    raise RecipeError(where, f"there is no entry {part}.", did_you_mean(part, names))
 
 
 def _descend(holder: Any, part: str, following: str, where: str) -> Any:
@@ -142,7 +149,9 @@ def _parse(text: str, where: str) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(error.problem or error.context).split())
+        said = str(error.problem or error.context)
+        said = f"{error.context}, {said}" if said.startswith("but ") else said
+        problem = " ".join(said.split())
         raise RecipeError(
             f"{where}{line}", f"is not YAML: {problem}.", do="Mend the line."
         ) from None
@@ -175,8 +184,11 @@ def read_yaml(path: Path) -> Document:
         ) from None
     except UnicodeDecodeError as error:
         raise RecipeError(str(path), f"is not UTF-8 text (byte {error.start}).") from None
-    except OSError as error:
-        raise RecipeError(str(path), f"cannot be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise RecipeError(str(path), f"cannot be read: {reason}.") from None
+    if "\0" in text:
+        raise RecipeError(str(path), "holds a zero byte: this is no text file.")
     tree = _parse(text, path.name)
     if not isinstance(tree, dict):
         raise RecipeError(path.name, "holds no settings.", do="Begin with task: and arms:.")

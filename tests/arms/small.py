@@ -5,12 +5,22 @@ In: a folder. Out: a recipe that runs in seconds. Knows nothing of: what is asse
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from tuneproof.arms.event import Event
-from tuneproof.recipe import Recipe, recipe_from
+from tuneproof.arms.objective import make_objective
+from tuneproof.arms.probe import fit_model_head
+from tuneproof.arms.ready import Compute, Ready, make_compute
+from tuneproof.model.heads import class_logits
+from tuneproof.model.load import load_model
+from tuneproof.pipeline import Plan, check
+from tuneproof.recipe import Arm, Recipe, recipe_from
 from tuneproof.study import events_of
 
 WHO = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
@@ -101,3 +111,66 @@ def steps_of(recipe: Recipe, name: str, seed: int | None = None) -> list[dict[st
     """The lines of steps.jsonl."""
     text = (folder_of(recipe, name, seed) / "steps.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A tuned arm just before its first step. `before` are the logits before the method applied."""
+
+    plan: Plan
+    arm: Arm
+    ready: Ready
+    compute: Compute
+    objective: Any
+    model: Any
+    before: Any
+
+
+def drain(running: Generator[Any, None, Any]) -> Any:
+    """What a stage returns, its events left aside."""
+    while True:
+        try:
+            next(running)
+        except StopIteration as stop:
+            return stop.value
+
+
+def begin(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> Begun:
+    """Load and apply as a tuned arm does, and stop there."""
+    plan = check(recipe)
+    arm, ready = recipe.arm(name), plan.readies[0]
+    compute = make_compute(recipe.compute, 64)
+    options: Any = arm.options
+    model = load_model(
+        ready.source,
+        ready.config,
+        ready.tokenizer,
+        ready.family,
+        head="labels" if options.objective == "head" else "words",
+        labels=plan.splits.labels,
+        seed=seed,
+    ).model
+    objective = make_objective(options.objective, plan.shared, ready, compute)
+    if arm.method.probe:
+        drain(fit_model_head(model, plan.shared, ready, compute, options))
+    before = logits_of(model, ready, objective)
+    torch.manual_seed(method_seed)
+    apply = arm.method.apply
+    assert apply is not None
+    model = apply(model, ready.family, options)
+    return Begun(plan, arm, ready, compute, objective, model, before)
+
+
+@torch.no_grad()
+def logits_of(model: Any, ready: Ready, objective: Any, items: int = 6) -> torch.Tensor:
+    """Logits of the first train items: of the head [B, C], or of the last position [B, V]."""
+    was = model.training
+    model.eval()
+    part = objective.collate(np.arange(items))
+    batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
+    if "labels" in part:
+        found = class_logits(model, ready.family, batch)
+    else:
+        found = model(**batch).logits[:, -1]
+    model.train(was)
+    return found.clone()

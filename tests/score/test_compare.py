@@ -180,8 +180,8 @@ def test_the_verdict_names_trained_arms_that_a_baseline_matches_or_beats():
     found = verdict([claim], [matched, beaten])
     assert found["outcome"] == "better"
     assert found["sentence"] == (
-        f"{claim.sentence} Beware: head (80.3 %) cannot be told from the baseline lexical (80.6 %); "
-        "zero-shot (71.1 %) is worse than the baseline lexical (80.3 %)."
+        f"{claim.sentence} Beware: the baseline lexical (80.6 %) is better than zero-shot (71.1 %) "
+        "and cannot be told from head (80.3 %)."
     )
     assert found["no_better_than_baseline"][1] == {
         "arm": "zero-shot",
@@ -190,6 +190,17 @@ def test_the_verdict_names_trained_arms_that_a_baseline_matches_or_beats():
     }
     json.dumps(found, allow_nan=False)
     assert verdict([])["outcome"] == "cannot tell"
+
+
+def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_beat():
+    claim = compared(*pair_of(680, 95, 23, 74))
+    weak = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
+    weaker = replace(weak, over="majority", over_value=0.5, outcome="cannot tell")
+    sentence = verdict([claim], [weaker, weak])["sentence"]
+    assert sentence.count("zero-shot") == 1
+    assert sentence.endswith(
+        "Beware: the baseline lexical (80.3 %) is better than zero-shot (71.1 %)."
+    )
 
 
 def test_arms_on_different_items_are_refused_by_name():

@@ -99,7 +99,7 @@ def run_prompted(
     splits = shared.splits
     shots = shots_of(shared, arm, seed)
     findings = check_prompt(shared, arm, ready, seed)
-    stop_on_errors(findings, ())
+    stop_on_errors(findings, shared.recipe.audit.allow)
     begun = time.perf_counter()
     yield StageBegun("load", None)
     model = load_asked(ready).to(compute.device)

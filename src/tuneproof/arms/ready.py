@@ -16,7 +16,7 @@ from tuneproof.families import Family, family_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.files import sha256_of_file
-from tuneproof.model.load import read_config, read_tokenizer, weight_names
+from tuneproof.model.load import fetch, read_config, read_tokenizer, weight_names
 from tuneproof.recipe import Arm, ModelChoice
 from tuneproof.settings import ComputeSettings, EncodeSettings
 from tuneproof.tasks.task import Example
@@ -43,17 +43,9 @@ class Compute:
         return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()
 
 
-def make_compute(settings: ComputeSettings, longest: int) -> Compute:
-    """Choose device, precision, threads and matrix kernels as the settings say.
-
-    longest: tokens of the study's longest item.
-
-    Raises: RecipeError where a device or precision is asked for that is not there.
-    """
+def check_compute(settings: ComputeSettings) -> None:
+    """Raises RecipeError where a device or precision is asked for that is not there."""
     import torch
-
-    from tuneproof.model.kernels import choose_matmul
-    from tuneproof.train.loop import make_accelerator
 
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise RecipeError(
@@ -65,6 +57,27 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
             "compute.device", "mps is asked for and torch sees none.",
             do="Write compute: {device: auto}.",
         )  # fmt: skip
+    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    if settings.precision == "fp16" and on_cpu:
+        raise RecipeError(
+            "compute.precision", "fp16 is asked for on a CPU, which does not train in it.",
+            do="Write bf16, fp32 or auto.",
+        )  # fmt: skip
+
+
+def make_compute(settings: ComputeSettings, longest: int) -> Compute:
+    """Choose device, precision, threads and matrix kernels as the settings say.
+
+    longest: tokens of the study's longest item.
+
+    Raises: as `check_compute`.
+    """
+    import torch
+
+    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.train.loop import make_accelerator
+
+    check_compute(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
@@ -72,11 +85,6 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     if precision == "auto":
         half = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp16"
         precision = "fp32" if on_cpu else half  # type: ignore[assignment]
-    if precision == "fp16" and on_cpu:
-        raise RecipeError(
-            "compute.precision", "fp16 is asked for on a CPU, which does not train in it.",
-            do="Write bf16, fp32 or auto.",
-        )  # fmt: skip
     accelerator = make_accelerator(settings.device, precision)
     kernels = choose_matmul(accelerator.device.type, longest)
     return Compute(
@@ -88,7 +96,7 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
 
 @dataclass(frozen=True)
 class Ready:
-    """A model without its weights. `name` is what the report calls it."""
+    """A model without its weights. `name` is what the report calls it; `commit` the hub's."""
 
     name: str
     source: ModelSource
@@ -98,14 +106,15 @@ class Ready:
     pad: PadRule
     weights: frozenset[str]
     max_length: int
+    commit: str | None = None
     notes: tuple[str, ...] = ()
     _encoded: dict[str, Encoded] = field(default_factory=dict, repr=False)
 
     @property
     def fingerprint(self) -> str:
         """Changes with the weights: the hub's commit, or the checksums of the folder's files."""
-        if not self.source.local:
-            return f"{self.source.path_or_id}@{self.source.revision}"
+        if self.commit is not None:
+            return f"{self.source.path_or_id}@{self.commit}"
         files = sorted(Path(self.source.path_or_id).glob("*.safetensors"))
         return "|".join(sha256_of_file(file) for file in files)
 
@@ -143,6 +152,7 @@ def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
         pad=pad,
         weights=frozenset(weight_names(source)),
         max_length=max_length,
+        commit=None if source.local else fetch(source, weights=False).name,
         notes=(*notes, pad.sentence),
     )
 

@@ -118,6 +118,7 @@ def read_config(source: ModelSource) -> Any:
 
     Raises: ModelError where the file is missing or broken, or transformers has no such class.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
     path = fetch(source, weights=False) / "config.json"
@@ -139,8 +140,9 @@ def read_config(source: ModelSource) -> Any:
         )
     try:
         config = CONFIG_MAPPING[kind].from_dict(values)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(str(path), f"does not fit the class of {kind}: {error}.") from None
+    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise ModelError(str(path), f"does not fit the class of {kind}: {said}.") from None
     for key in ("bos_token_id", "eos_token_id"):
         if key not in values and not values.get("text_config"):
             setattr(config, key, None)
@@ -168,7 +170,8 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise ModelError(
-            source.path_or_id, f"its tokenizer cannot be read: {str(error).splitlines()[0]}"
+            source.path_or_id,
+            f"its tokenizer cannot be read: {str(error).splitlines()[0].rstrip('.')}.",
         ) from None
     if not tokenizer.is_fast:
         raise ModelError(

@@ -113,6 +113,10 @@ def read_arm(folder: Path) -> ArmRecord:
 
     Raises: RunError where it holds no arm.
     """
+    if not (folder / ARM).is_file():
+        raise RunError(
+            str(folder), f"holds no arm ({ARM} is missing).", do="Name its folder: STUDY/arms/ARM."
+        )
     return ArmRecord(
         folder=folder,
         about=read_json(folder / ARM),
@@ -128,12 +132,13 @@ def read_study(folder: Path) -> StudyRecord:
     Raises: RunError where the folder holds no study.
     """
     folder = Path(folder)
-    if not (folder / RECIPE).is_file():
-        raise RunError(
-            str(folder),
-            f"holds no study ({RECIPE} is missing).",
-            do="Name the folder that `tuneproof run` printed.",
-        )
+    for names in ((RECIPE,), (SPLITS, ARMS)):
+        if not any((folder / name).exists() for name in names):
+            raise RunError(
+                str(folder),
+                f"holds no study ({names[0]} is missing).",
+                do="Name the folder that `tuneproof run` printed.",
+            )
     arms = [read_arm(path.parent) for path in (folder / ARMS).glob(f"*/{ARM}")]
     arms.sort(key=lambda arm: (arm.about.get("order", 0), arm.about.get("seed") or 0))
     return StudyRecord(

@@ -91,7 +91,7 @@ def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) 
         outcome, sentence = claims[0].outcome, claims[0].sentence
     beaten = [each for each in baselines if each.outcome != "better"]
     if beaten:
-        sentence = f"{sentence} Beware: {'; '.join(_beside(each) for each in beaten)}."
+        sentence = f"{sentence} Beware: {_beware(beaten)}."
     return {
         "outcome": outcome,
         "sentence": sentence,
@@ -103,12 +103,33 @@ def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) 
     }
 
 
-def _beside(found: Comparison) -> str:
-    relation = "is worse than" if found.outcome == "worse" else "cannot be told from"
-    return (
-        f"{found.arm} ({_value(found, found.value)}) {relation} the baseline {found.over} "
-        f"({_value(found, found.over_value)})"
-    )
+def _beware(beaten: Sequence[Comparison]) -> str:
+    """Each baseline, the strongest first, with the trained arms that it beats or matches.
+
+    An arm is named once, beside the strongest baseline that it does not beat.
+    """
+    up = beaten[0].direction == "up"
+    strongest = sorted(beaten, key=lambda each: each.over_value, reverse=up)
+    parts, named = [], set()
+    for over in dict.fromkeys(each.over for each in strongest):
+        found = [each for each in beaten if each.over == over and each.arm not in named]
+        named |= {each.arm for each in found}
+        worse = [_named(each) for each in found if each.outcome == "worse"]
+        alike = [_named(each) for each in found if each.outcome != "worse"]
+        said = [f"is better than {_listed(worse)}"] if worse else []
+        said += [f"cannot be told from {_listed(alike)}"] if alike else []
+        if found:
+            value = _value(found[0], found[0].over_value)
+            parts.append(f"the baseline {over} ({value}) {' and '.join(said)}")
+    return "; ".join(parts)
+
+
+def _named(found: Comparison) -> str:
+    return f"{found.arm} ({_value(found, found.value)})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _why(found: Comparison) -> str:

@@ -96,7 +96,9 @@ def label_column(table: Table, name: str) -> list[str]:
     for index, value in enumerate(table.column(name, "label")):
         if isinstance(value, (list, dict)):
             raise DataError(
-                table.at(index), f"the label is {_kind(value)}.", "One label an item is read."
+                table.at(index),
+                f"the column {name} holds {_kind(value)}, not names.",
+                "One label an item is read.",
             )
         label = as_name(value)
         if label is None:

@@ -1,0 +1,106 @@
+"""A loopback stub of the model hub's API: enough for snapshots and safetensors headers.
+
+In: a folder owner/name/files. Out: a server on 127.0.0.1 that counts requests.
+Knows nothing of: the package under test.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Hub:
+    """The running stub: its address and what was asked of it."""
+
+    url: str
+    asked: list[str] = field(default_factory=list)
+
+
+def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+        def answer(self, code: int, body: bytes, **headers: str) -> None:
+            self.send_response(code)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            hub.asked.append(f"{self.command} {self.path}")
+            path = self.path.partition("?")[0]
+            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
+                self.model(found[1])
+            elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path):
+                self.tree(root / found[1])
+            elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
+                self.file(root / found[1] / found[2])
+            else:
+                self.missing("EntryNotFound")
+
+        def model(self, name: str) -> None:
+            folder = root / name
+            if not folder.is_dir():
+                return self.missing("RepoNotFound")
+            siblings = [{"rfilename": p.name} for p in sorted(folder.iterdir())]
+            value = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings,
+                     "private": False, "gated": False, "tags": [], "downloads": 0, "likes": 0}  # fmt: skip
+            self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
+
+        def tree(self, folder: Path) -> None:
+            rows = [
+                {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40}
+                for p in sorted(folder.iterdir())
+            ]
+            self.answer(200, json.dumps(rows).encode(), Content_Type="application/json")
+
+        def file(self, file: Path) -> None:
+            if not file.is_file():
+                return self.missing("EntryNotFound")
+            body = file.read_bytes()
+            tag = hashlib.sha256(body).hexdigest()
+            code, headers = 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}
+            if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+                first, last = int(wanted[1]), int(wanted[2] or len(body) - 1)
+                headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
+                code, body = 206, body[first : last + 1]
+            self.answer(code, body, **headers)
+
+        def missing(self, what: str) -> None:
+            self.answer(404, b"{}", X_Error_Code=what, X_Error_Message="not here")
+
+    return Handler
+
+
+@contextmanager
+def running_hub(root: Path) -> Iterator[Hub]:
+    """Serve `root` on a free port of 127.0.0.1 while the context lasts."""
+    hub = Hub("")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(root, hub))
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -96,7 +96,7 @@ def list_works(recipe: Recipe, readies: list[Ready], data_print: str) -> list[Wo
                 )
                 facts = [shared_part, arm.options.model_dump(mode="json"), arm.method_name, seed,
                          ready.source.path_or_id if ready else None,
-                         ready.source.revision if ready else None, data_print]  # fmt: skip
+                         ready.commit if ready else None, data_print]  # fmt: skip
                 digest = sha256_of_text(repr(facts))[:16]
                 works.append(Work(len(works), arm, ready, seed, folder, digest, reason))
         if reasons and all(reasons):
@@ -235,7 +235,7 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         "kind": work.arm.method.kind,
         "model": work.ready.name if work.ready else None,
         "source": work.ready.source.path_or_id if work.ready else None,
-        "revision": work.ready.source.revision if work.ready else None,
+        "commit": work.ready.commit if work.ready else None,
         "seed": work.seed,
         "order": work.place,
         "options": work.arm.options.model_dump(mode="json"),

@@ -214,8 +214,12 @@ def check_tokenizer(tokenizer: Any, config: Any, family: Family, name: str = "mo
         found = f"it begins texts with token {bos}, the model with {config_bos}"
     elif asked and own and own.isdisjoint(asked | _ids(text.pad_token_id)):
         found = f"its markers are tokens {sorted(own)}, the model's {sorted(asked)}"
-    elif family.kind == "encoder" and tokenizer.cls_token_id is None and bos is None:
-        found = "it has no token that opens a text, which an encoder needs"
+    elif (
+        family.kind == "encoder"
+        and tokenizer.cls_token_id is None
+        and (bos is None or tokenizer.mask_token_id is None)
+    ):
+        found = "it has no token that opens a text or stands for a masked word, as an encoder's has"
     elif (
         family.kind == "decoder"
         and tokenizer.mask_token_id is not None

@@ -9,7 +9,7 @@ from math import sqrt
 
 import numpy as np
 
-HALVINGS = 18  # of 0..1: to 4e-6
+TINY = 1e-12  # no discordance at all
 FEW_DISCORDANT = 200  # up to here the power of the exact test is summed, beyond it is approximated
 
 
@@ -45,14 +45,12 @@ def smallest_detectable_mcnemar(n: int, discordance: float, level: float, power:
 
 @lru_cache(maxsize=4096)
 def _solve(n: int, discordance: float, level: float, power: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if _power(n, max(discordance, middle), middle, level) < power:
-            low = middle
-        else:
-            high = middle
-    return high
+    from scipy.optimize import brentq
+
+    def missing(difference: float) -> float:
+        return _power(n, max(discordance, difference, TINY), difference, level) - power
+
+    return 1.0 if missing(1.0) <= 0 else float(brentq(missing, 0.0, 1.0, xtol=1e-6))
 
 
 def _power(n: int, discordance: float, difference: float, level: float) -> float:

@@ -189,10 +189,10 @@ def read_yaml(path: Path) -> Document:
         raise RecipeError(str(path), f"cannot be read: {reason}.") from None
     if "\0" in text:
         raise RecipeError(str(path), "holds a zero byte: this is no text file.")
-    tree = _parse(text, path.name)
+    tree = _parse(text, str(path))
     if not isinstance(tree, dict):
-        raise RecipeError(path.name, "holds no settings.", do="Begin with task: and arms:.")
-    return Document(path.name, _plain(tree), tree)
+        raise RecipeError(str(path), "holds no settings.", do="Begin with task: and arms:.")
+    return Document(str(path), _plain(tree), tree)
 
 
 def dump_yaml(values: dict[str, Any]) -> str:

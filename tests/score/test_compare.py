@@ -203,6 +203,11 @@ def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_bea
     )
 
 
+def test_what_the_first_claim_says_already_is_not_said_again():
+    claim = compared(*pair_of(640, 60, 63, 109))
+    assert verdict([claim], [claim])["sentence"] == claim.sentence
+
+
 def test_arms_on_different_items_are_refused_by_name():
     before = predictions_of([0, 1] * 50, [0, 1] * 50, ids=[f"old{i}" for i in range(100)])
     after = predictions_of([0, 1] * 1250, [0, 1] * 1250)

@@ -118,11 +118,13 @@ def _cut(
     else:
         groups = _numbers([key(item.text) for item in items])
     if len(items) > 1 and groups.max(initial=0) == 0:
-        what = f"the group {items[0].group!r}" if rows.grouped else "one text"
+        what = f"belong to the group {items[0].group!r}" if rows.grouped else "have the same text"
         raise DataError(
             "split",
-            f"all {len(items):,} items belong to {what}, so that no part can be held out.",
-            do="Name another group column, or leave group out.",
+            f"all {len(items):,} items {what}, so that no part can be held out.",
+            do="Name another group column, or leave group out."
+            if rows.grouped
+            else "Does text: name the right column?",
         )
     labels = np.array([item.label for item in items], dtype=np.int64)
     part_N = allot(labels, groups, shares, random)

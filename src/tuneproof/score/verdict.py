@@ -90,8 +90,10 @@ def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) 
     if claims:
         outcome, sentence = claims[0].outcome, claims[0].sentence
     beaten = [each for each in baselines if each.outcome != "better"]
-    if beaten:
-        sentence = f"{sentence} Beware: {_beware(beaten)}."
+    said = {(each.arm, each.over) for each in claims[:1]}
+    unsaid = [each for each in beaten if (each.arm, each.over) not in said]
+    if unsaid:
+        sentence = f"{sentence} Beware: {_beware(unsaid)}."
     return {
         "outcome": outcome,
         "sentence": sentence,

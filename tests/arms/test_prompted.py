@@ -1,0 +1,155 @@
+"""Prompt arms: which shots are drawn, what is recorded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.arms.small import arm_of, folder_of, follow, small_recipe
+from tests.tiny_models import tiny_model
+from tuneproof.arms.prompted import draw_shots
+from tuneproof.metrics.metric import UNPARSED
+from tuneproof.predict.prediction import read_predictions
+from tuneproof.record.rundir import read_items
+from tuneproof.tasks.task import Example
+
+
+def examples(count: int, labels: int = 2, name: str = "train") -> list[Example]:
+    return [Example(f"{name}-{i}", f"{name} text {i}.", i % labels, str(i)) for i in range(count)]
+
+
+@pytest.mark.parametrize(("count", "labels"), [(4, 2), (5, 2), (6, 3), (7, 3), (1, 4), (12, 4)])
+def test_shots_are_balanced_by_label(count, labels) -> None:
+    for seed in range(20):
+        shots = draw_shots(examples(60, labels), count, labels, seed, [])
+        counts = np.bincount([shot.label for shot in shots], minlength=labels)
+        assert counts.sum() == count
+        assert counts.max() - counts.min() <= 1
+        assert len({shot.id for shot in shots}) == count
+
+
+def test_shots_depend_on_the_seed_alone() -> None:
+    drawn = {tuple(s.id for s in draw_shots(examples(200), 4, 2, seed, [])) for seed in range(30)}
+    assert len(drawn) == 30
+    again = [draw_shots(examples(200), 4, 2, 3, []) for _ in range(2)]
+    np.random.seed(1)
+    assert again[0] == again[1] == draw_shots(examples(200), 4, 2, 3, [])
+
+
+def test_the_first_label_is_not_always_the_same_one() -> None:
+    first = {draw_shots(examples(60), 4, 2, seed, [])[0].label for seed in range(20)}
+    last = {draw_shots(examples(60), 4, 2, seed, [])[-1].label for seed in range(20)}
+    assert first == last == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [str, str.upper, lambda t: f"  {t.replace(' ', '   ')}\n", lambda t: t.replace(".", " !")],
+)
+def test_no_shot_equals_a_held_out_item(disguise) -> None:
+    train = examples(12)
+    held = [Example("h", disguise(example.text), 0, "h") for example in train[:8]]
+    for seed in range(20):
+        shots = draw_shots(train, 4, 2, seed, held)
+        assert {shot.id for shot in shots} == {example.id for example in train[8:]}
+
+
+def test_no_two_shots_are_the_same_text() -> None:
+    train = [Example(str(i), "The same." if i < 10 else f"Other {i}", i % 2, "") for i in range(14)]
+    for seed in range(10):
+        texts = [shot.text for shot in draw_shots(train, 4, 2, seed, [])]
+        assert len(set(texts)) == 4
+
+
+def test_fewer_shots_come_where_train_has_no_more() -> None:
+    assert len(draw_shots(examples(3), 8, 2, 0, [])) == 3
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prompted")
+    arms = [
+        "zero-shot",
+        {"zero-shot": {"name": "raw", "calibration": "none"}},
+        {"few-shot": {"shots": 2}},
+        {"zero-shot": {"name": "said", "scoring": "generate"}},
+    ]
+    recipe = small_recipe(
+        folder, [tiny_model(folder / "llama", "llama")], arms, seeds=[0, 1], claim=None
+    )
+    follow(recipe)
+    return recipe
+
+
+def predictions(recipe, name, seed=None):
+    return read_predictions(folder_of(recipe, name, seed) / "predictions.parquet")
+
+
+def test_shots_come_from_train_and_are_recorded(study) -> None:
+    train = read_items(Path(study.out), "train")
+    drawn = []
+    for seed in (0, 1):
+        folder = folder_of(study, "few-shot", seed)
+        about = json.loads((folder / "arm.json").read_text())
+        shots = about["chosen"]["shots"]
+        assert len(shots) == 2
+        assert set(shots) <= set(train.ids)
+        texts = dict(zip(train.ids, train.texts, strict=True))
+        for shown in about["prompts"]:
+            assert all(texts[shot] in shown["text"] for shot in shots)
+        drawn.append(shots)
+    assert drawn[0] != drawn[1]
+
+
+def test_the_prompt_that_is_shown_holds_the_item_and_no_label(study) -> None:
+    shown = arm_of(study, "zero-shot")["prompts"]
+    test = read_items(Path(study.out), "test")
+    assert len(shown) == 3
+    for prompt in shown:
+        assert test.texts[test.ids.index(prompt["id"])] in prompt["text"]
+        assert prompt["text"].rstrip().endswith("Label:")
+
+
+def test_the_raw_score_stands_beside_the_calibrated_one(study) -> None:
+    calibrated, raw = predictions(study, "zero-shot"), predictions(study, "raw")
+    np.testing.assert_allclose(calibrated.uncalibrated_NC, raw.probabilities_NC, atol=1e-9)
+    np.testing.assert_allclose(raw.probabilities_NC, raw.uncalibrated_NC)
+    assert np.abs(calibrated.probabilities_NC - raw.probabilities_NC).max() > 1e-3
+    np.testing.assert_allclose(calibrated.probabilities_NC.sum(axis=1), 1)
+    assert (calibrated.predicted_N == calibrated.probabilities_NC.argmax(axis=1)).all()
+
+
+def test_what_holds_no_label_is_null_and_has_no_probabilities(study) -> None:
+    said = predictions(study, "said")
+    assert said.probabilities_NC is None
+    assert said.uncalibrated_NC is None
+    assert said.texts is not None
+    assert len(said.texts) == len(said)
+    assert (said.predicted_N == UNPARSED).all(), "a random model says no label"
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder_of(study, "said") / "predictions.parquet")
+    assert table.column("predicted").null_count == len(said)
+    assert table.column("probabilities").null_count == len(said)
+    scores = json.loads((folder_of(study, "said") / "scores.json").read_text())
+    assert scores["accuracy"]["value"] == 0
+    assert "expected_calibration_error" not in scores
+
+
+def test_a_prompt_arm_trains_nothing(study) -> None:
+    for name in ("zero-shot", "raw", "said", "few-shot"):
+        ledger = json.loads((folder_of(study, name) / "ledger.json").read_text())
+        assert ledger["trainable"] == 0
+        assert ledger["total"] == ledger["base"]
+        assert ledger["lines"] == []
+
+
+def test_an_encoder_is_asked_by_cloze(tmp_path) -> None:
+    recipe = small_recipe(tmp_path, [tiny_model(tmp_path / "bert", "bert")], ["zero-shot"])
+    follow(recipe)
+    about = arm_of(recipe, "zero-shot")
+    assert about["status"] == "done"
+    assert "[MASK]" in about["prompts"][0]["text"]
+    found = predictions(recipe, "zero-shot")
+    np.testing.assert_allclose(found.probabilities_NC.sum(axis=1), 1)

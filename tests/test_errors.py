@@ -220,8 +220,8 @@ RECIPES = {
         "recipe.yaml, line 2: arms[1]: 'lexicl' is not a method. Did you mean lexical?",
     ),
     "unknown setting of a method": recipe(
-        TASK
-        + "models: [models/llama]\narms:\n  - majority\n  - lexical\n  - zero-shot\n  - few-shot: {shot: 4}\n",
+        TASK + "models: [models/llama]\narms:\n  - majority\n  - lexical\n  - zero-shot\n"
+        "  - few-shot: {shot: 4}\n",
         "recipe.yaml, line 7: arms[3].few-shot.shot is not a setting of "
         "few-shot. Did you mean shots?",
     ),
@@ -699,9 +699,7 @@ OWN_FILES = {
     "missing own": Case(
         ["check", "recipe.yaml"],
         "reviws.csv: is not there. Did you mean reviews.csv?",
-        files={
-            "recipe.yaml": "task: {labels: {path: reviws.csv, text: review, label: sentiment}}\narms: [majority]\n"
-        },
+        files={"recipe.yaml": TASK.replace("reviews", "reviws") + "arms: [majority]\n"},
     ),
     "wrong column": rows(
         GOOD,
@@ -1054,8 +1052,8 @@ MODELS = {
     ),
     "other tokenizer": model(
         "models/swapped",
-        "swapped: the tokenizer is another model's: it knows 179 tokens, the "
-        "model 462. Put the files of the tokenizer that the model was trained "
+        "swapped: the tokenizer is another model's: it knows <library>. "
+        "Put the files of the tokenizer that the model was trained "
         "with into its folder.",
     ),
     "broken tokenizer": model(
@@ -1104,8 +1102,7 @@ MODELS = {
     "prompt too long": model(
         "models/llama",
         "encode.max_length: 16 tokens, but the prompt without its text already "
-        "has 131. Raise it to more than 131, shorten the prompt, or use fewer "
-        "shots.",
+        "has <library>, shorten the prompt, or use fewer shots.",
         "--set",
         "encode.max_length=16",
         method="few-shot",
@@ -1119,7 +1116,7 @@ MODELS = {
     ),
     "cloze words": model(
         "models/distilbert",
-        'cloze words: "abominable" (8 tokens) cannot stand at the mask. A word '
+        'cloze words: "abominable" (<library> tokens) cannot stand at the mask. A word '
         "there must be one token of the model's vocabulary. Choose shorter or "
         "more common words.",
         "--set",

@@ -186,11 +186,11 @@ def _demo(words: argparse.Namespace) -> int:
 
 
 def _check(words: argparse.Namespace) -> int:
+    recipe = recipe_of(words)  # before the heavy packages: most mistakes are here
     from tuneproof.pipeline import check
     from tuneproof.show import print_plan
 
-    plan = check(recipe_of(words))
-    print_plan(plan, as_json=words.json)
+    print_plan(check(recipe), as_json=words.json)
     return 0
 
 

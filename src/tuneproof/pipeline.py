@@ -7,6 +7,7 @@ Knows nothing of: how an arm of a kind works, how anything is shown.
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from tuneproof.arms.baseline import run_baseline
@@ -20,7 +21,7 @@ from tuneproof.arms.ready import (
     why_impossible,
 )
 from tuneproof.arms.shared import Outcome, Shared
-from tuneproof.arms.writing import write_items, write_outcome
+from tuneproof.arms.writing import score_again, write_items, write_outcome
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
 from tuneproof.data.splits import PARTS, Splits, make_splits
 from tuneproof.errors import RecipeError, TuneproofError
@@ -32,6 +33,7 @@ from tuneproof.record.provenance import provenance
 from tuneproof.record.rundir import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, STEPS, arm_folder
 from tuneproof.report.page import render
 from tuneproof.tasks.task import Rows
+from tuneproof.train.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def look_ahead(recipe: Recipe) -> Plan:
     task = recipe.task
     if recipe.models:
         check_compute(recipe.compute)
+        check_trackers(recipe.train.trackers)
     readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
     names = [ready.name for ready in readies]
     if len(set(names)) < len(names):
@@ -180,6 +183,9 @@ def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
     yield StageBegun("data and audit", None)
     plan = look_ahead(recipe)
     _claim_folder(plan)
+    for work in plan.works:
+        finished(plan, work)  # other settings are refused before anything is written
+    score_again(plan.folder, recipe, plan.splits.grouped)
     write_text(plan.folder / RECIPE, recipe.text())
     write_json(plan.folder / PROVENANCE, {**provenance(command), "source": dict(plan.rows.source)})
     write_json(plan.folder / SPLITS, plan.splits.report)
@@ -258,7 +264,7 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
              "peak_memory_bytes": peaks.get("device", peaks["process"]), "peaks": peaks},
             plan.recipe, plan.splits.grouped,
         )  # fmt: skip
-    except (TuneproofError, MemoryError, RuntimeError) as error:
+    except Exception as error:  # recorded as it is; the other arms do not pay for it
         write_json(work.folder / ARM, {**about, "status": "failed", "reason": _reason(error)})
         yield ArmEnded(work.label, "failed", _reason(error), time.perf_counter() - begun)
         return False
@@ -268,7 +274,10 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, TuneproofError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, TuneproofError):
+        return str(error)
+    place = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def _longest(plan: Plan) -> int:

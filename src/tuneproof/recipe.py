@@ -186,7 +186,7 @@ def _what_is_wrong(name: str, error: Any) -> str:
         said = str(error["msg"]).removeprefix("Value error, ")
         shown = f" is {_short(error['input'])}; " if said.startswith("it ") else ": "
         return f"{name}{shown}{said}."
-    should = SHOULD_BE.get(error["type"], str(error["msg"]).removeprefix("Input should "))
+    should = SHOULD_BE.get(error["type"], str(error["msg"]).partition(" should ")[2])
     return f"{name} is {_short(error['input'])}; it should {should.format(**error.get('ctx', {}))}."
 
 

@@ -93,7 +93,14 @@ def _descend(holder: Any, part: str, following: str, where: str) -> Any:
 
 def _put(holder: Any, part: str, value: Any, where: str) -> None:
     if isinstance(holder, list):
-        holder[_key(holder, part, where)] = value
+        place = _key(holder, part, where)
+        entry = holder[place]
+        if isinstance(entry, dict) and part in entry:
+            entry[part] = value
+        elif entry == part and isinstance(value, dict):  # arms: [lora], and arms.lora={rank: 8}
+            holder[place] = {part: value}
+        else:
+            holder[place] = value
     elif isinstance(holder, dict):
         holder[part] = value
     else:

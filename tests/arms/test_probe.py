@@ -31,7 +31,9 @@ def test_a_head_learns_two_and_three_labels(tmp_path, models, kind, count) -> No
     found = read_predictions(folder_of(recipe, "head") / "predictions.parquet")
     assert found.probabilities_NC.shape == (len(found), count)
     assert (found.predicted_N == found.gold_N).mean() > 0.8
-    assert about["chosen"]["pooling"] in (("first", "mean") if kind != "llama" else ("last", "mean"))
+    assert about["chosen"]["pooling"] in (
+        ("first", "mean") if kind != "llama" else ("last", "mean")
+    )
     ledger = json.loads((folder_of(recipe, "head") / "ledger.json").read_text())
     bias = count if kind == "distilbert" else 0
     assert ledger["trainable"] == 32 * count + bias
@@ -69,7 +71,10 @@ def test_features_are_computed_once_and_damaged_ones_again(tmp_path, models, mon
 def test_other_weights_have_other_features(tmp_path) -> None:
     recipe = small_recipe(
         tmp_path,
-        [tiny_model(tmp_path / "one", "llama", seed=1), tiny_model(tmp_path / "two", "llama", seed=2)],
+        [
+            tiny_model(tmp_path / "one", "llama", seed=1),
+            tiny_model(tmp_path / "two", "llama", seed=2),
+        ],
         ["head"],
     )
     follow(recipe)

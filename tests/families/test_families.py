@@ -181,7 +181,8 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../../etc", "/no/such/folder", "a/b/c", "https://x.y/z", "a\0b", "o/../n", "x@y"]
+    "name",
+    ["", "../../no-such", "/no/such/folder", "a/b/c", "https://x.y/z", "a\0b", "o/../n", "x@y"],
 )
 def test_what_is_no_model_is_refused(name) -> None:
     with pytest.raises(ModelError, match="is not a known name, a hub id"):

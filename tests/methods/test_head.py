@@ -135,7 +135,10 @@ def test_a_decoders_probe_is_its_own_score_layer(tmp_path, labels) -> None:
     found = logits_of(begun.model, ready, begun.objective, 6).double().softmax(-1).numpy()
     np.testing.assert_allclose(found, probe.probabilities(features["train"]["last"][:6]), atol=1e-5)
     ids = ready.encode("dev", splits.dev, recipe.encode).ids[0]
-    row = {"input_ids": torch.from_numpy(ids)[None], "attention_mask": torch.ones(1, len(ids)).long()}
+    row = {
+        "input_ids": torch.from_numpy(ids)[None],
+        "attention_mask": torch.ones(1, len(ids)).long(),
+    }
     with torch.no_grad():
         own = begun.model.eval()(**row).logits
         ours = class_logits(

@@ -85,7 +85,9 @@ def test_features_are_kept_whole_or_computed_again(tmp_path) -> None:
     keep_features(folder, values)
     again = cached_features(folder)
     assert again is not None
-    assert {name: again[name].tolist() for name in again} == {n: v.tolist() for n, v in values.items()}
+    assert {name: again[name].tolist() for name in again} == {
+        n: v.tolist() for n, v in values.items()
+    }
     data = bytearray((folder / "mean.npy").read_bytes())
     data[-1] ^= 4
     (folder / "mean.npy").write_bytes(bytes(data))

@@ -347,7 +347,7 @@ def test_missing_base_weights_are_an_error(copy_of) -> None:
     del tensors[gone]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     for head in ("words", "labels"):
-        with pytest.raises(ModelError, match="are missing or of another size, model.layers.1.mlp"):
+        with pytest.raises(ModelError, match=r"are missing or of another size, model\.layers\.1"):
             open_model(folder, head, ["a", "b"])
 
 
@@ -359,11 +359,12 @@ def test_quantised_checkpoints_are_refused(copy_of) -> None:
 
 
 def test_a_causal_model_is_no_masked_model(folders) -> None:
-    with pytest.raises(ModelError, match="no masked-language-model|AutoModelForMaskedLM"):
-        source = resolve_model(folders["llama"])
-        config = read_config(source)
-        tokenizer = read_tokenizer(source, config, family_of(config))
-        load_model(source, config, tokenizer, family_of(config), head="cloze")
+    source = resolve_model(folders["llama"])
+    config = read_config(source)
+    family = family_of(config)
+    tokenizer = read_tokenizer(source, config, family)
+    with pytest.raises(ModelError, match="transformers has no AutoModelForMaskedLM for llama"):
+        load_model(source, config, tokenizer, family, head="cloze")
 
 
 # counts

@@ -147,7 +147,7 @@ BAD = {
     "many labels that are not known": (
         GOOD + "ok,Neg\nso,Neg\n", {"labels": ("neg", "pos")},
         'reviews.csv, row 6: the label "Neg" is not one of neg, pos. So it is in 2 rows (rows 6, 7). '
-        "Did you mean neg? Mend the row, or name the labels with labels: [...].",
+        "Mend the row, or name the labels with labels: [...].",
     ),
     "a column that is missing": (
         GOOD, {"text": "txt"},
@@ -159,7 +159,7 @@ BAD = {
     ),
     "another delimiter": (
         GOOD.replace(",", ";"), {},
-        "reviews.csv: there is no column label. Its only column is 'text;label'. Are its cells "
+        "reviews.csv: there is no column text. Its only column is 'text;label'. Are its cells "
         'separated by ;? Then set delimiter: ";".',
     ),
     "a header that names a column twice": (
@@ -242,12 +242,12 @@ BAD = {
     ),
     "bytes that are not UTF-8": (
         GOOD.encode() + b"caf\xe9 noir,pos\n", {},
-        "reviews.csv, line 6: byte 52 (0xe9) is not utf-8-sig. Save it as UTF-8, or set encoding: "
-        "cp1252 if “dull,neg café noir,pos” reads well.",
+        "reviews.csv, line 6: byte 49 (0xe9) is not utf-8. Save it as UTF-8, or set encoding: "
+        "cp1252 if “café noir,pos” reads well.",
     ),
     "UTF-16": (
         GOOD.encode("utf-16"), {},
-        "reviews.csv, line 1: byte 0 (0xff) is not utf-8-sig. Set encoding: utf-16.",
+        "reviews.csv, line 1: byte 0 (0xff) is not utf-8. Set encoding: utf-16.",
     ),
     "a workbook": (
         b"PK\x03\x04" + bytes(40), {},
@@ -293,7 +293,7 @@ OTHER = {
     ),
     "several labels a row": (
         "rows.jsonl", '{"text": "a", "label": ["x", "y"]}\n',
-        "rows.jsonl, line 1: the label is lists. One label an item is read.",
+        "rows.jsonl, line 1: the column label holds lists, not names. One label an item is read.",
     ),
     "a JSON object": (
         "rows.json", "{}", "rows.json: is not a list of objects. Write [{…}, {…}], or JSONL.",
@@ -336,7 +336,10 @@ OTHER = {
 def test_what_is_wrong_with_another_file_is_said_in_one_sentence(tmp_path, case):
     name, content, expected = OTHER[case]
     found = message(written(tmp_path, content, name))
-    assert found == expected if expected else found.startswith(name)
+    if expected is None:  # the sentence of a library stands inside it
+        assert found.startswith(name)
+    else:
+        assert found == expected
 
 
 def test_a_missing_file_suggests_the_one_beside_it(tmp_path):

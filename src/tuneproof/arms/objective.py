@@ -26,7 +26,7 @@ from tuneproof.data.encode import (
 )
 from tuneproof.data.tokens import pad_batch, show_tokens
 from tuneproof.model.heads import class_logits, inner_model, model_inputs, takes
-from tuneproof.predict.choose import cloze_log_likelihoods, label_log_likelihoods, probabilities
+from tuneproof.predict.choose import empty_scores, probabilities, score_cloze, score_labels
 from tuneproof.predict.classify import class_probabilities
 from tuneproof.predict.prediction import Predictions
 from tuneproof.tasks.task import Example
@@ -198,11 +198,8 @@ class WordsObjective:
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
         """The labels' shares of their words' likelihood. Returns the Predictions."""
         prompts = self.encode(name, examples)
-        with self.compute.autocast():
-            scores_NC = yield from scored(
-                model, prompts, self.ready.pad.id, self.shared.recipe.predict.batch_size,
-                self.compute.device,
-            )  # fmt: skip
+        size = self.shared.recipe.predict.batch_size
+        scores_NC = yield from scored(model, prompts, self.ready, self.compute, size)
         return as_predictions(
             self.shared.labels,
             examples,
@@ -220,13 +217,25 @@ class WordsObjective:
 
 
 def scored(
-    model: Any, prompts: EncodedPrompts | EncodedCloze, pad_id: int, batch_size: int, device: Any
+    model: Any,
+    encoded: EncodedPrompts | EncodedCloze,
+    ready: Ready,
+    compute: Compute,
+    batch_size: int,
 ) -> Running[NDArray[np.float64]]:
     """Log-likelihoods of the labels' words, with progress. Returns scores [N, C]."""
-    ask = cloze_log_likelihoods if isinstance(prompts, EncodedCloze) else label_log_likelihoods
-    scores_NC = ask(model, prompts, pad_id, batch_size, device)  # type: ignore[arg-type]
-    yield Advanced(len(scores_NC))
-    return scores_NC
+    scores_NC = empty_scores(encoded)
+    pad, device = ready.pad.id, compute.device
+    if isinstance(encoded, EncodedCloze):
+        steps = score_cloze(model, encoded, pad, batch_size, device, scores_NC)
+    else:
+        steps = score_labels(model, encoded, pad, batch_size, device, scores_NC)
+    while True:
+        with compute.autocast():
+            done = next(steps, None)
+        if done is None:
+            return scores_NC
+        yield Advanced(done)
 
 
 def shown_item(ready: Ready, example: Example, ids: Any, supervised: Any) -> dict[str, Any]:

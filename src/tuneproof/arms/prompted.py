@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.event import Advanced, Running, StageBegun
 from tuneproof.arms.objective import SHOWN_ITEMS, encoding_of, scored, shown_item
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
@@ -20,7 +20,7 @@ from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, en
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import load_model, pretrained_on_meta
 from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
-from tuneproof.predict.generate import answer_budget, generate_answers, parse_answer
+from tuneproof.predict.generate import answer_budget, answer_prompts, parse_answer
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.normalise import normalised
@@ -152,7 +152,7 @@ class PromptAsker:
         """Returns the Predictions of these examples."""
         encoded = self.encode(examples)
         if getattr(self.arm.options, "scoring", "likelihood") == "generate":
-            return self._generated(examples, encoded)
+            return (yield from self._generated(examples, encoded))
         scores_NC = yield from self._scores(encoded)
         raw_NC = probabilities(scores_NC)
         found_NC = raw_NC
@@ -167,20 +167,21 @@ class PromptAsker:
         )  # fmt: skip
 
     def _scores(self, encoded: EncodedPrompts | EncodedCloze) -> Running[NDArray[np.float64]]:
-        batch_size = self.shared.recipe.predict.batch_size
-        with self.compute.autocast():
-            return (
-                yield from scored(
-                    self.model, encoded, self.ready.pad.id, batch_size, self.compute.device
-                )
-            )
+        size = self.shared.recipe.predict.batch_size
+        return (yield from scored(self.model, encoded, self.ready, self.compute, size))
 
-    def _generated(self, examples: Sequence[Example], encoded: Any) -> Predictions:
-        with self.compute.autocast():
-            texts = generate_answers(
-                self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
-                self.shared.recipe.predict.batch_size, answer_budget(encoded), self.compute.device,
-            )  # fmt: skip
+    def _generated(self, examples: Sequence[Example], encoded: Any) -> Running[Predictions]:
+        texts = [""] * len(examples)
+        steps = answer_prompts(
+            self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
+            self.shared.recipe.predict.batch_size, answer_budget(encoded), self.compute.device, texts,
+        )  # fmt: skip
+        while True:
+            with self.compute.autocast():
+                done = next(steps, None)
+            if done is None:
+                break
+            yield Advanced(done)
         words = self.shared.prompt.words
         found_N = np.array([parse_answer(text, words) for text in texts], dtype=np.int64)
         return as_predictions(

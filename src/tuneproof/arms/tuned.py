@@ -34,6 +34,7 @@ from tuneproof.recipe import Arm
 from tuneproof.train.checkpoint import BestOnDev
 from tuneproof.train.loop import Step, fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
+from tuneproof.train.trackers import open_trackers, track
 
 
 def run_tuned(
@@ -152,7 +153,8 @@ def _train(
     ids = [example.id for example in train]
     per_epoch = count_batches(len(train), settings.batch_size)
     epochs = getattr(options, "epochs", None) or settings.epochs
-    every = max(1, per_epoch // settings.evals_per_epoch)
+    asked = settings.evals_per_epoch
+    places = {per_epoch * place // asked for place in range(1, asked + 1)}  # the end is one
     best = BestOnDev(patience=settings.patience)
     before = _fingerprint(model)
     steps = fit(
@@ -174,12 +176,14 @@ def _train(
     yield StageBegun("train", per_epoch * epochs, "steps")
     make_folder(steps_file.parent)
     evaluations = []
-    with open(steps_file, "w", encoding="utf-8") as file:
+    folder = steps_file.parent
+    sent = open_trackers(settings.trackers, folder.parent.parent, folder.name)
+    with open(steps_file, "w", encoding="utf-8") as file, sent as trackers:
         for step in steps:
             found: dict[str, float] = {}
             stop = False
             yield Advanced(1, f"loss {step.loss:.3f}")
-            if step.step % every == 0 or step.step == per_epoch * epochs:
+            if (step.step - 1) % per_epoch + 1 in places:
                 yield StageBegun("dev", len(dev))
                 predictions = yield from objective.ask(model, dev, "dev")
                 found = _dev_loss(predictions)
@@ -187,7 +191,7 @@ def _train(
                 stop = best.offer(model, found["dev_loss"], step.step).stop
                 yield StageBegun("train", per_epoch * epochs, "steps")
                 yield Advanced(step.step, f"loss {step.loss:.3f}, dev {found['dev_loss']:.3f}")
-            _write_step(file, step, found)
+            _write_step(file, step, found, trackers)
             if stop:
                 break
     chosen_step = best.restore(model)
@@ -218,7 +222,7 @@ def _dev_loss(predictions: Predictions) -> dict[str, float]:
     }
 
 
-def _write_step(file: TextIO, step: Step, found: dict[str, float]) -> None:
+def _write_step(file: TextIO, step: Step, found: dict[str, float], trackers: list[Any]) -> None:
     line = {
         "step": step.step,
         "epoch": step.epoch,
@@ -235,3 +239,4 @@ def _write_step(file: TextIO, step: Step, found: dict[str, float]) -> None:
     }
     file.write(json.dumps(line) + "\n")
     file.flush()
+    track(trackers, line, step.step)

@@ -8,15 +8,18 @@ from typing import Any
 
 from tuneproof.arms.shared import Outcome
 from tuneproof.data.splits import PARTS, Splits
-from tuneproof.files import whole_folder, write_json, write_with
-from tuneproof.predict.prediction import Predictions, write_predictions
-from tuneproof.recipe import Recipe
+from tuneproof.errors import RecipeError
+from tuneproof.files import read_json, whole_folder, write_json, write_with
+from tuneproof.predict.prediction import Predictions, read_predictions, write_predictions
+from tuneproof.recipe import Recipe, read_recipe
 from tuneproof.record.rundir import (
     ARM,
+    ARMS,
     DEV_PREDICTIONS,
     ITEMS,
     LEDGER,
     PREDICTIONS,
+    RECIPE,
     SCORES,
     WEIGHTS,
 )
@@ -38,8 +41,7 @@ def write_outcome(
     facts = {key: about[key] for key in ("arm", "model", "method", "seed")}
     write_predictions(folder / PREDICTIONS, outcome.test, {**facts, "part": "test"})
     write_predictions(folder / DEV_PREDICTIONS, outcome.dev, {**facts, "part": "dev"})
-    metrics = applicable_metrics(recipe.task.metrics, outcome.test)
-    write_json(folder / SCORES, as_json(score([outcome.test], metrics, recipe.score, grouped)))
+    _write_scores(folder, outcome.test, recipe, grouped)
     write_json(folder / LEDGER, outcome.ledger)
     if outcome.save is not None:
         with whole_folder(folder / WEIGHTS) as inside:
@@ -59,6 +61,24 @@ def write_outcome(
             "audit": outcome.audit,
         },
     )
+
+
+def _write_scores(folder: Path, test: Predictions, recipe: Recipe, grouped: bool) -> None:
+    metrics = applicable_metrics(recipe.task.metrics, test)
+    write_json(folder / SCORES, as_json(score([test], metrics, recipe.score, grouped)))
+
+
+def score_again(study: Path, recipe: Recipe, grouped: bool) -> None:
+    """Score finished arms anew where the study was scored by other settings; predictions stay."""
+    try:
+        if read_recipe(study / RECIPE).score == recipe.score:
+            return
+    except RecipeError:  # written by another version, or not there yet
+        pass
+    for about in sorted((study / ARMS).glob(f"*/{ARM}")):
+        if read_json(about).get("status") == "done":
+            test = read_predictions(about.parent / PREDICTIONS)
+            _write_scores(about.parent, test, recipe, grouped)
 
 
 def write_items(study: Path, splits: Splits) -> None:

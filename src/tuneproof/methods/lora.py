@@ -46,6 +46,7 @@ def apply_lora(model: Any, family: Any, options: Any) -> Any:
         target_modules=family.lora_targets(model, options.targets),
         use_rslora=options.variant == "rslora",
         use_dora=options.variant == "dora",
+        modules_to_save=family.head_names(model) if labels else None,
         init_lora_weights="pissa" if options.variant == "pissa" else True,
     )
     return get_peft_model(model, config)

@@ -4,7 +4,7 @@ In: a model with its language-model head, encoded prompts. Out: log-likelihoods,
 Knows nothing of: golds, metrics, where prompts come from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,6 @@ class _Row:
     tail: int  # logits needed, counted from the end
 
 
-@torch.inference_mode()
 def label_log_likelihoods(
     model: Any,
     prompts: EncodedPrompts,
@@ -39,30 +38,56 @@ def label_log_likelihoods(
     batch_size: int,
     device: str | torch.device = "cpu",
 ) -> FloatArray:
-    """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C].
+    """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C]."""
+    scores_NC = empty_scores(prompts)
+    for _ in score_labels(model, prompts, pad_id, batch_size, device, scores_NC):
+        pass
+    return scores_NC
+
+
+def empty_scores(encoded: EncodedPrompts | EncodedCloze) -> FloatArray:
+    """Where scores [N, C] of these items go; nothing is scored yet."""
+    if isinstance(encoded, EncodedCloze):
+        return np.full((len(encoded.ids), len(encoded.word_ids_C)), np.nan)
+    labels = len(encoded.continuations[0]) if encoded.continuations else 0
+    return np.full((len(encoded.contexts), labels), np.nan)
+
+
+def score_labels(
+    model: Any,
+    prompts: EncodedPrompts,
+    pad_id: int,
+    batch_size: int,
+    device: str | torch.device,
+    into_NC: FloatArray,
+) -> Iterator[int]:
+    """Fill `into_NC` as `label_log_likelihoods` does; yields items done after every batch.
 
     Rows are padded on the left, so that the logits that matter end every row and the vocabulary's
     logits exist nowhere else. Labels whose tokens differ in the last one alone share a forward
     pass: single-token labels cost one an item.
     """
     model.eval()
-    n_labels = len(prompts.continuations[0]) if prompts.continuations else 0
-    scores_NC = np.full((len(prompts.contexts), n_labels), np.nan)
     rows = [row for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
     if not rows:
-        return scores_NC
+        return
+    done = seen = 0
     for chosen in by_length([len(row.ids) for row in rows], batch_size):
         part = [rows[place] for place in chosen]
         keep = max(row.tail for row in part)
         batch = pad_batch([row.ids for row in part], pad_id, "left")
-        logits_BKV = _last_logits(model, {k: v.to(device) for k, v in batch.items()}, keep)
-        for place, row in enumerate(part):
-            logs_KV = torch.log_softmax(logits_BKV[place, keep - row.tail :].float(), dim=-1)
-            for label, tokens in row.asked:
-                steps = torch.arange(len(tokens), device=logs_KV.device)
-                logs = logs_KV[steps, torch.as_tensor(tokens, device=logs_KV.device)]
-                scores_NC[row.item, label] = float(logs.double().sum())
-    return scores_NC
+        with torch.inference_mode():
+            logits_BKV = _last_logits(model, {k: v.to(device) for k, v in batch.items()}, keep)
+            for place, row in enumerate(part):
+                logs_KV = torch.log_softmax(logits_BKV[place, keep - row.tail :].float(), dim=-1)
+                for label, tokens in row.asked:
+                    steps = torch.arange(len(tokens), device=logs_KV.device)
+                    logs = logs_KV[steps, torch.as_tensor(tokens, device=logs_KV.device)]
+                    into_NC[row.item, label] = float(logs.double().sum())
+        seen += len(part)
+        items = seen * len(into_NC) // len(rows)
+        yield items - done
+        done = items
 
 
 def _rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
@@ -97,7 +122,6 @@ def _last_logits(model: Any, batch: dict[str, torch.Tensor], keep: int) -> torch
     return model(**model_inputs(inner, batch), **extra).logits[:, -keep:]
 
 
-@torch.inference_mode()
 def cloze_log_likelihoods(
     model: Any,
     cloze: EncodedCloze,
@@ -105,23 +129,38 @@ def cloze_log_likelihoods(
     batch_size: int,
     device: str | torch.device = "cpu",
 ) -> FloatArray:
-    """Log-probability (natural log) of each label's word at the mask: scores [N, C].
+    """Log-probability (natural log) of each label's word at the mask: scores [N, C]."""
+    scores_NC = empty_scores(cloze)
+    for _ in score_cloze(model, cloze, pad_id, batch_size, device, scores_NC):
+        pass
+    return scores_NC
+
+
+def score_cloze(
+    model: Any,
+    cloze: EncodedCloze,
+    pad_id: int,
+    batch_size: int,
+    device: str | torch.device,
+    into_NC: FloatArray,
+) -> Iterator[int]:
+    """Fill `into_NC` as `cloze_log_likelihoods` does; yields items done after every batch.
 
     The base model's states are narrowed to the mask before the head, so that the vocabulary's
     logits exist at one position an item.
     """
     model.eval()
-    scores_NC = np.full((len(cloze.ids), len(cloze.word_ids_C)), np.nan)
     if not cloze.ids:
-        return scores_NC
+        return
     words_C = torch.as_tensor(cloze.word_ids_C, device=device)
     for chosen in by_length([len(row) for row in cloze.ids], batch_size):
         batch = pad_batch([cloze.ids[place] for place in chosen], pad_id, "right")
         places_B = torch.as_tensor(cloze.mask_N[chosen], device=device)
-        logits_BV = _logits_at(model, {k: v.to(device) for k, v in batch.items()}, places_B)
-        logs_BC = torch.log_softmax(logits_BV.float(), dim=-1)[:, words_C]
-        scores_NC[chosen] = logs_BC.double().cpu().numpy()
-    return scores_NC
+        with torch.inference_mode():
+            logits_BV = _logits_at(model, {k: v.to(device) for k, v in batch.items()}, places_B)
+            logs_BC = torch.log_softmax(logits_BV.float(), dim=-1)[:, words_C]
+        into_NC[chosen] = logs_BC.double().cpu().numpy()
+        yield len(chosen)
 
 
 def _logits_at(model: Any, batch: dict[str, torch.Tensor], places_B: torch.Tensor) -> torch.Tensor:

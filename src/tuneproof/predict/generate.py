@@ -5,7 +5,7 @@ Knows nothing of: golds, metrics, probabilities.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ def answer_budget(prompts: EncodedPrompts) -> int:
     )
 
 
-@torch.inference_mode()
 def generate_answers(
     model: Any,
     tokenizer: Any,
@@ -37,7 +36,26 @@ def generate_answers(
     max_new_tokens: int,
     device: str | torch.device = "cpu",
 ) -> list[str]:
-    """What the model answers to each prompt, greedily, without the prompt.
+    """What the model answers to each prompt, greedily, without the prompt."""
+    answers = [""] * len(prompts.prompts)
+    for _ in answer_prompts(
+        model, tokenizer, prompts, pad_id, batch_size, max_new_tokens, device, answers
+    ):
+        pass
+    return answers
+
+
+def answer_prompts(
+    model: Any,
+    tokenizer: Any,
+    prompts: EncodedPrompts,
+    pad_id: int,
+    batch_size: int,
+    max_new_tokens: int,
+    device: str | torch.device,
+    into: list[str],
+) -> Iterator[int]:
+    """Fill `into` as `generate_answers` does; yields items done after every batch.
 
     Rows are padded on the left. An answer ends with an end-of-text token, with the end of its
     first line that holds anything, or after `max_new_tokens`; what a row's neighbours do does not
@@ -56,9 +74,8 @@ def generate_answers(
         pad_token_id=pad_id,
         eos_token_id=end_ids or None,
     )
-    answers = [""] * len(prompts.prompts)
-    if not answers:
-        return answers
+    if not into:
+        return
     for chosen in by_length([len(ids) for ids in prompts.prompts], batch_size):
         batch = pad_batch([prompts.prompts[place] for place in chosen], pad_id, "left")
         width = batch["input_ids"].shape[1]
@@ -70,15 +87,16 @@ def generate_answers(
             done = ["\n" in text.lstrip() for text in texts]
             return torch.tensor(done, device=input_ids_BT.device)
 
-        out_BT = model.generate(
-            input_ids=batch["input_ids"].to(device),
-            attention_mask=batch["attention_mask"].to(device),
-            generation_config=settings,
-            stopping_criteria=StoppingCriteriaList([line_ended]),
-        )
+        with torch.inference_mode():
+            out_BT = model.generate(
+                input_ids=batch["input_ids"].to(device),
+                attention_mask=batch["attention_mask"].to(device),
+                generation_config=settings,
+                stopping_criteria=StoppingCriteriaList([line_ended]),
+            )
         for place, new in zip(chosen, out_BT[:, width:].cpu().numpy(), strict=True):
-            answers[place] = _first_line(tokenizer, new, end_ids)
-    return answers
+            into[place] = _first_line(tokenizer, new, end_ids)
+        yield len(chosen)
 
 
 def _first_line(tokenizer: Any, new: NDArray[np.int64], end_ids: Sequence[int]) -> str:

@@ -156,15 +156,30 @@ def _others(
     return made
 
 
+def _refuse_other_texts(first: StudyRecord, second: StudyRecord) -> None:
+    """Items of two files may have the same ids ("row-2") and golds: their texts decide.
+
+    Raises: RunError where the test items' fingerprints differ.
+    """
+    prints = [(study.splits.get("fingerprints") or {}).get("test") for study in (first, second)]
+    if None not in prints and prints[0] != prints[1]:
+        raise RunError(
+            f"{first.folder} and {second.folder}",
+            "the test items have the same ids but other texts.",
+            "Only scores on the same items compare.",
+            "Run both arms in one study, so that they share its frozen items.",
+        )
+
+
 def compare_arms(a: Path, b: Path, metric: str) -> dict[str, Any]:
     """Two arms' folders, whichever studies they belong to.
 
     Raises: RunError where an arm is not finished or the items differ.
     """
     first, second = read_arm(a), read_arm(b)
-    study = a.parent.parent
-    recipe = read_recipe(study / RECIPE)
-    grouped = bool(read_study(study).splits.get("grouped"))
+    study, other = (read_study(folder.parent.parent) for folder in (a, b))
+    recipe = read_recipe(study.folder / RECIPE)
+    grouped = bool(study.splits.get("grouped"))
     names = [first.label, second.label]
     if names[0] == names[1]:
         names = [
@@ -179,6 +194,7 @@ def compare_arms(a: Path, b: Path, metric: str) -> dict[str, Any]:
         recipe.score,
         grouped,
     )
+    _refuse_other_texts(study, other)
     return found.as_json()
 
 
@@ -200,7 +216,9 @@ def compare_studies(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
                     arm.runs, other.runs, metric, names[0], names[1], recipe.score, grouped
                 )
                 made.append(found.as_json())
-    if not made:
+    if made:
+        _refuse_other_texts(first, second)
+    else:
         raise RunError(
             f"{a} and {b}",
             "share no finished arm.",

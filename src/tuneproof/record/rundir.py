@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import RunError
-from tuneproof.files import read_json
+from tuneproof.files import read_json, sha256_of_text
 
 RECIPE = "recipe.yaml"
 PROVENANCE = "provenance.json"
@@ -48,17 +48,25 @@ REPORT_MD = "report.md"
 
 
 def slug(name: str) -> str:
-    """A file name from any name: letters, digits, dot, dash; at most 80 characters."""
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")
+    """A file name from any name: letters, digits, dot, dash, underscore; at most 80 characters."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
     return plain[:80] or "arm"
 
 
 def arm_folder(study: Path, model: str | None, name: str, seed: int | None) -> Path:
-    """Where an arm's files are: arms/<model>.<name>.seed<seed>, without what it does not have."""
+    """Where an arm's files are: arms/<model>.<name>.seed<seed>, without what it does not have.
+
+    Where that is no file name, or a dot in the arm's name makes it another arm's, a checksum of the
+    parts ends it: two arms never share a folder.
+    """
     parts = [part for part in (model, name) if part]
     if seed is not None:
         parts.append(f"seed{seed}")
-    return Path(study) / ARMS / slug(".".join(parts))
+    whole = ".".join(parts)
+    plain = slug(whole)
+    if plain != whole or "." in name:
+        plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, seed)))[:8]}"
+    return Path(study) / ARMS / plain
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,12 @@ class StudyRecord:
 def _steps(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+    lines = path.read_text("utf-8").split("\n")
+    whole = lines[:-1]  # what a line end does not close was cut off while it was written
+    try:
+        return [json.loads(line) for line in whole if line.strip()]
+    except ValueError as error:
+        raise RunError(str(path), f"is not lines of JSON: {error}.", do="Run the arm again.") from None
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tuneproof.errors import DataError, did_you_mean
+from tuneproof.errors import DataError
 from tuneproof.tasks.tables import Table
 
 MOST_LABELS = 1000
@@ -162,12 +162,11 @@ def refuse_unknown(table: Table, column: Sequence[str], labels: Sequence[str]) -
         return
     first = column[wrong[0]]
     others = f" So it is in {len(wrong):,} rows ({table.rows(wrong)})." if len(wrong) > 1 else ""
-    near = did_you_mean(first, labels)
-    near = f"{near} " if near.startswith("Did") else ""
+    shown = ", ".join(labels[:10]) + (f" and {len(labels) - 10:,} more" if len(labels) > 10 else "")
     raise DataError(
         table.at(wrong[0]),
-        f'the label "{first}" is not one of {", ".join(labels)}.{others}',
-        do=f"{near}Mend the row, or name the labels with labels: [...].",
+        f'the label "{first}" is not one of {shown}.{others}',
+        do="Mend the row, or name the labels with labels: [...].",
     )
 
 

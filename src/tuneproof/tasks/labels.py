@@ -145,10 +145,14 @@ def _tables(options: LabelsOptions) -> dict[str, Table]:
 
 
 def _part(
-    table: Table, part: str, labels: Sequence[str], found: Sequence[str], options: LabelsOptions
+    table: Table,
+    part: str,
+    texts: Sequence[str],
+    found: Sequence[str],
+    labels: Sequence[str],
+    options: LabelsOptions,
 ) -> list[Example]:
     """The examples of one table, those with an empty text too."""
-    texts = text_column(table, options.text)
     if not options.drop_empty:
         refuse_empty(table, texts)
     refuse_unknown(table, found, labels)
@@ -181,12 +185,13 @@ def read(options: LabelsOptions) -> Rows:
     Raises: DataError with the rows for everything that a file can get wrong.
     """
     tables = _tables(options)
+    texts = {part: text_column(table, options.text) for part, table in tables.items()}
     found = {part: label_column(table, options.label) for part, table in tables.items()}
     labels = options.labels or label_names(list(tables.values()), list(found.values()))
     parts: dict[str, list[Example]] = {}
     dropped: dict[str, int] = {}
     for part, table in tables.items():
-        items = _part(table, part, labels, found[part], options)
+        items = _part(table, part, texts[part], found[part], labels, options)
         parts[part] = [item for item in items if item.text]
         _count(dropped, "empty text", len(items) - len(parts[part]))
         _count(dropped, "blank line", table.blank)

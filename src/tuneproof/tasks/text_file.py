@@ -93,7 +93,8 @@ def decode(file: FileBytes, encoding: str) -> str:
     try:
         text = file.data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _undecodable(file, encoding, error.start) from None
+        at = len(file.data) - len(error.object) + error.start  # a byte order mark is cut off
+        raise _undecodable(file, encoding, at) from None
     except UnicodeError as error:  # utf-16 without a mark, and the like
         raise DataError(
             file.name, f"is not {encoding}: {error}.", do="Name its encoding with encoding:."
@@ -110,7 +111,7 @@ def decode(file: FileBytes, encoding: str) -> str:
 
 def _undecodable(file: FileBytes, encoding: str, at: int) -> DataError:
     line = file.data.count(b"\n", 0, at) + 1
-    found = f"byte {at} (0x{file.data[at]:02x}) is not {encoding}."
+    found = f"byte {at} (0x{file.data[at]:02x}) is not {encoding.removesuffix('-sig')}."
     marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
     if marked:
         return DataError(f"{file.name}, line {line}", found, do=f"Set encoding: {marked}.")
@@ -121,8 +122,8 @@ def _undecodable(file: FileBytes, encoding: str, at: int) -> DataError:
             "is not text but a binary file.",
             do="Name a CSV, TSV, JSONL or Parquet file.",
         )
-    near = file.data[max(0, at - 15) : at + 15].decode("cp1252", "replace")
-    near = " ".join(near.split())
+    start = max(at - 15, file.data.rfind(b"\n", 0, at) + 1)
+    near = file.data[start : at + 15].split(b"\n")[0].decode("cp1252", "replace").strip()
     return DataError(
         f"{file.name}, line {line}",
         found,

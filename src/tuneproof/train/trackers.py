@@ -1,0 +1,71 @@
+"""Steps sent to TensorBoard, W&B, trackio or MLflow while an arm trains, through Accelerate.
+
+In: names of trackers, what to call the run. Out: trackers that take numbers by step.
+Knows nothing of: models, losses, the study's own files.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import RecipeError, RunError
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raises RecipeError where a tracker's package is not installed."""
+    for name in names:
+        if find_spec(name) is None:
+            raise RecipeError(
+                "train.trackers", f"the package {name} is not installed.",
+                do=f"pip install {name}, or take it out: every step is in steps.jsonl as well.",
+            )  # fmt: skip
+
+
+def _tracker(name: str, project: str, run: str, folder: Path) -> Any:
+    from accelerate.tracking import MLflowTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+
+    if name == "tensorboard":
+        return TensorBoardTracker(run, str(folder))
+    if name == "wandb":
+        return WandBTracker(project, name=run)
+    if name == "trackio":
+        return TrackioTracker(project, name=run)
+    return MLflowTracker(experiment_name=project, run_name=run)
+
+
+@contextmanager
+def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[Any]]:
+    """Trackers of one arm's run, finished at the end; TensorBoard writes into `study`/tensorboard.
+
+    The project is called as the study's folder. Raises: RunError where a tracker does not start.
+    """
+    started: list[Any] = []
+    try:
+        for name in names:
+            tracker = _tracker(name, study.resolve().name, run, study / "tensorboard")
+            try:
+                tracker.start()
+            except Exception as error:  # whatever the package raises: no login, no network
+                said = " ".join(str(error).split()) or type(error).__name__
+                raise RunError(
+                    f"tracker {name}", f"did not start: {said.rstrip('.')}.",
+                    do="Mend it, or take it out of train.trackers.",
+                ) from error  # fmt: skip
+            started.append(tracker)
+        yield started
+    finally:
+        for tracker in started:
+            tracker.finish()
+
+
+def track(trackers: Sequence[Any], values: Mapping[str, Any], step: int) -> None:
+    """Send what is a number to every tracker."""
+    numbers = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step"
+    }
+    for tracker in trackers:
+        tracker.log(numbers, step=step)

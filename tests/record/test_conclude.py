@@ -1,0 +1,98 @@
+"""Comparisons and the verdict, from files alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.arms.small import folder_of, follow, small_recipe
+from tests.tiny_models import tiny_model
+from tuneproof.errors import RunError
+from tuneproof.record.conclude import arm_runs, compare_arms, compare_studies, conclude
+from tuneproof.record.rundir import read_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conclude")
+    models = [tiny_model(folder / name, "llama", seed=place) for place, name in enumerate("ab")]
+    recipe = small_recipe(
+        folder, models, ["majority", "lexical", "head", {"lora": {"learning_rate": 5e-3}}],
+        seeds=[0, 1], claim=[{"arm": "lora", "over": "head"}, {"arm": "head", "over": "majority"}],
+    )  # fmt: skip
+    follow(recipe)
+    return recipe
+
+
+def test_the_conclusion_is_the_same_from_a_copy_of_the_files(study, tmp_path) -> None:
+    moved = Path(shutil.copytree(study.out, tmp_path / "moved"))
+    (moved / "comparisons.json").unlink()
+    shutil.rmtree(moved / "cache")
+    conclude(moved)
+    for name in ("comparisons.json",):
+        assert (moved / name).read_bytes() == (Path(study.out) / name).read_bytes()
+
+
+def test_seeds_of_an_arm_are_one_arm(study) -> None:
+    arms = {(arm.arm, arm.model): len(arm.runs) for arm in arm_runs(read_study(study.out))}
+    assert arms == {
+        ("majority", None): 1, ("lexical", None): 1,
+        ("head", "a"): 1, ("head", "b"): 1, ("lora", "a"): 2, ("lora", "b"): 2,
+    }  # fmt: skip
+
+
+def test_a_claim_is_made_for_every_model(study) -> None:
+    made = json.loads((Path(study.out) / "comparisons.json").read_text())["comparisons"]
+    claims = [(c["arm"], c["over"]) for c in made if c["claim"]]
+    assert sorted(claims) == [
+        ("a head", "majority"), ("a lora", "a head"), ("b head", "majority"), ("b lora", "b head"),
+    ]  # fmt: skip
+    pairs = [frozenset((c["arm"], c["over"])) for c in made]
+    assert len(set(pairs)) == len(pairs), "a pair is compared once"
+    assert not any("a " in c["arm"] and "b " in c["over"] for c in made)
+    assert all(c["n"] == 12 for c in made)
+
+
+def test_two_arms_are_compared_by_their_folders(study) -> None:
+    one, two = folder_of(study, "a.head"), folder_of(study, "majority")
+    found = compare_arms(one, two, "accuracy")
+    made = json.loads((Path(study.out) / "comparisons.json").read_text())["comparisons"]
+    same = next(c for c in made if (c["arm"], c["over"]) == ("a head", "majority"))
+    for key in ("value", "over_value", "difference", "only_arm_right", "only_over_right"):
+        assert found[key] == same[key]
+    backwards = compare_arms(two, one, "accuracy")
+    assert backwards["difference"] == -found["difference"]
+
+
+def test_two_studies_are_compared_arm_by_arm(study, tmp_path) -> None:
+    moved = Path(shutil.copytree(study.out, tmp_path / "moved"))
+    found = compare_studies(Path(study.out), moved, "accuracy")
+    assert len(found) == 6
+    assert {one["outcome"] for one in found} == {"cannot tell"}
+    assert {one["difference"] for one in found} == {0.0}
+
+
+def test_arms_on_other_items_are_not_compared(study, tmp_path) -> None:
+    other = small_recipe(tmp_path, [], ["majority"], split={"seed": 3})
+    follow(other)
+    with pytest.raises(RunError, match="items"):
+        compare_arms(folder_of(study, "majority"), folder_of(other, "majority"), "accuracy")
+    with pytest.raises(RunError, match="items"):
+        compare_studies(Path(study.out), Path(other.out), "accuracy")
+
+
+def test_studies_without_a_common_arm_are_not_compared(study, tmp_path) -> None:
+    other = small_recipe(tmp_path, [], [{"majority": {"name": "most"}}])
+    follow(other)
+    with pytest.raises(RunError, match="share no finished arm"):
+        compare_studies(Path(study.out), Path(other.out), "accuracy")
+
+
+def test_a_claim_whose_arm_failed_gets_no_verdict(study, tmp_path) -> None:
+    moved = Path(shutil.copytree(study.out, tmp_path / "moved"))
+    for folder in (moved / "arms").glob("*head*"):
+        about = json.loads((folder / "arm.json").read_text())
+        (folder / "arm.json").write_text(json.dumps({**about, "status": "failed", "reason": "x"}))
+    found = conclude(moved)
+    assert "No verdict" in found["sentence"] or "head" not in found["sentence"]

@@ -199,6 +199,22 @@ def test_an_error_goes_to_standard_error_alone(here):
     assert re.fullmatch(r"tuneproof: .*Did you mean majority\?\n", done.stderr)
 
 
+def test_a_stopped_run_says_that_it_can_go_on(here, capsys, monkeypatch):
+    def stop(*words: object, **more: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuneproof.show.follow", stop)
+    assert main(["run", *OWN, "--arms", "majority"]) == 3
+    said = capsys.readouterr().err
+    assert said == "tuneproof: stopped; finished arms are kept, the same command goes on.\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m tuneproof show recipe-schema | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("{\n", "")
+
+
 # Afterwards
 
 

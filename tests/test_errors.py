@@ -716,15 +716,14 @@ OWN_FILES = {
     ),
     "semicolons": rows(
         GOOD.replace(",", ";"),
-        "own.csv: there is no column sentiment. Its only column is "
+        "own.csv: there is no column review. Its only column is "
         "'review;sentiment'. Are its cells separated by ;? Then set delimiter: "
         '";".',
     ),
     "unknown label": rows(
         GOOD.replace("lovely plot number 3,positive", "lovely plot number 3,positve"),
         'own.csv, row 15: the label "positve" is not one of negative, positive. '
-        "Did you mean positive? Mend the row, or name the labels with labels: "
-        "[...].",
+        "Mend the row, or name the labels with labels: [...].",
         "--set",
         "task.labels.labels=[negative, positive]",
     ),
@@ -838,12 +837,12 @@ OWN_FILES = {
     ),
     "latin": rows(
         GOOD.encode() + "caf\u00e9 noir,positive\n".encode("latin-1"),
-        "own.csv, line 42: byte 1260 (0xe9) is not utf-8-sig. Save it as UTF-8, "
-        "or set encoding: cp1252 if “9,negative café noir,positive” reads well.",
+        "own.csv, line 42: byte 1260 (0xe9) is not utf-8. Save it as UTF-8, "
+        "or set encoding: cp1252 if “café noir,positive” reads well.",
     ),
     "utf16": rows(
         GOOD.encode("utf-16"),
-        "own.csv, line 1: byte 0 (0xff) is not utf-8-sig. Set encoding: utf-16.",
+        "own.csv, line 1: byte 0 (0xff) is not utf-8. Set encoding: utf-16.",
     ),
     "encoding unknown": rows(
         GOOD,

@@ -100,9 +100,7 @@ def test_every_arm_sees_the_same_items_in_the_same_order(tmp_path) -> None:
     recipe = small_recipe(tmp_path, models, arms, train={"epochs": 1})
     follow(recipe)
     for part in ("predictions", "dev_predictions"):
-        found = [
-            read_predictions(path) for path in Path(recipe.out).glob(f"arms/*/{part}.parquet")
-        ]
+        found = [read_predictions(path) for path in Path(recipe.out).glob(f"arms/*/{part}.parquet")]
         assert len(found) == 12
         assert all(one.ids == found[0].ids and len(one) == 12 for one in found)
         assert all(np.array_equal(one.gold_N, found[0].gold_N) for one in found)
@@ -113,7 +111,13 @@ def test_the_test_part_chooses_nothing(tmp_path) -> None:
     from tuneproof.predict.prediction import read_predictions
 
     models = [tiny_model(tmp_path / "llama", "llama")]
-    arms = ["lexical", "zero-shot", "head", {"full": {"learning_rate": 3e-3}}, {"few-shot": {"shots": 2}}]
+    arms = [
+        "lexical",
+        "zero-shot",
+        "head",
+        {"full": {"learning_rate": 3e-3}},
+        {"few-shot": {"shots": 2}},
+    ]
     rows = small_rows()
     results = []
     for name in ("right", "turned"):
@@ -123,7 +127,9 @@ def test_the_test_part_chooses_nothing(tmp_path) -> None:
         if name == "turned":
             turn = {"negative": "positive", "positive": "negative"}
             parts["test"] = [(text, turn[label]) for text, label in parts["test"]]
-        paths = {part: str(write_rows(folder / f"{part}.csv", rows_)) for part, rows_ in parts.items()}
+        paths = {
+            part: str(write_rows(folder / f"{part}.csv", rows_)) for part, rows_ in parts.items()
+        }
         recipe = small_recipe(
             folder, models, arms, split={"kind": "official", "shares": [80, 20]},
             task={"labels": {"path": paths["train"], "dev": paths["dev"], "test": paths["test"]}},
@@ -150,7 +156,7 @@ def small_rows() -> list[tuple[str, str]]:
 
 def accuracy(out: str) -> dict[str, float]:
     report = json.loads((Path(out) / "report.json").read_text())
-    return {arm["name"]: arm["scores"]["accuracy"]["value"] for arm in report["arms"]}
+    return {arm["arm"]: arm["scores"]["accuracy"]["value"] for arm in report["arms"]}
 
 
 @needs_shared
@@ -175,6 +181,7 @@ def test_a_real_encoders_head_beats_the_majority(tmp_path) -> None:
     assert made["verdict"]["outcome"] == "better"
 
 
+@pytest.mark.slow
 @needs_shared
 def test_a_real_decoder_runs_every_kind_of_arm_to_a_report(tmp_path) -> None:
     rate = {"learning_rate": 3e-3}

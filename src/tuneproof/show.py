@@ -84,8 +84,9 @@ class Follower:
             self.progress.remove_task(self.task)
         title = clean(f"{self.arm} · {event.name}" if self.arm else event.name)
         self.task = self.progress.add_task(
-            title, total=event.total, note="", rate="", unit=event.unit
-        )
+            title, total=event.total, completed=event.done, note="", rate="", unit=event.unit,
+            begun=event.done,
+        )  # fmt: skip
 
     def _advance(self, event: Advanced) -> None:
         if self.task is None:
@@ -93,7 +94,8 @@ class Follower:
         self.progress.update(self.task, advance=event.done, note=event.note)
         task = next((t for t in self.progress.tasks if t.id == self.task), None)
         if task is not None and task.elapsed and task.elapsed > 0.5:
-            rate = f"{task.completed / task.elapsed:,.1f} {task.fields['unit']}/s"
+            done = task.completed - task.fields["begun"]
+            rate = f"{done / task.elapsed:,.1f} {task.fields['unit']}/s"
             self.progress.update(self.task, rate=rate)
 
     def _ended(self, event: ArmEnded) -> None:

@@ -141,7 +141,7 @@ def begin(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> Beg
     arm, ready = recipe.arm(name), plan.readies[0]
     compute = make_compute(recipe.compute, 64)
     options: Any = arm.options
-    model = load_model(
+    loaded = load_model(
         ready.source,
         ready.config,
         ready.tokenizer,
@@ -149,7 +149,8 @@ def begin(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> Beg
         head="labels" if options.objective == "head" else "words",
         labels=plan.splits.labels,
         seed=seed,
-    ).model
+    )
+    model = loaded.model
     objective = make_objective(options.objective, plan.shared, ready, compute)
     if arm.method.probe:
         drain(fit_model_head(model, plan.shared, ready, compute, options))
@@ -157,7 +158,7 @@ def begin(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> Beg
     torch.manual_seed(method_seed)
     apply = arm.method.apply
     assert apply is not None
-    model = apply(model, ready.family, options)
+    model = apply(model, ready.family, options, loaded.fresh)
     return Begun(plan, arm, ready, compute, objective, model, before)
 
 
@@ -168,9 +169,7 @@ def logits_of(model: Any, ready: Ready, objective: Any, items: int = 6) -> torch
     model.eval()
     part = objective.collate(np.arange(items))
     batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
-    if "labels" in part:
-        found = class_logits(model, ready.family, batch)
-    else:
-        found = model(**batch).logits[:, -1]
+    words = "labels" not in part
+    found = model(**batch).logits[:, -1] if words else class_logits(model, ready.family, batch)
     model.train(was)
     return found.clone()

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
+    BertForMaskedLM,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     LlamaConfig,
@@ -10,9 +12,12 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
+from tests.arms.small import begin, small_recipe
 from tests.tiny_models import tiny_config, tiny_tokenizer
 from tuneproof.families import family_of
+from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.methods.lora import LoraOptions, apply_lora
+from tuneproof.model.load import pretrained_on_meta
 
 LLAMA_1B = LlamaConfig(
     vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
@@ -84,6 +89,26 @@ def scaled(variant: str) -> float:
 def test_the_update_is_scaled_by_alpha_over_rank_or_its_root() -> None:
     assert scaled("none") == pytest.approx(2.0)
     assert scaled("rslora") == pytest.approx(4.0)
+
+
+def test_a_pooler_that_the_checkpoint_lacks_is_not_left_random(tmp_path) -> None:
+    tokenizer = tiny_tokenizer("bert")
+    folder = tmp_path / "bert"
+    BertForMaskedLM(tiny_config("bert", tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    begun = begin(small_recipe(tmp_path, [folder], ["lora"]), "lora")
+    modules = {
+        name.split(".modules_to_save.")[0].removeprefix("base_model.model.")
+        for name, p in begun.model.named_parameters()
+        if p.requires_grad and ".modules_to_save." in name
+    }
+    assert modules == {"bert.pooler.dense", "classifier"}
+    begun.model.save_pretrained(tmp_path / "saved")
+    saved = load_file(tmp_path / "saved" / "adapter_model.safetensors")
+    assert any("pooler" in name for name in saved)
+    skeleton = pretrained_on_meta(begun.ready.source, begun.ready.config)
+    ledger = parameter_ledger(begun.model, skeleton, begun.ready.family)
+    assert ledger.base + sum(line.count for line in ledger.lines) == ledger.total
 
 
 def test_dora_adds_one_magnitude_an_output() -> None:

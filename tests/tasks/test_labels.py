@@ -283,7 +283,7 @@ OTHER = {
         "its keys.",
     ),
     "texts that are numbers": (
-        "rows.jsonl", '{"text": 3, "label": "x"}\n',
+        "rows.jsonl", '{"text": 3, "label": "x"}\n{"text": 4, "label": "y"}\n',
         "rows.jsonl, line 1: the column text holds numbers, not text. Name the column of the texts "
         "with text:.",
     ),

@@ -58,9 +58,9 @@ def test_a_tracker_is_finished_where_training_fails(trackio):
     def fail() -> None:
         with open_trackers(["trackio"], Path("study"), "arm") as trackers:
             track(trackers, {"loss": 1.0, "note": "x", "skipped": False, "step": 3}, 3)
-            raise ValueError
+            raise ValueError("broken")
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match="broken"):
         fail()
     assert trackio.seen[1:] == [(3, {"loss": 1.0}), "end"]
 

@@ -12,11 +12,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StageBegun:
-    """A stage with `total` units of work begins ("items", "steps"); total None: unknown."""
+    """A stage with `total` units of work begins ("items", "steps"), or goes on after `done` of them.
+
+    total None: unknown.
+    """
 
     name: str
     total: int | None
     unit: str = "items"
+    done: int = 0
 
 
 @dataclass(frozen=True)

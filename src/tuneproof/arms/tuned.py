@@ -71,7 +71,7 @@ def run_tuned(
         seconds["probe"] = time.perf_counter() - begun
     torch.manual_seed(seed)
     with quiet():
-        model = arm.method.apply(model, ready.family, options).to(compute.device)
+        model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -189,8 +189,8 @@ def _train(
                 found = _dev_loss(predictions)
                 evaluations.append({"step": step.step, "epoch": step.epoch, **found})
                 stop = best.offer(model, found["dev_loss"], step.step).stop
-                yield StageBegun("train", per_epoch * epochs, "steps")
-                yield Advanced(step.step, f"loss {step.loss:.3f}, dev {found['dev_loss']:.3f}")
+                yield StageBegun("train", per_epoch * epochs, "steps", done=step.step)
+                yield Advanced(0, f"loss {step.loss:.3f}, dev {found['dev_loss']:.3f}")
             _write_step(file, step, found, trackers)
             if stop:
                 break

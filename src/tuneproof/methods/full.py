@@ -4,6 +4,7 @@ In: a loaded model. Out: the same model, everything marked as trainable.
 Knows nothing of: data, the loop.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -24,7 +25,7 @@ class FullOptions(TunedOptions):
     )
 
 
-def apply_full(model: Any, family: Any, options: Any) -> Any:
+def apply_full(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
     """Mark every parameter as trainable."""
     for parameter in model.parameters():
         parameter.requires_grad_(True)

@@ -4,6 +4,7 @@ In: a loaded model, its family, options. Out: the model with adapters that alone
 Knows nothing of: data, the loop.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -33,17 +34,21 @@ class LoraOptions(TunedOptions):
     )
 
 
-def apply_lora(model: Any, family: Any, options: Any) -> Any:
-    """Wrap the model by peft; the classification head, where there is one, trains whole."""
+def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
+    """Wrap the model by peft; the classification head and whatever else is `fresh` train whole."""
     from peft import LoraConfig, TaskType, get_peft_model
 
     labels = options.objective == "head"
+    heads = family.head_names(model) if labels else []
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
+    others = [name for name in modules if name.split(".")[0] not in heads]  # a random pooler, say
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS if labels else TaskType.CAUSAL_LM,
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
         target_modules=family.lora_targets(model, options.targets),
+        modules_to_save=[*heads, *others] or None,
         use_rslora=options.variant == "rslora",
         use_dora=options.variant == "dora",
         modules_to_save=family.head_names(model) if labels else None,

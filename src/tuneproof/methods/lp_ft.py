@@ -4,6 +4,7 @@ In: a loaded model whose head was fitted. Out: the model, everything marked as t
 Knows nothing of: how the head was fitted.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -28,11 +29,11 @@ class LpFtOptions(LoraOptions):
     )
 
 
-def apply_lp_ft(model: Any, family: Any, options: Any) -> Any:
+def apply_lp_ft(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
     """Full or LoRA, as `then` says."""
     if options.then == "lora":
-        return apply_lora(model, family, options)
-    return apply_full(model, family, options)
+        return apply_lora(model, family, options, fresh)
+    return apply_full(model, family, options, fresh)
 
 
 LP_FT = Method(

@@ -81,8 +81,9 @@ class Method:
     """One item of the shelf; the stages read these fields and never the name.
 
     `kind` is what carries it out. A baseline has `fit`; a prompt has none; a tuned one has
-    `probe` (a convex fit of the head on cached features comes first), `apply` (marks or adds what
-    trains; None: nothing but the probe) and `keeps` (which weights are saved).
+    `probe` (a convex fit of the head on cached features comes first), `apply` (model, family, options,
+    names of the weights that the checkpoint did not hold → the model with what trains marked or added;
+    None: nothing but the probe) and `keeps` (which weights are saved).
     `chance` says whether a seed changes the outcome.
     """
 
@@ -96,5 +97,5 @@ class Method:
     fit: Callable[[Any, Labelled, Labelled, Sequence[str], int], Fitted] | None = None
     shots: Callable[[Any], int] | None = None
     probe: bool = False
-    apply: Callable[[Any, Any, Any], Any] | None = None
+    apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None
     keeps: Literal["head", "adapter", "all"] | None = None

@@ -114,7 +114,9 @@ def _steps(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in whole if line.strip()]
     except ValueError as error:
-        raise RunError(str(path), f"is not lines of JSON: {error}.", do="Run the arm again.") from None
+        raise RunError(
+            str(path), f"is not lines of JSON: {error}.", do="Run the arm again."
+        ) from None
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The training loop as your own code: `fit` yields steps, everything else is your next line.
 
-    python examples/own_loop.py MODEL_FOLDER reviews.csv TEXT_COLUMN LABEL_COLUMN
+python examples/own_loop.py MODEL_FOLDER reviews.csv TEXT_COLUMN LABEL_COLUMN
 """
 
 import sys
@@ -29,7 +29,9 @@ recipe = recipe_from(
 splits = make_splits(recipe.task, recipe.task.read(recipe.task_options), recipe.split)
 ready = make_ready(recipe.models[0], recipe.encode)
 compute = make_compute(recipe.compute, ready.max_length)
-shared = Shared(recipe, splits, recipe.task.prompt(recipe.task_options, splits.labels), Path("cache"))
+shared = Shared(
+    recipe, splits, recipe.task.prompt(recipe.task_options, splits.labels), Path("cache")
+)
 objective = make_objective("head", shared, ready, compute)
 model = load_model(
     ready.source, ready.config, ready.tokenizer, ready.family, head="labels", labels=splits.labels

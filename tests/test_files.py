@@ -14,6 +14,7 @@ from tuneproof.files import (
     check_folder,
     make_folder,
     read_json,
+    sha256_of_sample,
     whole_folder,
     write_json,
     write_text,
@@ -101,6 +102,27 @@ def test_a_json_file_is_read_back_or_named(tmp_path) -> None:
         read_json(path)
     with pytest.raises(RunError, match=r"b\.json: is not there"):
         read_json(tmp_path / "b.json")
+
+
+def test_a_sample_of_a_file_tells_files_apart(tmp_path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(5_000_000))
+    first = sha256_of_sample(path)
+    assert sha256_of_sample(path) == first
+    for place in (0, 4_500_000, 4_999_999):
+        data = bytearray(5_000_000)
+        data[place] = 1
+        path.write_bytes(bytes(data))
+        assert sha256_of_sample(path) != first
+    path.write_bytes(bytes(5_000_001))
+    assert sha256_of_sample(path) != first
+    with open(path, "wb") as file:
+        file.truncate(300_000_000)  # sparse
+    large = sha256_of_sample(path)
+    with open(path, "r+b") as file:
+        file.seek(8 << 22)
+        file.write(b"x")
+    assert sha256_of_sample(path) != large
 
 
 def test_a_whole_folder_has_a_manifest_of_every_file(old) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
     "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "pipeline", "study", "shelves", "show", "cli", "__main__",
+    "plan", "pipeline", "study", "shelves", "show", "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (
     "errors",

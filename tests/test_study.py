@@ -173,6 +173,23 @@ def test_other_items_in_the_same_folder_are_refused_and_change_nothing(tmp_path)
     assert bytes_of(Path(recipe.out)) == before
 
 
+@pytest.mark.parametrize("what", ["weights", "tokenizer"])
+def test_another_model_in_the_same_place_is_refused(tmp_path, what) -> None:
+    folder = tiny_model(tmp_path / "llama", "llama", seed=1)
+    recipe = small_recipe(tmp_path, [folder], ["majority", "head"])
+    follow(recipe)
+    before = bytes_of(Path(recipe.out))
+    if what == "weights":
+        tiny_model(folder, "llama", seed=2)
+    else:
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        config["clean_up_tokenization_spaces"] = True
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(RecipeError, match="finished arm from other settings"):
+        follow(recipe)
+    assert bytes_of(Path(recipe.out)) == before
+
+
 def test_a_flipped_label_is_other_data(tmp_path) -> None:
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
     follow(recipe)

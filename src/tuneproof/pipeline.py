@@ -5,169 +5,25 @@ Knows nothing of: how an arm of a kind works, how anything is shown.
 """
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.event import ArmBegun, ArmEnded, Running, Said, StageBegun, StudyEnded
-from tuneproof.arms.ready import (
-    Compute,
-    Ready,
-    check_compute,
-    make_compute,
-    make_ready,
-    why_impossible,
-)
-from tuneproof.arms.shared import Outcome, Shared
+from tuneproof.arms.ready import make_compute
+from tuneproof.arms.shared import Outcome
 from tuneproof.arms.writing import score_again, write_items, write_outcome
-from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
-from tuneproof.data.splits import PARTS, Splits, make_splits
+from tuneproof.data.splits import PARTS
 from tuneproof.errors import RecipeError, TuneproofError
-from tuneproof.files import read_json, sha256_of_text, write_json, write_text
+from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes
-from tuneproof.recipe import Arm, Recipe
+from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
+from tuneproof.recipe import Recipe
 from tuneproof.record.conclude import conclude as conclude_study
 from tuneproof.record.provenance import provenance
-from tuneproof.record.rundir import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, STEPS, arm_folder
+from tuneproof.record.rundir import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, STEPS
 from tuneproof.report.page import render
-from tuneproof.tasks.task import Rows
-from tuneproof.train.trackers import check_trackers
-
-
-@dataclass(frozen=True)
-class Work:
-    """One arm of the study: a method with its options, a model (None for a baseline), a seed."""
-
-    place: int
-    arm: Arm
-    ready: Ready | None
-    seed: int | None
-    folder: Path
-    fingerprint: str
-    impossible: str | None = None
-
-    @property
-    def label(self) -> str:
-        """Model, name and seed, as a line shows them."""
-        parts = [self.ready.name if self.ready else "", self.arm.name]
-        return " ".join(part for part in parts if part) + (
-            f" seed {self.seed}" if self.seed is not None else ""
-        )
-
-    def skipped(self, of: int) -> ArmEnded:
-        """The event of an arm that is there already."""
-        return ArmEnded(self.label, "skipped", f"finished before ({self.place + 1} of {of})", 0.0)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything known before weights load."""
-
-    recipe: Recipe
-    folder: Path
-    rows: Rows
-    splits: Splits
-    findings: list[Finding]
-    shared: Shared
-    works: list[Work]
-    readies: list[Ready]
-    compute: list[Compute] = field(default_factory=list)
-
-
-def list_works(recipe: Recipe, readies: list[Ready], data_print: str) -> list[Work]:
-    """The arms in the order of the recipe: method by method, model by model, seed by seed.
-
-    Raises: RecipeError where no model of the recipe can do an arm.
-    """
-    works: list[Work] = []
-    shared_part = {
-        key: recipe.values()[key] for key in ("task", "split", "encode", "train", "compute")
-    }
-    for arm in recipe.arms:
-        reasons = []
-        models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
-        for ready in models:
-            reason = why_impossible(arm, ready) if ready else None
-            reasons.append(reason)
-            seeds = recipe.seeds if arm.method.chance and not reason else (None,)
-            for seed in seeds:
-                folder = arm_folder(
-                    recipe_folder(recipe), ready.name if ready else None, arm.name, seed
-                )
-                facts = [shared_part, arm.options.model_dump(mode="json"), arm.method_name, seed,
-                         ready.source.path_or_id if ready else None,
-                         ready.commit if ready else None, data_print]  # fmt: skip
-                digest = sha256_of_text(repr(facts))[:16]
-                works.append(Work(len(works), arm, ready, seed, folder, digest, reason))
-        if reasons and all(reasons):
-            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
-    return works
-
-
-def recipe_folder(recipe: Recipe) -> Path:
-    """The study's folder."""
-    return Path(recipe.out)
-
-
-def look_ahead(recipe: Recipe) -> Plan:
-    """Read the rows, split and audit them, and make the models ready: all without weights.
-
-    Raises: TuneproofError for everything that can be known to be wrong by now.
-    """
-    task = recipe.task
-    if recipe.models:
-        check_compute(recipe.compute)
-        check_trackers(recipe.train.trackers)
-    readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
-    names = [ready.name for ready in readies]
-    if len(set(names)) < len(names):
-        raise RecipeError("models", f"two models are called {max(names, key=names.count)}.",
-                          do="Give one a name: {FOLDER: {name: ...}}.")  # fmt: skip
-    rows = task.read(recipe.task_options)
-    splits = make_splits(task, rows, recipe.split)
-    for claim in recipe.claims:
-        _check_metric(claim.metric, splits)
-    findings = audit_splits(task, splits)
-    stop_on_errors(findings, recipe.audit.allow)
-    prompt = task.prompt(recipe.task_options, splits.labels)
-    folder = recipe_folder(recipe)
-    shared = Shared(recipe, splits, prompt, folder / "cache")
-    works = list_works(recipe, readies, str(splits.report.get("fingerprints")))
-    _check_prompts(shared, works)
-    return Plan(recipe, folder, rows, splits, findings, shared, works, readies)
-
-
-def _check_prompts(shared: Shared, works: list[Work]) -> None:
-    """Every prompt is put together once, so that what does not fit is known before weights load."""
-    asks = [
-        work
-        for work in works
-        if work.ready is not None
-        and not work.impossible
-        and (
-            work.arm.method.kind == "prompt"
-            or getattr(work.arm.options, "objective", "") == "words"
-        )
-    ]
-    if asks:
-        from tuneproof.arms.prompted import check_prompt
-
-        for work in asks:
-            assert work.ready is not None
-            found = check_prompt(shared, work.arm, work.ready, work.seed or 0)
-            stop_on_errors(found, shared.recipe.audit.allow)
-
-
-def _check_metric(name: str | None, splits: Splits) -> None:
-    from tuneproof.metrics import METRICS
-
-    if name and METRICS[name].binary_only and len(splits.labels) != 2:
-        raise RecipeError(
-            "claim.metric", f"{name} is for two labels, and there are {len(splits.labels)}.",
-            do=f"Use {name}_macro or accuracy.",
-        )  # fmt: skip
 
 
 def check(recipe: Recipe) -> Plan:
@@ -175,7 +31,7 @@ def check(recipe: Recipe) -> Plan:
 
     Raises: TuneproofError for everything that can be known to be wrong by now.
     """
-    return look_ahead(recipe)
+    return look_ahead(recipe, CHECKED_ITEMS)
 
 
 def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:

@@ -19,7 +19,8 @@ from tuneproof.arms.probe import fit_model_head
 from tuneproof.arms.ready import Compute, Ready, make_compute
 from tuneproof.model.heads import class_logits
 from tuneproof.model.load import load_model
-from tuneproof.pipeline import Plan, check
+from tuneproof.pipeline import check
+from tuneproof.plan import Plan
 from tuneproof.recipe import Arm, Recipe, recipe_from
 from tuneproof.study import events_of
 

@@ -15,7 +15,6 @@ from tuneproof.arms.event import Advanced, Running, StageBegun
 from tuneproof.arms.objective import SHOWN_ITEMS, encoding_of, scored, shown_item
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
-from tuneproof.data.audit import Finding, audit_shots, stop_on_errors
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import load_model, pretrained_on_meta
@@ -53,26 +52,6 @@ def draw_shots(
     return shots
 
 
-def check_prompt(shared: Shared, arm: Arm, ready: Ready, seed: int) -> list[Finding]:
-    """Put one test item into the arm's prompt, without weights; audits the shots as well.
-
-    Raises: RecipeError where the prompt does not fit, or labels cannot be told apart.
-    """
-    splits = shared.splits
-    shots = shots_of(shared, arm, seed)
-    if ready.family.kind == "encoder":
-        encode_cloze(
-            ready.tokenizer, ready.family, shared.prompt, splits.test[:1], ready.max_length,
-            shared.recipe.encode.truncate,
-        )  # fmt: skip
-    else:
-        encode_prompts(
-            ready.tokenizer, ready.family, shared.prompt, splits.test[:1], shots,
-            ready.max_length, shared.recipe.encode.truncate, shared.recipe.encode.chat,
-        )  # fmt: skip
-    return audit_shots(shots, [*splits.dev, *splits.test])
-
-
 def shots_of(shared: Shared, arm: Arm, seed: int) -> list[Example]:
     """The examples that stand in the arm's prompt."""
     splits = shared.splits
@@ -98,8 +77,6 @@ def run_prompted(
     """Draw the shots, load, ask, calibrate. Returns the Outcome."""
     splits = shared.splits
     shots = shots_of(shared, arm, seed)
-    findings = check_prompt(shared, arm, ready, seed)
-    stop_on_errors(findings, shared.recipe.audit.allow)
     begun = time.perf_counter()
     yield StageBegun("load", None)
     model = load_asked(ready).to(compute.device)
@@ -120,7 +97,6 @@ def run_prompted(
         encoding=encoding_of(test, ready.max_length),
         prompts=asker.shown(splits.test[:SHOWN_ITEMS]),
         notes=list(ready.notes),
-        audit=[finding.as_json() for finding in findings],
     )
 
 

@@ -15,11 +15,13 @@ from tuneproof.errors import RecipeError
 from tuneproof.families import Family, family_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, resolve_model
-from tuneproof.files import sha256_of_file
+from tuneproof.files import sha256_of_file, sha256_of_sample
 from tuneproof.model.load import fetch, read_config, read_tokenizer, weight_names
 from tuneproof.recipe import Arm, ModelChoice
 from tuneproof.settings import ComputeSettings, EncodeSettings
 from tuneproof.tasks.task import Example
+
+MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,15 @@ class Ready:
             return f"{self.source.path_or_id}@{self.commit}"
         files = sorted(Path(self.source.path_or_id).glob("*.safetensors"))
         return "|".join(sha256_of_file(file) for file in files)
+
+    @property
+    def sketch(self) -> str:
+        """As `fingerprint`, from samples of large files, and of the tokenizer and configuration too."""
+        if self.commit is not None:
+            return self.fingerprint
+        folder = Path(self.source.path_or_id)
+        files = [path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES]
+        return "|".join(f"{path.name} {sha256_of_sample(path)}" for path in files)
 
     def encode(self, part: str, examples: Sequence[Example], settings: EncodeSettings) -> Encoded:
         """The texts of a part as tokens, encoded once for all arms of the study."""

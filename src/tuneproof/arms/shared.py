@@ -45,7 +45,6 @@ class Outcome:
     encoding: dict[str, Any] = field(default_factory=dict)
     prompts: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    audit: list[dict[str, Any]] = field(default_factory=list)
     save: Callable[[Path], None] | None = None
 
 

@@ -74,7 +74,9 @@ def run_tuned(
         model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
         model.enable_input_require_grads()
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # transformers 5 renames it; older releases know the old name alone
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     begun = time.perf_counter()
     chosen |= yield from _train(model, objective, arm, shared, compute, seed, steps_file)
     seconds["train"] = time.perf_counter() - begun

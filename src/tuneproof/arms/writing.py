@@ -58,7 +58,6 @@ def write_outcome(
             "encoding": outcome.encoding,
             "prompts": outcome.prompts,
             "notes": outcome.notes,
-            "audit": outcome.audit,
         },
     )
 

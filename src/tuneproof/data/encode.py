@@ -47,10 +47,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Encoded:
-    """N items for a classification head. `counts`: truncated and special_text items."""
+    """N items for a classification head. `counts`: truncated and special_text items.
+
+    `tokens_N` counts what the model reads, `whole_N` what there was before anything was cut.
+    """
 
     ids: list[IntArray]
     tokens_N: IntArray
+    whole_N: IntArray
     truncated_N: NDArray[np.bool_]
     counts: dict[str, int]
 
@@ -119,18 +123,21 @@ def encode_texts(
             f"{max_length} tokens leave no room for a text: {len(prefix) + len(suffix)} are markers.",
             do="Raise it.",
         )
-    ids, truncated = [], []
+    ids, truncated, whole = [], [], []
     for start in range(0, len(examples), 4096):
         texts = [example.text for example in examples[start : start + 4096]]
         for body in encode_plain(tokenizer, texts):
             first, last = keep_of(len(body), room, truncate)
             ids.append(np.array(prefix + body[first] + body[last] + suffix, dtype=np.int64))
             truncated.append(len(body) > room)
+            whole.append(len(prefix) + len(body) + len(suffix))
     counts = {
         "truncated": sum(truncated),
         "special_text": sum(holds_special(example.text, strings) for example in examples),
     }
-    return Encoded(ids, _lengths(ids), np.array(truncated, dtype=bool), counts)
+    return Encoded(
+        ids, _lengths(ids), np.array(whole, dtype=np.int64), np.array(truncated, dtype=bool), counts
+    )
 
 
 def encode_prompts(

@@ -51,7 +51,6 @@ def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ())
         modules_to_save=[*heads, *others] or None,
         use_rslora=options.variant == "rslora",
         use_dora=options.variant == "dora",
-        modules_to_save=family.head_names(model) if labels else None,
         init_lora_weights="pissa" if options.variant == "pissa" else True,
     )
     return get_peft_model(model, config)

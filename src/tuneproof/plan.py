@@ -1,0 +1,172 @@
+"""What a study will do: its items, models and arms, all known before weights load.
+
+In: a recipe. Out: a Plan, or the first thing that is wrong.
+Knows nothing of: weights, how an arm is carried out, files of a study.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneproof.arms.event import ArmEnded
+from tuneproof.arms.ready import Compute, Ready, check_compute, make_ready, why_impossible
+from tuneproof.arms.shared import Shared
+from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
+from tuneproof.data.splits import Splits, make_splits
+from tuneproof.errors import RecipeError
+from tuneproof.files import sha256_of_text
+from tuneproof.recipe import Arm, Recipe
+from tuneproof.record.rundir import arm_folder
+from tuneproof.tasks.task import Rows
+from tuneproof.train.trackers import check_trackers
+
+CHECKED_ITEMS = 500  # of each part, when nothing is to run
+
+
+@dataclass(frozen=True)
+class Work:
+    """One arm of the study: a method with its options, a model (None for a baseline), a seed."""
+
+    place: int
+    arm: Arm
+    ready: Ready | None
+    seed: int | None
+    folder: Path
+    fingerprint: str
+    impossible: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Model, name and seed, as a line shows them."""
+        parts = [self.ready.name if self.ready else "", self.arm.name]
+        return " ".join(part for part in parts if part) + (
+            f" seed {self.seed}" if self.seed is not None else ""
+        )
+
+    def skipped(self, of: int) -> ArmEnded:
+        """The event of an arm that is there already."""
+        return ArmEnded(self.label, "skipped", f"finished before ({self.place + 1} of {of})", 0.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything known before weights load."""
+
+    recipe: Recipe
+    folder: Path
+    rows: Rows
+    splits: Splits
+    findings: list[Finding]
+    shared: Shared
+    works: list[Work]
+    readies: list[Ready]
+    compute: list[Compute] = field(default_factory=list)
+
+
+def settings_of(arm: Arm, recipe: Recipe) -> dict[str, Any]:
+    """The settings that an arm's outcome depends on, by the kind of its method."""
+    values = recipe.values()
+    parts = {
+        "baseline": ("task", "split"),
+        "prompt": ("task", "split", "encode", "compute"),
+        "tuned": ("task", "split", "encode", "compute", "train"),
+    }[arm.method.kind]
+    if arm.method.apply is None and arm.method.kind == "tuned":
+        parts = tuple(part for part in parts if part != "train")
+    found = {part: values[part] for part in parts}
+    if "train" in found:
+        found["train"] = {k: v for k, v in values["train"].items() if k != "trackers"}
+    return {**found, "options": arm.options.model_dump(mode="json")}
+
+
+def list_works(recipe: Recipe, readies: list[Ready], data_print: str) -> list[Work]:
+    """The arms in the order of the recipe: method by method, model by model, seed by seed.
+
+    Raises: RecipeError where no model of the recipe can do an arm.
+    """
+    works: list[Work] = []
+    sketches = {ready.name: ready.sketch for ready in readies}
+    for arm in recipe.arms:
+        reasons = []
+        models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
+        for ready in models:
+            reason = why_impossible(arm, ready) if ready else None
+            reasons.append(reason)
+            seeds = recipe.seeds if arm.method.chance and not reason else (None,)
+            for seed in seeds:
+                folder = arm_folder(
+                    recipe_folder(recipe), ready.name if ready else None, arm.name, seed
+                )
+                facts = [settings_of(arm, recipe), arm.method_name, seed,
+                         ready.source.path_or_id if ready else None,
+                         sketches.get(ready.name) if ready else None, data_print]  # fmt: skip
+                digest = sha256_of_text(repr(facts))[:16]
+                works.append(Work(len(works), arm, ready, seed, folder, digest, reason))
+        if reasons and all(reasons):
+            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+    return works
+
+
+def recipe_folder(recipe: Recipe) -> Path:
+    """The study's folder."""
+    return Path(recipe.out)
+
+
+def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
+    """Read the rows, split and audit them, and make the models ready: all without weights.
+
+    looked_at: how many items of each part are encoded for the audit (None: all).
+
+    Raises: TuneproofError for everything that can be known to be wrong by now.
+    """
+    task = recipe.task
+    if recipe.models:
+        check_compute(recipe.compute)
+        check_trackers(recipe.train.trackers)
+    readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
+    names = [ready.name for ready in readies]
+    if len(set(names)) < len(names):
+        raise RecipeError("models", f"two models are called {max(names, key=names.count)}.",
+                          do="Give one a name: {FOLDER: {name: ...}}.")  # fmt: skip
+    rows = task.read(recipe.task_options)
+    splits = make_splits(task, rows, recipe.split)
+    for claim in recipe.claims:
+        _check_metric(claim.metric, splits)
+    findings = audit_splits(task, splits)
+    stop_on_errors(findings, recipe.audit.allow)  # before models are looked at
+    prompt = task.prompt(recipe.task_options, splits.labels)
+    folder = recipe_folder(recipe)
+    shared = Shared(recipe, splits, prompt, folder / "cache")
+    works = list_works(recipe, readies, str(splits.report.get("fingerprints")))
+    findings += _audit_tokens(shared, works, readies, looked_at)
+    stop_on_errors(findings, recipe.audit.allow)
+    return Plan(recipe, folder, rows, splits, findings, shared, works, readies)
+
+
+def _audit_tokens(
+    shared: Shared, works: list[Work], readies: list[Ready], looked_at: int | None
+) -> list[Finding]:
+    """Every model's encoding, and every prompt once: what does not fit is known before weights."""
+    from tuneproof.arms.encoding import audit_prompt, audit_texts
+
+    findings = []
+    for ready in readies:
+        mine = [w for w in works if w.ready is ready and not w.impossible]
+        if any(work.arm.method.kind == "tuned" for work in mine):
+            findings += audit_texts(shared, ready, looked_at)
+        for work in mine:
+            prompted = work.arm.method.kind == "prompt"
+            if prompted or getattr(work.arm.options, "objective", "") == "words":
+                findings += audit_prompt(shared, work.arm, ready, work.seed or 0)
+    unique = {(finding.name, finding.message): finding for finding in findings}
+    return list(unique.values())
+
+
+def _check_metric(name: str | None, splits: Splits) -> None:
+    from tuneproof.metrics import METRICS
+
+    if name and METRICS[name].binary_only and len(splits.labels) != 2:
+        raise RecipeError(
+            "claim.metric", f"{name} is for two labels, and there are {len(splits.labels)}.",
+            do=f"Use {name}_macro or accuracy.",
+        )  # fmt: skip

@@ -1,0 +1,54 @@
+import numpy as np
+
+from tuneproof.data.duplicates import near_pairs
+
+
+def crowd(count: int, words: int, seed: int = 0) -> list[list[str]]:
+    random = np.random.default_rng(seed)
+    return [[f"w{number}" for number in random.integers(0, 5000, words)] for _ in range(count)]
+
+
+def pairs(texts: list[str]) -> set[tuple[int, int]]:
+    found = near_pairs(texts)
+    return set(zip(found.first_M.tolist(), found.second_M.tolist(), strict=True))
+
+
+def test_a_long_text_with_one_word_changed_is_found():
+    texts = crowd(300, 200)
+    changed = [words.copy() for words in texts[:50]]
+    for words in changed:
+        words[100] = "changed"
+    found = pairs([" ".join(words) for words in [*texts, *changed]])
+    assert found == {(i, 300 + i) for i in range(50)}
+
+
+def test_short_texts_are_found_as_well():
+    first = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    assert pairs(
+        [first, first + " fourteen", "something else altogether that shares no words"]
+    ) == {(0, 1)}
+
+
+def test_half_a_text_is_not_near():
+    words = crowd(1, 200)[0]
+    assert pairs([" ".join(words), " ".join(words[:100])]) == set()
+
+
+def test_the_similarity_is_the_exact_jaccard():
+    words = [f"w{i}" for i in range(104)]  # 100 shingles; five of them go when one word changes
+    other = words.copy()
+    other[50] = "x"
+    found = near_pairs([" ".join(words), " ".join(other)])
+    assert found.similarity_M.tolist() == [95 / 105]
+
+
+def test_every_text_of_a_crowd_of_near_equals_has_a_pair():
+    words = crowd(1, 150)[0]
+    texts = [" ".join([*words, f"end{i}"]) for i in range(200)]
+    found = pairs(texts)
+    assert {index for pair in found for index in pair} == set(range(200))
+
+
+def test_no_text_and_short_texts_give_no_pairs():
+    for texts in ([], ["one"], ["a b", "a b c"], ["", ""]):
+        assert pairs(texts) == set()

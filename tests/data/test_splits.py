@@ -1,0 +1,215 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuneproof.data.splits import PARTS, make_splits
+from tuneproof.errors import DataError, RecipeError
+from tuneproof.settings import SplitSettings
+from tuneproof.tasks import TASKS
+from tuneproof.tasks.task import Example, Rows
+
+TASK = TASKS["labels"]
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def example(index: int, text: str = "", label: int = 0, group: str = "") -> Example:
+    return Example(f"row-{index}", text or f"text number {index}", label, group or f"row-{index}")
+
+
+def rows(items=None, grouped=False, **parts) -> Rows:
+    return Rows(
+        parts=parts or {"all": items},
+        labels=("neg", "pos"),
+        source={"name": "made up"},
+        dropped={"empty text": 3},
+        grouped=grouped,
+    )
+
+
+def many(count: int, start: int = 0, words: str = "text") -> list[Example]:
+    return [example(start + i, f"{words} {start + i}", i % 2) for i in range(count)]
+
+
+def ids(splits) -> dict[str, set[str]]:
+    return {name: {item.id for item in splits.part(name)} for name in PARTS}
+
+
+def settings(**changes) -> SplitSettings:
+    return SplitSettings(**{"kind": "shares", **changes})
+
+
+def test_seventy_ten_twenty_is_stratified():
+    splits = make_splits(TASK, rows(many(1000)), settings(shares=(70, 10, 20)))
+    assert splits.report["sizes"] == {"train": 700, "dev": 100, "test": 200}
+    assert splits.report["labels"]["test"] == {"neg": 100, "pos": 100}
+    assert splits.report["dropped"] == {"empty text": 3}
+
+
+def test_with_two_shares_dev_is_cut_from_train():
+    splits = make_splits(TASK, rows(many(1000)), settings(shares=(80, 20), dev_share=0.25))
+    assert splits.report["sizes"] == {"train": 600, "dev": 200, "test": 200}
+
+
+def test_the_official_test_part_is_kept_and_dev_cut_from_train():
+    source = rows(train=many(100), test=many(40, start=500))
+    splits = make_splits(TASK, source, SplitSettings())
+    assert splits.report["kind"] == "official"
+    assert splits.report["sizes"] == {"train": 90, "dev": 10, "test": 40}
+    assert ids(splits)["test"] == {item.id for item in source.parts["test"]}
+
+
+def test_a_file_without_a_test_part_is_divided_by_shares():
+    assert make_splits(TASK, rows(many(100)), SplitSettings()).report["kind"] == "shares"
+
+
+def test_official_without_a_test_part_is_refused():
+    with pytest.raises(RecipeError) as error:
+        make_splits(TASK, rows(many(100)), SplitSettings(kind="official"))
+    assert str(error.value) == (
+        "split.kind: official, but the source has no test part. Set split.kind: shares, or name a "
+        "test file."
+    )
+
+
+def test_groups_stay_on_one_side():
+    items = [example(i, f"text {i}", i % 2, f"author {i % 40}") for i in range(800)]
+    splits = make_splits(TASK, rows(items, grouped=True), settings(shares=(60, 20, 20)))
+    groups = [{item.group for item in splits.part(name)} for name in PARTS]
+    assert not (groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2])
+    assert splits.report["groups"]["train"] == len(groups[0])
+
+
+def test_equal_texts_stay_on_one_side_of_a_safe_split():
+    items = [example(i, f"Text, number {i // 4}{'!' * (i % 4)}", i // 4 % 2) for i in range(400)]
+    splits = make_splits(TASK, rows(items), settings(shares=(60, 20, 20)))
+    texts = [{item.text.rstrip("!") for item in splits.part(name)} for name in PARTS]
+    assert not (texts[0] & texts[1] | texts[0] & texts[2] | texts[1] & texts[2])
+    assert splits.report["overlap"]["items"] == 0
+
+
+def test_a_plain_random_split_reports_the_overlap():
+    items = [example(i, f"text number {i // 4}", i // 4 % 2) for i in range(400)]
+    splits = make_splits(TASK, rows(items), settings(leak_safe=False))
+    overlap = splits.report["overlap"]
+    assert overlap["share"] == overlap["items"] / 80 > 0.9
+    assert len(overlap["examples"]) == 10
+    assert overlap["examples"][0]["test"] == overlap["examples"][0]["train"]
+
+
+def test_what_gives_a_test_item_away_leaves_train_with_a_count():
+    twins = [example(900 + i, f"TEXT  {500 + i}.", i % 2) for i in range(6)]
+    source = rows(train=[*many(100), *twins], test=many(40, start=500))
+    splits = make_splits(TASK, source, SplitSettings())
+    dropped = splits.report["dropped"]
+    assert (
+        sum(dropped.get(f"{part}: same text as a test item", 0) for part in ("train", "dev")) == 6
+    )
+    assert not {item.id for item in twins} & (ids(splits)["train"] | ids(splits)["dev"])
+    assert splits.report["sizes"]["test"] == 40
+
+
+def test_a_smaller_size_is_a_prefix_of_a_larger_one():
+    source = rows(many(1000))
+    small, large = (
+        make_splits(TASK, source, settings(train_size=size, test_size=size)) for size in (20, 100)
+    )
+    assert small.train == large.train[:20]
+    assert small.test == large.test[:20]
+    assert small.report["labels"]["train"] == {"neg": 10, "pos": 10}
+    assert small.dev == large.dev
+
+
+def test_the_seed_decides():
+    source = rows(many(200))
+    first, again, other = (make_splits(TASK, source, settings(seed=seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert ids(first)["test"] != ids(other)["test"]
+
+
+def test_rows_sorted_by_label_are_shuffled_and_said_to_be_sorted():
+    items = [example(i, f"text {i}", i // 100) for i in range(200)]
+    splits = make_splits(TASK, rows(items), settings())
+    assert splits.report["sorted_by_label"] == ["all"]
+    for start in range(0, len(splits.train) - 8, 8):
+        assert len({item.label for item in splits.train[start : start + 8]}) == 2
+
+
+def test_the_fingerprint_follows_the_items_and_not_their_order():
+    source = many(100)
+    first = make_splits(TASK, rows(train=source, test=many(20, 500)), SplitSettings())
+    turned = make_splits(TASK, rows(train=source, test=many(20, 500)[::-1]), SplitSettings())
+    changed = [*many(19, 500), example(519, "another text", 1)]
+    other = make_splits(TASK, rows(train=source, test=changed), SplitSettings())
+    prints = [splits.report["fingerprints"]["test"] for splits in (first, turned, other)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+BAD = {
+    "one group holds everything": (
+        [example(i, label=i % 2, group="all") for i in range(50)], {}, True,
+        "split: all 50 items belong to the group 'all', so that no part can be held out. Name another "
+        "group column, or leave group out.",
+    ),
+    "one text": (
+        [example(i, "the same", i % 2) for i in range(50)], {}, False,
+        "split: all 50 items have the same text, so that no part can be held out. Does text: name the "
+        "right column?",
+    ),
+    "two groups for three parts": (
+        [example(i, label=i % 2, group=str(i % 2)) for i in range(50)], {"shares": (70, 10, 20)}, True,
+        "split: dev would be empty (train 50, dev 0, test 0 items). Change split.shares or "
+        "split.dev_share, or bring more items or smaller groups.",
+    ),
+    "a label of two items": (
+        [example(i, label=int(i < 2)) for i in range(50)], {}, False,
+        "split: dev would hold no item of the label 'pos' (4 of 50 items are in dev). Bring more items "
+        "of that label, give the part a larger share, or take the label out.",
+    ),
+    "a share of zero": (
+        many(50), {"shares": (100, 0)}, False,
+        "split.shares: 100:0 has a share that is not above zero. Write [70, 10, 20].",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_split_that_cannot_be_is_refused(case):
+    items, changes, grouped, expected = BAD[case]
+    with pytest.raises((DataError, RecipeError)) as error:
+        make_splits(TASK, rows(items, grouped), settings(**changes))
+    assert str(error.value) == expected
+
+
+def test_a_size_below_the_number_of_labels_is_refused():
+    three = Rows(
+        {"all": [example(i, label=i % 3) for i in range(90)]}, ("a", "b", "c"), {"name": "x"}
+    )
+    with pytest.raises(
+        RecipeError, match=r"split\.train_size: 2 is less than the number of labels, 3"
+    ):
+        make_splits(TASK, three, settings(train_size=2))
+
+
+@pytest.fixture(scope="module")
+def sst2():
+    if not (SHARED / "sst2").is_dir():
+        pytest.skip("the SST-2 files are not beside the project (../shared/data/sst2)")
+    return TASKS["sst2"].read(TASKS["sst2"].options(path=str(SHARED / "sst2")))
+
+
+def test_the_real_official_split_is_safe_and_keeps_its_872_items(sst2):
+    report = make_splits(TASKS["sst2"], sst2, SplitSettings()).report
+    assert report["sizes"]["test"] == 872
+    assert report["sizes"]["train"] > 60_000
+    assert report["overlap"]["items"] == 0
+    kept = sum(report["sizes"].values())
+    assert kept + sum(report["dropped"].values()) == 67_349 + 872
+
+
+def test_a_real_random_split_is_leaky_and_a_safe_one_is_not(sst2):
+    leaky = make_splits(TASKS["sst2"], sst2, settings(leak_safe=False)).report
+    safe = make_splits(TASKS["sst2"], sst2, settings()).report
+    assert leaky["overlap"]["share"] > 0.9
+    assert safe["overlap"]["share"] == 0
+    assert np.isclose(safe["sizes"]["test"], leaky["sizes"]["test"], rtol=0.1)

@@ -177,12 +177,17 @@ def _train(
     )  # fmt: skip
     yield StageBegun("train", per_epoch * epochs, "steps")
     make_folder(steps_file.parent)
-    evaluations = []
+    evaluations: list[dict[str, float]] = []
+    found: dict[str, float]
+    if arm.method.probe:  # the fitted head itself is a candidate: training may only hurt
+        found = _dev_loss((yield from objective.ask(model, dev, "dev")))
+        evaluations.append({"step": 0, "epoch": 0.0, **found})
+        best.offer(model, found["dev_loss"], 0)
     folder = steps_file.parent
     sent = open_trackers(settings.trackers, folder.parent.parent, folder.name)
     with open(steps_file, "w", encoding="utf-8") as file, sent as trackers:
         for step in steps:
-            found: dict[str, float] = {}
+            found = {}
             stop = False
             yield Advanced(1, f"loss {step.loss:.3f}")
             if (step.step - 1) % per_epoch + 1 in places:
@@ -197,7 +202,7 @@ def _train(
             if stop:
                 break
     chosen_step = best.restore(model)
-    if _fingerprint(model) == before:
+    if chosen_step and _fingerprint(model) == before:
         raise RunError(arm.name, "no weight changed in training.", do="Raise the learning rate.")
     return {
         "step": chosen_step,

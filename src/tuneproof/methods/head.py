@@ -27,7 +27,8 @@ class HeadOptions(MethodOptions):
     strengths: tuple[float, ...] = Field(
         (0.01, 0.1, 1.0, 10.0),
         min_length=1,
-        description="Inverse L2 strengths C of the fit on standardised features; dev chooses.",
+        description="Weights of the loss beside L2 (scikit-learn's C, for 1,000 items) in the fit on "
+        "standardised features; dev chooses.",
     )
 
 

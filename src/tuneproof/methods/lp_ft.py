@@ -22,7 +22,8 @@ class LpFtOptions(LoraOptions):
     strengths: tuple[float, ...] = Field(
         (0.01, 0.1, 1.0, 10.0),
         min_length=1,
-        description="Inverse L2 strengths C of the head's fit; dev chooses.",
+        description="Weights of the loss beside L2 (scikit-learn's C, for 1,000 items) in the head's "
+        "fit; dev chooses.",
     )
     learning_rate: float = Field(
         2e-5, gt=0, le=1, description="Peak rate of AdamW in the second stage."

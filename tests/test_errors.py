@@ -663,7 +663,7 @@ WORDS |= {
         first=[RUN],
     ),
     "arm from other settings": Case(
-        [*RUN, "--set", "encode.max_length=99"],
+        [*RUN, "--set", "task.template='Says {text}'"],
         "one/arms/majority: is a finished arm from other settings. Give the arm "
         "another name, name another folder with --out, or remove this one.",
         first=[RUN],

@@ -106,13 +106,7 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
         test=test,
         dev=rows("dev"),
         ledger=ledger.as_json(),
-        chosen={
-            "pooling": probe.pooling,
-            "strength": probe.strength,
-            "dev_loss": probe.dev_loss,
-            "dev_accuracy": probe.dev_accuracy,
-            "by": "lowest loss on dev",
-        },
+        chosen={"pooling": probe.pooling, **probe.chosen},
         time_s=seconds,
         encoding=encoding_of(test, ready.max_length),
         prompts=[shown_item(ready, e, encoded.ids[i], None) for i, e in enumerate(splits.test[:3])],
@@ -138,7 +132,7 @@ def load_probe(folder: Path) -> Probe:
 
     tensors = load_file(str(folder / "head.safetensors"))
     pooling = read_json(folder / "head.json")["pooling"]
-    return Probe(pooling, 0.0, 0.0, 0.0, tensors["weight"], tensors["bias"])
+    return Probe(pooling, tensors["weight"], tensors["bias"])
 
 
 def ask_probe(
@@ -186,11 +180,7 @@ def fit_model_head(
         layer.weight.copy_(torch.from_numpy(probe.weight_CD))
         if layer.bias is not None:
             layer.bias.copy_(torch.from_numpy(probe.bias_C))
-    return {
-        "strength": probe.strength,
-        "dev_loss": probe.dev_loss,
-        "dev_accuracy": probe.dev_accuracy,
-    }
+    return probe.chosen
 
 
 def _entering(

@@ -102,7 +102,6 @@ def test_a_majority_baseline_runs(task, rows):
 
 def test_the_prompt_has_its_holes_and_a_word_for_each_label(task, rows, options):
     prompt = task.prompt(task.options(**options[task.name]), rows.labels)
-    assert prompt.instruction
     assert prompt.template.count("{text}") == prompt.cloze.count("{text}") == 1
     assert prompt.cloze.count("{mask}") == 1
     assert len(set(prompt.words)) == len(set(prompt.cloze_words)) == len(rows.labels)

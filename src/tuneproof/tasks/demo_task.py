@@ -6,12 +6,14 @@ Knows nothing of: splits, models, the network.
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.sentiment import LABELS, METRICS, sentiment_prompt
-from tuneproof.tasks.task import Example, Rows, Task, TaskOptions
+from tuneproof.tasks.task import Example, Prompt, Rows, Task, TaskOptions
 
 _LICENCE = "Apache-2.0"
 DEMO_RECIPE = Path(str(files("tuneproof.tasks").joinpath("demo", "recipe.yaml")))
@@ -43,6 +45,19 @@ def read(options: DemoOptions) -> Rows:
     return Rows(parts=parts, labels=LABELS, source=source, grouped=True)
 
 
+def demo_prompt(options: DemoOptions, labels: Sequence[str]) -> Prompt:
+    """A sentence to go on with: the carried model has read reviews, never instructions.
+
+    Chosen on the train part, where "Sentiment:" tells the labels apart no better than chance.
+    """
+    return replace(
+        sentiment_prompt(options, labels),
+        instruction="",
+        template="{text} It was",
+        words=("terrible", "great"),
+    )
+
+
 TASK = Task(
     name="demo",
     version=1,
@@ -50,7 +65,7 @@ TASK = Task(
     title="Demo: short reviews written for this project",
     options=DemoOptions,
     read=read,
-    prompt=sentiment_prompt,
+    prompt=demo_prompt,
     metrics=METRICS,
     paper="none: written for tuneproof",
     licence=_LICENCE,

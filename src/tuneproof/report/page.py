@@ -84,8 +84,8 @@ def page(study: StudyRecord) -> str:
     lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", said, maxsplit=1)
     return environment.get_template("page.html").render(
         **parts,
-        verdict=lead,
-        verdict_rest=" ".join(rest),
+        verdict=lead.replace(" %", "\u00a0%"),  # a number and its unit stay on one line
+        verdict_rest=" ".join(rest).replace(" %", "\u00a0%"),
         overlap=note,
         outcome_class=OUTCOMES.get(outcome, "unsure"),
         css=Markup((HERE / "page.css").read_text("utf-8")),

@@ -28,7 +28,7 @@ slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
 simulate: $(READY)
-	$(BIN)/python -m benchmarks.simulate_statistics
+	$(BIN)/python -m benchmarks statistics
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

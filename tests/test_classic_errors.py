@@ -15,7 +15,7 @@ import torch
 from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, write_rows
 from tests.score.arms import pair_of
 from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
-from tuneproof.arms.prompted import draw_shots
+from tuneproof.arms.shots import draw_shots
 from tuneproof.data.audit import audit_encoding, audit_shots, stop_on_errors
 from tuneproof.data.batches import Batch
 from tuneproof.data.encode import encode_answers, pad_batch

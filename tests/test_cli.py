@@ -275,3 +275,17 @@ def test_no_text_of_an_error_steers_the_terminal(here, capsys):
     assert ESCAPE not in said
     assert "\u202e" not in said
     assert "\\x1b" in said
+
+
+def test_check_on_a_local_model_loads_no_torch(here):
+    code = (
+        "import sys; from tuneproof.cli import main\n"
+        f"sys.argv = ['tuneproof', 'check', *{OWN!r}, '--model', 'demo', '--arms', 'few-shot,head,lora']\n"
+        "code = main()\n"
+        "print([name for name in ('torch', 'accelerate', 'peft', 'sklearn') if name in sys.modules])\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "PyTorch was not found" not in done.stdout + done.stderr

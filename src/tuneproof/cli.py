@@ -187,6 +187,10 @@ def _demo(words: argparse.Namespace) -> int:
 
 def _check(words: argparse.Namespace) -> int:
     recipe = recipe_of(words)  # before the heavy packages: most mistakes are here
+    if words.own_process:
+        from tuneproof.model.without_torch import hide_torch
+
+        hide_torch()
     from tuneproof.pipeline import check
     from tuneproof.show import print_plan
 
@@ -246,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 0
         words.argv = words_given
+        words.own_process = argv is None
         return COMMANDS[words.command](words)
     except TuneproofError as error:
         print(f"tuneproof: {_printable(str(error))}", file=sys.stderr)

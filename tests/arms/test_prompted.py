@@ -8,7 +8,7 @@ import pytest
 
 from tests.arms.small import arm_of, folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof.arms.prompted import draw_shots
+from tuneproof.arms.shots import draw_shots
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.predict.prediction import read_predictions
 from tuneproof.record.rundir import read_items

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tuneproof.arms.prompted import shots_of
 from tuneproof.arms.ready import Ready
 from tuneproof.arms.shared import Shared
+from tuneproof.arms.shots import shots_of
 from tuneproof.data.audit import Finding, audit_encoding, audit_shots
 from tuneproof.data.encode import encode_cloze, encode_prompts
 from tuneproof.data.splits import PARTS

@@ -16,7 +16,7 @@ from tuneproof.families import Family, family_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.files import sha256_of_file, sha256_of_sample
-from tuneproof.model.load import fetch, read_config, read_tokenizer, weight_names
+from tuneproof.model.source import fetch, read_config, read_tokenizer, weight_names
 from tuneproof.recipe import Arm, ModelChoice
 from tuneproof.settings import ComputeSettings, EncodeSettings
 from tuneproof.tasks.task import Example
@@ -47,6 +47,8 @@ class Compute:
 
 def check_compute(settings: ComputeSettings) -> None:
     """Raises RecipeError where a device or precision is asked for that is not there."""
+    if settings.device in ("auto", "cpu") and settings.precision != "fp16":
+        return  # always there; torch need not load to say so
     import torch
 
     if settings.device == "cuda" and not torch.cuda.is_available():

@@ -6,13 +6,15 @@ Knows nothing of: labels, prompts, models' weights.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tuneproof.families.family import Family
+
+if TYPE_CHECKING:
+    import torch
 
 IntArray = NDArray[np.int64]
 Cut = Literal["end", "start", "middle"]
@@ -122,11 +124,13 @@ def cut_text(tokenizer: Any, text: str, keep: int, where: Cut) -> str:
 
 def pad_batch(
     ids: Sequence[Any], pad_id: int, side: Literal["left", "right"]
-) -> dict[str, torch.Tensor]:
+) -> "dict[str, torch.Tensor]":
     """Rows of different lengths as one batch: input_ids, attention_mask, position_ids, all [B, T].
 
     Positions count real tokens from 0 on either side; on padding they are 0.
     """
+    import torch  # here, so that a text can be encoded and audited without it
+
     longest = max(len(row) for row in ids)
     input_ids_BT = torch.full((len(ids), longest), pad_id, dtype=torch.long)
     mask_BT = torch.zeros((len(ids), longest), dtype=torch.long)

@@ -1115,7 +1115,7 @@ MODELS = {
     ),
     "cloze words": model(
         "models/distilbert",
-        'cloze words: "abominable" (<library> tokens) cannot stand at the mask. A word '
+        'arms: zero-shot: cloze words: "abominable" (<library> tokens) cannot stand at the mask. A word '
         "there must be one token of the model's vocabulary. Choose shorter or "
         "more common words.",
         "--set",

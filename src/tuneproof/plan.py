@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuneproof.arms.encoding import audit_prompt, audit_texts, why_no_cloze
 from tuneproof.arms.event import ArmEnded
 from tuneproof.arms.ready import Compute, Ready, check_compute, make_ready, why_impossible
 from tuneproof.arms.shared import Shared
@@ -79,25 +80,28 @@ def settings_of(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     return {**found, "options": arm.options.model_dump(mode="json")}
 
 
-def list_works(recipe: Recipe, readies: list[Ready], data_print: str) -> list[Work]:
+def list_works(shared: Shared, readies: list[Ready], data_print: str) -> list[Work]:
     """The arms in the order of the recipe: method by method, model by model, seed by seed.
 
     Raises: RecipeError where no model of the recipe can do an arm.
     """
     works: list[Work] = []
+    recipe = shared.recipe
     sketches = {ready.name: ready.sketch for ready in readies}
     for arm in recipe.arms:
         reasons = []
         models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
         for ready in models:
-            reason = why_impossible(arm, ready) if ready else None
+            reason = (
+                why_impossible(arm, ready) or why_no_cloze(shared, arm, ready) if ready else None
+            )
             reasons.append(reason)
             seeds = recipe.seeds if arm.method.chance and not reason else (None,)
             for seed in seeds:
                 folder = arm_folder(
                     recipe_folder(recipe), ready.name if ready else None, arm.name, seed
                 )
-                facts = [settings_of(arm, recipe), arm.method_name, seed,
+                facts = [settings_of(arm, recipe), recipe.task.version, arm.method_name, seed,
                          ready.source.path_or_id if ready else None,
                          sketches.get(ready.name) if ready else None, data_print]  # fmt: skip
                 digest = sha256_of_text(repr(facts))[:16]
@@ -132,12 +136,13 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     splits = make_splits(task, rows, recipe.split)
     for claim in recipe.claims:
         _check_metric(claim.metric, splits)
+        _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
     findings = audit_splits(task, splits)
     stop_on_errors(findings, recipe.audit.allow)  # before models are looked at
     prompt = task.prompt(recipe.task_options, splits.labels)
     folder = recipe_folder(recipe)
     shared = Shared(recipe, splits, prompt, folder / "cache")
-    works = list_works(recipe, readies, str(splits.report.get("fingerprints")))
+    works = list_works(shared, readies, str(splits.report.get("fingerprints")))
     findings += _audit_tokens(shared, works, readies, looked_at)
     stop_on_errors(findings, recipe.audit.allow)
     return Plan(recipe, folder, rows, splits, findings, shared, works, readies)
@@ -147,8 +152,6 @@ def _audit_tokens(
     shared: Shared, works: list[Work], readies: list[Ready], looked_at: int | None
 ) -> list[Finding]:
     """Every model's encoding, and every prompt once: what does not fit is known before weights."""
-    from tuneproof.arms.encoding import audit_prompt, audit_texts
-
     findings = []
     for ready in readies:
         mine = [w for w in works if w.ready is ready and not w.impossible]
@@ -160,6 +163,18 @@ def _audit_tokens(
                 findings += audit_prompt(shared, work.arm, ready, work.seed or 0)
     unique = {(finding.name, finding.message): finding for finding in findings}
     return list(unique.values())
+
+
+def _check_probabilities(name: str | None, arms: list[Arm]) -> None:
+    from tuneproof.metrics import METRICS
+
+    for arm in arms:
+        generates = getattr(arm.options, "scoring", "") == "generate"
+        if name and METRICS[name].needs == "probabilities" and generates:
+            raise RecipeError(
+                "claim.metric", f"{name} needs probabilities, and {arm.name} generates text.",
+                do="Use accuracy, or scoring: likelihood.",
+            )  # fmt: skip
 
 
 def _check_metric(name: str | None, splits: Splits) -> None:

@@ -213,3 +213,25 @@ def test_a_real_random_split_is_leaky_and_a_safe_one_is_not(sst2):
     assert leaky["overlap"]["share"] > 0.9
     assert safe["overlap"]["share"] == 0
     assert np.isclose(safe["sizes"]["test"], leaky["sizes"]["test"], rtol=0.1)
+
+
+def test_a_group_of_an_official_test_part_leaves_train():
+    task = TASKS["labels"]
+    rows = Rows(
+        parts={
+            "train": [
+                Example(f"a{i}", f"text number {i}", i // 10 % 2, f"author {i % 10}")
+                for i in range(60)
+            ],
+            "test": [
+                Example(f"b{i}", f"other words {i}", i % 2, f"author {i % 3}") for i in range(12)
+            ],
+        },
+        labels=("bad", "good"),
+        source={},
+        grouped=True,
+    )
+    splits = make_splits(task, rows, SplitSettings(kind="official", dev_share=0.3))
+    held = {item.group for item in splits.test}
+    assert held.isdisjoint(item.group for item in [*splits.train, *splits.dev])
+    assert sum(n for why, n in splits.report["dropped"].items() if "same group" in why) == 18

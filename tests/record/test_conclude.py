@@ -96,3 +96,32 @@ def test_a_claim_whose_arm_failed_gets_no_verdict(study, tmp_path) -> None:
         (folder / "arm.json").write_text(json.dumps({**about, "status": "failed", "reason": "x"}))
     found = conclude(moved)
     assert "No verdict" in found["sentence"] or "head" not in found["sentence"]
+
+
+def test_a_seed_that_one_arm_lacks_is_left_out_of_the_comparison(tmp_path):
+    from tuneproof.study import run
+
+    out = tmp_path / "s"
+    recipe = {
+        "task": "demo",
+        "models": ["demo"],
+        "arms": [
+            "majority",
+            {"few-shot": {"shots": 2}},
+            {"few-shot": {"name": "four", "shots": 4}},
+        ],
+        "seeds": [0, 1],
+        "claim": {"arm": "four", "over": "few-shot"},
+        "split": {"test_size": 40, "dev_size": 20},
+        "encode": {"max_length": 512},
+        "out": str(out),
+    }
+    run(recipe)
+    about = json.loads((out / "arms" / "demo.four.seed1" / "arm.json").read_text())
+    about |= {"status": "failed", "reason": "out of memory"}
+    (out / "arms" / "demo.four.seed1" / "arm.json").write_text(json.dumps(about))
+    conclude(out)
+    found = json.loads((out / "comparisons.json").read_text())
+    claim = next(c for c in found["comparisons"] if c["claim"])
+    assert claim["seeds"] == 1
+    assert claim["seed_spread"] is None

@@ -17,6 +17,7 @@ from tuneproof.data.audit import Finding, audit_encoding, audit_shots
 from tuneproof.data.encode import encode_cloze, encode_prompts
 from tuneproof.data.splits import PARTS
 from tuneproof.data.tokens import begin_tokens
+from tuneproof.errors import RecipeError
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
 
@@ -59,6 +60,20 @@ def begin_count(ids: Iterable[int], ready: Ready) -> int:
             break
         count += 1
     return count
+
+
+def why_no_cloze(shared: Shared, arm: Arm, ready: Ready) -> str | None:
+    """Why an encoder cannot be asked by this task's cloze (a word of several tokens); None: it can."""
+    if arm.method.kind != "prompt" or ready.family.kind != "encoder":
+        return None
+    try:
+        encode_cloze(
+            ready.tokenizer, ready.family, shared.prompt, shared.splits.test[:1], ready.max_length,
+            shared.recipe.encode.truncate,
+        )  # fmt: skip
+    except RecipeError as error:
+        return str(error)
+    return None
 
 
 def audit_prompt(shared: Shared, arm: Arm, ready: Ready, seed: int) -> list[Finding]:

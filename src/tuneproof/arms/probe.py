@@ -62,11 +62,12 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
     begun = time.perf_counter()
     poolings = poolings_of(ready, options.pooling)
     features: dict[str, Features] = {}
+    weights = f"{ready.fingerprint}|{ready.sketch}"
     model = None
     for part in PARTS:
         examples = splits.part(part)
         encoded = ready.encode(part, examples, shared.recipe.encode)
-        key = features_key(ready.fingerprint, encoded.ids, poolings, compute.precision)
+        key = features_key(weights, encoded.ids, poolings, compute.precision)
         found = cached_features(shared.cache / f"features-{key}")
         if found is None:
             if model is None:
@@ -171,7 +172,7 @@ def fit_model_head(
         for done in _entering(model, ready, encoded.ids, shared, compute, into):
             yield Advanced(done)
         states[part] = into
-    layer = head_layer(model, ready.family)
+    layer = last_linear(head_layer(model, ready.family))
     probe = fit_probe(
         states["train"], _gold(splits.train), states["dev"], _gold(splits.dev),
         options.strengths, layer.bias is not None, len(splits.labels),
@@ -183,12 +184,17 @@ def fit_model_head(
     return probe.chosen
 
 
+def last_linear(head: Any) -> torch.nn.Linear:
+    """The head itself, or the last linear layer inside it (RoBERTa's and ELECTRA's have several)."""
+    return [layer for layer in head.modules() if isinstance(layer, torch.nn.Linear)][-1]
+
+
 def _entering(
     model: Any, ready: Ready, ids: Sequence[Any], shared: Shared, compute: Compute, into: Features
 ) -> Iterator[int]:
     """Fill `into` with what enters the head's last layer, in eval mode."""
     caught: list[torch.Tensor] = []
-    hook = head_layer(model, ready.family).register_forward_pre_hook(
+    hook = last_linear(head_layer(model, ready.family)).register_forward_pre_hook(
         lambda module, inputs: caught.append(inputs[0])
     )
     model.eval()

@@ -87,7 +87,9 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
     precision = settings.precision
     if precision == "auto":
-        half = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp16"
+        half = (
+            "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "fp16"
+        )
         precision = "fp32" if on_cpu else half  # type: ignore[assignment]
     accelerator = make_accelerator(settings.device, precision)
     kernels = choose_matmul(accelerator.device.type, longest)
@@ -121,6 +123,12 @@ class Ready:
             return f"{self.source.path_or_id}@{self.commit}"
         files = sorted(Path(self.source.path_or_id).glob("*.safetensors"))
         return "|".join(sha256_of_file(file) for file in files)
+
+    @property
+    def origin(self) -> str:
+        """The hub id, or the folder's absolute path."""
+        where = self.source.path_or_id
+        return str(Path(where).resolve()) if self.source.local else where
 
     @property
     def sketch(self) -> str:

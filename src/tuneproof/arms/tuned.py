@@ -201,8 +201,9 @@ def _train(
             _write_step(file, step, found, trackers)
             if stop:
                 break
+    changed = _fingerprint(model) != before
     chosen_step = best.restore(model)
-    if chosen_step and _fingerprint(model) == before:
+    if not changed:
         raise RunError(arm.name, "no weight changed in training.", do="Raise the learning rate.")
     return {
         "step": chosen_step,

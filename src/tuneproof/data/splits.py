@@ -69,7 +69,7 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
         cut = _cut(parts["train"], rows, settings, shares, random, key)
         parts["train"], parts["dev"] = cut
     if settings.leak_safe:
-        _make_safe(parts, ours, task.overlaps, key, dropped)
+        _make_safe(parts, ours, rows.grouped, task.overlaps, key, dropped)
     _refuse_poor(parts, rows.labels, settings)
     parts = {name: _sized(parts[name], name, rows.labels, settings) for name in PARTS}
     return Splits(
@@ -149,6 +149,7 @@ def _texts(items: Sequence[Example]) -> list[str]:
 def _make_safe(
     parts: dict[str, list[Example]],
     ours: set[str],
+    grouped: bool,
     rule: OverlapRule | None,
     key: Key,
     dropped: Counter[str],
@@ -171,6 +172,10 @@ def _make_safe(
             pieces = rule(seen, _texts(parts[name])).piece_H
             leave_out(name, pieces, "stands inside a training text")
     for name, held in (("dev", "test"), ("train", "test"), ("train", "dev")):
+        if grouped:
+            theirs = {item.group for item in parts[held]}
+            same = np.array([item.group in theirs for item in parts[name]], dtype=bool)
+            leave_out(name, same, f"same group as a {held} item")
         twins = same_text(_texts(parts[name]), _texts(parts[held]), key).gives_T
         leave_out(name, twins, f"same text as a {held} item")
         if rule is not None:

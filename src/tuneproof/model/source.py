@@ -243,12 +243,16 @@ def weight_names(source: ModelSource) -> set[str]:
         from huggingface_hub import get_safetensors_metadata
         from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
 
+        # the HTTP client's own error, whichever client the hub's library is built on
+        unreachable: type[Exception] = next(
+            (c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError"), HfHubHTTPError
+        )
         try:
             found = get_safetensors_metadata(source.path_or_id, revision=source.revision)
             return set(found.weight_map)
         except NotASafetensorsRepoError:
             raise ModelError(source.path_or_id, "holds no safetensors weights.") from None
-        except (HfHubHTTPError, OSError):
+        except (unreachable, OSError):
             pass  # offline: the cached files, where there are some
     from safetensors import SafetensorError, safe_open
 

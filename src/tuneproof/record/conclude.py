@@ -27,12 +27,13 @@ from tuneproof.score.scores import as_json, score
 
 @dataclass(frozen=True)
 class ArmRuns:
-    """All seeds of one arm of one model, on the same items."""
+    """All finished seeds of one arm of one model, on the same items; seeds [None]: no chance in it."""
 
     arm: str
     model: str | None
     kind: str
     runs: list[Predictions]
+    seeds: list[int | None]
 
     def name(self, several_models: bool) -> str:
         """The arm's name, with its model where the study has several."""
@@ -46,7 +47,8 @@ def arm_runs(study: StudyRecord) -> list[ArmRuns]:
         if record.about["status"] != "done":
             continue
         key = (record.about["arm"], record.about.get("model"))
-        entry = found.setdefault(key, ArmRuns(*key, record.about["kind"], []))
+        entry = found.setdefault(key, ArmRuns(*key, record.about["kind"], [], []))
+        entry.seeds.append(record.about.get("seed"))
         entry.runs.append(read_predictions(record.folder / PREDICTIONS))
     return list(found.values())
 
@@ -68,16 +70,17 @@ def conclude(folder: Path) -> dict[str, Any]:
         }
         for arm in arms
     ]
-    claims = adjust(_claims(recipe, arms, grouped, several))
-    others = _others(recipe, arms, grouped, several, claims)
+    untold: list[str] = []
+    claims = adjust(_claims(recipe, arms, grouped, several, untold))
+    others = _others(recipe, arms, grouped, several, claims, untold)
     tuned = {arm.name(several) for arm in arms if arm.kind == "tuned"}
     baselines = {arm.name(several) for arm in arms if arm.kind == "baseline"}
     beside = [c for c in [*claims, *others] if c.arm in tuned and c.over in baselines]
     made = verdict(claims, beside)
-    missing = [c for c in recipe.claims if not claims and c]
-    if missing:
-        made["sentence"] = (
-            f"No verdict: {missing[0].arm} or {missing[0].over} did not finish in any model."
+    if recipe.claims and not claims:
+        first = recipe.claims[0]
+        made["sentence"] = "No verdict: " + (
+            untold[0] if untold else f"{first.arm} or {first.over} did not finish in any model."
         )
     value = {
         "comparisons": [
@@ -86,6 +89,7 @@ def conclude(folder: Path) -> dict[str, Any]:
         ],
         "arms": pooled,
         "verdict": made,
+        "not_compared": untold,
     }
     write_json(folder / COMPARISONS, value)
     return made
@@ -107,15 +111,33 @@ def _models(arms: Sequence[ArmRuns]) -> list[str | None]:
 
 
 def _compared(
-    arm: ArmRuns, over: ArmRuns, metric: str, recipe: Recipe, grouped: bool, several: bool
-) -> Comparison:
-    return compare(
-        arm.runs, over.runs, metric, arm.name(several), over.name(several), recipe.score, grouped
-    )
+    arm: ArmRuns,
+    over: ArmRuns,
+    metric: str,
+    recipe: Recipe,
+    grouped: bool,
+    several: bool,
+    untold: list[str],
+) -> list[Comparison]:
+    """The comparison over the seeds that both arms finished; none, with the reason in `untold`."""
+    names = (arm.name(several), over.name(several))
+    runs, other = arm.runs, over.runs
+    if None not in arm.seeds and None not in over.seeds:
+        both = [seed for seed in arm.seeds if seed in over.seeds]
+        runs = [arm.runs[arm.seeds.index(seed)] for seed in both]
+        other = [over.runs[over.seeds.index(seed)] for seed in both]
+        if not both:
+            untold.append(f"{names[0]} and {names[1]} finished no seed in common.")
+            return []
+    try:
+        return [compare(runs, other, metric, *names, recipe.score, grouped)]
+    except RunError as error:
+        untold.append(str(error))
+        return []
 
 
 def _claims(
-    recipe: Recipe, arms: Sequence[ArmRuns], grouped: bool, several: bool
+    recipe: Recipe, arms: Sequence[ArmRuns], grouped: bool, several: bool, untold: list[str]
 ) -> list[Comparison]:
     """Every claim for every model that has both arms."""
     made, seen = [], set()
@@ -126,7 +148,7 @@ def _claims(
             if arm and over and key not in seen:
                 seen.add(key)
                 metric = claim.metric or recipe.task.metrics[0]
-                made.append(_compared(arm, over, metric, recipe, grouped, several))
+                made += _compared(arm, over, metric, recipe, grouped, several, untold)
     return made
 
 
@@ -136,6 +158,7 @@ def _others(
     grouped: bool,
     several: bool,
     claims: Sequence[Comparison],
+    untold: list[str],
 ) -> list[Comparison]:
     """Every arm with each baseline and with the first claim's base, where not a claim already."""
     metric = recipe.task.metrics[0]
@@ -152,7 +175,7 @@ def _others(
             if arm is over or not same_model or key in done or backwards in done:
                 continue
             done.add(key)
-            made.append(_compared(arm, over, metric, recipe, grouped, several))
+            made += _compared(arm, over, metric, recipe, grouped, several, untold)
     return made
 
 

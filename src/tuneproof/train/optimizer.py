@@ -82,7 +82,8 @@ def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> 
         raise RecipeError(
             "schedule", f"{kind!r} is not known.", do=did_you_mean(kind, get_args(ScheduleKind))
         )
-    warmup = math.ceil(total_steps * warmup_share)
+    # a single step has no warm-up: it would be taken with a rate of zero
+    warmup = math.ceil(total_steps * warmup_share) if total_steps > 1 else 0
 
     def factor(step: int) -> float:
         if step < warmup:

@@ -84,7 +84,7 @@ def make_parser() -> Parser:
     predict.add_argument("--input", metavar="FILE",
                          help="CSV, TSV, JSONL or Parquet (default: lines of standard input)")  # fmt: skip
     predict.add_argument(
-        "--text", metavar="COLUMN", default="text", help="the column with the text"
+        "--text", metavar="COLUMN", help="the column with the text (default: the study's)"
     )
     predict.add_argument("--output", metavar="FILE", help="CSV or JSONL (default: standard output)")
     compare = commands.add_parser(

@@ -21,31 +21,42 @@ from tuneproof.data.splits import Splits
 from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.files import check_folder, write_text
 from tuneproof.predict.prediction import Predictions
-from tuneproof.recipe import Arm, Recipe, read_recipe
+from tuneproof.recipe import Arm, ModelChoice, Recipe, read_recipe
 from tuneproof.record.rundir import RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
-from tuneproof.tasks.tables import read_table
+from tuneproof.tasks.tables import Reading, read_table
 from tuneproof.tasks.task import Example
 
+SHOWN_ROWS = 5
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
 def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
-    """Predictions of these texts by a finished arm; their gold labels mean nothing.
+    """Predictions of these texts, stripped as in training; their gold labels mean nothing.
 
-    Raises: RunError where the folder holds no finished arm or its files were changed.
+    Raises: RunError where the folder holds no finished arm or its files were changed; DataError
+    where a text is empty; ModelError where the base model is gone or another one.
     """
-    record = read_arm(Path(arm_folder))
+    folder = Path(arm_folder).resolve()
+    record = read_arm(folder)
     if record.about["status"] != "done":
         raise RunError(str(arm_folder), f"is not finished ({record.about['status']}).")
-    study = Path(arm_folder).parent.parent
+    empty = [str(row + 1) for row, text in enumerate(texts) if not text.strip()]
+    if empty:
+        rows = ", ".join(empty[:SHOWN_ROWS]) + (", …" if len(empty) > SHOWN_ROWS else "")
+        raise DataError(f"row {rows}", "the text is empty.", do="Fill it in, or leave the row out.")
+    study = folder.parent.parent
     recipe = read_recipe(study / RECIPE)
+    if record.about["arm"] not in [arm.name for arm in recipe.arms]:
+        raise RunError(
+            str(arm_folder), f"the study's recipe no longer has the arm {record.about['arm']}.",
+            do="Put it back into the recipe, or predict by another arm.",
+        )  # fmt: skip
     grouped = bool(read_study(study).splits.get("grouped"))
-    new = [Example(str(place), text, 0, str(place)) for place, text in enumerate(texts)]
+    new = [Example(str(place), text.strip(), 0, str(place)) for place, text in enumerate(texts)]
     shared = _shared(study, recipe, record, new, grouped)
-    arm = recipe.arm(record.about["arm"])
     if (record.folder / WEIGHTS).is_dir():
         check_folder(record.folder / WEIGHTS)
-    return _result(_asked(shared, arm, record, new))
+    return _result(_asked(shared, recipe.arm(record.about["arm"]), record, new))
 
 
 def _shared(
@@ -79,12 +90,9 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
     if arm.method.kind == "baseline":
         outcome = yield from run_baseline(shared, arm)
         return outcome.test
-    from tuneproof.arms.ready import make_compute, make_ready
+    from tuneproof.arms.ready import make_compute
 
-    choice = next(
-        (m for m in shared.recipe.models if m.name == record.about["model"]), None
-    ) or next(m for m in shared.recipe.models if make_name(m.id) == record.about["model"])
-    ready = make_ready(choice, shared.recipe.encode)
+    ready = _base_of(record, shared.recipe)
     longest = int(ready.encode("new", new, shared.recipe.encode).tokens_N.max())
     compute = make_compute(shared.recipe.compute, longest)
     if arm.method.kind == "prompt":
@@ -106,17 +114,36 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
     return (yield from make_objective(name, shared, ready, compute).ask(model, new, "new"))
 
 
-def make_name(model_id: str) -> str:
-    """The name that a model has in a study without a name of its own."""
-    from tuneproof.families.models import resolve_model
+def _base_of(record: ArmRecord, recipe: Recipe) -> Any:
+    """The model that the arm was made with, where it was then, unchanged."""
+    from tuneproof.arms.ready import make_ready
 
-    try:
-        return resolve_model(model_id).name
-    except ModelError:
-        return model_id
+    about = record.about
+    source = str(about["source"])
+    if about.get("commit") is None and not Path(source).is_dir():
+        raise ModelError(
+            source, f"the model of {about['arm']} is no longer there.", do="Put the folder back."
+        )
+    choice = ModelChoice(id=source, revision=about.get("commit"), name=about["model"])
+    ready = make_ready(choice, recipe.encode)
+    if about.get("sketch") not in (None, ready.sketch):
+        raise ModelError(
+            source, f"is not the model that {about['arm']} was made with: its files have changed.",
+            do="Put the old files back, or run the arm again.",
+        )  # fmt: skip
+    return ready
 
 
-def label_file(arm: Path, source: str | None, column: str, target: str | None) -> None:
+def _reading(arm: Path) -> tuple[Reading | None, str]:
+    """How the study's own file was read, and its text column; nothing special elsewhere."""
+    options: Any = read_recipe(arm.resolve().parent.parent / RECIPE).task_options
+    column = getattr(options, "text", "text")
+    if not hasattr(options, "encoding"):
+        return None, column
+    return Reading(options.encoding, options.delimiter, options.quotes), column
+
+
+def label_file(arm: Path, source: str | None, column: str | None, target: str | None) -> None:
     """Label a table's text column, or the lines of standard input; write CSV or JSONL.
 
     Columns of the result: those of the source, predicted, and p_<label> for every label.
@@ -127,7 +154,9 @@ def label_file(arm: Path, source: str | None, column: str, target: str | None) -
         texts = [line.rstrip("\r\n") for line in sys.stdin]
         columns: dict[str, Sequence[Any]] = {"text": texts}
     else:
-        table = read_table(source)
+        reading, usual = _reading(arm)
+        column = column or usual
+        table = read_table(source, reading)
         columns = dict(table.columns)
         if column not in columns:
             raise DataError(
@@ -138,6 +167,12 @@ def label_file(arm: Path, source: str | None, column: str, target: str | None) -
     if not texts:
         raise DataError(source or "standard input", "holds no text.", do="Give one text a line.")
     found = label_texts(arm, texts)
+    ours = ["predicted", *(f"p_{label}" for label in found.labels)]
+    taken = [name for name in ours if name in columns]
+    if taken:
+        raise DataError(
+            source or "standard input", f"has a column {taken[0]!r} already.", do="Rename it."
+        )
     rows = [
         {
             **{name: values[place] for name, values in columns.items()},
@@ -177,6 +212,14 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS) and not _is_number(value):
         return f"'{value}"
     return "" if value is None else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -685,8 +685,8 @@ WORDS |= {
         code=1,
     ),
     "predict: wrong column": Case(
-        ["predict", "one/arms/majority", "--input", "reviews.csv"],
-        "reviews.csv: has no column 'text'. Its columns: review, sentiment. Name one with --text.",
+        ["predict", "one/arms/majority", "--input", "reviews.csv", "--text", "body"],
+        "reviews.csv: has no column 'body'. Its columns: review, sentiment. Name one with --text.",
         first=[RUN],
     ),
     "predict: missing file": Case(

@@ -37,6 +37,7 @@ def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     where a text is empty; ModelError where the base model is gone or another one.
     """
     folder = Path(arm_folder).resolve()
+    read_arm(Path(arm_folder))  # an error names the folder as it was given
     record = read_arm(folder)
     if record.about["status"] != "done":
         raise RunError(str(arm_folder), f"is not finished ({record.about['status']}).")
@@ -136,6 +137,7 @@ def _base_of(record: ArmRecord, recipe: Recipe) -> Any:
 
 def _reading(arm: Path) -> tuple[Reading | None, str]:
     """How the study's own file was read, and its text column; nothing special elsewhere."""
+    read_arm(arm)
     options: Any = read_recipe(arm.resolve().parent.parent / RECIPE).task_options
     column = getattr(options, "text", "text")
     if not hasattr(options, "encoding"):

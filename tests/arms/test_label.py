@@ -105,3 +105,30 @@ def test_a_column_of_our_own_names_is_not_overwritten(study, tmp_path):
     (tmp_path / "new.csv").write_text("review;predicted\na good place;yes\n")
     with pytest.raises(DataError, match="has a column 'predicted' already"):
         label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+
+
+def test_an_empty_cell_is_named_by_the_files_row(study, tmp_path):
+    (tmp_path / "new.csv").write_text("review;note\na good place;x\n  ;y\n")
+    with pytest.raises(DataError, match=r"new\.csv, row 3: the text is empty"):
+        label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+
+
+def test_nan_is_no_text(study, tmp_path):
+    (tmp_path / "new.jsonl").write_text('{"review": "good"}\n{"review": NaN}\n')
+    with pytest.raises(DataError, match="2: the text is empty"):
+        label_file(study / "arms" / "lexical", str(tmp_path / "new.jsonl"), None, None)
+
+
+def test_a_header_does_not_begin_as_a_formula(study, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text("review;=x\na good place;1\n")
+    label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+    assert capsys.readouterr().out.startswith("review,'=x,predicted")
+
+
+def test_a_column_called_as_a_probability_is_refused_before_anything_is_labelled(
+    study, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tuneproof.arms.label.label_texts", None)
+    (tmp_path / "new.csv").write_text("review;p_good\na good place;1\n")
+    with pytest.raises(DataError, match="has a column 'p_good' already"):
+        label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)

@@ -41,10 +41,9 @@ def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     record = read_arm(folder)
     if record.about["status"] != "done":
         raise RunError(str(arm_folder), f"is not finished ({record.about['status']}).")
-    empty = [str(row + 1) for row, text in enumerate(texts) if not text.strip()]
+    empty = [row + 1 for row, text in enumerate(texts) if not text.strip()]
     if empty:
-        rows = ", ".join(empty[:SHOWN_ROWS]) + (", …" if len(empty) > SHOWN_ROWS else "")
-        raise DataError(f"row {rows}", "the text is empty.", do="Fill it in, or leave the row out.")
+        raise _empty("row", empty)
     study = folder.parent.parent
     recipe = read_recipe(study / RECIPE)
     if record.about["arm"] not in [arm.name for arm in recipe.arms]:
@@ -58,6 +57,19 @@ def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     if (record.folder / WEIGHTS).is_dir():
         check_folder(record.folder / WEIGHTS)
     return _result(_asked(shared, recipe.arm(record.about["arm"]), record, new))
+
+
+def _empty(where: str, rows: Sequence[int]) -> DataError:
+    shown = ", ".join(str(row) for row in rows[:SHOWN_ROWS])
+    more = ", …" if len(rows) > SHOWN_ROWS else ""
+    return DataError(
+        f"{where} {shown}{more}", "the text is empty.", do="Fill it in, or leave the row out."
+    )
+
+
+def _text(value: Any) -> str:
+    """A cell as a text; nothing and NaN are empty, as in training."""
+    return "" if value is None or value != value else str(value)
 
 
 def _shared(
@@ -165,16 +177,19 @@ def label_file(arm: Path, source: str | None, column: str | None, target: str | 
                 table.name, f"has no column {column!r}.", f"Its columns: {', '.join(columns)}.",
                 "Name one with --text.",
             )  # fmt: skip
-        texts = ["" if value is None else str(value) for value in columns[column]]
+        texts = [_text(value) for value in columns[column]]
+        empty = [n for n, text in zip(table.numbers, texts, strict=True) if not text.strip()]
+        if empty:
+            raise _empty(f"{table.name}, {table.noun}", empty)
     if not texts:
         raise DataError(source or "standard input", "holds no text.", do="Give one text a line.")
-    found = label_texts(arm, texts)
-    ours = ["predicted", *(f"p_{label}" for label in found.labels)]
+    ours = ["predicted", *(f"p_{label}" for label in read_arm(arm).about.get("labels", ()))]
     taken = [name for name in ours if name in columns]
     if taken:
         raise DataError(
             source or "standard input", f"has a column {taken[0]!r} already.", do="Rename it."
         )
+    found = label_texts(arm, texts)
     rows = [
         {
             **{name: values[place] for name, values in columns.items()},
@@ -207,7 +222,7 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """CSV in which no text begins as a spreadsheet's formula does."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _plain(name) for name in rows[0]})
     for row in rows:
         writer.writerow({name: _plain(value) for name, value in row.items()})
     return stream.getvalue()

@@ -40,5 +40,4 @@ FULL = Method(
     chance=True,
     paper="Devlin et al. 2019, arXiv:1810.04805, section 4",
     apply=apply_full,
-    keeps="all",
 )

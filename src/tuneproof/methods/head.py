@@ -146,5 +146,4 @@ HEAD = Method(
     differs="Features are computed once without dropout and the head is fitted to convergence; "
     "pooling and L2 strength are chosen on dev.",
     probe=True,
-    keeps="head",
 )

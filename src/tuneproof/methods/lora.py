@@ -65,5 +65,4 @@ LORA = Method(
     paper="Hu et al. 2021, arXiv:2106.09685, section 4.1",
     differs="On all linear layers of the blocks, not on the attention's query and value alone.",
     apply=apply_lora,
-    keeps="adapter",
 )

@@ -47,5 +47,4 @@ LP_FT = Method(
     "arXiv:2405.16747",
     probe=True,
     apply=apply_lp_ft,
-    keeps="all",
 )

@@ -98,4 +98,3 @@ class Method:
     shots: Callable[[Any], int] | None = None
     probe: bool = False
     apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None
-    keeps: Literal["head", "adapter", "all"] | None = None

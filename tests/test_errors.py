@@ -168,7 +168,7 @@ RECIPES = {
     "number key": recipe(
         "1: 2\n",
         "recipe.yaml: 1 is not a part of a recipe. Allowed: task, models, arms, "
-        "seeds, claim, split, encode, audit, train, predict, score, compute, out.",
+        "seeds, train_sizes, claim, split, encode, audit, train, predict, score, compute, out.",
     ),
     "unknown key": recipe(
         TASK + "arms: [majority]\nseed: [0]\n",
@@ -305,6 +305,45 @@ RECIPES = {
         "[majority]\nseeds: [1, 1]",
         "recipe.yaml, line 3: seeds is [1, 1]: empty, or one twice. Write seeds: [0, 1, 2].",
     ),
+    "train sizes number": arms(
+        "[majority]\ntrain_sizes: 50",
+        "recipe.yaml, line 3: train_sizes is 50, not a list. Write train_sizes: [...].",
+    ),
+    "train sizes of one": arms(
+        "[majority]\ntrain_sizes: [1, 20]",
+        "recipe.yaml, line 3: train_sizes holds 1. A size is a whole number of items, 2 or more.",
+    ),
+    "train sizes twice": arms(
+        "[majority]\ntrain_sizes: [20, 20]",
+        "recipe.yaml, line 3: train_sizes is [20, 20]: one stands there twice. "
+        "Write train_sizes: [50, 200, 800].",
+    ),
+    "train sizes beyond train": Case(
+        ["check", "recipe.yaml"],
+        "train_sizes: 500 is not a sample of the 28 train items. "
+        "Allowed: 2 (an item of each label) to 27. The whole of train is always run.",
+        files={"recipe.yaml": f"{TASK}arms: [majority]\ntrain_sizes: [20, 500]\n"},
+    ),
+    "slices without a column": Case(
+        ["check", "reviews.csv", *OWN, "--slice", "sourse", "--arms", "majority"],
+        "reviews.csv: there is no column sourse. Name one of its columns with slices: review, "
+        "sentiment.",
+    ),
+    "slices twice": Case(
+        [
+            "check",
+            "reviews.csv",
+            *OWN,
+            "--slice",
+            "review",
+            "--slice",
+            "review",
+            "--arms",
+            "majority",
+        ],
+        "command line: task.labels.slices: one stands twice or is empty. "
+        "Further columns (source, language, year) by which the report slices the scores.",
+    ),
     "seeds negative": arms(
         "[majority]\nseeds: [-1]",
         "recipe.yaml, line 3: seeds holds -1. A seed is a whole number from 0 to 2147483647.",
@@ -320,13 +359,13 @@ RECIPES = {
     "section wrong": arms(
         "[majority]\ntrain: {lr: 3}",
         "recipe.yaml, line 3: train.lr is not a setting of train. Allowed: "
-        "epochs, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
+        "epochs, min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
         "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
     ),
     "section a word": arms(
         "[majority]\ntrain: fast",
         "recipe.yaml, line 3: train is 'fast', not settings with names. Allowed: "
-        "epochs, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
+        "epochs, min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
         "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
     ),
     "nan": arms(
@@ -427,7 +466,7 @@ RECIPES = {
     "set dots": arms(
         "[majority]",
         "recipe.yaml: train. is not a setting of train. Allowed: epochs, "
-        "batch_size, micro_batch, schedule, warmup_share, weight_decay, "
+        "min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
         "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
         "--set",
         "train..epochs=0",

@@ -10,6 +10,7 @@ _HOME = {
     "read_recipe": "recipe",
     "check": "pipeline",
     "run": "study",
+    "predict": "arms.label",
     "Study": "study",
     "TuneproofError": "errors",
 }

@@ -49,6 +49,8 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", metavar="COLUMN", help="own file: items of one group stay together"
     )
+    parser.add_argument("--slice", action="append", default=[], metavar="COLUMN", dest="slices",
+                        help="own file: slice the scores by this column too; several times")  # fmt: skip
     parser.add_argument("--test", metavar="FILE", help="own file: a separate test file")
     parser.add_argument("--dev", metavar="FILE", help="own file: a separate dev file")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="changes",
@@ -95,9 +97,11 @@ def make_parser() -> Parser:
     compare.add_argument("--metric", default="accuracy", help="by which metric")
     compare.add_argument("--json", action="store_true", help="print the comparison as JSON")
     report = commands.add_parser(
-        "report", help="render a study's report again, from its files alone"
+        "report", help="render reports again, from files alone; of several studies an index too"
     )
-    report.add_argument("study", metavar="DIR", help="the study's folder")
+    report.add_argument("studies", metavar="DIR", nargs="+", help="a study's folder")
+    report.add_argument("--out", metavar="FILE",
+                        help="the index of several studies (default: index.html)")  # fmt: skip
     return parser
 
 
@@ -111,7 +115,7 @@ def recipe_of(words: argparse.Namespace):
     from tuneproof.yaml_file import Document, parse_value
 
     own = {"text": words.text, "label": words.label, "id": words.id, "group": words.group,
-           "test": words.test, "dev": words.dev}  # fmt: skip
+           "test": words.test, "dev": words.dev, "slices": words.slices or None}  # fmt: skip
     own = {key: value for key, value in own.items() if value is not None}
     quick = {"--model": words.model, "--arms": words.arms, "--seeds": words.seeds, **own}
     if words.what.endswith((".yaml", ".yml")):
@@ -221,9 +225,20 @@ def _compare(words: argparse.Namespace) -> int:
 
 
 def _report(words: argparse.Namespace) -> int:
-    from tuneproof.report.page import render
+    folders = [Path(folder) for folder in words.studies]
+    if len(folders) == 1 and words.out:
+        raise RecipeError(
+            "--out", "names the index of several studies, and one is given.",
+            do="Name more studies, or leave it out.",
+        )  # fmt: skip
+    if len(folders) == 1:
+        from tuneproof.report.page import render
 
-    print(render(Path(words.study)).html)
+        print(render(folders[0]).html)
+        return 0
+    from tuneproof.report.index import INDEX_HTML, render_index
+
+    print(render_index(folders, Path(words.out or INDEX_HTML)))
     return 0
 
 

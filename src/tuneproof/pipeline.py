@@ -5,6 +5,7 @@ Knows nothing of: how an arm of a kind works, how anything is shown.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -100,6 +101,7 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         "sketch": work.ready.sketch if work.ready else None,
         "commit": work.ready.commit if work.ready else None,
         "seed": work.seed,
+        "train_size": work.size,
         "order": work.place,
         "options": work.arm.options.model_dump(mode="json"),
         "fingerprint": work.fingerprint,
@@ -112,6 +114,8 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
     begin_peak()
     try:
         outcome: Outcome = yield from _outcome(plan, work)
+        if work.size is not None:  # of an arm on a sample the scores matter; its weights are many
+            outcome = replace(outcome, save=None)
         seconds = time.perf_counter() - begun
         peaks = peak_bytes()
         write_outcome(
@@ -148,8 +152,11 @@ def _longest(plan: Plan) -> int:
 
 def _outcome(plan: Plan, work: Work) -> Running[Outcome]:
     """The arm by the kind of its method. Returns the Outcome."""
+    shared = plan.shared
+    if work.size is not None:
+        shared = shared.sampled(work.size, work.seed or 0)
     if work.ready is None:
-        return (yield from run_baseline(plan.shared, work.arm))
+        return (yield from run_baseline(shared, work.arm))
     from tuneproof.arms.prompted import run_prompted
     from tuneproof.arms.tuned import run_tuned
 
@@ -158,9 +165,9 @@ def _outcome(plan: Plan, work: Work) -> Running[Outcome]:
         yield Said(plan.compute[0].sentence)
     compute, seed = plan.compute[0], work.seed or 0
     if work.arm.method.kind == "prompt":
-        return (yield from run_prompted(plan.shared, work.arm, work.ready, compute, seed))
+        return (yield from run_prompted(shared, work.arm, work.ready, compute, seed))
     steps = work.folder / STEPS
-    return (yield from run_tuned(plan.shared, work.arm, work.ready, compute, seed, steps))
+    return (yield from run_tuned(shared, work.arm, work.ready, compute, seed, steps))
 
 
 def conclude(plan: Plan) -> Running[StudyEnded]:

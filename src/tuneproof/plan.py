@@ -26,7 +26,10 @@ CHECKED_ITEMS = 500  # of each part, when nothing is to run
 
 @dataclass(frozen=True)
 class Work:
-    """One arm of the study: a method with its options, a model (None for a baseline), a seed."""
+    """One arm of the study: a method with its options, a model (None for a baseline), a seed.
+
+    `size`: it learns from so many items of train; None: from all.
+    """
 
     place: int
     arm: Arm
@@ -35,14 +38,15 @@ class Work:
     folder: Path
     fingerprint: str
     impossible: str | None = None
+    size: int | None = None
 
     @property
     def label(self) -> str:
-        """Model, name and seed, as a line shows them."""
+        """Model, name, size of a sample of train and seed, as a line shows them."""
         parts = [self.ready.name if self.ready else "", self.arm.name]
-        return " ".join(part for part in parts if part) + (
-            f" seed {self.seed}" if self.seed is not None else ""
-        )
+        parts += [f"on {self.size:,} items"] if self.size else []
+        parts += [f"seed {self.seed}"] if self.seed is not None else []
+        return " ".join(part for part in parts if part)
 
     def skipped(self, of: int) -> ArmEnded:
         """The event of an arm that is there already."""
@@ -83,11 +87,25 @@ def settings_of(arm: Arm, recipe: Recipe) -> dict[str, Any]:
 def list_works(shared: Shared, readies: list[Ready], data_print: str) -> list[Work]:
     """The arms in the order of the recipe: method by method, model by model, seed by seed.
 
+    After them the arms that learn, on samples of train: those have every seed, since the seed
+    draws the sample.
+
     Raises: RecipeError where no model of the recipe can do an arm.
     """
     works: list[Work] = []
     recipe = shared.recipe
     sketches = {ready.name: ready.sketch for ready in readies}
+
+    def add(arm: Arm, ready: Ready | None, seed: int | None, reason: str | None, size: int | None):
+        name = ready.name if ready else None
+        folder = arm_folder(recipe_folder(recipe), name, arm.name, seed, size)
+        facts = [settings_of(arm, recipe), recipe.task.version, arm.method_name, seed, size,
+                 ready.source.path_or_id if ready else None,
+                 sketches.get(ready.name) if ready else None, data_print]  # fmt: skip
+        digest = sha256_of_text(repr(facts))[:16]
+        works.append(Work(len(works), arm, ready, seed, folder, digest, reason, size))
+
+    able: list[tuple[Arm, Ready | None]] = []
     for arm in recipe.arms:
         reasons = []
         models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
@@ -96,19 +114,29 @@ def list_works(shared: Shared, readies: list[Ready], data_print: str) -> list[Wo
                 why_impossible(arm, ready) or why_no_cloze(shared, arm, ready) if ready else None
             )
             reasons.append(reason)
-            seeds = recipe.seeds if arm.method.chance and not reason else (None,)
-            for seed in seeds:
-                folder = arm_folder(
-                    recipe_folder(recipe), ready.name if ready else None, arm.name, seed
-                )
-                facts = [settings_of(arm, recipe), recipe.task.version, arm.method_name, seed,
-                         ready.source.path_or_id if ready else None,
-                         sketches.get(ready.name) if ready else None, data_print]  # fmt: skip
-                digest = sha256_of_text(repr(facts))[:16]
-                works.append(Work(len(works), arm, ready, seed, folder, digest, reason))
+            for seed in recipe.seeds if arm.method.chance and not reason else (None,):
+                add(arm, ready, seed, reason, None)
+            if arm.method.kind != "prompt" and not reason:
+                able.append((arm, ready))
         if reasons and all(reasons):
             raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+    for size in recipe.train_sizes:
+        for arm, ready in able:
+            for seed in recipe.seeds:
+                add(arm, ready, seed, None, size)
     return works
+
+
+def _check_train_sizes(recipe: Recipe, splits: Splits) -> None:
+    """Raises RecipeError for a sample that train cannot give."""
+    whole, least = len(splits.train), len(splits.labels)
+    for size in recipe.train_sizes:
+        if not least <= size < whole:
+            raise RecipeError(
+                "train_sizes", f"{size:,} is not a sample of the {whole:,} train items.",
+                f"Allowed: {least:,} (an item of each label) to {whole - 1:,}.",
+                "The whole of train is always run.",
+            )  # fmt: skip
 
 
 def recipe_folder(recipe: Recipe) -> Path:
@@ -134,6 +162,7 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
                           do="Give one a name: {FOLDER: {name: ...}}.")  # fmt: skip
     rows = task.read(recipe.task_options)
     splits = make_splits(task, rows, recipe.split)
+    _check_train_sizes(recipe, splits)
     for claim in recipe.claims:
         _check_metric(claim.metric, splits)
         _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])

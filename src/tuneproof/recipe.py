@@ -40,7 +40,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "score": ScoreSettings,
     "compute": ComputeSettings,
 }
-KEYS = ("task", "models", "arms", "seeds", "claim", *SECTIONS, "out")
+KEYS = ("task", "models", "arms", "seeds", "train_sizes", "claim", *SECTIONS, "out")
 
 
 class ModelChoice(Settings):
@@ -80,6 +80,7 @@ class Recipe(BaseModel):
     models: tuple[ModelChoice, ...]
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
+    train_sizes: tuple[int, ...]
     claims: tuple[Claim, ...]
     split: SplitSettings
     encode: EncodeSettings
@@ -111,6 +112,7 @@ class Recipe(BaseModel):
             ],
             "arms": [{a.method_name: a.options.model_dump(mode="json")} for a in self.arms],
             "seeds": list(self.seeds),
+            "train_sizes": list(self.train_sizes),
             "claim": [claim.model_dump(mode="json") for claim in self.claims],
             **{name: getattr(self, name).model_dump(mode="json") for name in SECTIONS},
             "out": self.out,
@@ -273,6 +275,23 @@ def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def _train_sizes(raw: Any, document: Document) -> tuple[int, ...]:
+    """Sizes of train at which every arm that learns is run besides the whole of it, smallest first."""
+    sizes = _list(raw, document, "train_sizes")
+    for size in sizes:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 2:
+            raise _error(
+                document, ("train_sizes",), f"train_sizes holds {_short(size)}.",
+                "A size is a whole number of items, 2 or more.",
+            )  # fmt: skip
+    if len(set(sizes)) != len(sizes):
+        raise _error(
+            document, ("train_sizes",), f"train_sizes is {sizes}: one stands there twice.",
+            "Write train_sizes: [50, 200, 800].",
+        )  # fmt: skip
+    return tuple(sorted(sizes))
+
+
 def default_claim(arms: Sequence[Arm]) -> tuple[Claim, ...]:
     """The last arm over the first of lexical, few-shot, zero-shot, majority that is there."""
     last = arms[-1].name
@@ -351,6 +370,7 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
         models=models,
         arms=arms,
         seeds=_seeds(values.get("seeds", [0]), document),
+        train_sizes=_train_sizes(values.get("train_sizes") or [], document),
         claims=_claims(values.get("claim"), document, arms, TASKS[task_name]),
         out=out or "",
         **sections,

@@ -39,6 +39,12 @@ def recipe_schema() -> dict[str, Any]:
             "models": {"type": "array", "items": model},
             "arms": {"type": "array", "minItems": 1, "items": {"anyOf": arms}},
             "seeds": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "train_sizes": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 2},
+                "description": "How many labels are needed: every arm that learns is run on so many "
+                "items of train as well, drawn anew for every seed, stratified by label.",
+            },
             "claim": {"anyOf": [claim, {"type": "array", "items": claim}]},
             **{name: section.model_json_schema() for name, section in SECTIONS.items()},
             "out": {"type": "string", "description": "The study's folder."},

@@ -74,6 +74,12 @@ class TrainSettings(Settings):
     """How every arm with a training loop is trained; the learning rate belongs to the method."""
 
     epochs: int = Field(3, ge=1, le=1000, description="Passes over train.")
+    min_steps: int = Field(
+        0,
+        ge=0,
+        description="Train for more epochs where these would give fewer steps: on a few hundred items "
+        "three epochs are too short (Zhang et al. 2021, arXiv:2006.05987, section 4).",
+    )
     batch_size: int = Field(16, ge=1, description="Items of one optimizer step.")
     micro_batch: int | None = Field(
         None, ge=1, description="Items on the device at once (default: batch_size). Same update."

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_models import tiny_model
-from tuneproof.arms.label import label_file, label_texts
+from tuneproof.arms.label import label_file, predict
 from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.predict.prediction import read_predictions
 from tuneproof.record.rundir import read_items
@@ -38,7 +38,7 @@ def study(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("arm", ["lexical", "tiny.head", "tiny.lora.seed0"])
 def test_the_test_items_get_the_probabilities_that_they_had(study, arm):
     items = read_items(study, "test")
-    again = label_texts(study / "arms" / arm, [f"  {text}\n" for text in items.texts])
+    again = predict(study / "arms" / arm, [f"  {text}\n" for text in items.texts])
     before = read_predictions(study / "arms" / arm / "predictions.parquet")
     assert list(before.ids) == items.ids
     np.testing.assert_allclose(again.probabilities_NC, before.probabilities_NC, atol=1e-5)
@@ -46,12 +46,12 @@ def test_the_test_items_get_the_probabilities_that_they_had(study, arm):
 
 def test_it_works_from_the_arms_own_folder(study, monkeypatch):
     monkeypatch.chdir(study / "arms" / "tiny.head")
-    assert len(label_texts(Path(), ["a good place"])) == 1
+    assert len(predict(Path(), ["a good place"])) == 1
 
 
 def test_an_empty_text_is_named_by_its_row(study):
     with pytest.raises(DataError, match="row 2, 3: the text is empty"):
-        label_texts(study / "arms" / "lexical", ["good", " ", ""])
+        predict(study / "arms" / "lexical", ["good", " ", ""])
 
 
 def test_another_base_model_is_refused(study):
@@ -60,7 +60,7 @@ def test_another_base_model_is_refused(study):
     try:
         config.write_text(json.dumps({**json.loads(before), "rope_theta": 5.0}))
         with pytest.raises(ModelError, match="is not the model that head was made with"):
-            label_texts(study / "arms" / "tiny.head", ["good"])
+            predict(study / "arms" / "tiny.head", ["good"])
     finally:
         config.write_bytes(before)
 
@@ -70,7 +70,7 @@ def test_a_base_model_that_is_gone_is_named(study):
     os.rename(folder, folder.with_name("elsewhere"))
     try:
         with pytest.raises(ModelError, match="the model of head is no longer there"):
-            label_texts(study / "arms" / "tiny.head", ["good"])
+            predict(study / "arms" / "tiny.head", ["good"])
     finally:
         os.rename(folder.with_name("elsewhere"), folder)
 
@@ -83,7 +83,7 @@ def test_an_arm_that_the_recipe_has_no_more_is_refused(study):
         assert renamed != before
         recipe.write_text(renamed.replace("over: lexical", "over: words"))
         with pytest.raises(RunError, match="no longer has the arm lexical"):
-            label_texts(study / "arms" / "lexical", ["good"])
+            predict(study / "arms" / "lexical", ["good"])
     finally:
         recipe.write_text(before)
 
@@ -128,7 +128,7 @@ def test_a_header_does_not_begin_as_a_formula(study, tmp_path, capsys):
 def test_a_column_called_as_a_probability_is_refused_before_anything_is_labelled(
     study, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tuneproof.arms.label.label_texts", None)
+    monkeypatch.setattr("tuneproof.arms.label.predict", None)
     (tmp_path / "new.csv").write_text("review;p_good\na good place;1\n")
     with pytest.raises(DataError, match="has a column 'p_good' already"):
         label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)

@@ -210,7 +210,7 @@ def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> N
 
 def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> None:
     assert set(TrainSettings.model_fields) == {
-        "epochs", "batch_size", "micro_batch", "schedule", "warmup_share", "weight_decay",
+        "epochs", "min_steps", "batch_size", "micro_batch", "schedule", "warmup_share", "weight_decay",
         "clip_norm", "evals_per_epoch", "patience", "gradient_checkpointing", "trackers",
     }  # fmt: skip
 

@@ -35,7 +35,7 @@ def test_the_conclusion_is_the_same_from_a_copy_of_the_files(study, tmp_path) ->
 
 
 def test_seeds_of_an_arm_are_one_arm(study) -> None:
-    arms = {(arm.arm, arm.model): len(arm.runs) for arm in arm_runs(read_study(study.out))}
+    arms = {(arm.arm, arm.model): len(arm.runs) for arm in arm_runs(read_study(study.out).arms)}
     assert arms == {
         ("majority", None): 1, ("lexical", None): 1,
         ("head", "a"): 1, ("head", "b"): 1, ("lora", "a"): 2, ("lora", "b"): 2,

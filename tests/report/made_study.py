@@ -264,11 +264,40 @@ def write_study(folder: Path, size: int = 120, leak_safe: bool = True) -> Path:
     }
     write_json(
         folder / "comparisons.json",
-        {"comparisons": comparisons, "arms": pooled, "verdict": verdict},
+        {
+            "comparisons": comparisons,
+            "arms": pooled,
+            "verdict": verdict,
+            "by_train_size": by_train_size(models, tables, comparisons[0]),
+        },
     )
     write_items(folder, size)
     write_rest(folder, size, leak_safe)
     return folder
+
+
+def by_train_size(
+    models: dict[str, Any], tables: dict[str, list[Predictions]], gain: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Three arms on 50 and 400 items and on the whole, each a little better than before."""
+    made = []
+    for arm in ("lexical", "head", "full"):
+        whole = scores(tables[arm])["accuracy"]
+        for size, less in ((50, 0.15), (400, 0.04), (4000, 0.0)):
+            score = {**whole, **{key: whole[key] - less for key in ("value", "low", "high")}}
+            outcome = "better" if size == 50 else "cannot tell"
+            made.append(
+                {
+                    "arm": arm,
+                    "model": models[arm],
+                    "train_size": size,
+                    "seeds": 2,
+                    "metric": "accuracy",
+                    "score": score,
+                    "whole_adds": {**gain, "outcome": outcome} if less else None,
+                }
+            )
+    return made
 
 
 def write_items(folder: Path, size: int) -> None:
@@ -282,6 +311,7 @@ def write_items(folder: Path, size: int) -> None:
         "text": ["a train text", *texts(size)],
         "gold": ["negative", *(LABELS[i % 2] for i in range(size))],
         "group": ["film x", *(f"film {i // 4}" for i in range(size))],
+        "own.<b>source": ["web", *(HOSTILE[i % 3] for i in range(size))],
     }
     write_with(folder / "items.parquet", lambda path: pq.write_table(pa.table(rows), path))
 

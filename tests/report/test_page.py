@@ -92,11 +92,21 @@ def test_a_second_rendering_from_moved_files_is_the_same_to_the_byte(
 
 def test_the_page_has_every_section_in_order(html: str) -> None:
     wanted = [
-        *("verdict", "scores", "differences", "arms", "cost", "curves", "changed", "fails"),
+        *(
+            "verdict",
+            "scores",
+            "differences",
+            "arms",
+            "cost",
+            "curves",
+            "labels",
+            "changed",
+            "fails",
+        ),
         *("calibration", "confusion", "ledger", "audit", "prompts", "settings", "provenance"),
     ]
     found = re.findall(r'<(?:section|header) id="([a-z]+)"', html)
-    assert found == [*wanted, "again"]
+    assert found == [*wanted, "again", "load"]
 
 
 def test_every_picture_and_table_says_what_it_is(html: str) -> None:
@@ -123,6 +133,7 @@ def test_the_json_keeps_the_documented_keys(reports: Reports) -> None:
     found = json.loads(reports.json.read_text("utf-8"))
     assert set(found) == {
         *("format", "task", "metric", "verdict", "split", "arms", "pooled", "comparisons", "audit"),
+        "by_train_size",
     }
     page = (Path(__file__).parents[2] / "docs" / "report-json.md").read_text("utf-8")
     assert all(f"`{key}`" in page for key in (*found, *found["arms"][0], *found["comparisons"][0]))

@@ -30,7 +30,7 @@ SHOWN_ROWS = 5
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
-def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
+def predict(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     """Predictions of these texts, stripped as in training; their gold labels mean nothing.
 
     Raises: RunError where the folder holds no finished arm or its files were changed; DataError
@@ -41,6 +41,11 @@ def label_texts(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     record = read_arm(folder)
     if record.about["status"] != "done":
         raise RunError(str(arm_folder), f"is not finished ({record.about['status']}).")
+    if record.about.get("train_size"):
+        raise RunError(
+            str(arm_folder), "learnt from a sample of train and kept no weights.",
+            do="Name the folder of the same arm on the whole of train.",
+        )  # fmt: skip
     empty = [row + 1 for row, text in enumerate(texts) if not text.strip()]
     if empty:
         raise _empty("row", empty)
@@ -189,7 +194,7 @@ def label_file(arm: Path, source: str | None, column: str | None, target: str | 
         raise DataError(
             source or "standard input", f"has a column {taken[0]!r} already.", do="Rename it."
         )
-    found = label_texts(arm, texts)
+    found = predict(arm, texts)
     rows = [
         {
             **{name: values[place] for name, values in columns.items()},

@@ -70,7 +70,7 @@ class HeadObjective:
     @cached_property
     def train(self) -> Encoded:
         """The tokens of train."""
-        return self.encode("train", self.shared.splits.train)
+        return self.encode(self.shared.train_name, self.shared.splits.train)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

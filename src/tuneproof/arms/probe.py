@@ -62,10 +62,13 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
     begun = time.perf_counter()
     poolings = poolings_of(ready, options.pooling)
     features: dict[str, Features] = {}
+    whole = (
+        shared.sample.whole if shared.sample else splits.train
+    )  # its features serve every sample
     weights = f"{ready.fingerprint}|{ready.sketch}"
     model = None
     for part in PARTS:
-        examples = splits.part(part)
+        examples = whole if part == "train" else splits.part(part)
         encoded = ready.encode(part, examples, shared.recipe.encode)
         key = features_key(weights, encoded.ids, poolings, compute.precision)
         found = cached_features(shared.cache / f"features-{key}")
@@ -82,6 +85,9 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
                 yield Advanced(done)
             keep_features(shared.cache / f"features-{key}", found)
         features[part] = found
+    if shared.sample:
+        places = shared.sample.places
+        features["train"] = {name: rows[places] for name, rows in features["train"].items()}
     seconds["features"] = time.perf_counter() - begun
     yield StageBegun("fit", None)
     begun = time.perf_counter()
@@ -164,9 +170,9 @@ def fit_model_head(
     """
     splits = shared.splits
     states: dict[str, Features] = {}
-    for part in ("train", "dev"):
+    for part, name in (("train", shared.train_name), ("dev", "dev")):
         examples = splits.part(part)
-        encoded = ready.encode(part, examples, shared.recipe.encode)
+        encoded = ready.encode(name, examples, shared.recipe.encode)
         yield StageBegun(f"head's features of {part}", len(examples))
         into: Features = {}
         for done in _entering(model, ready, encoded.ids, shared, compute, into):

@@ -4,14 +4,14 @@ In: recipe and splits. Out: Shared and Outcome. Knows nothing of: how any kind o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.splits import Splits
+from tuneproof.data.splits import Splits, sample_places
 from tuneproof.methods.method import Labelled
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Recipe
@@ -19,18 +19,49 @@ from tuneproof.tasks.task import Example, Prompt
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Some of the train items: `places` of them in the whole of train, drawn by `seed`."""
+
+    places: NDArray[np.int64]
+    seed: int
+    whole: list[Example]
+
+
+@dataclass(frozen=True)
 class Shared:
-    """The same for every arm by construction. `cache` is a folder for features."""
+    """The same for every arm by construction. `cache` is a folder for features.
+
+    `sample` says how train was drawn where an arm learns from less than the whole of it.
+    """
 
     recipe: Recipe
     splits: Splits
     prompt: Prompt
     cache: Path
+    sample: Sample | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the labels, in their order."""
         return self.splits.labels
+
+    @property
+    def train_name(self) -> str:
+        """What encoded train items are kept under: a sample is another part than the whole."""
+        if self.sample is None:
+            return "train"
+        return f"{len(self.sample.places)} of train, seed {self.sample.seed}"
+
+    def sampled(self, size: int, seed: int) -> "Shared":
+        """The same with `size` items of train, stratified; smaller samples of a seed are in larger."""
+        whole = self.splits.train
+        places = sample_places(whole, size, seed)
+        train = [whole[place] for place in places]
+        return replace(
+            self,
+            splits=replace(self.splits, train=train),
+            sample=Sample(places, seed, whole),
+        )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Knows nothing of: other arms, scores.
 """
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -155,6 +156,7 @@ def _train(
     ids = [example.id for example in train]
     per_epoch = count_batches(len(train), settings.batch_size)
     epochs = getattr(options, "epochs", None) or settings.epochs
+    epochs = max(epochs, math.ceil(settings.min_steps / per_epoch))
     asked = settings.evals_per_epoch
     places = {per_epoch * place // asked for place in range(1, asked + 1)}  # the end is one
     best = BestOnDev(patience=settings.patience)

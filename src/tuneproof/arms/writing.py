@@ -18,6 +18,7 @@ from tuneproof.record.rundir import (
     DEV_PREDICTIONS,
     ITEMS,
     LEDGER,
+    OWN,
     PREDICTIONS,
     RECIPE,
     SCORES,
@@ -81,7 +82,7 @@ def score_again(study: Path, recipe: Recipe, grouped: bool) -> None:
 
 
 def write_items(study: Path, splits: Splits) -> None:
-    """items.parquet: id, part, text, gold and group of every item of the study."""
+    """items.parquet: id, part, text, gold, group and the task's own columns of every item."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -93,6 +94,10 @@ def write_items(study: Path, splits: Splits) -> None:
             "text": pa.array([example.text for _, example in rows], pa.string()),
             "gold": pa.array([splits.labels[example.label] for _, example in rows], pa.string()),
             "group": pa.array([example.group for _, example in rows], pa.string()),
+            **{
+                f"{OWN}{name}": pa.array([example.values[at] for _, example in rows], pa.string())
+                for at, name in enumerate(splits.columns)
+            },
         }
     )
     write_with(study / ITEMS, lambda file: pq.write_table(table, file))

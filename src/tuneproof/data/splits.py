@@ -30,6 +30,8 @@ PARTS = ("train", "dev", "test")
 class Splits:
     """The three parts, each in a seeded order whose prefixes are stratified by label.
 
+    `columns` name the items' further values, by which the report slices.
+
     `report` is what splits.json holds: kind, shares, leak_safe, seed, grouped; and by part sizes,
     labels, groups, fingerprints and ids; `dropped` by reason; `overlap` of train with test.
     """
@@ -40,6 +42,7 @@ class Splits:
     labels: tuple[str, ...]
     grouped: bool
     report: dict[str, Any]
+    columns: tuple[str, ...] = ()
 
     def part(self, name: str) -> list[Example]:
         """The part called train, dev or test."""
@@ -79,6 +82,7 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
         labels=rows.labels,
         grouped=rows.grouped,
         report=_report(task, rows, parts, settings, kind, dropped, key),
+        columns=rows.columns,
     )
 
 
@@ -220,6 +224,13 @@ def _sized(
     random = np.random.default_rng([settings.seed, 2, PARTS.index(name)])
     order = stratified_order(np.array([item.label for item in items], dtype=np.int64), random)
     return [items[index] for index in order[:size]]
+
+
+def sample_places(train: Sequence[Example], size: int, seed: int) -> NDArray[np.int64]:
+    """Places of `size` train items in a seeded order that is stratified by label at every prefix."""
+    random = np.random.default_rng([seed, 3])
+    labels = np.array([item.label for item in train], dtype=np.int64)
+    return stratified_order(labels, random)[:size]
 
 
 def fingerprint(items: Sequence[Example], labels: Sequence[str]) -> str:

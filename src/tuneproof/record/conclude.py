@@ -4,7 +4,7 @@ In: a study's directory. Out: comparisons.json. Knows nothing of: models, how ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tuneproof.record.rundir import (
     COMPARISONS,
     PREDICTIONS,
     RECIPE,
+    ArmRecord,
     StudyRecord,
     read_arm,
     read_study,
@@ -40,10 +41,10 @@ class ArmRuns:
         return f"{self.model} {self.arm}" if several_models and self.model else self.arm
 
 
-def arm_runs(study: StudyRecord) -> list[ArmRuns]:
+def arm_runs(records: Sequence[ArmRecord]) -> list[ArmRuns]:
     """The finished arms, their seeds together, in the order of the recipe."""
     found: dict[tuple[str, str | None], ArmRuns] = {}
-    for record in study.arms:
+    for record in records:
         if record.about["status"] != "done":
             continue
         key = (record.about["arm"], record.about.get("model"))
@@ -58,7 +59,7 @@ def conclude(folder: Path) -> dict[str, Any]:
     study = read_study(folder)
     recipe = read_recipe(folder / RECIPE)
     grouped = bool(study.splits.get("grouped"))
-    arms = arm_runs(study)
+    arms = arm_runs(study.arms)
     several = len({arm.model for arm in arms if arm.model}) > 1
     pooled = [
         {
@@ -88,11 +89,66 @@ def conclude(folder: Path) -> dict[str, Any]:
             *({**c.as_json(), "claim": False} for c in others),
         ],
         "arms": pooled,
+        "by_train_size": _by_train_size(study, arms, recipe, grouped, untold),
         "verdict": made,
         "not_compared": untold,
     }
     write_json(folder / COMPARISONS, value)
     return made
+
+
+def _by_train_size(
+    study: StudyRecord,
+    whole: Sequence[ArmRuns],
+    recipe: Recipe,
+    grouped: bool,
+    untold: list[str],
+) -> list[dict[str, Any]]:
+    """Every arm that has samples of train: its score at each size, and what the whole of train adds.
+
+    The interval is over items and seeds; a seed draws the sample too, so it holds the luck of the draw.
+    """
+    metric = recipe.task.metrics[0]
+    sizes = sorted({record.about["train_size"] for record in study.sampled})
+    full = int(study.splits["sizes"]["train"])
+    several = len({arm.model for arm in whole if arm.model}) > 1
+    found = []
+    for size in sizes:
+        records = [record for record in study.sampled if record.about["train_size"] == size]
+        for arm in arm_runs(records):
+            other = _of(whole, arm.arm, arm.model)
+            named = replace(arm, arm=f"{arm.arm} on {size:,} items")
+            gain = (
+                _compared(other, named, metric, recipe, grouped, several, untold) if other else []
+            )
+            found.append(_at_size(arm, size, metric, recipe, grouped, gain))
+    known = {(entry["arm"], entry["model"]) for entry in found}
+    found += [
+        _at_size(arm, full, metric, recipe, grouped, [])
+        for arm in whole
+        if (arm.arm, arm.model) in known
+    ]
+    return found
+
+
+def _at_size(
+    arm: ArmRuns,
+    size: int,
+    metric: str,
+    recipe: Recipe,
+    grouped: bool,
+    gain: Sequence[Comparison],
+) -> dict[str, Any]:
+    return {
+        "arm": arm.arm,
+        "model": arm.model,
+        "kind": arm.kind,
+        "train_size": size,
+        "seeds": len(arm.runs),
+        "metric": metric,
+        "score": as_json(score(arm.runs, [metric], recipe.score, grouped))[metric],
+        "whole_adds": gain[0].as_json() if gain else None,
+    }
 
 
 def _metrics(recipe: Recipe, arm: ArmRuns) -> list[str]:
@@ -228,7 +284,7 @@ def compare_studies(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
     """
     first, second = read_study(a), read_study(b)
     recipe = read_recipe(a / RECIPE)
-    ours, theirs = arm_runs(first), arm_runs(second)
+    ours, theirs = arm_runs(first.arms), arm_runs(second.arms)
     made = []
     for arm in ours:
         for other in theirs:

@@ -5,10 +5,12 @@ Knows nothing of: models, torch, how anything was computed.
 
     recipe.yaml          the recipe, filled in
     provenance.json      versions, hardware, git state, fingerprints, the command
-    items.parquet        id, part (train, dev, test), text, gold, group of every item used
+    items.parquet        id, part (train, dev, test), text, gold, group of every item used, and
+                         own.<name> for the columns by which the report slices
     splits.json          sizes, fingerprints, groups, what was dropped and why
     audit.json           findings, measures and their examples
-    arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system
+    arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system,
+                         with .train<size> where it learnt from a sample of train
         arm.json         what it is, how it went, what it cost (see `ArmRecord`)
         ledger.json      parameters, every delta with its reason
         steps.jsonl      one line an optimizer step
@@ -31,6 +33,7 @@ from tuneproof.files import read_json, sha256_of_text
 RECIPE = "recipe.yaml"
 PROVENANCE = "provenance.json"
 ITEMS = "items.parquet"
+OWN = "own."  # begins the names of a task's own columns in items.parquet
 SPLITS = "splits.json"
 AUDIT = "audit.json"
 ARMS = "arms"
@@ -53,19 +56,23 @@ def slug(name: str) -> str:
     return plain[:80] or "arm"
 
 
-def arm_folder(study: Path, model: str | None, name: str, seed: int | None) -> Path:
-    """Where an arm's files are: arms/<model>.<name>.seed<seed>, without what it does not have.
+def arm_folder(
+    study: Path, model: str | None, name: str, seed: int | None, size: int | None = None
+) -> Path:
+    """Where an arm's files are: arms/<model>.<name>.train<size>.seed<seed>, without what it has not.
 
     Where that is no file name, or a dot in the arm's name makes it another arm's, a checksum of the
     parts ends it: two arms never share a folder.
     """
     parts = [part for part in (model, name) if part]
+    if size is not None:
+        parts.append(f"train{size}")
     if seed is not None:
         parts.append(f"seed{seed}")
     whole = ".".join(parts)
     plain = slug(whole)
     if plain != whole or "." in name:
-        plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, seed)))[:8]}"
+        plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, size, seed)))[:8]}"
     return Path(study) / ARMS / plain
 
 
@@ -74,7 +81,8 @@ class ArmRecord:
     """One arm read back.
 
     `about` is arm.json: arm (its name in the recipe), model (None for a baseline), method, kind
-    ("baseline", "prompt" or "tuned"), seed (None where the method has no chance in it), options,
+    ("baseline", "prompt" or "tuned"), seed (None where the method has no chance in it), train_size
+    (None: the whole of train), options,
     status ("done", "failed" or "impossible"), reason, time_s {stage: seconds}, items_per_s,
     peak_memory_bytes, chosen {what dev chose: value}, encoding {max_length, truncated_items,
     padding_share}, prompts [{id, text, tokens [...], supervised [true or false, ...]}], notes [...].
@@ -95,7 +103,10 @@ class ArmRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study read back from its directory alone."""
+    """A study read back from its directory alone.
+
+    `arms` learnt from the whole of train; `sampled` are the same arms on samples of it.
+    """
 
     folder: Path
     recipe_text: str
@@ -104,6 +115,7 @@ class StudyRecord:
     audit: dict[str, Any]
     arms: list[ArmRecord]
     comparisons: dict[str, Any]
+    sampled: list[ArmRecord] = field(default_factory=list)
 
 
 def _steps(path: Path) -> list[dict[str, Any]]:
@@ -162,19 +174,24 @@ def read_study(folder: Path) -> StudyRecord:
         provenance=_optional(folder / PROVENANCE),
         splits=_optional(folder / SPLITS),
         audit=_optional(folder / AUDIT),
-        arms=arms,
+        arms=[arm for arm in arms if not arm.about.get("train_size")],
         comparisons=_optional(folder / COMPARISONS),
+        sampled=[arm for arm in arms if arm.about.get("train_size")],
     )
 
 
 @dataclass(frozen=True)
 class Items:
-    """The items of one part as parallel lists; all empty where the study has no items file."""
+    """The items of one part as parallel lists; all empty where the study has no items file.
+
+    `own` holds the task's own columns by name.
+    """
 
     ids: list[str]
     texts: list[str]
     golds: list[str]
     groups: list[str]
+    own: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_items(folder: Path, part: str = "test") -> Items:
@@ -190,9 +207,15 @@ def read_items(folder: Path, part: str = "test") -> Items:
         return Items([], [], [], [])
     try:
         table = pq.read_table(path, filters=[("part", "=", part)])
-        lists = [table.column(name).to_pylist() for name in ("id", "text", "gold", "group")]
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        return Items(
+            ids=columns["id"],
+            texts=columns["text"],
+            golds=columns["gold"],
+            groups=columns["group"],
+            own={name.removeprefix(OWN): columns[name] for name in columns if name.startswith(OWN)},
+        )
     except (pa.ArrowInvalid, KeyError) as error:
         raise RunError(
             str(path), f"is not a file of items ({error}).", do="Run the study again."
         ) from None
-    return Items(*lists)

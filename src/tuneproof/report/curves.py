@@ -177,6 +177,9 @@ def reliability_figure(name: str, after: Sequence[Bin], before: Sequence[Bin], i
         drawn.append(label(scale(value), SMALL - 8, shown, {"text-anchor": "middle"}))
     if before:
         drawn += _reliability_line(before, scale, rise, "before", "var(--grey)")
-    drawn += _reliability_line(after, scale, rise, "after", ink)
-    said = "; ".join(f"{percent(b.confidence, 0)} sure, {percent(b.right, 0)} right" for b in after)
+    if after:
+        drawn += _reliability_line(after, scale, rise, "after", ink)
+    said = "; ".join(
+        f"{percent(b.confidence, 0)} sure, {percent(b.right, 0)} right" for b in after or before
+    )
     return figure((SMALL, SMALL), f"Reliability of {name}", f"{said}.", drawn)

@@ -225,24 +225,21 @@ def frame(
     x_ticks: Sequence[tuple[float, str]],
     x_title: str,
     y_title: str,
+    width: int = WIDTH,
 ) -> list[Markup]:
     """Grid lines, tick labels and titles; `x_ticks` hold places, `y_ticks` hold values."""
-    bottom = HEIGHT - BOTTOM
-    drawn = [
-        tag("line", {"x1": LEFT, "x2": WIDTH - RIGHT, "y1": bottom, "y2": bottom, "class": "rule"})
-    ]
+    bottom, right = HEIGHT - BOTTOM, width - RIGHT
+    drawn = [tag("line", {"x1": LEFT, "x2": right, "y1": bottom, "y2": bottom, "class": "rule"})]
     for value, shown in y_ticks:
         y = y_scale(value)
-        drawn.append(
-            tag("line", {"x1": LEFT, "x2": WIDTH - RIGHT, "y1": y, "y2": y, "class": "grid"})
-        )
+        drawn.append(tag("line", {"x1": LEFT, "x2": right, "y1": y, "y2": y, "class": "grid"}))
         drawn.append(label(LEFT - 6, y + 4, shown, {"text-anchor": "end"}))
     for x, shown in x_ticks:
         drawn.append(
             tag("line", {"x1": x, "x2": x, "y1": bottom, "y2": bottom + 4, "class": "rule"})
         )
         drawn.append(label(x, bottom + 16, shown, {"text-anchor": "middle"}))
-    drawn.append(label(WIDTH - RIGHT, HEIGHT - 6, x_title, {"text-anchor": "end"}))
+    drawn.append(label(right, HEIGHT - 6, x_title, {"text-anchor": "end"}))
     if y_title:
         drawn.append(tag("title", {}, [y_title]))
     return drawn

@@ -15,6 +15,8 @@ In: a study read back. Out: one plain value. Knows nothing of: HTML, rounding, d
     comparisons  as the study computed them: {"arm", "over", "metric", "difference", "low", "high",
                  "p_value", "p_adjusted", "only_arm_right", "only_over_right", "n", "mde",
                  "outcome", "sentence", "claim", ...}
+    by_train_size  one an arm and sample of train: {"arm", "model", "train_size", "seeds", "metric",
+                 "score", "whole_adds": a comparison or null}
     audit        [{"name", "level", "message", "count"}]
 
 Scores and differences are shares (0.891, not 89.1), unrounded; what is not known is null.
@@ -91,6 +93,7 @@ def report_values(study: StudyRecord, task: str) -> dict[str, Any]:
             for row in pooled_rows(study)
         ],
         "comparisons": comparison_rows(study),
+        "by_train_size": study.comparisons.get("by_train_size") or [],
         "audit": [
             {key: finding.get(key) for key in ("name", "level", "message", "count")}
             for finding in study.audit.get("findings") or []

@@ -63,11 +63,11 @@ def _signed(value: Any) -> str:
     return shown if shown.startswith(MINUS) or not value else f"+{shown}"
 
 
-def page(study: StudyRecord) -> str:
-    """The page as one string: no file and no address outside it is asked for."""
+def environment() -> Any:
+    """Jinja's, with everything escaped and hidden characters shown."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         finalize=_shown,
@@ -75,6 +75,15 @@ def page(study: StudyRecord) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def styles() -> Markup:
+    """The style sheet of every page."""
+    return Markup((HERE / "page.css").read_text("utf-8"))
+
+
+def page(study: StudyRecord) -> str:
+    """The page as one string: no file and no address outside it is asked for."""
     script = (HERE / "page.js").read_text("utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = sections(study)
@@ -82,21 +91,25 @@ def page(study: StudyRecord) -> str:
     note = overlap_note(study)
     said = headline(study).removesuffix(note).strip()
     lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", said, maxsplit=1)
-    return environment.get_template("page.html").render(
-        **parts,
-        verdict=lead.replace(" %", "\u00a0%"),  # a number and its unit stay on one line
-        verdict_rest=" ".join(rest).replace(" %", "\u00a0%"),
-        overlap=note,
-        outcome_class=OUTCOMES.get(outcome, "unsure"),
-        css=Markup((HERE / "page.css").read_text("utf-8")),
-        js=Markup(script),
-        script_hash=f"sha256-{digest}",
-        data=inline_json(parts["payload"]),
-        colour=colour,
-        count=count,
-        signed=_signed,
-        say=_say,
-        style_for=style_for,
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            **parts,
+            verdict=lead.replace(" %", "\u00a0%"),  # a number and its unit stay on one line
+            verdict_rest=" ".join(rest).replace(" %", "\u00a0%"),
+            overlap=note,
+            outcome_class=OUTCOMES.get(outcome, "unsure"),
+            css=styles(),
+            js=Markup(script),
+            script_hash=f"sha256-{digest}",
+            data=inline_json(parts["payload"]),
+            colour=colour,
+            count=count,
+            signed=_signed,
+            say=_say,
+            style_for=style_for,
+        )
     )
 
 

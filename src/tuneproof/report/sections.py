@@ -9,8 +9,10 @@ from typing import Any
 from tuneproof.metrics.labels import BINS
 from tuneproof.record.rundir import StudyRecord, read_items
 from tuneproof.report.curves import panels, reliability_figure
+from tuneproof.report.efficiency import efficiency
 from tuneproof.report.figures import colour
 from tuneproof.report.flips import changes, payload
+from tuneproof.report.loading import loading
 from tuneproof.report.results import costs, differences, forest, metric_table
 from tuneproof.report.rounding import (
     NOTHING,
@@ -103,7 +105,7 @@ def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, st
 
 
 def calibrations(answers: Sequence[Answers]) -> list[dict[str, Any]]:
-    """The reliability diagrams with their errors in words."""
+    """The reliability diagrams with their errors and temperatures in words."""
     return [
         {
             "name": one.answers.row.label,
@@ -113,8 +115,9 @@ def calibrations(answers: Sequence[Answers]) -> list[dict[str, Any]]:
                 one.before,
                 colour(one.answers.arm, one.answers.row.kind),
             ),
-            "after": percent(one.error_after),
-            "before": None if one.error_before is None else percent(one.error_before),
+            "before": percent(one.error_before),
+            "after": None if one.error_after is None else percent(one.error_after),
+            "temperature": " · ".join(f"{value:.2f}" for value in one.temperatures),
         }
         for one in reliabilities(answers)
     ]
@@ -227,6 +230,8 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "costs": costs(rows, metric),
         "panels": panels(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],
+        "efficiency": efficiency(study, rows),
+        "loading": loading(study, rows, metric),
         "changes": pairs,
         "payload": payload(pairs, items),
         "first_flips": SHOWN_WITHOUT_SCRIPT,

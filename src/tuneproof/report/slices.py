@@ -5,7 +5,8 @@ Knows nothing of: HTML, drawing, how anything was predicted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +14,30 @@ from numpy.typing import NDArray
 from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
 from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
 from tuneproof.predict.prediction import Predictions, read_predictions
-from tuneproof.record.rundir import PREDICTIONS, Items
+from tuneproof.record.rundir import DEV_PREDICTIONS, PREDICTIONS, Items
 from tuneproof.report.curves import Bin
 from tuneproof.report.tables import ArmRow, Score
+from tuneproof.score.calibration import fit_temperature, tempered
 from tuneproof.score.intervals import wilson
 
 LEVEL = 0.95
-LENGTH_PARTS = 4
+PARTS = 4
+MOST_VALUES = 12
 WORST_GROUPS = 10
 
 
 @dataclass(frozen=True)
 class Answers:
-    """One arm with what it predicted, a table a seed; `arm` is its place among all arms."""
+    """One arm with what it predicted, a table a seed; `arm` is its place among all arms.
+
+    `devs` are the same seeds' predictions of dev, None where the study was moved without them.
+    """
 
     arm: int
     row: ArmRow
     seeds: tuple[int | None, ...]
     tables: tuple[Predictions, ...]
+    devs: tuple[Predictions | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,16 @@ class Slice:
 
 @dataclass(frozen=True)
 class Reliability:
-    """One arm's bins, after and before its temperature, with the expected calibration errors."""
+    """One arm's bins as predicted and at the temperatures fitted on dev (one a seed), with the
+    expected calibration errors; without dev's predictions there is no "after".
+    """
 
     answers: Answers
-    after: list[Bin]
     before: list[Bin]
-    error_after: float
-    error_before: float | None
+    after: list[Bin]
+    error_before: float
+    error_after: float | None
+    temperatures: list[float]
 
 
 def answers_of(rows: Sequence[ArmRow]) -> list[Answers]:
@@ -72,7 +82,11 @@ def answers_of(rows: Sequence[ArmRow]) -> list[Answers]:
         if done:
             seeds = tuple(record.about.get("seed") for record in done)
             tables = tuple(read_predictions(record.folder / PREDICTIONS) for record in done)
-            found.append(Answers(index, row, seeds, tables))
+            devs = tuple(
+                read_predictions(path) if path.is_file() else None
+                for path in (record.folder / DEV_PREDICTIONS for record in done)
+            )
+            found.append(Answers(index, row, seeds, tables, devs))
     return found
 
 
@@ -116,15 +130,40 @@ def _slice(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]
     return Slice(name, items, scores)
 
 
-def _by_length(words_N: NDArray[np.int64], right_AN: NDArray[np.float64]) -> list[Slice]:
-    """Quarters of the items by their number of words; equal lengths stay together."""
-    edges = np.unique(np.quantile(words_N, np.linspace(0, 1, LENGTH_PARTS + 1)[1:], method="lower"))
-    made, low = [], int(words_N.min())
-    for edge in edges.tolist():
-        inside_N = (words_N >= low) & (words_N <= edge)
-        name = f"{low} words" if low == edge else f"{low} to {edge} words"
-        made.append(_slice(name, inside_N, right_AN))
-        low = edge + 1
+def _by_quarter(
+    values_N: NDArray[Any], right_AN: NDArray[np.float64], unit: str = ""
+) -> list[Slice]:
+    """Quarters of the items by a number; equal numbers stay together."""
+    edges = np.unique(np.quantile(values_N, np.linspace(0, 1, PARTS + 1)[1:], method="lower"))
+    made: list[Slice] = []
+    done_N = np.zeros(len(values_N), dtype=bool)
+    for edge in edges:
+        inside_N = ~done_N & (values_N <= edge)
+        done_N |= inside_N
+        low, high = f"{values_N[inside_N].min():g}", f"{edge:g}"
+        name = low if low == high else f"{low} to {high}"
+        made.append(_slice(f"{name}{unit}", inside_N, right_AN))
+    return made
+
+
+def _by_column(values: Sequence[str], right_AN: NDArray[np.float64]) -> list[Slice]:
+    """Each value of a column of the user's own: of many numbers quarters, of many words the commonest
+    and the rest together.
+    """
+    values_N = np.array(values, dtype=object).astype(str)
+    names, counts = np.unique(values_N, return_counts=True)
+    if len(names) > MOST_VALUES:
+        try:
+            numbers_N = values_N.astype(np.float64)
+        except ValueError:
+            numbers_N = np.full(1, np.nan)
+        if np.isfinite(numbers_N).all():
+            return _by_quarter(numbers_N, right_AN)
+    most = names[np.argsort(-counts, kind="stable")[:MOST_VALUES]]
+    made = [_slice(name or "(empty)", values_N == name, right_AN) for name in sorted(most.tolist())]
+    rest_N = ~np.isin(values_N, most)
+    if rest_N.any():
+        made.append(_slice(f"{len(names) - len(most)} rarer values", rest_N, right_AN))
     return made
 
 
@@ -163,7 +202,11 @@ def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
     texts = dict(zip(items.ids, items.texts, strict=True))
     if all(id_ in texts for id_ in ids):
         words_N = np.array([len(texts[id_].split()) for id_ in ids])
-        found["by length of the text"] = _by_length(words_N, right_AN)
+        found["by length of the text"] = _by_quarter(words_N, right_AN, " words")
+    for name, values in items.own.items():
+        known = dict(zip(items.ids, values, strict=True))
+        if all(id_ in known for id_ in ids):
+            found[f"by {name}"] = _by_column([known[id_] for id_ in ids], right_AN)
     found["by group, the hardest first"] = _by_group([first.groups[i] for i in keep], right_AN)
     return {name: parts for name, parts in found.items() if parts}
 
@@ -181,31 +224,27 @@ def _bins(tables: Sequence[LabelItems]) -> list[Bin]:
 
 
 def reliabilities(answers: Sequence[Answers]) -> list[Reliability]:
-    """How sure and how right each arm with probabilities was, its seeds taken together."""
+    """How sure and how right each arm with probabilities was, its seeds taken together.
+
+    "After" is at the temperature that fits dev best, each seed at its own.
+    """
     made = []
     for arm in answers:
-        after = [_items_of(table) for table in arm.tables if table.probabilities_NC is not None]
-        if not after:
+        before = [_items_of(table) for table in arm.tables if table.probabilities_NC is not None]
+        if not before:
             continue
-        before = [
-            LabelItems(t.labels, t.gold_N, t.uncalibrated_NC.argmax(axis=1), t.uncalibrated_NC)
-            for t in arm.tables
-            if t.uncalibrated_NC is not None
-        ]
-        if _bins(before) == _bins(after):
-            before = []
-        errors = [
-            float(np.mean([evaluate(CALIBRATION, t) for t in part]))
-            for part in (after, before)
-            if part
-        ]
+        temperatures, after = [], []
+        for table, dev in zip(arm.tables, arm.devs, strict=False):
+            probabilities_NC = table.probabilities_NC
+            if probabilities_NC is None or dev is None or dev.probabilities_NC is None:
+                continue
+            temperatures.append(fit_temperature(dev.probabilities_NC, dev.gold_N))
+            surer_NC = tempered(probabilities_NC, temperatures[-1])
+            after.append(replace(_items_of(table), probabilities_NC=surer_NC))
+        errors = [float(np.mean([evaluate(CALIBRATION, t) for t in part])) if part else None
+                  for part in (before, after)]  # fmt: skip
+        assert errors[0] is not None
         made.append(
-            Reliability(
-                arm,
-                _bins(after),
-                _bins(before),
-                errors[0],
-                errors[1] if before else None,
-            )
+            Reliability(arm, _bins(before), _bins(after), errors[0], errors[1], temperatures)
         )
     return made

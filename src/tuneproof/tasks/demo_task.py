@@ -36,13 +36,14 @@ def read(options: DemoOptions) -> Rows:
     for line in data.decode("utf-8").splitlines():
         row = json.loads(line)
         label = LABELS.index(row["label"])
-        parts[row["part"]].append(Example(row["id"], row["text"], label, row["group"]))
+        example = Example(row["id"], row["text"], label, row["group"], (row["domain"],))
+        parts[row["part"]].append(example)
     source = {
         "name": "reviews written for tuneproof",
         "sha256": hashlib.sha256(data).hexdigest(),
         "licence": _LICENCE,
     }
-    return Rows(parts=parts, labels=LABELS, source=source, grouped=True)
+    return Rows(parts=parts, labels=LABELS, source=source, grouped=True, columns=("domain",))
 
 
 def demo_prompt(options: DemoOptions, labels: Sequence[str]) -> Prompt:

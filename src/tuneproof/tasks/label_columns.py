@@ -86,6 +86,14 @@ def refuse_empty(table: Table, texts: Sequence[str]) -> None:
         )
 
 
+def slice_column(table: Table, name: str) -> list[str]:
+    """The values of a further column as text; a missing one is "".
+
+    Raises: DataError where there is no such column.
+    """
+    return [as_name(value) or "" for value in table.column(name, "slices")]
+
+
 def label_column(table: Table, name: str) -> list[str]:
     """The labels as text.
 

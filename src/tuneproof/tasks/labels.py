@@ -19,6 +19,7 @@ from tuneproof.tasks.label_columns import (
     refuse_empty,
     refuse_rare,
     refuse_unknown,
+    slice_column,
     text_column,
 )
 from tuneproof.tasks.tables import Reading, Table, read_table
@@ -54,6 +55,11 @@ class LabelsOptions(TaskOptions):
         description="The column of what items belong to (author, product, document): a group stays "
         "on one side of a split, and is resampled whole.",
     )
+    slices: tuple[str, ...] = Field(
+        (),
+        max_length=8,
+        description="Further columns (source, language, year) by which the report slices the scores.",
+    )
     labels: tuple[str, ...] | None = Field(
         None,
         min_length=2,
@@ -85,7 +91,7 @@ class LabelsOptions(TaskOptions):
         True, description="Quotation marks quote cells; false: they are ordinary characters."
     )
 
-    @field_validator("labels", "words")
+    @field_validator("labels", "words", "slices")
     @classmethod
     def _no_twins(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names and (len(set(names)) < len(names) or not all(name.strip() for name in names)):
@@ -159,9 +165,11 @@ def _part(
     place = {label: index for index, label in enumerate(labels)}
     ids = id_column(table, options.id, part if part != "all" else "row")
     groups = group_column(table, options.group) if options.group else ids
+    own = [slice_column(table, name) for name in options.slices]
+    values = list(zip(*own, strict=True)) if own else [()] * len(ids)
     return [
-        Example(identity, text, place[label], group)
-        for identity, text, label, group in zip(ids, texts, found, groups, strict=True)
+        Example(*item)
+        for item in zip(ids, texts, [place[label] for label in found], groups, values, strict=True)
     ]
 
 
@@ -209,6 +217,7 @@ def read(options: LabelsOptions) -> Rows:
         },
         dropped=dropped,
         grouped=options.group is not None,
+        columns=options.slices,
     )
 
 

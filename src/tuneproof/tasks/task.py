@@ -21,12 +21,16 @@ class TaskOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One item. `label` indexes the task's labels; items of one `group` stay on one side of a split."""
+    """One item. `label` indexes the task's labels; items of one `group` stay on one side of a split.
+
+    `values` are the item's in the task's own columns (`Rows.columns`), by which the report slices.
+    """
 
     id: str
     text: str
     label: int
     group: str
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Rows:
     `source` says path or hub id, revision, sha256 and licence.
     `dropped` counts the rows that were left out, by reason.
     `grouped` is true where the groups mean something (otherwise every item is its own group).
+    `columns` name the further columns by which the report slices the scores.
     """
 
     parts: Mapping[str, Sequence[Example]]
@@ -44,6 +49,7 @@ class Rows:
     source: Mapping[str, Any]
     dropped: Mapping[str, int] = field(default_factory=dict)
     grouped: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

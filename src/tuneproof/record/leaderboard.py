@@ -1,0 +1,162 @@
+"""Several studies side by side: what stands on the same items is ranked, the rest says why it is not.
+
+In: studies' directories. Out: boards, one for each task and set of test items.
+Knows nothing of: HTML, models, how arms came about.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuneproof.errors import RunError
+from tuneproof.predict.prediction import Predictions
+from tuneproof.recipe import Recipe, read_recipe
+from tuneproof.record.conclude import ArmRuns, arm_runs
+from tuneproof.record.rundir import RECIPE, StudyRecord, read_study
+from tuneproof.score.compare import adjust, compare
+from tuneproof.score.scores import as_json, score
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One arm on a board. `score` as in scores.json; `behind` is the comparison of the first arm with
+    this one (None for the first itself, or where `reason` says why they cannot be compared).
+    """
+
+    study: StudyRecord
+    arm: ArmRuns
+    score: dict[str, Any]
+    behind: dict[str, Any] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One task's arms on the same test items, the best first; `apart` are those not ranked, and why."""
+
+    task: str
+    metric: str
+    fingerprint: str
+    items: int
+    grouped: bool
+    entries: list[Entry] = field(default_factory=list)
+    apart: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def _aligned(runs: Sequence[Predictions], ids: Sequence[str]) -> list[Predictions]:
+    """The same predictions in the order of `ids`: another seed of the split orders them otherwise."""
+    made = []
+    for run in runs:
+        if list(run.ids) == list(ids):
+            made.append(run)
+            continue
+        place = {name: at for at, name in enumerate(run.ids)}
+        order_N = np.array([place[name] for name in ids])
+        sure_NC, raw_NC = run.probabilities_NC, run.uncalibrated_NC
+        made.append(
+            replace(
+                run,
+                ids=list(ids),
+                groups=[run.groups[at] for at in order_N],
+                gold_N=run.gold_N[order_N],
+                predicted_N=run.predicted_N[order_N],
+                tokens_N=run.tokens_N[order_N],
+                truncated_N=run.truncated_N[order_N],
+                texts=None if run.texts is None else [run.texts[at] for at in order_N],
+                probabilities_NC=None if sure_NC is None else sure_NC[order_N],
+                uncalibrated_NC=None if raw_NC is None else raw_NC[order_N],
+            )
+        )
+    return made
+
+
+def _unranked(study: StudyRecord, recipe: Recipe) -> list[tuple[str, str, str]]:
+    """What of a study cannot stand on a board: study, arm and why."""
+    name = study.folder.name
+    if not study.splits.get("leak_safe", True):
+        share = float((study.splits.get("overlap") or {}).get("share") or 0.0)
+        why = (
+            f"plain random split (leak_safe: false); {100 * share:.1f} % of its test items overlap a "
+            "training item"
+        )
+        return [(name, "all arms", why)]
+    found = [
+        (name, record.label, f"{record.about.get('status')}: {record.about.get('reason')}")
+        for record in study.arms
+        if record.about.get("status") != "done"
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _ranked(board: Board, entries: list[Entry], settings: Any) -> Board:
+    """Best first, each compared with the first on the same items; Holm over these comparisons."""
+    from tuneproof.metrics import METRICS
+
+    sign = -1 if METRICS[board.metric].direction == "down" else 1
+    entries = sorted(entries, key=lambda entry: -sign * entry.score["value"])
+    first = entries[0]
+    ids = first.arm.runs[0].ids
+    made, at, reasons = [], [], {}
+    for place, entry in enumerate(entries[1:], 1):
+        name, other = (f"{e.arm.name(True)} of {e.study.folder.name}" for e in (first, entry))
+        runs, others = _aligned(first.arm.runs, ids), _aligned(entry.arm.runs, ids)
+        try:
+            made.append(compare(runs, others, board.metric, name, other, settings, board.grouped))
+            at.append(place)
+        except RunError as error:
+            reasons[place] = str(error)
+    behind = dict(zip(at, adjust(made), strict=True))
+    return replace(
+        board,
+        entries=[
+            replace(
+                entry,
+                behind=behind[place].as_json() if place in behind else None,
+                reason=reasons.get(place, ""),
+            )
+            for place, entry in enumerate(entries)
+        ],
+    )
+
+
+def leaderboards(folders: Sequence[Path]) -> list[Board]:
+    """A board for every task and set of test items, those with most arms first.
+
+    Raises: RunError where a folder holds no study.
+    """
+    boards: dict[tuple[str, str], Board] = {}
+    entries: dict[tuple[str, str], list[Entry]] = {}
+    settings: dict[tuple[str, str], Any] = {}
+    for folder in folders:
+        study = read_study(folder)
+        recipe = read_recipe(folder / RECIPE)
+        fingerprint = str((study.splits.get("fingerprints") or {}).get("test"))
+        key = (_task_of(recipe, study), fingerprint)
+        grouped = bool(study.splits.get("grouped"))
+        metric = recipe.task.metrics[0]
+        size = int((study.splits.get("sizes") or {}).get("test") or 0)
+        board = boards.setdefault(key, Board(key[0], metric, fingerprint, size, grouped))
+        settings.setdefault(key, recipe.score)
+        apart = _unranked(study, recipe)
+        board.apart.extend(apart)
+        if any(arm == "all arms" for _, arm, _ in apart):
+            continue
+        for arm in arm_runs(study.arms):
+            value = as_json(score(arm.runs, [metric], settings[key], grouped))[metric]
+            entries.setdefault(key, []).append(Entry(study, arm, value))
+    made = [
+        _ranked(board, entries[key], settings[key]) if entries.get(key) else board
+        for key, board in boards.items()
+    ]
+    return sorted(made, key=lambda board: (board.task, -len(board.entries)))
+
+
+def _task_of(recipe: Recipe, study: StudyRecord) -> str:
+    """The task's name; an own file's with the file's."""
+    path = getattr(recipe.task_options, "path", None)
+    if recipe.task_name == "labels" and path:
+        return f"{recipe.task_name}: {Path(str(path)).name}"
+    return recipe.task_name

@@ -1,0 +1,66 @@
+"""Slices by the user's own columns, and calibration before and after a temperature fitted on dev."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.report.made_study import predictions
+from tuneproof.record.rundir import Items
+from tuneproof.report.slices import Answers, reliabilities, slices
+from tuneproof.report.tables import ArmRow
+from tuneproof.score.calibration import fit_temperature
+
+ROW = ArmRow("head", None, "head", "tuned", (), "done", "", {}, 10, 10, 1.0, 1, 1.0)
+TABLE = predictions(200, 0.8, 1, 0.0, True)
+
+
+def sliced(values: list[str], name: str = "source"):
+    items = Items(list(TABLE.ids), ["two words"] * 200, [], [], {name: values})
+    return slices([Answers(0, ROW, (None,), (TABLE,))], items)[f"by {name}"]
+
+
+def test_each_value_of_an_own_column_has_its_row() -> None:
+    values = ["mail" if i % 4 else "web" for i in range(200)]
+    found = sliced(values)
+    assert [(part.name, part.items) for part in found] == [("mail", 150), ("web", 50)]
+    right_N = TABLE.predicted_N == TABLE.gold_N
+    assert found[1].accuracies[0].value == pytest.approx(right_N[::4].mean())
+
+
+def test_many_numbers_are_cut_into_quarters_that_hold_every_item() -> None:
+    found = sliced([str(year) for year in range(1800, 2000)], "year")
+    assert [part.name for part in found] == [
+        "1800 to 1849", "1850 to 1899", "1900 to 1949", "1950 to 1999",
+    ]  # fmt: skip
+    assert [part.items for part in found] == [50] * 4
+
+
+def test_of_many_words_the_rare_ones_stand_together() -> None:
+    found = sliced([f"shop {min(i, 180) // 6}" for i in range(200)], "shop")
+    assert len(found) == 13
+    assert found[-1].name == "19 rarer values"
+    assert sum(part.items for part in found) == 200
+
+
+def test_an_empty_cell_is_a_value_of_its_own() -> None:
+    found = sliced(["" if i < 20 else "web" for i in range(200)])
+    assert [(part.name, part.items) for part in found] == [("(empty)", 20), ("web", 180)]
+
+
+def test_the_temperature_comes_from_dev_and_the_error_from_test() -> None:
+    dev = predictions(300, 0.8, 2, 0.0, True)
+    found = reliabilities([Answers(0, ROW, (None,), (TABLE,), (dev,))])[0]
+    assert dev.probabilities_NC is not None
+    assert found.temperatures == [fit_temperature(dev.probabilities_NC, dev.gold_N)]
+    swapped = replace(dev, gold_N=1 - dev.gold_N)
+    other = reliabilities([Answers(0, ROW, (None,), (TABLE,), (swapped,))])[0]
+    assert other.temperatures != found.temperatures
+    assert other.error_before == found.error_before
+    assert sum(b.items for b in found.before) == sum(b.items for b in found.after) == 200
+
+
+def test_without_dev_there_is_no_temperature() -> None:
+    found = reliabilities([Answers(0, ROW, (None,), (TABLE,), (None,))])[0]
+    assert (found.after, found.error_after, found.temperatures) == ([], None, [])
+    assert np.isfinite(found.error_before)

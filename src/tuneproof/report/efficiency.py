@@ -139,8 +139,8 @@ def _figure(
     flat: Sequence[tuple[ArmRow, str, float]],
     styles: dict[str, Style],
     metric: str,
+    width: int,
 ) -> Markup:
-    width = int(WIDTH * WIDE)
     names = [line.row.label for line in lines] + [row.label for row, _, _ in flat]
     right = width - RIGHT - min(LETTER * max(map(len, names)), width / 3)
     ends = [
@@ -213,7 +213,8 @@ def efficiency(study: StudyRecord, rows: Sequence[ArmRow]) -> dict[str, Any] | N
     ]
     return {
         "title": metric_title(metric),
-        "figure": _figure(lines, flat, styles, metric),
+        "figure": _figure(lines, flat, styles, metric, int(WIDTH * WIDE)),
+        "narrow": _figure(lines, flat, styles, metric, WIDTH),
         "lines": lines,
         "table": _table(lines, styles, metric_title(metric)),
         "sentences": [

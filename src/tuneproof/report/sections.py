@@ -83,7 +83,8 @@ def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, st
         found.append(("Difference", style.value(pair["difference"], True) + unit, interval))
         adjusted = pair.get("p_adjusted") is not None and pair["p_adjusted"] != pair.get("p_value")
         p_value = pair["p_adjusted"] if adjusted else pair.get("p_value")
-        test = " ".join([str(pair.get("test") or ""), "(Holm)" if adjusted else ""]).strip()
+        named = str(pair.get("test") or "")
+        test = " ".join([f"{named} test" if named else "", "(Holm)" if adjusted else ""]).strip()
         found.append(("p", probability(p_value), test))
         if pair.get("mde") is not None:
             found.append(

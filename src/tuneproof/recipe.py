@@ -257,6 +257,24 @@ def _arms(raw: Any, document: Document) -> tuple[Arm, ...]:
     return tuple(arms)
 
 
+def arm_from(name: str, changes: Sequence[str]) -> Arm:
+    """One arm of a method on the shelf, with changes such as "lora.rank=8".
+
+    Raises: RecipeError naming the setting, what was found, what is allowed.
+    """
+    document = Document("command line", {name: {}})
+    for change in changes:
+        document.change(change)
+        other = next((key for key in document.values if key != name), None)
+        if other is not None:
+            raise RecipeError(
+                f"--set {change}", f"{other} is not {name}, the method that is asked for.",
+                do=f"Write --set {name}.SETTING=VALUE.",
+            )  # fmt: skip
+    options = _check(METHODS[name].options, document.values[name], document, (name,))
+    return Arm(method_name=name, options=options)
+
+
 def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
     seeds = _list(raw, document, "seeds")
     for seed in seeds:

@@ -249,7 +249,6 @@ def _adaptation(
     choice: HeadChoice,
 ) -> Adaptation:
     """The real model class on the meta device, the real method applied, and their ledger."""
-    from tuneproof.errors import ModelError
     from tuneproof.model.load import model_on_meta, quiet
     from tuneproof.model.packing import packed_layers
 
@@ -258,9 +257,14 @@ def _adaptation(
     if options is not None and hasattr(options, "objective"):
         objective = "words" if choice.kind == "words" else "head"
         options = options.model_copy(update={"objective": objective})
+    if choice.kind == "words" and family.kind == "encoder" and arm is None:
+        raise RecipeError(
+            "--head words", f"{source.name} is an encoder: it continues no words.",
+            do="Write --head labels:2 or --head span.",
+        )  # fmt: skip
     reason = misfit(arm.method, options, family, source.name) if arm else None
-    if reason:
-        raise ModelError(source.name, reason)
+    if arm and reason:
+        raise RecipeError(f"--method {arm.method_name}", reason)
     labels = [str(place) for place in range(choice.outputs)]
     model = model_on_meta(source, config, head=choice.kind, labels=labels)
     fresh = fresh_ahead(model, pretrained, facts.held if facts else ())

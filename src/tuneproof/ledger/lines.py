@@ -73,7 +73,10 @@ def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
         else "with"
     )
     rows = [(f"{ledger.base:,}", "base")]
-    rows += [(f"{line.count:+,}", f"{line.what}: {line.why}") for line in ledger.lines]
+    rows += [
+        (f"{line.count:+,}" if line.count else "0", f"{line.what}: {line.why}")
+        for line in ledger.lines
+    ]
     rows.append((f"{ledger.total:,}", "total"))
     if found.method:
         share = 100 * ledger.trainable / ledger.total

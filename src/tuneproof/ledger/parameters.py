@@ -4,11 +4,13 @@ In: a tuned model and its base's configuration. Out: lines that add up to the to
 Knows nothing of: data, training.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuneproof.ledger.packing import Packed, packed_now, true_size
+
+SHOWN_WEIGHTS = 4
 
 
 @dataclass(frozen=True)
@@ -91,38 +93,31 @@ def parameter_ledger(
     what will be held in 4 bits (None: what is). `trainable` says what trains where gradients do not
     tell (a probe on a frozen base).
     """
-    before = parameter_sizes(pretrained)
-    base = sum(before.values())
-    left = {_plain(name, pretrained): size for name, size in before.items()}
+    base = sum(parameter_sizes(pretrained).values())
+    left = {_plain(name, pretrained): weight for name, weight in pretrained.named_parameters()}
     trunk = {_plain(name, pretrained) for name in parameter_sizes(pretrained.base_model)}
-    kept: dict[str, dict[str, int]] = {"trunk": {}, "head": {}, "adapters": {}, "shadow": {}}
-    for name, size in parameter_sizes(model).items():
+    kept: dict[str, dict[str, Any]] = {"trunk": {}, "head": {}, "adapters": {}, "shadow": {}}
+    for name, weight in model.named_parameters():
         plain = _plain(name, model)
         group = _group(name, plain, (*family.head_modules, *family.span_modules))
         if plain.split(".")[0] in unused:
             continue
-        if group in ("trunk", "head") and left.get(plain) == size:
+        same = plain in left and true_size(left[plain]) == true_size(weight)
+        if group in ("trunk", "head") and same:
             del left[plain]
             continue
-        kept[group][plain] = size
+        kept[group][plain] = weight
     lines = [
         *_dropped(left, trunk, family),
         *_added(kept["trunk"], [_plain(name, model) for name in fresh]),
     ]
     if kept["head"]:
-        size = sum(kept["head"].values())
-        lines.append(LedgerLine("head", size, f"{_modules(kept['head'])}: not in the checkpoint"))
+        why = f"{_named(kept['head'])}: not in the checkpoint"
+        lines.append(LedgerLine("head", _sum(kept["head"]), why))
     if probe:
         lines.append(LedgerLine("head", probe, "linear head on pooled features"))
     if kept["adapters"]:
-        beside = sum(".lora_A." in name for name in kept["adapters"])
-        lines.append(
-            LedgerLine(
-                "adapters",
-                sum(kept["adapters"].values()),
-                f"low-rank updates beside {beside} linear layers",
-            )
-        )
+        lines.append(LedgerLine("adapters", _sum(kept["adapters"]), _beside(kept["adapters"])))
     packed = packed or packed_now(model)
     if packed is not None:
         lines.append(_packing_line(packed))
@@ -142,15 +137,32 @@ def probe_ledger(base: Any, pretrained: Any, family: Any, size: int) -> Ledger:
     )
 
 
-def _modules(names: Iterable[str]) -> str:
-    """'classifier, pre_classifier': the modules that the weights belong to, outermost names."""
-    return ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+def _named(weights: Mapping[str, Any]) -> str:
+    """'score.weight 2 × 2,048', or the outermost modules where the weights are many."""
+    if len(weights) > SHOWN_WEIGHTS:
+        return ", ".join(dict.fromkeys(name.split(".")[0] for name in weights))
+    return ", ".join(
+        f"{name} {' × '.join(f'{length:,}' for length in weight.shape)}"
+        for name, weight in weights.items()
+    )
 
 
-def _dropped(left: dict[str, int], trunk: set[str], family: Any) -> Iterator[LedgerLine]:
+def _sum(weights: Mapping[str, Any]) -> int:
+    return sum(true_size(weight) for weight in weights.values())
+
+
+def _beside(adapters: Mapping[str, Any]) -> str:
+    """'rank 8 beside 112 linear layers, 8 × (in + out) each'."""
+    down = [weight for name, weight in adapters.items() if ".lora_A." in name]
+    rank = down[0].shape[0]
+    more = ", and a magnitude an output" if any("magnitude" in name for name in adapters) else ""
+    return f"rank {rank} beside {len(down)} linear layers: {rank} × (in + out) each{more}"
+
+
+def _dropped(left: dict[str, Any], trunk: set[str], family: Any) -> Iterator[LedgerLine]:
     """What the pretrained architecture has and the tuned model has not: its head, parts of its trunk."""
-    head = {plain: size for plain, size in left.items() if plain not in trunk}
-    rest = {plain: size for plain, size in left.items() if plain in trunk}
+    head = {plain: weight for plain, weight in left.items() if plain not in trunk}
+    rest = {plain: weight for plain, weight in left.items() if plain in trunk}
     words = any(plain.startswith(family.words_head) for plain in head)
     what = "the language-model head" if words else "the pretrained model's own head"
     for part, why in (
@@ -158,15 +170,15 @@ def _dropped(left: dict[str, int], trunk: set[str], family: Any) -> Iterator[Led
         (rest, "part of the pretrained model that this arm does not use"),
     ):
         if part:
-            yield LedgerLine("dropped", -sum(part.values()), f"{_modules(part)}: {why}")
+            yield LedgerLine("dropped", -_sum(part), f"{_named(part)}: {why}")
 
 
-def _added(trunk: dict[str, int], fresh: Sequence[str]) -> Iterator[LedgerLine]:
+def _added(trunk: dict[str, Any], fresh: Sequence[str]) -> Iterator[LedgerLine]:
     """What the tuned model has in its trunk and the pretrained architecture has not."""
     if trunk:
         new = not set(fresh).isdisjoint(trunk)
-        why = "fresh: the checkpoint lacks it" if new else "the saved architecture does not name it"
-        yield LedgerLine("added", sum(trunk.values()), f"{_modules(trunk)}: {why}")
+        why = "not in the checkpoint" if new else "in the checkpoint, though not named as saved"
+        yield LedgerLine("added", _sum(trunk), f"{_named(trunk)}: {why}")
 
 
 def _packing_line(packed: Packed) -> LedgerLine:

@@ -6,9 +6,7 @@ Knows nothing of: tasks, methods, training.
 """
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +16,8 @@ from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
-from tuneproof.model.packing import Packing, packed_config, quiet_bitsandbytes, unpacked_on_cpu
+from tuneproof.model.packing import Packing, packed_config, unpacked_on_cpu
+from tuneproof.model.quiet import quiet
 from tuneproof.model.source import (
     check_tokenizer,
     fetch,
@@ -241,25 +240,6 @@ def _from_pretrained(
             source.path_or_id,
             f"its weights cannot be loaded: {str(error).strip().splitlines()[0]}",
         ) from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bar and no table of missing weights: what is missing is checked and recorded."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(), quiet_bitsandbytes():
-            warnings.simplefilter("ignore", FutureWarning)  # of transformers to its own callers
-            warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT mends it itself
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _check_weights(

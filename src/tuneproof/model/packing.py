@@ -6,15 +6,12 @@ Knows nothing of: methods, adapters, how many bytes it saves.
 Source: Dettmers et al. 2023, arXiv:2305.14314, sections 2 and 3.
 """
 
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tuneproof.errors import RunError
 from tuneproof.families.family import Family
+from tuneproof.model.quiet import quiet_bitsandbytes
 
 
 @dataclass(frozen=True)
@@ -106,19 +103,3 @@ def unpacked_on_cpu(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-@contextmanager
-def quiet_bitsandbytes() -> Iterator[None]:
-    """Import bitsandbytes without what it would fetch and say: kernels from the hub, by name."""
-    logger = logging.getLogger("bitsandbytes")
-    level, absent = logger.level, "kernels" not in sys.modules
-    logger.setLevel(logging.ERROR)
-    if absent:
-        sys.modules["kernels"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if absent:
-            del sys.modules["kernels"]

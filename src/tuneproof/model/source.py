@@ -14,6 +14,7 @@ from typing import Any
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
+from tuneproof.model.quiet import quiet
 
 SMALL_FILES = (
     "config.json",
@@ -171,10 +172,17 @@ def config_from(given: Mapping[str, Any], where: str) -> Any:
             where, "the weights are quantised.", do="Name the model with its full weights."
         )
     try:
-        config = CONFIG_MAPPING[kind].from_dict(values)
-    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
+        with quiet():
+            config = CONFIG_MAPPING[kind].from_dict(values)
+    except (
+        TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError
+    ) as error:  # fmt: skip
         said = " ".join(str(error).split()).rstrip(".")
         raise ModelError(where, f"does not fit the class of {kind}: {said}.") from None
+    for key in ("vocab_size", "hidden_size", "num_hidden_layers"):
+        least = getattr(config.get_text_config(), key, None)
+        if isinstance(least, int) and least < 1:
+            raise ModelError(where, f"{key} is {least}; it must be 1 or more.")
     for key in ("bos_token_id", "eos_token_id"):
         if key not in values and not values.get("text_config"):
             setattr(config, key, None)

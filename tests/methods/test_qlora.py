@@ -9,7 +9,7 @@ import torch
 
 from tests.arms.small import begin, logits_of, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof.arms.label import label_texts
+from tuneproof.arms.label import predict
 from tuneproof.errors import RunError
 from tuneproof.ledger.packing import packed_ahead, packed_now, true_size
 from tuneproof.ledger.parameters import parameter_ledger, parameter_sizes
@@ -116,7 +116,7 @@ def test_an_arm_runs_and_labels_new_texts_as_it_labelled_the_test_items(tmp_path
     study = run(small_recipe(tmp_path, [folder], ["majority", {"qlora": {"rank": 2}}]).values())
     arm = study.folder / "arms" / "llama.qlora.seed0"
     before = read_predictions(arm / "predictions.parquet").probabilities_NC
-    found = label_texts(arm, read_items(study.folder, "test").texts).probabilities_NC
+    found = predict(arm, read_items(study.folder, "test").texts).probabilities_NC
     assert before is not None
     assert found == pytest.approx(before, abs=1e-6)
 

@@ -367,28 +367,6 @@ def test_a_causal_model_is_no_masked_model(folders) -> None:
         load_model(source, config, tokenizer, family, head="cloze")
 
 
-# a span head
-
-
-@pytest.mark.parametrize("kind", ["llama", "mistral", "gpt2", "bert", "distilbert"])
-def test_a_span_head_stands_on_the_checkpoints_own_trunk(kind, folders) -> None:
-    """LlamaForQuestionAnswering names its trunk otherwise, and would draw all of it at random."""
-    spans, base = open_model(folders[kind], "span"), open_model(folders[kind], "base")
-    assert set(spans.fresh) == {"qa_outputs.weight", "qa_outputs.bias"}
-    ids = torch.arange(1, 12)[None]
-    with torch.no_grad():
-        states = base.model(input_ids=ids)[0]
-        logits = spans.model(input_ids=ids)
-        wanted = spans.model.qa_outputs(states)
-    found = torch.stack((logits.start_logits, logits.end_logits), dim=-1)
-    torch.testing.assert_close(found, wanted)
-
-
-def test_gemma_2_can_have_no_span_head(folders) -> None:
-    with pytest.raises(ModelError, match="it can have no span head"):
-        open_model(folders["gemma2"], "span")
-
-
 # counts
 
 

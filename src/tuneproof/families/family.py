@@ -33,10 +33,10 @@ class Family:
     `model_types`: values of `config.model_type` that it serves; `targets`: the linear layers of the
     blocks by the end of their name ("all-linear": whatever is linear in a block); `attention`: those
     of them in attention (empty: not known); `head`: the last linear layer of
-    `AutoModelForSequenceClassification`; `head_modules`: every module that a fresh classifier brings
-    (whichever of them the model has); `span_modules`: the same of a span head; `words_head`: how the
-    names of the language-model head's own weights begin; `bos`: "one" where the model was trained
-    with exactly one begin token, "tokenizer" where the tokenizer decides.
+    `AutoModelForSequenceClassification`; `head_modules`: every module that a fresh classifier or span
+    head brings (whichever of them the model has); `words_head`: how the names of the language-model
+    head's own weights begin; `bos`: "one" where the model was trained with exactly one begin token,
+    "tokenizer" where the tokenizer decides.
     """
 
     name: str
@@ -51,7 +51,6 @@ class Family:
     pad_rule: Callable[[Any, Any], PadRule]
     position_limit: Callable[[Any], int | None]
     has_words_head: Callable[[Any, "Family", set[str]], bool]
-    span_modules: tuple[str, ...] = ("qa_outputs",)
 
     def lora_targets(self, model: Any, which: Literal["all", "attention"] = "all") -> list[str]:
         """Names of the linear layers that low-rank updates stand beside, as PEFT matches them.

@@ -99,7 +99,7 @@ def parameter_ledger(
     kept: dict[str, dict[str, Any]] = {"trunk": {}, "head": {}, "adapters": {}, "shadow": {}}
     for name, weight in model.named_parameters():
         plain = _plain(name, model)
-        group = _group(name, plain, (*family.head_modules, *family.span_modules))
+        group = _group(name, plain, family.head_modules)
         if plain.split(".")[0] in unused:
             continue
         same = plain in left and true_size(left[plain]) == true_size(weight)

@@ -70,9 +70,10 @@ def load_model(
     """Load a checkpoint under a head, in eval mode; on the CPU, or packed where `packing` says.
 
     labels: a classification head, one output a label, freshly drawn where the checkpoint holds
-    none of that size; span: a start and an end; words: a decoder's language-model head; cloze: an
-    encoder's masked one; base: no head. With `random` all weights are drawn and the checkpoint's
-    are not read. Draws come from `seed`, or from torch's present state, which is left as it was.
+    none of that size; span: one that marks where an answer begins and ends; words: a decoder's
+    language-model head; cloze: an encoder's masked one;
+    base: no head. With `random` all weights are drawn and the checkpoint's are not read. Draws
+    come from `seed`, or from torch's present state, which is left as it was.
 
     Raises: ModelError where weights are missing, do not fit, or the head asked for would be random.
     """
@@ -88,7 +89,6 @@ def load_model(
             if head in ("words", "cloze"):
                 require_words_head(source, config, family)
             more = packed_config(_on_meta(auto, config), family, packing) if packing else {}
-            more |= _span_names(auto, config) if head == "span" else {}
             model, info = _from_pretrained(auto, source, config, dtype, more)
             unpacked_on_cpu(model)
             fresh = _check_weights(source, family, head, info)
@@ -149,22 +149,6 @@ def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
             do="Use another arm or another model.",
         )
     return auto
-
-
-def _span_names(auto: Any, config: Any) -> dict[str, Any]:
-    """How the checkpoint's names become those of a span head's class.
-
-    LlamaForQuestionAnswering calls its trunk transformer, where every checkpoint says model: without
-    this transformers would draw the whole trunk at random.
-    """
-    from transformers import AutoModelForCausalLM
-
-    causal: Any = AutoModelForCausalLM._model_mapping
-    if type(config) not in causal:
-        return {}
-    saved = causal[type(config)].base_model_prefix
-    here = auto._model_mapping[type(config)].base_model_prefix
-    return {} if saved == here else {"key_mapping": {rf"^{saved}\.": f"{here}."}}
 
 
 def _on_meta(auto: Any, config: Any) -> Any:
@@ -251,8 +235,6 @@ def _check_weights(
     may_be_fresh = {"pooler"} if head in ("labels", "base") else set()
     if head == "labels":
         may_be_fresh.update(family.head_modules)
-    if head == "span":
-        may_be_fresh.update(family.span_modules)
     lost = [name for name in missing if may_be_fresh.isdisjoint(name.split("."))]
     if not lost:
         return tuple(missing)

@@ -62,7 +62,15 @@ def fetch(source: ModelSource, weights: bool) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
+    shown = not are_progress_bars_disabled()
+    if not weights:
+        disable_progress_bars()  # small files are there at once
     try:
         return Path(
             snapshot_download(
@@ -90,6 +98,9 @@ def fetch(source: ModelSource, weights: bool) -> Path:
             f"is not on this machine and could not be fetched ({type(error).__name__}).",
             do="Connect to the network, or name a folder that holds the model.",
         ) from None
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _without_code(value: Any) -> Any:

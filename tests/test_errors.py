@@ -1430,6 +1430,15 @@ COUNTS = {
         "demo --method lora --set lora.objective=words --head labels:2",
         "--head: labels does not go with objective: words. Leave one out.",
     ),
+    "a head of no size": counted(
+        "demo --method lora --set lora.objective=head",
+        "--task: lora needs a head here, and its size is not said. Write --task sst2, --head labels:2 "
+        "or --head span.",
+    ),
+    "words and a span": counted(
+        "demo --method lora --set lora.objective=words --head span",
+        "--head: span does not go with objective: words. Leave one out.",
+    ),
     "no span class": counted(
         "gemma-2-2b --method lora --head span",
         "gemma-2-2b: it can have no span head: transformers <library> has no AutoModelForQuestionAnswering "

@@ -375,6 +375,13 @@ def test_a_task_says_its_head_by_its_kind(monkeypatch):
     assert count("distilbert", "lora", task="imdb").adaptation.head.outputs == 2  # type: ignore[union-attr]
 
 
+def test_a_task_can_be_answered_in_words():
+    found = count("llama-3.2-1b", "lora", ["lora.objective=words"], task="sst2").adaptation
+    assert found is not None
+    assert (found.head.kind, found.head.outputs, found.head.task) == ("words", 0, "sst2")
+    assert [line.what for line in found.ledger.lines] == ["adapters"]
+
+
 # The same as an arm's
 
 

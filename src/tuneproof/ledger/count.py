@@ -4,34 +4,21 @@ In: a model's name, perhaps a method and a task. Out: a Count. Nothing is loaded
 Knows nothing of: data, training, the terminal.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from tuneproof.errors import RecipeError, did_you_mean
+from tuneproof.errors import RecipeError
 from tuneproof.families import Family, family_of
 from tuneproof.families.facts import Published
 from tuneproof.families.models import ModelSource, facts_of, resolve_model
 from tuneproof.ledger.architecture import Architecture, architecture_of, parameter_groups
+from tuneproof.ledger.asked import HeadChoice, asked_arm, asked_head, default_head
 from tuneproof.ledger.packing import packed_ahead
 from tuneproof.ledger.parameters import Ledger, fresh_ahead, parameter_ledger, probe_ledger
-from tuneproof.methods import METHODS
 from tuneproof.methods.misfit import misfit
 from tuneproof.model.source import code_keys, config_from, read_values
-from tuneproof.recipe import Arm, arm_from
-from tuneproof.tasks import TASKS
-
-MOST_LABELS = 100_000
-
-
-@dataclass(frozen=True)
-class HeadChoice:
-    """What a model answers with: `outputs` numbers of a head (0: words, no head is added)."""
-
-    kind: Literal["labels", "span", "words"]
-    outputs: int
-    sentence: str
+from tuneproof.recipe import Arm
 
 
 @dataclass(frozen=True)
@@ -95,15 +82,13 @@ def count(
     Raises: RecipeError for an unknown method, task, head or setting; ModelError where the
     configuration cannot be read or the model cannot do it.
     """
-    arm = _arm(method, changes)
-    choice = _head(task, head)
-    if arm is not None:
-        choice = _head_of_method(arm, choice)
+    arm = asked_arm(method, changes)
+    choice = asked_head(task, head, arm)
     source = resolve_model(model, weights=False)
     config, origin, notes = _configuration(source)
     family = family_of(config)
     if arm is not None and choice is None:
-        choice = _default_head(arm, family)
+        choice = default_head(arm, family)
     from tuneproof.model.load import pretrained_on_meta
 
     pretrained = pretrained_on_meta(source, config)
@@ -129,100 +114,6 @@ def count(
         adaptation=adaptation,
         notes=tuple(notes),
     )
-
-
-def _arm(method: str | None, changes: Sequence[str]) -> Arm | None:
-    if method is None:
-        if changes:
-            raise RecipeError(
-                f"--set {changes[0]}", "changes a method, and none is named.",
-                do="Add --method NAME.",
-            )  # fmt: skip
-        return None
-    tuned = [name for name, found in METHODS.items() if found.kind == "tuned"]
-    if method not in METHODS:
-        raise RecipeError(
-            "--method", f"{method!r} is not a method.", do=did_you_mean(method, tuned)
-        )
-    if METHODS[method].kind != "tuned":
-        raise RecipeError(
-            "--method", f"{method} trains no weights of a model: there is nothing to count.",
-            f"Allowed: {', '.join(tuned)}.",
-        )  # fmt: skip
-    return arm_from(method, changes)
-
-
-def _head(task: str | None, head: str | None) -> HeadChoice | None:
-    """The head that a task or --head asks for."""
-    if task is not None and head is not None:
-        raise RecipeError(
-            "--head", "is given beside --task, which says it too.", do="Leave one out."
-        )
-    if task is not None:
-        if task not in TASKS:
-            raise RecipeError("--task", f"{task!r} is not a task.", do=did_you_mean(task, TASKS))
-        found = TASKS[task]
-        if found.kind != "labels":
-            return HeadChoice("span", 2, f"a span head (task {task})")
-        if found.labels is None:
-            raise RecipeError(
-                "--task", f"how many labels {task} has, its own file says.",
-                do="Write --head labels:N instead.",
-            )  # fmt: skip
-        size = len(found.labels)
-        return HeadChoice("labels", size, f"a head of {size} labels (task {task})")
-    if head is None:
-        return None
-    if head == "span":
-        return HeadChoice("span", 2, "a span head (start and end)")
-    if head == "words":
-        return HeadChoice("words", 0, "its own words")
-    numbered = re.fullmatch(r"labels:([0-9]{1,9})", head)
-    if numbered and 2 <= int(numbered[1]) <= MOST_LABELS:
-        return HeadChoice("labels", int(numbered[1]), f"a head of {int(numbered[1]):,} labels")
-    raise RecipeError(
-        "--head", f"{head!r} is no head.",
-        f"Allowed: labels:N (N from 2 to {MOST_LABELS:,}), span, words.",
-    )  # fmt: skip
-
-
-def _head_of_method(arm: Arm, choice: HeadChoice | None) -> HeadChoice | None:
-    """The head again, after what the method's own setting says of it."""
-    said = "objective" in arm.options.model_fields_set
-    words = getattr(arm.options, "objective", "head") == "words"
-    if said and words and choice is None:
-        return HeadChoice("words", 0, "its own words")
-    if said and choice is not None and words != (choice.kind == "words"):
-        if words and choice.sentence.endswith(")"):  # a task can be answered in words as well
-            return HeadChoice("words", 0, "its own words")
-        raise RecipeError(
-            "--head", f"{choice.kind} does not go with objective: {arm.options.objective}.",  # type: ignore[attr-defined]
-            do="Leave one out.",
-        )  # fmt: skip
-    if choice is not None and choice.kind == "words" and not _can_answer_in_words(arm):
-        raise RecipeError(
-            "--head", f"{arm.method_name} trains a head, not words.",
-            do="Write --head labels:N or --head span, or use lora or full.",
-        )  # fmt: skip
-    return choice
-
-
-def _can_answer_in_words(arm: Arm) -> bool:
-    field = type(arm.options).model_fields.get("objective")
-    return field is not None and "words" in str(field.annotation)
-
-
-def _default_head(arm: Arm, family: Family) -> HeadChoice:
-    """A decoder answers in words where nothing is said.
-
-    Raises: RecipeError where a head is needed and its size is not known.
-    """
-    if family.kind == "decoder" and _can_answer_in_words(arm):
-        return HeadChoice("words", 0, "its own words (no --task or --head is named)")
-    raise RecipeError(
-        "--task", f"{arm.method_name} needs a head here, and its size is not said.",
-        do="Write --task sst2, --head labels:2 or --head span.",
-    )  # fmt: skip
 
 
 def _configuration(source: ModelSource) -> tuple[Any, str, list[str]]:

@@ -60,7 +60,8 @@ def piped(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 LIGHT = [[], ["--help"], ["run", "--help"], ["--version"], ["show"], ["show", "lora"], ["show", "sst2"],
-         ["show", "recipe-schema"], ["check", "nowhere.yaml"]]  # fmt: skip
+         ["show", "recipe-schema"], ["check", "nowhere.yaml"], ["count", "--help"],
+         ["count", "demo", "--method", "lorra"], ["count", "nowhere"]]  # fmt: skip
 
 
 def test_what_needs_no_model_loads_no_heavy_package():

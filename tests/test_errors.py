@@ -1,6 +1,7 @@
 """A table of bad inputs: what is typed, the exit code, and the exact paragraph that answers it."""
 
 import errno
+import importlib.metadata
 import json
 import os
 import pickle
@@ -95,6 +96,20 @@ def read_only(patch: pytest.MonkeyPatch) -> None:
 def offline(patch: pytest.MonkeyPatch) -> None:
     """No network."""
     patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def no_bitsandbytes(patch: pytest.MonkeyPatch) -> None:
+    """bitsandbytes is not installed."""
+
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    patch.setattr("importlib.metadata.version", version)
+
+
+def old_bitsandbytes(patch: pytest.MonkeyPatch) -> None:
+    """bitsandbytes is installed, from before it packed on a CPU."""
+    patch.setattr("importlib.metadata.version", lambda name: "0.45.5")
 
 
 def break_recipe(patch: pytest.MonkeyPatch) -> None:
@@ -255,7 +270,7 @@ RECIPES = {
     "arms empty": arms(
         "[]",
         "recipe.yaml, line 2: arms is empty. Allowed: majority, lexical, "
-        "zero-shot, few-shot, head, lp-ft, lora, full.",
+        "zero-shot, few-shot, head, lp-ft, lora, qlora, full.",
     ),
     "arm a number": arms(
         "[3]",
@@ -542,7 +557,7 @@ WORDS = {
     "own arms empty": Case(
         ["check", "reviews.csv", *OWN, "--arms", ","],
         "command line: arms is empty. Allowed: majority, lexical, zero-shot, "
-        "few-shot, head, lp-ft, lora, full.",
+        "few-shot, head, lp-ft, lora, qlora, full.",
     ),
     "own seeds": Case(
         ["check", "reviews.csv", *OWN, "--arms", "majority", "--seeds", "a"],
@@ -1007,7 +1022,7 @@ MODELS = {
         "./models/nowhere",
         'model: "./models/nowhere" is not a known name, a hub id (owner/name) or '
         "a folder. Allowed: distilbert, bert, minilm, llama-3.2-1b, gemma-2b, "
-        "gemma-2-2b-it, mistral-7b-instruct, demo.",
+        "gemma-2-2b, gemma-2-2b-it, mistral-7b, mistral-7b-instruct, demo.",
     ),
     "empty name": model(
         "",
@@ -1018,8 +1033,8 @@ MODELS = {
         "models/none",
         "models/none: holds no config.json, so it is not a model's folder. Name "
         "the folder that save_pretrained wrote, a hub id, or one of: distilbert, "
-        "bert, minilm, llama-3.2-1b, gemma-2b, gemma-2-2b-it, "
-        "mistral-7b-instruct, demo.",
+        "bert, minilm, llama-3.2-1b, gemma-2b, gemma-2-2b, gemma-2-2b-it, "
+        "mistral-7b, mistral-7b-instruct, demo.",
     ),
     "pickle weights": model(
         "models/pickled",
@@ -1214,6 +1229,28 @@ MODELS = {
         ],
         "compute.device: mps is asked for and torch sees none. Write compute: {device: auto}.",
     ),
+    "no bitsandbytes": model(
+        "models/llama",
+        "arms: qlora: it holds the base in 4 bits through bitsandbytes, which is not installed. "
+        "Install it with `pip install 'tuneproof[qlora]'`, or use lora.",
+        method="qlora",
+        before=no_bitsandbytes,
+    ),
+    "old bitsandbytes": model(
+        "models/llama",
+        "arms: qlora: bitsandbytes is 0.45.5, older than 0.46.1. Install it anew with `pip install "
+        "-U 'tuneproof[qlora]'`, or use lora.",
+        method="qlora",
+        before=old_bitsandbytes,
+    ),
+    "packed pissa": model(
+        "models/llama",
+        "command line: arms[0].qlora.variant is 'pissa'; it should be "
+        "'none', 'rslora' or 'dora'. rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353). PiSSA takes "
+        "the weights apart and cannot where they are packed.",
+        "--set",
+        "arms=[{qlora: {variant: pissa}}]",
+    ),
     "fp16": Case(
         [
             "run",
@@ -1235,6 +1272,191 @@ MODELS = {
 }
 
 
+def counted(words: str, sentence: str, before: Before = None, **files: str) -> Case:
+    """`count` with these words; files are configurations, by their stems."""
+    named = {f"{stem}.json": text for stem, text in files.items()}
+    return Case(["count", *words.split()], sentence, files=named, before=before)
+
+
+NO_SUCH_TYPE = (
+    "is not an architecture that transformers has. Code that a checkpoint brings along is never run. "
+    "Name another model."
+)
+COUNTS = {
+    "unknown model": counted(
+        "llama-3.2-1",
+        'model: "llama-3.2-1" is not a known name, a hub id (owner/name) or a folder. Did you mean '
+        "llama-3.2-1b?",
+    ),
+    "hub": counted(
+        "models/nowhere",
+        "models/nowhere: is not on this machine and could not be fetched (LocalEntryNotFoundError). "
+        "Connect to the network, or name a folder that holds the model.",
+        before=offline,
+    ),
+    "another revision": counted(
+        "llama-3.2-1b@other",
+        "meta-llama/Llama-3.2-1B: is not on this machine and could not be fetched "
+        "(LocalEntryNotFoundError). Connect to the network, or name a folder that holds the model.",
+        before=offline,
+    ),
+    "no config": counted(
+        "models/none",
+        "models/none: holds no config.json, so it is not a model's folder. Name the folder that "
+        "save_pretrained wrote, a hub id, or one of: distilbert, bert, minilm, llama-3.2-1b, gemma-2b, "
+        "gemma-2-2b, gemma-2-2b-it, mistral-7b, mistral-7b-instruct, demo.",
+    ),
+    "adapter": counted(
+        "models/adapter",
+        "models/adapter: holds an adapter, not a whole model. Merge it into its base model (peft: "
+        "merge_and_unload, save_pretrained) and name that folder.",
+    ),
+    "broken JSON": counted("own.json", "own.json: is not JSON: <library>.", own="{"),
+    "list": counted("own.json", "own.json: is not a JSON object.", own="[]"),
+    "no type": counted("own.json", f"own.json: model_type null {NO_SUCH_TYPE}", own="{}"),
+    "type as list": counted(
+        "own.json",
+        f'own.json: model_type ["llama"] {NO_SUCH_TYPE}',
+        own='{"model_type": ["llama"]}',
+    ),
+    "remote code": counted(
+        "own.json",
+        f'own.json: model_type "own" {NO_SUCH_TYPE}',
+        own='{"model_type": "own", "auto_map": {"AutoConfig": "code.Own"}}',
+    ),
+    "misfit": counted(
+        "own.json",
+        "own.json: does not fit the class of llama: <library>.",
+        own='{"model_type": "llama", "hidden_size": "wide"}',
+    ),
+    "no heads": counted(
+        "own.json",
+        "own.json: does not fit the class of llama: <library>.",
+        own='{"model_type": "llama", "num_attention_heads": 0}',
+    ),
+    "negative layers": counted(
+        "own.json",
+        "own.json: num_hidden_layers is -3; it must be 1 or more.",
+        own='{"model_type": "distilbert", "n_layers": -3}',
+    ),
+    "no model": counted(
+        "own.json",
+        "model: the configuration of llama makes no model: <library>.",
+        own='{"model_type": "llama", "intermediate_size": -3}',
+    ),
+    "huge": counted(
+        "own.json",
+        "own.json: num_hidden_layers is 1000000; no model has more than 10000.",
+        own='{"model_type": "llama", "num_hidden_layers": 1000000}',
+    ),
+    "quantised": counted(
+        "own.json",
+        "own.json: the weights are quantised. Name the model with its full weights.",
+        own='{"model_type": "llama", "quantization_config": {"bits": 4}}',
+    ),
+    "seq2seq": counted(
+        "own.json",
+        "model: the architecture t5 is neither a causal nor a masked language model. Models that "
+        "continue a text or fill in a mask can be used. Name another one.",
+        own='{"model_type": "t5"}',
+    ),
+    "unknown method": counted(
+        "demo --method lorra", "--method: 'lorra' is not a method. Did you mean lora?"
+    ),
+    "prompt method": counted(
+        "demo --method zero-shot",
+        "--method: zero-shot trains no weights of a model: there is nothing to count. Allowed: head, "
+        "lp-ft, lora, qlora, full.",
+    ),
+    "set unknown": counted(
+        "demo --method lora --set lora.rnk=8",
+        "--set lora.rnk=8: lora.rnk is not a setting of lora. Did you mean rank?",
+    ),
+    "set bound": counted(
+        "demo --method lora --set lora.rank=0",
+        "--set lora.rank=0: lora.rank is 0; it should be greater than or equal to 1. Rank r of every "
+        "update.",
+    ),
+    "set another method": counted(
+        "demo --method lora --set qlora.rank=8",
+        "--set qlora.rank=8: qlora is not lora, the method that is asked for. Write --set "
+        "lora.SETTING=VALUE.",
+    ),
+    "set without a name": counted(
+        "demo --method lora --set rank=8",
+        "--set rank=8: rank is not lora, the method that is asked for. Write --set lora.SETTING=VALUE.",
+    ),
+    "set without a value": counted(
+        "demo --method lora --set lora.rank",
+        "--set lora.rank: is not of the form a.b=c. Write --set split.seed=1.",
+    ),
+    "set without a method": counted(
+        "demo --set lora.rank=8",
+        "--set lora.rank=8: changes a method, and none is named. Add --method NAME.",
+    ),
+    "unknown task": counted("demo --task sts2", "--task: 'sts2' is not a task. Did you mean sst2?"),
+    "own file's task": counted(
+        "demo --task labels",
+        "--task: how many labels labels has, its own file says. Write --head labels:N instead.",
+    ),
+    "unknown head": counted(
+        "demo --head labels:1",
+        "--head: 'labels:1' is no head. Allowed: labels:N (N from 2 to 100,000), span, words.",
+    ),
+    "task and head": counted(
+        "demo --head span --task sst2",
+        "--head: is given beside --task, which says it too. Leave one out.",
+    ),
+    "no head": counted(
+        "distilbert --method lora",
+        "--task: lora needs a head here, and its size is not said. Write --task sst2, --head labels:2 "
+        "or --head span.",
+    ),
+    "encoder words": counted(
+        "distilbert --method lora --head words",
+        "--method lora: distilbert is an encoder: it continues no words. Use objective: head.",
+    ),
+    "encoder words alone": counted(
+        "distilbert --head words",
+        "--head words: distilbert is an encoder: it continues no words. Write --head labels:2 or "
+        "--head span.",
+    ),
+    "a head in words": counted(
+        "demo --method head --head words",
+        "--head: head trains a head, not words. Write --head labels:N or --head span, or use lora or "
+        "full.",
+    ),
+    "words and labels": counted(
+        "demo --method lora --set lora.objective=words --head labels:2",
+        "--head: labels does not go with objective: words. Leave one out.",
+    ),
+    "a head of no size": counted(
+        "demo --method lora --set lora.objective=head",
+        "--task: lora needs a head here, and its size is not said. Write --task sst2, --head labels:2 "
+        "or --head span.",
+    ),
+    "words and a span": counted(
+        "demo --method lora --set lora.objective=words --head span",
+        "--head: span does not go with objective: words. Leave one out.",
+    ),
+    "no span class": counted(
+        "gemma-2-2b --method lora --head span",
+        "gemma-2-2b: it can have no span head: transformers <library> has no AutoModelForQuestionAnswering "
+        "for gemma2. Let it answer in words, or use another model.",
+    ),
+    "attention unknown": counted(
+        "own.json --method lora --set lora.targets=attention --task sst2",
+        "--method lora: the names of own's attention layers are not known. Use targets: all.",
+        own='{"model_type": "gpt2"}',
+    ),
+    "no adapters": counted(
+        "own.json --method lora",
+        "MambaForCausalLM: peft puts no adapters there: <library>. Use head or full.",
+        own='{"model_type": "mamba"}',
+    ),
+}
+
+
 CASES = {
     f"{group}, {name}": case
     for group, cases in (
@@ -1242,6 +1464,7 @@ CASES = {
         ("words", WORDS),
         ("file", OWN_FILES),
         ("model", MODELS),
+        ("count", COUNTS),
     )
     for name, case in cases.items()
 }

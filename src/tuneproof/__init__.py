@@ -9,6 +9,7 @@ _HOME = {
     "Recipe": "recipe",
     "read_recipe": "recipe",
     "check": "pipeline",
+    "count": "ledger.count",
     "run": "study",
     "predict": "arms.label",
     "Study": "study",

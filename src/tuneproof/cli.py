@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   tuneproof run sst2 --model distilbert --arms majority,lexical,zero-shot,head,lora
   tuneproof run reviews.csv --text review --label sentiment --model FOLDER --arms lexical,head
   tuneproof check recipe.yaml --set train.epochs=1
+  tuneproof count llama-3.2-1b --method lora --set lora.rank=8 --task sst2
   tuneproof predict STUDY/arms/ARM --input new.csv --text review > labelled.csv
 """
 
@@ -58,6 +59,19 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="the study's folder")
 
 
+def _add_count(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL",
+                        help="shelf name, hub id, folder, or a configuration's .json file")  # fmt: skip
+    parser.add_argument("--method", metavar="M", help="a method that trains, see `show methods`")
+    parser.add_argument("--set", action="append", default=[], metavar="M.A=B", dest="changes",
+                        help="change one setting of the method, e.g. lora.rank=8")  # fmt: skip
+    parser.add_argument("--task", metavar="T", help="the task that says which head is added")
+    parser.add_argument(
+        "--head", metavar="H", help="the head without a task: labels:N, span or words"
+    )
+    parser.add_argument("--json", action="store_true", help="print the count as JSON")
+
+
 def make_parser() -> Parser:
     """The parser of all sub-commands."""
     parser = Parser(
@@ -81,6 +95,9 @@ def make_parser() -> Parser:
     show = commands.add_parser("show", help="what is on the shelves, or the recipe's schema")
     show.add_argument("shelf", nargs="?", default="shelves", metavar="WHAT",
                       help="a shelf, one of its items, or recipe-schema")  # fmt: skip
+    _add_count(commands.add_parser(
+        "count", help="every parameter of a model and of its adaptation, without its weights"
+    ))  # fmt: skip
     predict = commands.add_parser("predict", help="label new texts with a finished arm")
     predict.add_argument("arm", metavar="ARM", help="the arm's folder: STUDY/arms/ARM")
     predict.add_argument("--input", metavar="FILE",
@@ -209,6 +226,15 @@ def _show(words: argparse.Namespace) -> int:
     return 0
 
 
+def _count(words: argparse.Namespace) -> int:
+    from tuneproof.ledger.count import count
+    from tuneproof.show import print_count
+
+    found = count(words.model, words.method, words.changes, words.task, words.head)
+    print_count(found, as_json=words.json)
+    return 0
+
+
 def _predict(words: argparse.Namespace) -> int:
     from tuneproof.arms.label import label_file
 
@@ -243,7 +269,7 @@ def _report(words: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "run": _run, "demo": _demo, "check": _check, "show": _show,
+    "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count,
     "predict": _predict, "compare": _compare, "report": _report,
 }  # fmt: skip
 

@@ -155,6 +155,9 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     if recipe.models:
         check_compute(recipe.compute)
         check_trackers(recipe.train.trackers)
+    for arm in recipe.arms:
+        if arm.method.check is not None:
+            arm.method.check()
     readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
     names = [ready.name for ready in readies]
     if len(set(names)) < len(names):

@@ -6,10 +6,11 @@ Knows nothing of: models' weights, data, how a setting is carried out.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from tuneproof.checked import check_part, dotted, error_at, shorten
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.files import sha256_of_text
 from tuneproof.methods import METHODS
@@ -30,7 +31,6 @@ from tuneproof.tasks import TASKS
 from tuneproof.tasks.task import Task, TaskOptions
 from tuneproof.yaml_file import Document, dump_yaml, read_yaml
 
-Part = TypeVar("Part", bound=BaseModel)
 SECTIONS: dict[str, type[Settings]] = {
     "split": SplitSettings,
     "encode": EncodeSettings,
@@ -123,75 +123,6 @@ class Recipe(BaseModel):
         return dump_yaml(self.values())
 
 
-def _error(
-    document: Document, path: tuple[str | int, ...], found: str, hint: str = ""
-) -> RecipeError:
-    return RecipeError(document.where(path), found, do=hint)
-
-
-def _dotted(path: Sequence[str | int]) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _check(part: type[Part], values: Any, document: Document, path: tuple[str | int, ...]) -> Part:
-    """Validate one part; the first problem becomes a RecipeError with its line."""
-    values = {} if values is None else values
-    if not isinstance(values, Mapping):
-        raise _error(
-            document, path, f"{_dotted(path)} is {values!r}, not settings with names.",
-            f"Allowed: {', '.join(part.model_fields)}.",
-        )  # fmt: skip
-    try:
-        return part.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = (*path, *first["loc"])
-        if first["type"] == "extra_forbidden":
-            holder = next(name for name in reversed(path) if isinstance(name, str))
-            found = f"{_dotted(place)} is not a setting of {holder}."
-            hint = did_you_mean(str(first["loc"][-1]), part.model_fields) or "It has none."
-        elif first["type"] == "missing":
-            found, hint = f"{_dotted(place)} is missing.", "Add it."
-        else:
-            found = _what_is_wrong(_dotted(place), first)
-            field = part.model_fields.get(str(first["loc"][0])) if first["loc"] else None
-            hint = (field.description or "") if field else ""
-        raise _error(document, place, found, hint) from None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-SHOULD_BE = {
-    "int_parsing": "be a whole number",
-    "int_type": "be a whole number",
-    "int_from_float": "be a whole number",
-    "float_parsing": "be a number",
-    "float_type": "be a number",
-    "bool_parsing": "be true or false",
-    "bool_type": "be true or false",
-    "string_type": "be text; quotation marks make it so",
-    "tuple_type": "be a list",
-    "too_short": "have at least {min_length} entries",
-    "too_long": "have at most {max_length} entries",
-}
-
-
-def _what_is_wrong(name: str, error: Any) -> str:
-    """'train.epochs is 0; it should be greater than or equal to 1.'"""
-    if error["type"] == "value_error":
-        said = str(error["msg"]).removeprefix("Value error, ")
-        shown = f" is {_short(error['input'])}; " if said.startswith("it ") else ": "
-        return f"{name}{shown}{said}."
-    should = SHOULD_BE.get(error["type"], str(error["msg"]).partition(" should ")[2])
-    return f"{name} is {_short(error['input'])}; it should {should.format(**error.get('ctx', {}))}."
-
-
 def _chosen(
     raw: Any, document: Document, path: tuple[str | int, ...], what: str
 ) -> tuple[str, Any]:
@@ -201,8 +132,8 @@ def _chosen(
     if isinstance(raw, Mapping) and len(raw) == 1:
         name, options = next(iter(raw.items()))
         return str(name), options
-    raise _error(
-        document, path, f"{_dotted(path)} is {_short(raw)}, not a {what}.",
+    raise error_at(
+        document, path, f"{dotted(path)} is {shorten(raw)}, not a {what}.",
         "Write its name, or {name: {setting: value}}.",
     )  # fmt: skip
 
@@ -210,17 +141,19 @@ def _chosen(
 def _list(raw: Any, document: Document, key: str) -> list[Any]:
     if isinstance(raw, (list, tuple)):
         return list(raw)
-    raise _error(document, (key,), f"{key} is {_short(raw)}, not a list.", f"Write {key}: [...].")
+    raise error_at(
+        document, (key,), f"{key} is {shorten(raw)}, not a list.", f"Write {key}: [...]."
+    )
 
 
 def _task(raw: Any, document: Document) -> tuple[str, TaskOptions]:
     name, options = _chosen(raw, document, ("task",), "task")
     if name not in TASKS:
-        raise _error(
+        raise error_at(
             document, ("task",), f"task: {name!r} is not a task.",
             did_you_mean(name, TASKS) + " Your own file: labels: {path: FILE, text: COLUMN, label: COLUMN}.",
         )  # fmt: skip
-    return name, _check(TASKS[name].options, options, document, ("task", name))
+    return name, check_part(TASKS[name].options, options, document, ("task", name))
 
 
 def _models(raw: Any, document: Document) -> tuple[ModelChoice, ...]:
@@ -231,7 +164,7 @@ def _models(raw: Any, document: Document) -> tuple[ModelChoice, ...]:
             "id": name,
             **(options if isinstance(options, Mapping) else {"settings": options}),
         }
-        choices.append(_check(ModelChoice, values, document, ("models", place)))
+        choices.append(check_part(ModelChoice, values, document, ("models", place)))
     return tuple(choices)
 
 
@@ -240,33 +173,51 @@ def _arms(raw: Any, document: Document) -> tuple[Arm, ...]:
     for place, item in enumerate(_list(raw, document, "arms")):
         name, options = _chosen(item, document, ("arms", place), "method")
         if name not in METHODS:
-            raise _error(
+            raise error_at(
                 document, ("arms", place), f"arms[{place}]: {name!r} is not a method.",
                 did_you_mean(name, METHODS),
             )  # fmt: skip
-        checked = _check(METHODS[name].options, options, document, ("arms", place, name))
+        checked = check_part(METHODS[name].options, options, document, ("arms", place, name))
         arm = Arm(method_name=name, options=checked)
         if arm.name in [other.name for other in arms]:
-            raise _error(
+            raise error_at(
                 document, ("arms", place), f"arms[{place}]: two arms are called {arm.name!r}.",
                 f"Give one a name: {{{name}: {{name: ...}}}}.",
             )  # fmt: skip
         arms.append(arm)
     if not arms:
-        raise _error(document, ("arms",), "arms is empty.", f"Allowed: {', '.join(METHODS)}.")
+        raise error_at(document, ("arms",), "arms is empty.", f"Allowed: {', '.join(METHODS)}.")
     return tuple(arms)
+
+
+def arm_from(name: str, changes: Sequence[str]) -> Arm:
+    """One arm of a method on the shelf, with changes such as "lora.rank=8".
+
+    Raises: RecipeError naming the setting, what was found, what is allowed.
+    """
+    document = Document("command line", {name: {}})
+    for change in changes:
+        document.change(change)
+        other = next((key for key in document.values if key != name), None)
+        if other is not None:
+            raise RecipeError(
+                f"--set {change}", f"{other} is not {name}, the method that is asked for.",
+                do=f"Write --set {name}.SETTING=VALUE.",
+            )  # fmt: skip
+    options = check_part(METHODS[name].options, document.values[name], document, (name,))
+    return Arm(method_name=name, options=options)
 
 
 def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
     seeds = _list(raw, document, "seeds")
     for seed in seeds:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
-            raise _error(
-                document, ("seeds",), f"seeds holds {_short(seed)}.",
+            raise error_at(
+                document, ("seeds",), f"seeds holds {shorten(seed)}.",
                 "A seed is a whole number from 0 to 2147483647.",
             )  # fmt: skip
     if not seeds or len(set(seeds)) != len(seeds):
-        raise _error(
+        raise error_at(
             document,
             ("seeds",),
             f"seeds is {seeds}: empty, or one twice.",
@@ -280,12 +231,12 @@ def _train_sizes(raw: Any, document: Document) -> tuple[int, ...]:
     sizes = _list(raw, document, "train_sizes")
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or size < 2:
-            raise _error(
-                document, ("train_sizes",), f"train_sizes holds {_short(size)}.",
+            raise error_at(
+                document, ("train_sizes",), f"train_sizes holds {shorten(size)}.",
                 "A size is a whole number of items, 2 or more.",
             )  # fmt: skip
     if len(set(sizes)) != len(sizes):
-        raise _error(
+        raise error_at(
             document, ("train_sizes",), f"train_sizes is {sizes}: one stands there twice.",
             "Write train_sizes: [50, 200, 800].",
         )  # fmt: skip
@@ -311,19 +262,19 @@ def _claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tu
         path: tuple[str | int, ...] = (
             ("claim", place) if isinstance(raw, (list, tuple)) else ("claim",)
         )
-        claim = _check(Claim, item, document, path)
+        claim = check_part(Claim, item, document, path)
         for key in ("arm", "over"):
             if getattr(claim, key) not in names:
-                raise _error(
+                raise error_at(
                     document, (*path, key), f"claim.{key}: {getattr(claim, key)!r} is not an arm of "
                     "this recipe.", did_you_mean(getattr(claim, key), names),
                 )  # fmt: skip
         if claim.arm == claim.over:
-            raise _error(
+            raise error_at(
                 document, path, f"claim compares {claim.arm} with itself.", "Name two arms."
             )
         if claim.metric is not None and claim.metric not in METRICS:
-            raise _error(
+            raise error_at(
                 document, (*path, "metric"), f"claim.metric: {claim.metric!r} is not a metric.",
                 did_you_mean(claim.metric, METRICS),
             )  # fmt: skip
@@ -339,7 +290,7 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
     document = document or Document("recipe", dict(values))
     for key in values:
         if key not in KEYS:
-            raise _error(
+            raise error_at(
                 document,
                 (str(key),),
                 f"{key} is not a part of a recipe.",
@@ -347,23 +298,23 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
             )
     for key in ("task", "arms"):
         if values.get(key) is None:
-            raise _error(document, (), f"{key} is missing.", f"Add {key}: ... to the recipe.")
+            raise error_at(document, (), f"{key} is missing.", f"Add {key}: ... to the recipe.")
     task_name, task_options = _task(values["task"], document)
     arms = _arms(values["arms"], document)
     models = _models(values.get("models") or [], document)
     if not models and any(arm.method.kind != "baseline" for arm in arms):
         needy = next(arm.name for arm in arms if arm.method.kind != "baseline")
-        raise _error(
+        raise error_at(
             document, ("arms",), f"the arm {needy} needs a model and models is empty.",
             "Write models: [distilbert], a hub id or a local folder.",
         )  # fmt: skip
     sections: dict[str, Any] = {
-        name: _check(section, values.get(name), document, (name,))
+        name: check_part(section, values.get(name), document, (name,))
         for name, section in SECTIONS.items()
     }
     out = values.get("out")
     if out is not None and (not isinstance(out, str) or not out or "\0" in out):
-        raise _error(document, ("out",), f"out is {_short(out)}, not a folder's name.")
+        raise error_at(document, ("out",), f"out is {shorten(out)}, not a folder's name.")
     recipe = Recipe(
         task_name=task_name,
         task_options=task_options,

@@ -22,6 +22,13 @@ def _models() -> list[str]:
     ]
 
 
+def _published(name: str) -> list[str]:
+    facts = MODELS[name].facts
+    if facts is None or facts.published is None:
+        return []
+    return [f"Published: {facts.published.count:,} parameters ({facts.published.source})"]
+
+
 SHELVES: dict[str, Callable[[], list[str]]] = {
     "tasks": lambda: [f"{name:<20} {task.title}" for name, task in TASKS.items()],
     "models": _models,
@@ -81,6 +88,10 @@ def item_lines(name: str) -> list[str]:
             f"LoRA on: {family.targets if isinstance(family.targets, str) else ', '.join(family.targets)}",
         ]
     if name in MODELS:
-        return [line for line in _models() if line.split()[0] == name]
+        return [
+            *(line for line in _models() if line.split()[0] == name),
+            *_published(name),
+            f"Its parameters: tuneproof count {name}",
+        ]
     names = [*SHELVES, "recipe-schema", *METHODS, *TASKS, *METRICS, *FAMILIES, *MODELS]
     raise RecipeError("show", f"{name!r} is on no shelf.", do=did_you_mean(name, names))

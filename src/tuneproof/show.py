@@ -201,6 +201,29 @@ def print_plan(plan: Any, as_json: bool) -> None:
     console.print(f"[bold]Folder[/]  {clean(str(plan.folder))}", highlight=False)
 
 
+def print_count(found: Any, as_json: bool) -> None:
+    """A model's architecture, its parameters by group, and the ledger of its adaptation."""
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+        return
+    from tuneproof.ledger.lines import adaptation_lines, architecture_lines, parameter_lines
+
+    console = Console(soft_wrap=True)
+    console.print(
+        f"[bold]{clean(found.model)}[/]  configuration: {clean(found.origin)}", highlight=False
+    )
+    for title, lines in (
+        ("Architecture", architecture_lines(found)),
+        ("Parameters", parameter_lines(found)),
+        *((title, lines) for title, lines in adaptation_lines(found)),
+    ):
+        console.print(f"\n[bold]{clean(title)}[/]", highlight=False)
+        for line in lines:
+            console.print(f"  {clean(line)}", highlight=False)
+    for note in found.notes:
+        console.print(f"  {clean(note)}", style="dim", highlight=False)
+
+
 def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
     """Comparisons as sentences, or as JSON."""
     comparisons = list(found)

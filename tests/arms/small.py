@@ -17,6 +17,7 @@ from tuneproof.arms.event import Event
 from tuneproof.arms.objective import make_objective
 from tuneproof.arms.probe import fit_model_head
 from tuneproof.arms.ready import Compute, Ready, make_compute
+from tuneproof.arms.tuned import packing_of
 from tuneproof.model.heads import class_logits
 from tuneproof.model.load import load_model
 from tuneproof.pipeline import check
@@ -149,6 +150,7 @@ def begin(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> Beg
         ready.family,
         head="labels" if options.objective == "head" else "words",
         labels=plan.splits.labels,
+        packing=packing_of(arm, compute),
         seed=seed,
     )
     model = loaded.model

@@ -4,6 +4,7 @@ In: the shelf. Out: nothing. Knows nothing of: scores, reports.
 """
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ VARIANTS = {
     "dora": {"lora": {"variant": "dora"}},
     "pissa": {"lora": {"variant": "pissa", "rank": 4}},
     "pissa-words": {"lora": {"variant": "pissa", "rank": 4, "objective": "words"}},
+    "qlora": {"qlora": {}},
+    "qlora-words": {"qlora": {"objective": "words"}},
+    "qlora-dora": {"qlora": {"variant": "dora"}},
     "lp-ft": {"lp-ft": {}},
     "lp-ft-lora": {"lp-ft": {"then": "lora"}},
 }
@@ -39,12 +43,17 @@ CASES = [
     for variant in VARIANTS
     if not (model != "llama" and "words" in variant)
 ]
+PACKS = importlib.util.find_spec("bitsandbytes") is not None
+NEEDS_PACKING = pytest.mark.skipif(not PACKS, reason="bitsandbytes is not installed")
+MARKED = [pytest.param(c, marks=[NEEDS_PACKING] * c[1].startswith("qlora")) for c in CASES]
 FRESH_PROCESS = """
 import sys
 from pathlib import Path
 import numpy as np, torch
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+)
 torch.manual_seed(31337)
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     words = "words" in folder.name
@@ -53,9 +62,17 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
     if (folder / "adapter_config.json").is_file():
         base = PeftConfig.from_pretrained(folder).base_model_name_or_path
         extra = {} if words else {"num_labels": 2}
+        if "qlora" in folder.name:
+            extra["quantization_config"] = BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=torch.float32,
+                llm_int8_skip_modules=["lm_head", "score", "classifier", "pre_classifier", "bert.pooler"],
+            )
         model = PeftModel.from_pretrained(auto.from_pretrained(base, **extra), folder)
     else:
         model = auto.from_pretrained(folder)
+    for module in model.modules():  # else some CPUs compute packed layers in bf16, whatever is asked
+        module.support_avx512bf16_for_cpu = False
     row = torch.from_numpy(np.load(folder / "row.npy"))[None]
     with torch.no_grad():
         logits = model.eval()(input_ids=row, attention_mask=torch.ones_like(row)).logits
@@ -75,7 +92,7 @@ def begun_of(case: tuple[str, str], folders: dict[str, Path], folder: Path) -> B
     return begin(recipe, recipe.arms[0].name)
 
 
-@pytest.fixture(params=CASES, ids="-".join)
+@pytest.fixture(params=MARKED, ids="-".join)
 def begun(request, folders, tmp_path) -> Begun:
     return begun_of(request.param, folders, tmp_path)
 
@@ -129,7 +146,9 @@ def test_only_declared_weights_train_and_each_of_them_gets_a_gradient(begun) -> 
     trainable = {n for n, p in begun.model.named_parameters() if p.requires_grad}
     everything = dict(begun.model.named_parameters())
     head = begun.ready.family.head_names(begun.model)
-    if "lora" in {begun.arm.method_name, getattr(begun.arm.options, "then", "")}:
+    if not {"lora", "qlora"}.isdisjoint(
+        {begun.arm.method_name, getattr(begun.arm.options, "then", "")}
+    ):
         heads = {name for name in everything if ".modules_to_save." in name}
         declared = {name for name in everything if "lora_" in name} | heads
         words = begun.arm.options.objective == "words"
@@ -173,13 +192,25 @@ def test_eight_rows_can_be_learned_by_heart(begun) -> None:
     assert -np.log(gold_N).mean() < 0.1, gold_N
 
 
-def test_merged_weights_keep_the_logits(begun) -> None:
+def unpacked(begun: Begun, folder: Path):
+    """The trained adapter on its base with the packed layers unpacked: merged into 4 bits, the
+    updates would be rounded away."""
+    from peft import PeftModel
+
+    begun.model.save_pretrained(folder)
+    again = begin(begun.plan.recipe, begun.arm.name)
+    base = again.model.unload()
+    return PeftModel.from_pretrained(base.dequantize(torch.float32), folder)
+
+
+def test_merged_weights_keep_the_logits(begun, tmp_path) -> None:
     if not hasattr(begun.model, "merge_and_unload"):
         pytest.skip("nothing to merge")
     train(begun, 3)
     before = logits_of(begun.model, begun.ready, begun.objective)
     assert (before - begun.before).abs().max() > 1e-3
-    merged = begun.model.merge_and_unload()
+    whole = unpacked(begun, tmp_path / "adapter") if begun.arm.method.packs else begun.model
+    merged = whole.merge_and_unload()
     assert not any("lora" in name for name, _ in merged.named_parameters())
     after = logits_of(merged, begun.ready, begun.objective)
     torch.testing.assert_close(after, before, atol=2e-4, rtol=2e-4)
@@ -190,6 +221,8 @@ def test_saved_and_loaded_in_another_process_with_another_seed_gives_the_same_lo
 ) -> None:
     wanted = {}
     for case in CASES:
+        if case[1].startswith("qlora") and not PACKS:
+            continue
         begun = begun_of(case, folders, tmp_path)
         train(begun, 3)
         folder = tmp_path / "saved" / "-".join(case)

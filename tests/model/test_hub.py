@@ -1,6 +1,7 @@
 """Models from the hub, against a stub of its API on this machine."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -54,6 +55,16 @@ def reviews(tmp_path):
 def quick(reviews: Path, model: str, out: Path) -> list[str]:
     return [str(reviews), "--text", "text", "--label", "label", "--model", model,
             "--arms", "majority,zero-shot,head", "--out", str(out)]  # fmt: skip
+
+
+def test_a_hub_model_is_counted_without_its_weights(served, tmp_path):
+    with running_hub(served) as hub:
+        done = tuneproof(hub.url, tmp_path / "home", "count", "tiny/llama", "--json")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert json.loads(done.stdout)["architecture"]["layers"] == 2
+        assert any("config.json" in line for line in hub.asked)
+        assert not any("safetensors" in line and "resolve" in line for line in hub.asked)
 
 
 def test_a_hub_model_is_checked_without_its_weights_and_run_from_them(served, reviews, tmp_path):

@@ -110,6 +110,8 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
         return outcome.test
     from tuneproof.arms.ready import make_compute
 
+    if arm.method.check is not None:
+        arm.method.check()
     ready = _base_of(record, shared.recipe)
     longest = int(ready.encode("new", new, shared.recipe.encode).tokens_N.max())
     compute = make_compute(shared.recipe.compute, longest)
@@ -125,10 +127,12 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
 
         return (yield from ask_probe(shared, ready, compute, record.folder / WEIGHTS, new))
     from tuneproof.arms.objective import make_objective
-    from tuneproof.arms.tuned import reload_tuned
+    from tuneproof.arms.tuned import packing_of, reload_tuned
 
     name = getattr(arm.options, "objective", "head")
-    model = reload_tuned(record.folder / WEIGHTS, ready, name, shared.labels).to(compute.device)
+    packing = packing_of(arm, compute)
+    model = reload_tuned(record.folder / WEIGHTS, ready, name, shared.labels, packing)
+    model = model.to(compute.device)
     return (yield from make_objective(name, shared, ready, compute).ask(model, new, "new"))
 
 

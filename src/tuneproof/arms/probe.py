@@ -20,7 +20,7 @@ from tuneproof.arms.shared import Outcome, Shared, as_predictions
 from tuneproof.data.batches import by_length
 from tuneproof.data.tokens import pad_batch
 from tuneproof.files import write_json, write_with
-from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.ledger.parameters import probe_ledger
 from tuneproof.methods.head import Probe, fit_probe
 from tuneproof.model.features import (
     Features,
@@ -30,7 +30,7 @@ from tuneproof.model.features import (
     pooled_features,
 )
 from tuneproof.model.heads import class_logits, head_layer
-from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.model.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
@@ -106,8 +106,12 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
 
     test = rows("test")
     size = probe.weight_CD.size + (probe.bias_C.size if ready.family.kind == "encoder" else 0)
-    skeleton = pretrained_on_meta(ready.source, ready.config)
-    ledger = parameter_ledger(skeleton, skeleton, ready.family, trainable=size, probe=size)
+    ledger = probe_ledger(
+        model_on_meta(ready.source, ready.config, head="base"),
+        pretrained_on_meta(ready.source, ready.config),
+        ready.family,
+        size,
+    )
     encoded = ready.encode("test", splits.test, shared.recipe.encode)
     return Outcome(
         test=test,

@@ -16,6 +16,7 @@ from tuneproof.families import Family, family_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.files import sha256_of_file, sha256_of_sample
+from tuneproof.methods.misfit import misfit
 from tuneproof.model.source import fetch, read_config, read_tokenizer, weight_names
 from tuneproof.recipe import Arm, ModelChoice
 from tuneproof.settings import ComputeSettings, EncodeSettings
@@ -188,24 +189,7 @@ def why_impossible(arm: Arm, ready: Ready) -> str | None:
             f"{ready.name} has no language-model head in its checkpoint: it would be random, and what"
             " a random head says is not zero-shot. Use head, lora or full."
         )
-    if family.kind == "encoder":
-        if arm.method.shots is not None and arm.method.shots(options):
-            return f"{ready.name} is an encoder: it takes no examples in a prompt. Use zero-shot."
-        if getattr(options, "scoring", None) == "generate":
-            return f"{ready.name} is an encoder: it generates no text. Use scoring: likelihood."
-        if objective == "words":
-            return f"{ready.name} is an encoder: it continues no words. Use objective: head."
-        if getattr(options, "pooling", None) == "last":
-            return f"{ready.name} is an encoder: pool first or mean."
-    else:
-        if objective == "words" and not has_words and getattr(options, "weights", "") != "random":
-            return (
-                f"{ready.name} has no language-model head in its checkpoint. Use objective: head."
-            )
-        if getattr(options, "pooling", None) == "first":
-            return (
-                f"{ready.name} is a decoder: its first token has read nothing. Pool last or mean."
-            )
-    if getattr(options, "targets", None) == "attention" and not family.attention:
-        return f"the names of {ready.name}'s attention layers are not known. Use targets: all."
-    return None
+    unsure = objective == "words" and family.kind == "decoder" and not has_words
+    if unsure and getattr(options, "weights", "") != "random":
+        return f"{ready.name} has no language-model head in its checkpoint. Use objective: head."
+    return misfit(arm.method, options, family, ready.name)

@@ -30,6 +30,7 @@ from tuneproof.families.models import resolve_model
 from tuneproof.files import make_folder
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
+from tuneproof.model.packing import Packing
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.train.checkpoint import BestOnDev
@@ -60,6 +61,7 @@ def run_tuned(
         head="labels" if objective_name == "head" else "words",
         labels=shared.labels,
         random=getattr(options, "weights", "pretrained") == "random",
+        packing=packing_of(arm, compute),
         seed=seed,
     )
     model = loaded.model.to(compute.device)
@@ -87,7 +89,9 @@ def run_tuned(
     dev: Predictions = yield from objective.ask(model, splits.dev, "dev")
     test: Predictions = yield from objective.ask(model, splits.test, "test")
     seconds["predict"] = time.perf_counter() - begun
-    ledger = parameter_ledger(model, pretrained_on_meta(ready.source, ready.config), ready.family)
+    ledger = parameter_ledger(
+        model, pretrained_on_meta(ready.source, ready.config), ready.family, fresh=loaded.fresh
+    )
 
     def save(folder: Path) -> None:
         with quiet():
@@ -110,7 +114,18 @@ def run_tuned(
     )
 
 
-def reload_tuned(folder: Path, ready: Ready, objective: str, labels: tuple[str, ...]) -> Any:
+def packing_of(arm: Arm, compute: Compute) -> Packing | None:
+    """How the arm's method holds the frozen base; None: as it was loaded."""
+    return Packing(str(compute.device), compute.precision) if arm.method.packs else None
+
+
+def reload_tuned(
+    folder: Path,
+    ready: Ready,
+    objective: str,
+    labels: tuple[str, ...],
+    packing: Packing | None = None,
+) -> Any:
     """The model of a finished arm from its weights' folder: whole, or an adapter on its base.
 
     Raises: ModelError where the weights do not fit.
@@ -119,7 +134,13 @@ def reload_tuned(folder: Path, ready: Ready, objective: str, labels: tuple[str, 
     adapter = (folder / "adapter_config.json").is_file()
     source = ready.source if adapter else resolve_model(str(folder))
     model = load_model(
-        source, ready.config, ready.tokenizer, ready.family, head=head, labels=labels
+        source,
+        ready.config,
+        ready.tokenizer,
+        ready.family,
+        head=head,
+        labels=labels,
+        packing=packing,
     ).model
     if not adapter:
         return model

@@ -9,18 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneproof.errors import ModelError, did_you_mean
+from tuneproof.families import facts
+from tuneproof.families.facts import Facts
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One item of the shelf: hub id, pinned revision, licence, whether the hub asks for consent."""
+    """One item of the shelf: hub id, pinned revision, licence, whether the hub asks for consent.
+
+    `facts`: what its config.json says at that revision, so that it can be counted offline.
+    """
 
     hub_id: str
     revision: str
     licence: str
     gated: bool = False
+    facts: Facts | None = None
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -28,32 +34,59 @@ MODELS: dict[str, ModelEntry] = {
         "distilbert/distilbert-base-uncased",
         "12040accade4e8a0f71eabdb258fecc2e7e948be",
         "Apache-2.0",
+        facts=facts.DISTILBERT_BASE,
     ),
     "bert": ModelEntry(
-        "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "Apache-2.0"
+        "google-bert/bert-base-uncased",
+        "86b5e0934494bd15c9632b12f734a8a67f723594",
+        "Apache-2.0",
+        facts=facts.BERT_BASE,
     ),
     "minilm": ModelEntry(
-        "nreimers/MiniLM-L6-H384-uncased", "3276f0fac9d818781d7a1327b3ff818fc4e643c0", "MIT"
+        "nreimers/MiniLM-L6-H384-uncased",
+        "3276f0fac9d818781d7a1327b3ff818fc4e643c0",
+        "MIT",
+        facts=facts.MINILM_L6,
     ),
     "llama-3.2-1b": ModelEntry(
         "meta-llama/Llama-3.2-1B",
         "4e20de362430cd3b72f300e6b0f18e50e7166e08",
         "Llama 3.2 Community Licence",
         gated=True,
+        facts=facts.LLAMA_3_2_1B,
     ),
     "gemma-2b": ModelEntry(
-        "google/gemma-2b", "9cf48e52b224239de00d483ec8eb84fb8d0f3a3a", "Gemma terms", gated=True
+        "google/gemma-2b",
+        "9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
+        "Gemma terms",
+        gated=True,
+        facts=facts.GEMMA_2B,
+    ),
+    "gemma-2-2b": ModelEntry(
+        "google/gemma-2-2b",
+        "c5ebcd40d208330abc697524c919956e692655cf",
+        "Gemma terms",
+        gated=True,
+        facts=facts.GEMMA_2_2B,
     ),
     "gemma-2-2b-it": ModelEntry(
         "google/gemma-2-2b-it",
         "299a8560bedf22ed1c72a8a11e7dce4a7f9f51f8",
         "Gemma terms",
         gated=True,
+        facts=facts.GEMMA_2_2B,
+    ),
+    "mistral-7b": ModelEntry(
+        "mistralai/Mistral-7B-v0.1",
+        "27d67f1b5f57dc0953326b2601d68371d40ea8da",
+        "Apache-2.0",
+        facts=facts.MISTRAL_7B,
     ),
     "mistral-7b-instruct": ModelEntry(
         "mistralai/Mistral-7B-Instruct-v0.2",
         "3ad372fc79158a2148299e3318516c786aeded6c",
         "Apache-2.0",
+        facts=facts.MISTRAL_7B_INSTRUCT,
     ),
     "demo": ModelEntry("", "", "Apache-2.0"),
 }
@@ -77,8 +110,8 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60] or "model"
 
 
-def _from_folder(folder: Path, name: str) -> ModelSource:
-    """Check what can be seen from the file names alone.
+def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
+    """Check what can be seen from the file names alone; `weights`: they must be there.
 
     Raises: ModelError where the folder holds no model that is safe to load.
     """
@@ -98,7 +131,7 @@ def _from_folder(folder: Path, name: str) -> ModelSource:
             + ".",
         )
     names = [file.name for file in folder.iterdir() if file.is_file()]
-    if not any(file.endswith(".safetensors") for file in names):
+    if weights and not any(file.endswith(".safetensors") for file in names):
         pickles = sorted(file for file in names if file.endswith(PICKLES))
         if pickles:
             raise ModelError(
@@ -115,9 +148,10 @@ def _from_folder(folder: Path, name: str) -> ModelSource:
     return ModelSource(name=_safe(name), path_or_id=str(folder), revision=None, local=True)
 
 
-def resolve_model(name_or_id_or_folder: str | Path) -> ModelSource:
+def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> ModelSource:
     """A short name, a hub id ("owner/name", "owner/name@revision") or a folder, as a source.
 
+    Without `weights` a folder need not hold any, and a configuration's file is a source too.
     Nothing is downloaded here.
 
     Raises: ModelError where it is none of the three, or the folder holds no usable model.
@@ -132,8 +166,11 @@ def resolve_model(name_or_id_or_folder: str | Path) -> ModelSource:
         return ModelSource(short, entry.hub_id, revision, False, entry.licence, entry.gated)
     folder = Path(name).expanduser()
     if name and "\0" not in name and folder.is_dir():
-        return _from_folder(folder, folder.resolve().name)
+        return _from_folder(folder, folder.resolve().name, weights)
     if name and "\0" not in name and folder.is_file():
+        if not weights:
+            called = folder.resolve().parent.name if folder.name == "config.json" else folder.stem
+            return ModelSource(_safe(called), str(folder), None, True)
         raise ModelError(name, "is a file.", do="Name the folder that holds config.json.")
     found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if found and not name.startswith((".", "/", "~")) and ".." not in name:
@@ -145,3 +182,11 @@ def resolve_model(name_or_id_or_folder: str | Path) -> ModelSource:
         "folder.",
         did_you_mean(name, MODELS),
     )
+
+
+def facts_of(source: ModelSource) -> Facts | None:
+    """What the shelf knows of this model's configuration; None for another model or revision."""
+    for entry in MODELS.values():
+        if not source.local and entry.hub_id == source.path_or_id:
+            return entry.facts if source.revision in ("main", entry.revision) else None
+    return None

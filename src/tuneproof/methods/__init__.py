@@ -11,8 +11,9 @@ from tuneproof.methods.lp_ft import LP_FT
 from tuneproof.methods.majority import MAJORITY
 from tuneproof.methods.method import Method
 from tuneproof.methods.prompts import FEW_SHOT, ZERO_SHOT
+from tuneproof.methods.qlora import QLORA
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (MAJORITY, LEXICAL, ZERO_SHOT, FEW_SHOT, HEAD, LP_FT, LORA, FULL)
+    for method in (MAJORITY, LEXICAL, ZERO_SHOT, FEW_SHOT, HEAD, LP_FT, LORA, QLORA, FULL)
 }

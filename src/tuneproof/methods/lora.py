@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tuneproof.errors import ModelError
 from tuneproof.methods.method import Method, TunedOptions
 
 
@@ -35,15 +36,18 @@ class LoraOptions(TunedOptions):
 
 
 def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
-    """Wrap the model by peft; the classification head and whatever else is `fresh` train whole."""
+    """Wrap the model by peft; the head over labels or spans and what else is `fresh` train whole.
+
+    Raises: ModelError where peft cannot.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
 
-    labels = options.objective == "head"
-    heads = family.head_names(model) if labels else []
+    heads = family.head_names(model) if options.objective == "head" else []
+    over_labels = TaskType.QUESTION_ANS if hasattr(model, "qa_outputs") else TaskType.SEQ_CLS
     modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
     others = [name for name in modules if name.split(".")[0] not in heads]  # a random pooler, say
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS if labels else TaskType.CAUSAL_LM,
+        task_type=over_labels if heads else TaskType.CAUSAL_LM,
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
@@ -53,7 +57,13 @@ def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ())
         use_dora=options.variant == "dora",
         init_lora_weights="pissa" if options.variant == "pissa" else True,
     )
-    return get_peft_model(model, config)
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:  # Mamba's mixers, for one
+        said = str(error).rpartition("] ")[2].split(". ")[0].rstrip(".")
+        raise ModelError(
+            type(model).__name__, f"peft puts no adapters there: {said}.", do="Use head or full."
+        ) from None
 
 
 LORA = Method(

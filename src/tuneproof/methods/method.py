@@ -83,8 +83,9 @@ class Method:
     `kind` is what carries it out. A baseline has `fit`; a prompt has none; a tuned one has
     `probe` (a convex fit of the head on cached features comes first), `apply` (model, family, options,
     names of the weights that the checkpoint did not hold → the model with what trains marked or added;
-    None: nothing but the probe) and `keeps` (which weights are saved).
-    `chance` says whether a seed changes the outcome.
+    None: nothing but the probe).
+    `chance` says whether a seed changes the outcome. `packs`: the frozen base's linear layers are
+    held in 4 bits. `check` raises RecipeError where a package that it needs is missing.
     """
 
     name: str
@@ -98,3 +99,5 @@ class Method:
     shots: Callable[[Any], int] | None = None
     probe: bool = False
     apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None
+    packs: bool = False
+    check: Callable[[], None] | None = None

@@ -1,13 +1,12 @@
 """A model with its weights, ready to predict or to be adapted.
 
-In: a ModelSource, which head, labels, precision. Out: model, tokenizer, what is freshly initialised.
+In: a ModelSource, which head, labels, precision. Out: model, tokenizer, what is freshly initialised;
+or the same architecture without weights, on the meta device.
 Knows nothing of: tasks, methods, training.
 """
 
 import copy
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,8 @@ from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
+from tuneproof.model.packing import Packing, packed_config, unpacked_on_cpu
+from tuneproof.model.quiet import quiet
 from tuneproof.model.source import (
     check_tokenizer,
     fetch,
@@ -32,6 +33,7 @@ __all__ = [
     "check_tokenizer",
     "fetch",
     "load_model",
+    "model_on_meta",
     "pretrained_on_meta",
     "quiet",
     "read_config",
@@ -40,7 +42,7 @@ __all__ = [
     "weight_names",
 ]
 
-Head = Literal["labels", "words", "cloze", "base"]
+Head = Literal["labels", "span", "words", "cloze", "base"]
 
 
 @dataclass(frozen=True)
@@ -62,24 +64,21 @@ def load_model(
     labels: Sequence[str] = (),
     random: bool = False,
     dtype: torch.dtype = torch.float32,
+    packing: Packing | None = None,
     seed: int | None = None,
 ) -> Loaded:
-    """Load a checkpoint under a head, on the CPU, in eval mode.
+    """Load a checkpoint under a head, in eval mode; on the CPU, or packed where `packing` says.
 
     labels: a classification head, one output a label, freshly drawn where the checkpoint holds
-    none of that size; words: a decoder's language-model head; cloze: an encoder's masked one;
+    none of that size; span: one that marks where an answer begins and ends; words: a decoder's
+    language-model head; cloze: an encoder's masked one;
     base: no head. With `random` all weights are drawn and the checkpoint's are not read. Draws
     come from `seed`, or from torch's present state, which is left as it was.
 
     Raises: ModelError where weights are missing, do not fit, or the head asked for would be random.
     """
     auto = _auto_class(source, config, head)
-    config = copy.deepcopy(config)
-    if head == "labels":
-        config.num_labels = len(labels)
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: place for place, label in enumerate(labels)}
-        config.problem_type = "single_label_classification"
+    config = _under_head(config, head, labels)
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
@@ -89,7 +88,9 @@ def load_model(
         else:
             if head in ("words", "cloze"):
                 require_words_head(source, config, family)
-            model, info = _from_pretrained(auto, source, config, dtype, head)
+            more = packed_config(_on_meta(auto, config), family, packing) if packing else {}
+            model, info = _from_pretrained(auto, source, config, dtype, more)
+            unpacked_on_cpu(model)
             fresh = _check_weights(source, family, head, info)
     _set_ids(model, tokenizer)
     return Loaded(model.eval(), fresh, _notes(fresh, random))
@@ -104,20 +105,43 @@ def _notes(fresh: tuple[str, ...], random: bool) -> tuple[str, ...]:
     return (f"Freshly initialised, not in the checkpoint: {', '.join(modules)}.",)
 
 
+def _under_head(config: Any, head: Head, labels: Sequence[str]) -> Any:
+    """A copy of the configuration, with the labels in it where the head has one output a label."""
+    config = copy.deepcopy(config)
+    if head == "labels":
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: place for place, label in enumerate(labels)}
+        config.problem_type = "single_label_classification"
+    elif head == "span":
+        config.num_labels = 2
+    return config
+
+
 def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
     from transformers import (
         AutoModel,
         AutoModelForCausalLM,
         AutoModelForMaskedLM,
+        AutoModelForQuestionAnswering,
         AutoModelForSequenceClassification,
+        __version__,
     )
 
     auto: Any = {
         "labels": AutoModelForSequenceClassification,
+        "span": AutoModelForQuestionAnswering,
         "words": AutoModelForCausalLM,
         "cloze": AutoModelForMaskedLM,
         "base": AutoModel,
     }[head]
+    if type(config) not in auto._model_mapping and head == "span":
+        raise ModelError(
+            source.name,
+            f"it can have no span head: transformers {__version__} has no {auto.__name__} for "
+            f"{config.model_type}.",
+            do="Let it answer in words, or use another model.",
+        )
     if type(config) not in auto._model_mapping:
         raise ModelError(
             source.name,
@@ -125,6 +149,33 @@ def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
             do="Use another arm or another model.",
         )
     return auto
+
+
+def _on_meta(auto: Any, config: Any) -> Any:
+    """The auto class's model without weights.
+
+    Raises: ModelError where the configuration's values do not make a model.
+    """
+    try:
+        with torch.device("meta"), quiet():
+            return auto.from_config(copy.deepcopy(config), trust_remote_code=False)
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, AssertionError) as error:
+        raise _no_model(config, error) from None
+
+
+def _no_model(config: Any, error: Exception) -> ModelError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return ModelError("model", f"the configuration of {config.model_type} makes no model: {said}.")
+
+
+def model_on_meta(
+    source: ModelSource, config: Any, *, head: Head, labels: Sequence[str] = ()
+) -> Any:
+    """What `load_model` gives, without weights, on the meta device: for counting ahead.
+
+    Raises: ModelError where transformers has no such head for this architecture.
+    """
+    return _on_meta(_auto_class(source, config, head), _under_head(config, head, labels))
 
 
 def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
@@ -142,12 +193,15 @@ def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
     else:
         words: Head = "cloze" if family_of(config).kind == "encoder" else "words"
         found = _auto_class(source, config, words)._model_mapping[type(config)]
-    with torch.device("meta"), quiet():
-        return found(copy.deepcopy(config))
+    try:
+        with torch.device("meta"), quiet():
+            return found(copy.deepcopy(config))
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, AssertionError) as error:
+        raise _no_model(config, error) from None
 
 
 def _from_pretrained(
-    auto: Any, source: ModelSource, config: Any, dtype: torch.dtype, head: Head
+    auto: Any, source: ModelSource, config: Any, dtype: torch.dtype, more: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     from safetensors import SafetensorError
 
@@ -163,30 +217,13 @@ def _from_pretrained(
                 local_files_only=True,
                 ignore_mismatched_sizes=True,  # `_check_weights` refuses them, by name
                 output_loading_info=True,
+                **more,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError, ImportError) as error:
         raise ModelError(
             source.path_or_id,
             f"its weights cannot be loaded: {str(error).strip().splitlines()[0]}",
         ) from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bar and no table of missing weights: what is missing is checked and recorded."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of transformers to its own callers
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _check_weights(

@@ -7,12 +7,14 @@ Nothing that a checkpoint brings is run: no remote code, no pickles, no kernels 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
+from tuneproof.model.quiet import quiet
 
 SMALL_FILES = (
     "config.json",
@@ -39,7 +41,10 @@ CODE_KEYS = {
 # A tokenizer that knows less than this share of the model's rows belongs to another model: padding
 # of embeddings to round sizes takes a few per cent at most.
 LEAST_VOCABULARY_SHARE = 0.9
-LARGEST = {"vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_hidden_layers": 10_000}
+LARGEST = {
+    "vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_hidden_layers": 10_000,
+    "num_experts": 10_000, "num_local_experts": 10_000, "n_routed_experts": 10_000,
+}  # fmt: skip
 
 
 def fetch(source: ModelSource, weights: bool) -> Path:
@@ -57,7 +62,15 @@ def fetch(source: ModelSource, weights: bool) -> Path:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
+    shown = not are_progress_bars_disabled()
+    if not weights:
+        disable_progress_bars()  # small files are there at once
     try:
         return Path(
             snapshot_download(
@@ -85,6 +98,9 @@ def fetch(source: ModelSource, weights: bool) -> Path:
             f"is not on this machine and could not be fetched ({type(error).__name__}).",
             do="Connect to the network, or name a folder that holds the model.",
         ) from None
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _without_code(value: Any) -> Any:
@@ -111,38 +127,73 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def read_config(source: ModelSource) -> Any:
-    """The configuration as transformers' own class, freed of everything that could load code.
+def read_values(source: ModelSource) -> tuple[Path, dict[str, Any]]:
+    """The configuration's file and what it says, as it stands there.
 
-    Begin and end ids that the file does not give are None, not the class's defaults.
+    Raises: ModelError where the file is missing or is no JSON object.
+    """
+    place = fetch(source, weights=False)
+    path = place if place.is_file() else place / "config.json"
+    return path, _read_json(path, source.path_or_id)
+
+
+def code_keys(values: Any) -> list[str]:
+    """The configuration's keys that name code; they are left aside, whoever reads it."""
+    if isinstance(values, list):
+        return sorted({key for inner in values for key in code_keys(inner)})
+    if not isinstance(values, dict):
+        return []
+    return sorted({key for key in values if key in CODE_KEYS} | set(code_keys([*values.values()])))
+
+
+def read_config(source: ModelSource) -> Any:
+    """The configuration of a model, as `config_from` makes it of its file.
 
     Raises: ModelError where the file is missing or broken, or transformers has no such class.
+    """
+    path, values = read_values(source)
+    return config_from(values, str(path))
+
+
+def config_from(given: Mapping[str, Any], where: str) -> Any:
+    """The configuration as transformers' own class, freed of everything that could load code.
+
+    Begin and end ids that `given` does not say are None, not the class's defaults. `where` they
+    come from is what an error names.
+
+    Raises: ModelError where transformers has no such class, or a value does not fit it.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
-    path = fetch(source, weights=False) / "config.json"
-    values = _without_code(_read_json(path, source.path_or_id))
+    values: dict[str, Any] = _without_code(dict(given))
     kind = values.pop("model_type", None)
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ModelError(
-            str(path),
+            where,
             f"model_type {json.dumps(kind)} is not an architecture that transformers has.",
             "Code that a checkpoint brings along is never run.",
             "Name another model.",
         )
     for key, most in LARGEST.items():
         if isinstance(values.get(key), int) and values[key] > most:
-            raise ModelError(str(path), f"{key} is {values[key]}; no model has more than {most}.")
+            raise ModelError(where, f"{key} is {values[key]}; no model has more than {most}.")
     if values.get("quantization_config"):
         raise ModelError(
-            str(path), "the weights are quantised.", do="Name the model with its full weights."
+            where, "the weights are quantised.", do="Name the model with its full weights."
         )
     try:
-        config = CONFIG_MAPPING[kind].from_dict(values)
-    except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
+        with quiet():
+            config = CONFIG_MAPPING[kind].from_dict(values)
+    except (
+        TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError
+    ) as error:  # fmt: skip
         said = " ".join(str(error).split()).rstrip(".")
-        raise ModelError(str(path), f"does not fit the class of {kind}: {said}.") from None
+        raise ModelError(where, f"does not fit the class of {kind}: {said}.") from None
+    for key in ("vocab_size", "hidden_size", "num_hidden_layers"):
+        least = getattr(config.get_text_config(), key, None)
+        if isinstance(least, int) and least < 1:
+            raise ModelError(where, f"{key} is {least}; it must be 1 or more.")
     for key in ("bos_token_id", "eos_token_id"):
         if key not in values and not values.get("text_config"):
             setattr(config, key, None)

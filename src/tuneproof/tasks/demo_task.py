@@ -67,6 +67,7 @@ TASK = Task(
     options=DemoOptions,
     read=read,
     prompt=demo_prompt,
+    labels=LABELS,
     metrics=METRICS,
     paper="none: written for tuneproof",
     licence=_LICENCE,

@@ -78,6 +78,7 @@ TASK = Task(
     options=ImdbOptions,
     read=read,
     prompt=sentiment_prompt,
+    labels=LABELS,
     metrics=METRICS,
     paper="Maas et al. 2011, Learning Word Vectors for Sentiment Analysis",
     licence=_LICENCE,

@@ -91,6 +91,7 @@ TASK = Task(
     options=Sst2Options,
     read=read,
     prompt=sentiment_prompt,
+    labels=LABELS,
     metrics=METRICS,
     paper="Socher et al. 2013, Recursive Deep Models for Semantic Compositionality; "
     "Wang et al. 2019, GLUE, arXiv:1804.07461",

@@ -89,7 +89,8 @@ class Task:
     `read(options)` gives the rows, `prompt(options, labels)` the words around them. Of `metrics`
     the first is the primary one; those for two labels alone are left out where there are more.
     `overlaps(train_texts, held_texts)` says what gives a held-out text away beyond the equality
-    of the normalised texts; None: nothing else does.
+    of the normalised texts; None: nothing else does. `labels`: where they are the task's own and
+    not the file's.
     """
 
     name: str
@@ -103,3 +104,4 @@ class Task:
     paper: str
     licence: str
     overlaps: Callable[[Sequence[str], Sequence[str]], Overlap] | None = None
+    labels: tuple[str, ...] | None = None

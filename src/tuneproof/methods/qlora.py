@@ -1,0 +1,67 @@
+"""QLoRA: LoRA beside linear layers that are frozen in 4 bits, through bitsandbytes and peft.
+
+In: a model whose blocks were loaded packed. Out: the model with adapters that alone (and the head) train.
+Knows nothing of: data, the loop, how weights are packed.
+"""
+
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tuneproof.errors import RecipeError
+from tuneproof.methods.lora import LoraOptions, apply_lora
+from tuneproof.methods.method import Method
+
+OLDEST = (0, 46, 1)  # the first that packs on a CPU as well
+
+
+class QloraOptions(LoraOptions):
+    """Settings of QLoRA: those of LoRA."""
+
+    variant: Literal["none", "rslora", "dora"] = Field(
+        "none",
+        description="rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353). PiSSA takes the weights "
+        "apart and cannot where they are packed.",
+    )
+
+
+def apply_qlora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
+    """Freeze everything and hold what is not packed in float32, as peft recommends; then LoRA."""
+    from peft import prepare_model_for_kbit_training
+
+    # gradient checkpointing is a setting of every arm, not of this method
+    prepared = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return apply_lora(prepared, family, options, fresh)
+
+
+def check_qlora() -> None:
+    """Raises RecipeError where bitsandbytes is missing or too old."""
+    try:
+        version = importlib.metadata.version("bitsandbytes")
+    except importlib.metadata.PackageNotFoundError:
+        raise RecipeError(
+            "arms: qlora", "it holds the base in 4 bits through bitsandbytes, which is not installed.",
+            do="Install it with `pip install 'tuneproof[qlora]'`, or use lora.",
+        ) from None  # fmt: skip
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdecimal()) < OLDEST:
+        raise RecipeError(
+            "arms: qlora", f"bitsandbytes is {version}, older than {'.'.join(map(str, OLDEST))}.",
+            do="Install it anew with `pip install -U 'tuneproof[qlora]'`, or use lora.",
+        )  # fmt: skip
+
+
+QLORA = Method(
+    name="qlora",
+    kind="tuned",
+    title="low-rank adapters beside a base in 4 bits",
+    options=QloraOptions,
+    chance=True,
+    paper="Dettmers et al. 2023, arXiv:2305.14314, sections 2 and 3",
+    differs="Rank, scale and learning rate are those of lora, so that the two differ in the base's "
+    "precision alone (the paper: rank 64, alpha 16, dropout 0.1 or 0.05). No paged optimizer.",
+    apply=apply_qlora,
+    packs=True,
+    check=check_qlora,
+)

@@ -1,0 +1,162 @@
+"""QLoRA: the linear layers of the blocks in 4 bits and nothing else, counted by their true shapes."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.arms.small import begin, logits_of, small_recipe
+from tests.tiny_models import tiny_model
+from tuneproof.arms.label import predict
+from tuneproof.errors import RunError
+from tuneproof.ledger.packing import packed_ahead, packed_now, true_size
+from tuneproof.ledger.parameters import parameter_ledger, parameter_sizes
+from tuneproof.methods.qlora import OLDEST, check_qlora
+from tuneproof.model.load import model_on_meta, pretrained_on_meta
+from tuneproof.model.packing import Packing, packed_config, packed_layers
+from tuneproof.predict.prediction import read_predictions
+from tuneproof.record.rundir import read_items
+from tuneproof.study import run
+
+pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+KINDS = ("bert", "distilbert", "llama", "gemma2", "gpt2")
+
+
+def begun_with(kind: str, tmp_path, arm: dict):
+    folder = tiny_model(tmp_path / kind, kind)
+    recipe = small_recipe(tmp_path, [folder], [arm], out=f"study-{next(iter(arm))}")
+    return begin(recipe, recipe.arms[0].name)
+
+
+def packed_in(model) -> list[str]:
+    return [
+        name.replace("base_model.model.", "").replace(".base_layer", "")
+        for name, module in model.named_modules()
+        if getattr(getattr(module, "weight", None), "quant_state", None) is not None
+        and not name.endswith((".default",))
+        and "lora" not in type(module).__module__
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_linear_layers_of_the_blocks_are_packed_and_nothing_else(kind, tmp_path) -> None:
+    begun = begun_with(kind, tmp_path, {"qlora": {"rank": 2}})
+    meta = model_on_meta(begun.ready.source, begun.ready.config, head="labels", labels=("a", "b"))
+    wanted = packed_layers(meta, begun.ready.family)
+    assert packed_in(begun.model) == wanted
+    beside = [name for name, _ in begun.model.named_parameters() if ".lora_A." in name]
+    assert len(beside) == len(wanted)
+    assert all("score" not in name and "classifier" not in name for name in wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_true_counts_not_packed_bytes(kind, tmp_path) -> None:
+    packed = begun_with(kind, tmp_path, {"qlora": {"rank": 2}})
+    whole = begun_with(kind, tmp_path, {"lora": {"rank": 2}})
+    assert sum(parameter_sizes(packed.model).values()) == sum(parameter_sizes(whole.model).values())
+    naive = sum(parameter.numel() for parameter in packed.model.parameters())
+    found = packed_now(packed.model)
+    assert found is not None
+    assert sum(parameter_sizes(packed.model).values()) - naive == found.weights / 2
+    skeleton = pretrained_on_meta(packed.ready.source, packed.ready.config)
+    ledgers = [
+        parameter_ledger(begun.model, skeleton, begun.ready.family) for begun in (packed, whole)
+    ]
+    assert ledgers[0].total == ledgers[1].total
+    assert ledgers[0].trainable == ledgers[1].trainable
+    assert ledgers[0].lines[:-1] == ledgers[1].lines
+
+
+def test_the_bytes_that_are_foretold_are_those_that_are_held(tmp_path) -> None:
+    begun = begun_with("llama", tmp_path, {"qlora": {}})
+    states = [p for p in begun.model.parameters() if getattr(p, "quant_state", None) is not None]
+    assert packed_now(begun.model) == packed_ahead([true_size(p) for p in states])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (33, 7), (512, 1024), (1, 1)])
+def test_bytes_of_one_matrix(rows, columns) -> None:
+    from bitsandbytes.nn import Params4bit
+
+    matrix = torch.randn(rows, columns)
+    layer = torch.nn.Module()
+    layer.weight = Params4bit(matrix, quant_type="nf4", requires_grad=False).to("cpu")
+    assert packed_now(layer) == packed_ahead([rows * columns])
+
+
+def test_a_model_without_packed_layers_has_no_packing() -> None:
+    assert packed_now(torch.nn.Linear(3, 4)) is None
+
+
+def test_asked_for_float32_a_packed_layer_computes_in_float32(tmp_path) -> None:
+    """bitsandbytes takes another way, in bf16, where a CPU has it: one and the same in both modes."""
+    begun = begun_with("llama", tmp_path, {"qlora": {"objective": "words"}})
+    weight = begun.model.base_model.model.model.layers[0].mlp.up_proj.base_layer
+    states = torch.randn(3, weight.in_features)
+    from bitsandbytes.functional import dequantize_4bit
+
+    exact = states @ dequantize_4bit(weight.weight.data, weight.weight.quant_state).T
+    with torch.no_grad():
+        torch.testing.assert_close(weight.train()(states), exact, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(weight.eval()(states), exact, atol=1e-5, rtol=1e-5)
+
+
+def test_packing_moves_the_logits_a_little_and_only_a_little(tmp_path) -> None:
+    packed = begun_with("llama", tmp_path, {"qlora": {"objective": "words"}})
+    whole = begun_with("llama", tmp_path, {"lora": {"objective": "words"}})
+    apart = (packed.before - whole.before).abs().mean()
+    assert 1e-4 < apart < whole.before.std()
+    again = logits_of(packed.model, packed.ready, packed.objective)
+    assert torch.equal(again, packed.before)
+
+
+def test_an_arm_runs_and_labels_new_texts_as_it_labelled_the_test_items(tmp_path) -> None:
+    folder = tiny_model(tmp_path / "llama", "llama")
+    study = run(small_recipe(tmp_path, [folder], ["majority", {"qlora": {"rank": 2}}]).values())
+    arm = study.folder / "arms" / "llama.qlora.seed0"
+    before = read_predictions(arm / "predictions.parquet").probabilities_NC
+    found = predict(arm, read_items(study.folder, "test").texts).probabilities_NC
+    assert before is not None
+    assert found == pytest.approx(before, abs=1e-6)
+
+
+def test_a_device_that_cannot_is_named_before_anything_is_loaded(monkeypatch) -> None:
+    import bitsandbytes.functional
+
+    def refuse(*words, **more):
+        raise NotImplementedError("The operator is not there.\nMore of it.")
+
+    monkeypatch.setattr(bitsandbytes.functional, "quantize_4bit", refuse)
+    with pytest.raises(RunError) as raised:
+        packed_config(None, None, Packing("cpu"))  # type: ignore[arg-type]
+    assert str(raised.value) == (
+        "qlora: bitsandbytes cannot hold weights in 4 bits on cpu: The operator is not there. "
+        "Write compute: {device: cpu}, or use lora."
+    )
+
+
+def test_the_oldest_version_is_the_one_that_the_extra_asks_for() -> None:
+    import tomllib
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extra = project["project"]["optional-dependencies"]["qlora"]
+    assert extra == [f"bitsandbytes>={'.'.join(map(str, OLDEST))}"]
+    check_qlora()
+
+
+def test_nothing_is_fetched_or_said_when_bitsandbytes_is_imported(tmp_path) -> None:
+    (tmp_path / "kernels.py").write_text("raise SystemExit('kernels were asked for')")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from tuneproof.model.quiet import quiet\n"
+        "with quiet():\n    import bitsandbytes\n"
+        "print('kernels' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert "kernels" not in done.stderr
+    assert logging.getLogger("bitsandbytes").level == logging.NOTSET

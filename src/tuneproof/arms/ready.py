@@ -41,6 +41,14 @@ class Compute:
         """torch's device."""
         return self.accelerator.device
 
+    @property
+    def frozen_dtype(self) -> Any:
+        """How weights that do not train are held: as they are computed with."""
+        import torch
+
+        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        return kinds[self.precision]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass in this precision."""
         return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()

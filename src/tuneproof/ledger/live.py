@@ -45,6 +45,7 @@ class LiveMemory(TorchDispatchMode):
         self.peak = dict(self.now)
         self.peak_operation = ""
         self._part: str | None = None
+        self._whole: dict[Any, bool] = {}
         self._live: dict[int, tuple[int, str, Any]] = {}
 
     @contextmanager
@@ -76,10 +77,14 @@ class LiveMemory(TorchDispatchMode):
     ) -> Any:
         """Carry the operation out and count what is new in its results."""
         kwargs = kwargs or {}
-        whole = func.namespace == "aten" and torch._C._dispatch_has_kernel_for_dispatch_key(
-            func.name(), COMPOSITE
-        )
-        if whole:  # in inference mode such an operation comes in one piece; look inside
+        if func is torch.ops.prim.device.default:
+            return func(*args, **kwargs)
+        if func not in self._whole:
+            self._whole[func] = (
+                func.namespace == "aten"
+                and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
+            )
+        if self._whole[func]:  # in inference mode such an operation comes in one piece; look inside
             with self:
                 found = func.decompose(*args, **kwargs)
             if found is not NotImplemented:

@@ -59,19 +59,32 @@ def read_ahead(
     layers with a sliding window keep those of their window alone. A short batch comes back whole,
     without a cache. `cache`: an empty one to fill.
     """
-    inner = inner_model(model)
     length = batch["input_ids"].shape[1]
-    piece = max(LEAST_TOKENS, min(MOST_TOKENS, PAIRS // length))
-    if length <= MOST_TOKENS or not (takes(inner, "past_key_values") and takes(inner, "use_cache")):
+    pieces = pieces_of(model, length, tail)
+    if len(pieces) < 2:
         return batch, None
     cache = new_cache(model) if cache is None else cache
-    rest = max(tail, length % piece or piece)
-    for start in range(0, length - rest, piece):
-        end = min(start + piece, length - rest)
-        part = _tokens(batch, start, end)
-        base = inner.base_model
-        base(**model_inputs(base, part), past_key_values=cache, use_cache=True)
-    return _tokens(batch, length - rest, length), cache
+    for start, end in pieces[:-1]:
+        read_piece(model, columns(batch, start, end), cache)
+    return columns(batch, *pieces[-1]), cache
+
+
+def pieces_of(model: Any, length: int, tail: int) -> list[tuple[int, int]]:
+    """Where the pieces of a row of `length` tokens begin and end; the last holds `tail` at least."""
+    inner = inner_model(model)
+    cached = takes(inner, "past_key_values") and takes(inner, "use_cache")
+    if length <= MOST_TOKENS or not cached:
+        return [(0, length)]
+    size = max(LEAST_TOKENS, min(MOST_TOKENS, PAIRS // length))
+    last = length - max(tail, length % size or size)
+    starts = range(0, last, size)
+    return [*((start, min(start + size, last)) for start in starts), (last, length)]
+
+
+def read_piece(model: Any, part: dict[str, torch.Tensor], cache: Any) -> None:
+    """Keys and values of one piece, into the cache; no logits."""
+    base = inner_model(model).base_model
+    base(**model_inputs(base, part), past_key_values=cache, use_cache=True)
 
 
 def new_cache(model: Any) -> Any:
@@ -81,7 +94,7 @@ def new_cache(model: Any) -> Any:
     return DynamicCache(config=inner_model(model).config)
 
 
-def _tokens(batch: dict[str, torch.Tensor], start: int, end: int) -> dict[str, torch.Tensor]:
+def columns(batch: dict[str, torch.Tensor], start: int, end: int) -> dict[str, torch.Tensor]:
     """Some columns of the batch; the mask reaches back to the first token."""
     return {
         name: values[:, :end] if name == "attention_mask" else values[:, start:end]

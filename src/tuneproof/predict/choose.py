@@ -131,10 +131,14 @@ def _asked(part: Sequence[_Row]) -> Asked:
 def asked_logs(
     model: Any, batch: dict[str, torch.Tensor], asked: Asked, cache: Any = None
 ) -> torch.Tensor:
-    """Log-probabilities [K] of the tokens asked for, on the device. cache: see `read_ahead`."""
+    """Log-probabilities [K] of the tokens asked for, on the device.
+
+    cache: where the batch is what is left of it, see `read_ahead`.
+    """
     with torch.inference_mode():
-        rest, cache = read_ahead(model, batch, asked.keep, cache)
-        logits_SV = words_logits(model, rest, asked.keep, asked.places_S, cache)
+        if cache is None:
+            batch, cache = read_ahead(model, batch, asked.keep)
+        logits_SV = words_logits(model, batch, asked.keep, asked.places_S, cache)
         return token_logs(logits_SV, asked.rows_K, asked.tokens_K)
 
 

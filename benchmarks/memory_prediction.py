@@ -7,15 +7,16 @@ Knows nothing of: data, what the models would answer.
 """
 
 import argparse
-import gc
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 MEDIAN_BAR, WORST_BAR = 0.10, 0.25
@@ -66,31 +67,46 @@ CASES = (
 )
 
 
-def _subject(case: Case, small: bool = False) -> Any:
-    """The case as the predictor takes it: real shapes of few layers; or `small`, of no size."""
+def _config(case: Case, small: bool) -> Any:
+    """Real shapes of few layers; or of no size."""
     from transformers import BertConfig, LlamaConfig
 
+    sizes = {"vocab_size": case.vocabulary, "hidden_size": 768, "num_hidden_layers": 6}
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "num_attention_heads": 12}
+    if case.kind == "encoder":
+        return BertConfig(**ids, **(SMALL if small else {**sizes, "intermediate_size": 3072}))
+    return LlamaConfig(
+        **ids, **(SMALL if small else {**sizes, "intermediate_size": 2048}),
+        num_key_value_heads=4, tie_word_embeddings=True,
+    )  # fmt: skip
+
+
+def _checkpoint(case: Case, root: Path, small: bool) -> Path:
+    """A folder with random weights and their language-model head, written once."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    from tuneproof.model.load import quiet
+
+    folder = root / f"{case.kind}-{0 if small else case.vocabulary}"
+    if not folder.exists():
+        auto: Any = AutoModelForMaskedLM if case.kind == "encoder" else AutoModelForCausalLM
+        with quiet():
+            auto.from_config(_config(case, small)).save_pretrained(folder)
+    return folder
+
+
+def _subject(case: Case, folder: Path) -> Any:
+    """The case as the predictor takes it."""
     from tuneproof.families import family_of
-    from tuneproof.families.models import ModelSource
+    from tuneproof.families.models import resolve_model
     from tuneproof.ledger.play import Subject
     from tuneproof.methods import METHODS
+    from tuneproof.model.load import read_config
 
-    if case.kind == "encoder":
-        config: Any = BertConfig(
-            pad_token_id=0, num_attention_heads=12, **(SMALL if small else {
-                "vocab_size": case.vocabulary, "hidden_size": 768, "num_hidden_layers": 6,
-                "intermediate_size": 3072}),
-        )  # fmt: skip
-    else:
-        config = LlamaConfig(
-            pad_token_id=0, num_attention_heads=16, num_key_value_heads=4, tie_word_embeddings=True,
-            **(SMALL if small else {
-                "vocab_size": case.vocabulary, "hidden_size": 1024, "num_hidden_layers": 6,
-                "intermediate_size": 2816}),
-        )  # fmt: skip
     method = METHODS[case.method]
     named = {"objective": case.objective} if "objective" in method.options.model_fields else {}
-    source = ModelSource("random", "random", None, True)
+    source = resolve_model(folder)
+    config = read_config(source)
     return Subject(source, config, family_of(config), method, method.options(**named))
 
 
@@ -100,11 +116,11 @@ def _scene(case: Case, device: str, precision: str) -> Any:
     return Scene(
         device, precision, case.batch, case.length,  # type: ignore[arg-type]
         accumulates=True, recompute=case.recompute, predict_batch=case.batch, predict_length=case.length,
-        keeps_best=False,
+        keeps_best=False, lengths=1,
     )  # fmt: skip
 
 
-def measure(case: Case, device: str) -> dict[str, Any]:
+def measure(case: Case, device: str, root: Path) -> int:
     """The peak beside what was there before, in this process, which must be a fresh one."""
     from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
     from tuneproof.model.kernels import choose_matmul
@@ -116,17 +132,14 @@ def measure(case: Case, device: str) -> dict[str, Any]:
         return_freed_blocks()
     choose_matmul(device, case.length)
     scene = _scene(case, device, precision)
+    small, real = (_subject(case, _checkpoint(case, root, small)) for small in (True, False))
     # the same on a model of no size: code is loaded, as it is after a study's first arm
-    _work(_subject(case, small=True), replace(scene, micro_batch=2, length=16), accelerator)
-    gc.collect()
+    _work(small, replace(scene, micro_batch=2, length=16), accelerator)
     begin_peak()
     before = resident_bytes()
-    _work(_subject(case), scene, accelerator)
+    _work(real, scene, accelerator)
     peaks = peak_bytes()
-    measured = (
-        peaks["device"] if "device" in peaks and device == "cuda" else peaks["process"] - before
-    )
-    return {"measured": measured}
+    return peaks["device"] if device == "cuda" else peaks["process"] - before
 
 
 def _work(subject: Any, scene: Any, accelerator: Any) -> None:
@@ -148,14 +161,15 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
     from tuneproof.train.losses import head_loss, words_loss
     from tuneproof.train.optimizer import make_optimizer
 
-    heads: dict[str, Any] = {"features": "base", "labels": "labels", "words": "words"}
+    heads: dict[str, Any] = {"features": "base"}
     frozen = subject.method.apply is None or subject.method.freezes(subject.options)
     tokenizer = SimpleNamespace(pad_token_id=0, bos_token_id=1, eos_token_id=2)
-    model = load_model(
+    loaded = load_model(
         subject.source, subject.config, tokenizer, subject.family,
-        head=heads[subject.objective], labels=("a", "b"), random=True, seed=0,
+        head=heads.get(subject.objective, subject.objective), labels=("a", "b"), seed=0,
         dtype=DTYPES[scene.precision] if frozen else torch.float32,
-    ).model  # fmt: skip
+    )  # fmt: skip
+    model = loaded.model
     model = model.to(accelerator.device)
     rows = scene.micro_batch
     draw = np.random.default_rng(0)
@@ -169,10 +183,7 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
         ):  # fmt: skip
             pass
         return
-    fresh = [
-        name for name, _ in model.named_parameters() if name.startswith(subject.family.head_modules)
-    ]
-    model = subject.method.apply(model, subject.family, subject.options, fresh)
+    model = subject.method.apply(model, subject.family, subject.options, loaded.fresh)
     model = model.to(accelerator.device)
     if scene.recompute:
         recompute_activations(model)
@@ -228,25 +239,103 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
         asked_logs(model, batch, asked).cpu()
 
 
-def _measured(case: Case, device: str) -> int:
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.memory_prediction",
-        "--measure",
-        json.dumps(asdict(case)),
-    ]
+def _logits(root: Path, everywhere: bool) -> int:
+    """The peak of one step of LoRA on 128k words: logits at the answers alone, or everywhere."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tuneproof.families import family_of
+    from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
+    from tuneproof.methods import METHODS
+    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.train.losses import INPUTS, words_loss
+
+    return_freed_blocks()
+    choose_matmul("cpu", 256)
+    config = LlamaConfig(
+        vocab_size=128_256, hidden_size=256, num_hidden_layers=4, intermediate_size=1024,
+        num_attention_heads=8, num_key_value_heads=4, tie_word_embeddings=True, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    lora = METHODS["lora"]
+    assert lora.apply is not None
+    begin_peak()
+    before = resident_bytes()
+    model = LlamaForCausalLM(config)
+    model = lora.apply(model, family_of(config), lora.options(objective="words"), ())  # type: ignore[call-arg]
+    rows, length, answer = 8, 256, 2
+    ids = torch.randint(3, 128_000, (rows, length))
+    part: dict[str, Any] = {
+        "input_ids": ids, "attention_mask": torch.ones_like(ids), "tokens": rows * length,
+        "position_ids": torch.arange(length).expand(rows, -1), "keep": answer + 1,
+        "answers": ids[:, -answer:].flatten(),
+        "places": torch.tensor([r * (answer + 1) + s for r in range(rows) for s in range(answer)]),
+    }  # fmt: skip
+    if everywhere:
+        logits = model(**{name: part[name] for name in INPUTS}, use_cache=False).logits
+        labels = torch.full_like(ids, -100)
+        labels[:, -answer:] = ids[:, -answer:]
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+        )
+    else:
+        loss = words_loss(model, part).sum
+    loss.backward()
+    peak = peak_bytes()["process"] - before
+    print(f"loss {loss.item():.5f}", file=sys.stderr)
+    return peak
+
+
+def _in_a_process(root: Path, words: Sequence[str]) -> tuple[int, str]:
+    """Bytes that a fresh process measured, and what it said beside them."""
     environment = {
         **os.environ,
+        "OMP_NUM_THREADS": "1",
         "LRU_CACHE_CAPACITY": "64",
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     }
-    done = subprocess.run(
-        [*words, "--device", device], capture_output=True, text=True, env=environment, check=False
-    )
+    command = [sys.executable, "-m", "benchmarks.memory_prediction", "--root", str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        raise SystemExit(f"{case.name}: {done.stderr[-2000:]}")
-    return int(json.loads(done.stdout.splitlines()[-1])["measured"])
+        raise SystemExit(f"{' '.join(words)}: {done.stderr[-2000:]}")
+    return int(done.stdout.splitlines()[-1]), done.stderr
+
+
+def _row(case: Case, device: str, root: Path) -> float:
+    """Print one row of the table; the relative error."""
+    from tuneproof.ledger.play import play
+
+    precision = "bf16" if device == "cuda" else "fp32"
+    subject = _subject(case, _checkpoint(case, root, False))
+    _checkpoint(case, root, True)
+    begun = time.perf_counter()
+    forecast = play(subject, _scene(case, device, precision))
+    seconds = time.perf_counter() - begun
+    tensors = forecast.peak.tensors_bytes
+    # the allocator of a GPU counts tensors alone, neither its gaps nor the context
+    predicted = tensors if device == "cuda" else forecast.total_bytes
+    measured, _ = _in_a_process(root, ["--measure", json.dumps(asdict(case)), "--device", device])
+    error = predicted / measured - 1
+    print(
+        f"{case.name:58}{predicted / 2**20:>11,.0f}{measured / 2**20:>11,.0f}{error:>+9.1%}"
+        f"   {tensors / 2**20:,.0f}, {forecast.terms.on_top(tensors) / 2**20:,.0f}; {seconds:.1f}",
+        flush=True,
+    )
+    return error
+
+
+def _compare_logits(root: Path) -> bool:
+    """Print what full logits cost; whether answers alone take a quarter at most."""
+    (alone, said), (full, too) = (
+        _in_a_process(root, ["--logits", way]) for way in ("answers", "all")
+    )
+    losses = [line for text in (said, too) for line in text.splitlines() if line.startswith("loss")]
+    print(
+        f"LoRA, 128k words, 256 x 4 layers, 8 x 256 tokens, answers of 2: {alone / 2**20:,.0f} MiB with "
+        f"logits at the answers alone, {full / 2**20:,.0f} MiB with all logits: {alone / full:.2f} "
+        f"(bar 0.25); {', '.join(losses)}"
+    )
+    return alone <= full / 4 and losses[0] == losses[1]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -254,39 +343,27 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks memory")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    for hidden in ("--measure", "--logits", "--root"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     if asked.measure:
-        print(json.dumps(measure(Case(**json.loads(asked.measure)), asked.device)))
+        case = Case(**json.loads(asked.measure))
+        print(measure(case, asked.device, Path(asked.root)))
         return 0
-    from tuneproof.ledger.play import play
-
-    errors = []
-    precision = "bf16" if asked.device == "cuda" else "fp32"
-    print(f"{'':58}{'predicted':>11}{'measured':>11}{'error':>9}   tensors, terms (MiB); play, s")
-    for case in CASES:
-        if asked.only not in case.name:
-            continue
-        begun = time.perf_counter()
-        forecast = play(_subject(case), _scene(case, asked.device, precision))
-        seconds = time.perf_counter() - begun
-        tensors = forecast.peak.tensors_bytes
-        # the allocator of a GPU counts tensors alone, neither its gaps nor the context
-        predicted = tensors if asked.device == "cuda" else forecast.total_bytes
-        measured = _measured(case, asked.device)
-        error = predicted / measured - 1
-        errors.append(abs(error))
-        print(
-            f"{case.name:58}{predicted / 2**20:>11,.0f}{measured / 2**20:>11,.0f}{error:>+9.1%}"
-            f"   {tensors / 2**20:,.0f}, {forecast.terms.on_top(tensors) / 2**20:,.0f}; {seconds:.1f}",
-            flush=True,
-        )
-    if not errors:
+    if asked.logits:
+        print(_logits(Path(asked.root), asked.logits == "all"))
         return 0
+    cases = [case for case in CASES if asked.only in case.name]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        head = f"{'MiB':58}{'predicted':>11}{'measured':>11}{'error':>9}   tensors, terms; play, s"
+        print(head, flush=True)
+        errors = [abs(_row(case, asked.device, root)) for case in cases]
+        saved = asked.device == "cuda" or bool(asked.only) or _compare_logits(root)
     median, worst = statistics.median(errors), max(errors)
     print(f"{len(errors)} combinations: median error {median:.1%} (bar {MEDIAN_BAR:.0%}), worst "
           f"{worst:.1%} (bar {WORST_BAR:.0%})")  # fmt: skip
-    return int(median > MEDIAN_BAR or worst > WORST_BAR)
+    return int(median > MEDIAN_BAR or worst > WORST_BAR or not saved)
 
 
 if __name__ == "__main__":

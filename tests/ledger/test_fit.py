@@ -12,7 +12,7 @@ from tuneproof.families.models import resolve_model
 from tuneproof.ledger.count import configuration
 from tuneproof.ledger.fit import Fit, fit, largest
 from tuneproof.ledger.fit_lines import fit_sentences, fit_table
-from tuneproof.ledger.forecast import TERMS, Forecast, Peak
+from tuneproof.ledger.forecast import Forecast, Peak, terms_of
 from tuneproof.ledger.play import Scene, Subject, play
 from tuneproof.methods import METHODS
 
@@ -29,7 +29,9 @@ def of(fixed: int, an_item: int, items: int, other: int = 0) -> Forecast:
     """Two moments: one grows by the item, another stands still."""
     growing = Peak(fixed, 0, 0, an_item * items, 0, 0, 0)
     still = Peak(fixed, 0, other, 0, 0, 0, 0)
-    return Forecast(max(growing, still, key=lambda p: p.tensors_bytes), None, TERMS["cpu"])
+    return Forecast(
+        max(growing, still, key=lambda p: p.tensors_bytes), None, terms_of("cpu", 1, 64)
+    )
 
 
 @settings(deadline=None, max_examples=200)

@@ -293,6 +293,7 @@ def _write_step(file: TextIO, step: Step, found: dict[str, float], trackers: lis
         "tokens_per_s": step.tokens_per_s,
         "time_s": step.time_s,
         "skipped": step.skipped,
+        "micro_batches": step.micro_batches,
     }
     file.write(json.dumps(line) + "\n")
     file.flush()

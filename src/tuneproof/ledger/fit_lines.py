@@ -6,7 +6,7 @@ In: a Fit. Out: strings. Knows nothing of: terminals, colour, how anything was p
 from dataclasses import asdict
 
 from tuneproof.ledger.fit import MOST_ITEMS, Cell, Fit
-from tuneproof.ledger.forecast import TERMS, Forecast
+from tuneproof.ledger.forecast import Forecast
 
 PARTS = {
     "weights": "Weights",
@@ -66,7 +66,7 @@ def fit_sentences(found: Fit) -> list[str]:
         "predicted peaks in GB (10⁹ bytes), from one real step on fake tensors."
     )
     lines = [first, *(_sentence(cell) for cell in found.cells), *found.left_out]
-    lines.append(f"! more than there is. On top: {TERMS[found.device].sentence}.")
+    lines.append(f"! more than there is. On top: {found.cells[0].forecast.terms.sentence}.")
     return lines
 
 

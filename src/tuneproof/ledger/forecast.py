@@ -22,18 +22,29 @@ class Terms:
         return self.fixed_bytes + round(self.slack_share * tensors_bytes)
 
 
-# A CPU's terms were measured (benchmarks/RESULTS.md); a GPU's are what its runtime is known to take.
-TERMS = {
-    "cpu": Terms(
-        "cpu", 8 * 2**20, 0.01,
-        "kernels' scratch (8 MiB) and unfilled pages of the C library's heap (1 %)",
-    ),
-    "cuda": Terms(
-        "cuda", 600 * 2**20, 0.05,
-        "the CUDA context with its kernels and cuBLAS's workspace (600 MiB), and the caching "
-        "allocator's rounding and gaps (5 %)",
-    ),
-}  # fmt: skip
+# Measured (benchmarks/RESULTS.md): a cached kernel's code and scratch; heap pages that are not full.
+KERNEL_BYTES = 5 * 2**18
+KERNELS_A_LENGTH = 12  # four shapes of layers, forward and the two products of backward
+HEAP_SHARE = 0.01
+# Known of the runtime, not measured here.
+CONTEXT_BYTES = 600 * 2**20
+GAPS_SHARE = 0.05
+
+
+def terms_of(device: str, lengths: int, most_kernels: int) -> Terms:
+    """What comes on top of tensors on a device, for items of so many different lengths."""
+    if device == "cuda":
+        return Terms(
+            device, CONTEXT_BYTES, GAPS_SHARE,
+            f"the CUDA context with its kernels and cuBLAS's workspace ({CONTEXT_BYTES >> 20} MiB), and "
+            f"the caching allocator's rounding and gaps ({GAPS_SHARE:.0%})",
+        )  # fmt: skip
+    kernels = min(most_kernels, KERNELS_A_LENGTH * lengths)
+    return Terms(
+        device, kernels * KERNEL_BYTES, HEAP_SHARE,
+        f"{kernels} kernels that oneDNN keeps ({kernels * KERNEL_BYTES / 2**20:.0f} MiB), and unfilled "
+        f"pages of the C library's heap ({HEAP_SHARE:.0%})",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

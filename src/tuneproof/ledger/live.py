@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -100,6 +101,8 @@ class LiveMemory(TorchDispatchMode):
         return int(tensor.untyped_storage()._cdata)
 
     def _add(self, tensor: torch.Tensor, part: str | None, operation: str) -> None:
+        if not isinstance(tensor, FakeTensor) and tensor.is_meta:
+            return  # it has a shape and no bytes
         storage = tensor.untyped_storage()
         key, size = int(storage._cdata), storage.nbytes()
         if key in self._live or not size:

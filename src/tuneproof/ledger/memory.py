@@ -5,6 +5,7 @@ In: nothing. Out: bytes. Knows nothing of: what the work was.
 
 import contextlib
 import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -55,7 +56,13 @@ def resident_bytes() -> int:
 
 
 def begin_peak() -> None:
-    """Set the process's and the device's high-water marks back to now, where the system allows it."""
+    """Set the process's and the device's high-water marks back to now, where the system allows it.
+
+    What earlier work left is freed before, so that it is not there to be used again unseen.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

@@ -15,13 +15,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tuneproof.data.batches import Batch
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource, facts_of
-from tuneproof.ledger.forecast import TERMS, Forecast, Peak, peak_of
+from tuneproof.ledger.forecast import Forecast, Peak, Terms, peak_of, terms_of
 from tuneproof.ledger.live import LiveMemory
 from tuneproof.ledger.packing import packed_ahead
 from tuneproof.ledger.parameters import fresh_ahead
 from tuneproof.methods.method import Method
 from tuneproof.model.features import pooled_states
-from tuneproof.model.kernels import SHORT_TOKENS
+from tuneproof.model.kernels import CACHED_KERNELS, SHORT_TOKENS
 from tuneproof.model.load import Head, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.model.packing import packed_layers
 from tuneproof.model.shortage import recompute_activations
@@ -53,7 +53,7 @@ class Scene:
     the gradients of the first. predict_batch, predict_length: the same of predicting. labels: of the
     head. answer_tokens: of the longest label's words, or of a written answer. keeps_best:
     training goes on after an evaluation whose weights are kept (in the memory of the CPU). predicts: whether
-    a batch of predictions is played too.
+    a batch of predictions is played too. lengths: how many different ones batches have.
     """
 
     device: str = "cpu"
@@ -68,6 +68,12 @@ class Scene:
     answer_tokens: int = 2
     keeps_best: bool = True
     predicts: bool = True
+    lengths: int = CACHED_KERNELS
+
+    @property
+    def terms(self) -> Terms:
+        """What comes on top of the tensors."""
+        return terms_of(self.device, self.lengths, CACHED_KERNELS)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def play(subject: Subject, scene: Scene) -> Forecast:
             with _autocast(scene):
                 _predict(model, subject, scene, live)
             predict = packed(peak_of(live.peak))
-    return Forecast(packed(train) if train else None, predict, TERMS[scene.device])
+    return Forecast(packed(train) if train else None, predict, scene.terms)
 
 
 def _built(subject: Subject, scene: Scene) -> tuple[Any, Callable[[Peak], Peak]]:

@@ -10,6 +10,7 @@ _HOME = {
     "read_recipe": "recipe",
     "check": "pipeline",
     "count": "ledger.count",
+    "fit": "ledger.fit",
     "run": "study",
     "predict": "arms.label",
     "Study": "study",

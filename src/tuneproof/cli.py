@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   tuneproof run reviews.csv --text review --label sentiment --model FOLDER --arms lexical,head
   tuneproof check recipe.yaml --set train.epochs=1
   tuneproof count llama-3.2-1b --method lora --set lora.rank=8 --task sst2
+  tuneproof fit gemma-2-2b-it --memory 15GB --method lora --batch 8 --length 512
   tuneproof predict STUDY/arms/ARM --input new.csv --text review > labelled.csv
 """
 
@@ -72,6 +73,22 @@ def _add_count(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the count as JSON")
 
 
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL",
+                        help="shelf name, hub id, folder, or a configuration's .json file")  # fmt: skip
+    parser.add_argument("--memory", default="auto", metavar="15GB",
+                        help="an amount, of a GPU; auto (default): what is free on this machine")  # fmt: skip
+    parser.add_argument("--method", metavar="A,B,...", help="default: all that the model can do")
+    parser.add_argument("--batch", default="16", metavar="8,16,...", help="items of a step (16)")
+    parser.add_argument("--length", default="256", metavar="256,512,...",
+                        help="tokens of an item (256); shots come on top")  # fmt: skip
+    parser.add_argument("--device", default="auto", metavar="D", help="cpu or cuda")
+    parser.add_argument("--precision", default="auto", metavar="P", help="fp32, bf16 or fp16")
+    parser.add_argument("--set", action="append", default=[], metavar="M.A=B", dest="changes",
+                        help="change a method's setting, e.g. few-shot.shots=8")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the prediction as JSON")
+
+
 def make_parser() -> Parser:
     """The parser of all sub-commands."""
     parser = Parser(
@@ -97,6 +114,9 @@ def make_parser() -> Parser:
                       help="a shelf, one of its items, or recipe-schema")  # fmt: skip
     _add_count(commands.add_parser(
         "count", help="every parameter of a model and of its adaptation, without its weights"
+    ))  # fmt: skip
+    _add_fit(commands.add_parser(
+        "fit", help="predict the peak memory of training and predicting, and say what fits"
     ))  # fmt: skip
     predict = commands.add_parser("predict", help="label new texts with a finished arm")
     predict.add_argument("arm", metavar="ARM", help="the arm's folder: STUDY/arms/ARM")
@@ -235,6 +255,35 @@ def _count(words: argparse.Namespace) -> int:
     return 0
 
 
+def _numbers(text: str, where: str) -> list[int]:
+    """ "8,16" as numbers.
+
+    Raises: RecipeError where one is none.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not part.isdecimal():
+            raise RecipeError(
+                where, f"{part!r} is not a whole number.", do="Write numbers with commas."
+            )
+    return [int(part) for part in parts]
+
+
+def _fit(words: argparse.Namespace) -> int:
+    batches = _numbers(words.batch, "--batch")
+    lengths = _numbers(words.length, "--length")
+    methods = [name.strip() for name in (words.method or "").split(",") if name.strip()]
+    from tuneproof.ledger.fit import fit
+    from tuneproof.show import print_fit
+
+    found = fit(
+        words.model, words.memory, methods, batches, lengths, words.device, words.precision,
+        words.changes,
+    )  # fmt: skip
+    print_fit(found, as_json=words.json)
+    return 0
+
+
 def _predict(words: argparse.Namespace) -> int:
     from tuneproof.arms.label import label_file
 
@@ -270,7 +319,7 @@ def _report(words: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count,
-    "predict": _predict, "compare": _compare, "report": _report,
+    "fit": _fit,    "predict": _predict, "compare": _compare, "report": _report,
 }  # fmt: skip
 
 

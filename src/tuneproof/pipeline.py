@@ -12,13 +12,14 @@ from typing import Any
 
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.event import ArmBegun, ArmEnded, Running, Said, StageBegun, StudyEnded
+from tuneproof.arms.foresight import Foresight, foresee
 from tuneproof.arms.ready import make_compute
-from tuneproof.arms.shared import Outcome
+from tuneproof.arms.shared import Outcome, Shared
 from tuneproof.arms.writing import score_again, write_items, write_outcome
 from tuneproof.data.splits import PARTS
 from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
-from tuneproof.ledger.memory import begin_peak, peak_bytes
+from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
 from tuneproof.record.conclude import conclude as conclude_study
@@ -111,13 +112,19 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         write_json(work.folder / ARM, {**about, "status": "impossible", "reason": work.impossible})
         yield ArmEnded(work.label, "impossible", work.impossible, 0.0)
         return True
-    begin_peak()
+    notes: list[str] = []
     try:
-        outcome: Outcome = yield from _outcome(plan, work)
+        foresight = yield from _foreseen(plan, work)
+        begin_peak()
+        resident = resident_bytes()
+        outcome: Outcome = yield from _noted(_outcome(plan, work, foresight.shared), notes)
         if work.size is not None:  # of an arm on a sample the scores matter; its weights are many
             outcome = replace(outcome, save=None)
         seconds = time.perf_counter() - begun
         peaks = peak_bytes()
+        memory = foresight.record(peaks, resident)
+        ledger = {**outcome.ledger, "memory": memory} if memory else outcome.ledger
+        outcome = replace(outcome, notes=[*outcome.notes, *notes], ledger=ledger)
         write_outcome(
             work.folder, outcome,
             {**about, "status": "done", "time_s": outcome.time_s,
@@ -150,19 +157,44 @@ def _longest(plan: Plan) -> int:
     )
 
 
-def _outcome(plan: Plan, work: Work) -> Running[Outcome]:
-    """The arm by the kind of its method. Returns the Outcome."""
+def _foreseen(plan: Plan, work: Work) -> Running[Foresight]:
+    """What the arm shares with the others, and the settings under which it fits. Returns the Foresight."""
     shared = plan.shared
     if work.size is not None:
         shared = shared.sampled(work.size, work.seed or 0)
+    if work.ready is None:
+        return Foresight(shared)
+    if not plan.compute:
+        plan.compute.append(make_compute(plan.recipe.compute, _longest(plan)))
+        yield Said(plan.compute[0].sentence)
+    if plan.recipe.compute.memory is None:
+        return Foresight(shared)
+    yield StageBegun("memory", None)
+    found = foresee(shared, work.arm, work.ready, plan.compute[0], work.seed or 0)
+    if found.sentence:
+        yield Said(f"{work.label}: {found.sentence}")
+    return found
+
+
+def _noted(running: Running[Outcome], notes: list[str]) -> Running[Outcome]:
+    """The same, what belongs to the record kept in `notes`. Returns the Outcome."""
+    while True:
+        try:
+            event = next(running)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Said) and event.noted:
+            notes.append(event.text)
+        yield event
+
+
+def _outcome(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
+    """The arm by the kind of its method. Returns the Outcome."""
     if work.ready is None:
         return (yield from run_baseline(shared, work.arm))
     from tuneproof.arms.prompted import run_prompted
     from tuneproof.arms.tuned import run_tuned
 
-    if not plan.compute:
-        plan.compute.append(make_compute(plan.recipe.compute, _longest(plan)))
-        yield Said(plan.compute[0].sentence)
     compute, seed = plan.compute[0], work.seed or 0
     if work.arm.method.kind == "prompt":
         return (yield from run_prompted(shared, work.arm, work.ready, compute, seed))

@@ -4,9 +4,38 @@ In: nothing. Out: one frozen class a stage, which the recipe puts together.
 Knows nothing of: files, models, how a setting is carried out.
 """
 
+import re
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from tuneproof.errors import RecipeError
+
+UNITS = {
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
+}
+
+
+def memory_bytes(text: str, where: str) -> int:
+    """ "15GB" is 15 · 10⁹ bytes, "15GiB" 15 · 2³⁰.
+
+    Raises: RecipeError where it is no amount of memory.
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
+    unit = (
+        {name.lower(): size for name, size in UNITS.items()}.get(found[2].lower())
+        if found
+        else None
+    )
+    size = round(float(found[1]) * unit) if found and unit else 0
+    if size < 1:
+        raise RecipeError(
+            where, f"{text!r} is not an amount of memory.", f"Units: {', '.join(UNITS)}.",
+            "Write 15GB, 16GiB or auto.",
+        )  # fmt: skip
+    return size
 
 
 class Settings(BaseModel):
@@ -159,6 +188,22 @@ class ComputeSettings(Settings):
         "auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads (default: torch's choice).")
+    memory: str | None = Field(
+        None,
+        description="auto: what is free when an arm begins; or an amount, such as 15GB. Each arm's peak "
+        "is then predicted first, and the micro-batch, gradient checkpointing and how much is predicted "
+        "at once are chosen to fit; the effective batch stays. Default: as train and predict say.",
+    )
+
+    @field_validator("memory")
+    @classmethod
+    def _an_amount(cls, value: str | None) -> str | None:
+        if value is not None and value != "auto":
+            try:
+                memory_bytes(value, "memory")
+            except RecipeError as error:
+                raise ValueError(str(error).removeprefix("memory: ")) from None
+        return value
 
 
 class Claim(Settings):

@@ -234,6 +234,29 @@ def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
         print(comparison["sentence"])
 
 
+def print_fit(found: Any, as_json: bool) -> None:
+    """Predicted peaks as a table, and what fits as sentences."""
+    from tuneproof.ledger.fit_lines import fit_sentences, fit_table
+
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+        return
+    console = Console(soft_wrap=True)
+    first, *rest = fit_sentences(found)
+    console.print(clean(first), highlight=False)
+    header, rows = fit_table(found)
+    widths = [max(len(row[place]) for row in (header, *rows)) for place in range(len(header))]
+    for number, row in enumerate((header, *rows)):
+        cells = [
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        style = "bold" if number == 0 else None
+        console.print(clean("  ".join(cells)), highlight=False, style=style)
+    for line in rest:
+        console.print(clean(line), highlight=False)
+
+
 def print_shelf(name: str) -> None:
     """A shelf, one of its items, or the recipe's schema."""
     from tuneproof.shelves import SHELVES, item_lines, shelf_lines

@@ -46,7 +46,7 @@ def test_a_head_learns_two_and_three_labels(tmp_path, models, kind, count) -> No
 def test_features_are_computed_once_and_damaged_ones_again(tmp_path, models, monkeypatch) -> None:
     loads = []
     original = room.load_base
-    monkeypatch.setattr(room, "load_base", lambda ready: loads.append(1) or original(ready))
+    monkeypatch.setattr(room, "load_base", lambda *given: loads.append(1) or original(*given))
     arms = ["head", {"head": {"name": "again", "strengths": [0.5]}}]
     recipe = small_recipe(tmp_path, [models["distilbert"]], arms)
     follow(recipe)

@@ -11,6 +11,7 @@ from tuneproof.errors import RunError
 from tuneproof.methods.head import Probe, fit_probe
 from tuneproof.model.features import pooled_features
 from tuneproof.model.heads import class_logits, head_layer
+from tuneproof.model.shortage import AtOnce
 
 STRENGTHS = (0.01, 1.0, 10.0)
 
@@ -118,7 +119,7 @@ def test_a_decoders_probe_is_its_own_score_layer(tmp_path, labels) -> None:
         encoded = ready.encode(part, splits.part(part), recipe.encode)
         features[part] = {}
         for _ in pooled_features(
-            begun.model, ready.family, encoded.ids, ready.pad.id, ("last",), 7,
+            begun.model, ready.family, encoded.ids, ready.pad.id, ("last",), AtOnce(7),
             torch.device("cpu"), begun.compute.autocast, features[part],
         ):  # fmt: skip
             pass

@@ -16,6 +16,7 @@ from tuneproof.model.features import (
     pooled_features,
 )
 from tuneproof.model.heads import base_states
+from tuneproof.model.shortage import AtOnce
 from tuneproof.train.loop import make_accelerator
 
 ROWS = [np.array([1, 5, 9, 8]), np.array([1, 7]), np.array([1, 11, 12, 13, 14, 15])]
@@ -44,7 +45,7 @@ def test_features_are_those_of_one_row_alone(tmp_path, kind) -> None:
     found: dict = {}
     done = list(
         pooled_features(
-            opened.model, opened.family, ROWS, 0, poolings, 2, torch.device("cpu"),
+            opened.model, opened.family, ROWS, 0, poolings, AtOnce(2), torch.device("cpu"),
             compute.autocast, found,
         )
     )  # fmt: skip

@@ -126,14 +126,15 @@ def test_single_token_labels_share_one_forward_pass_an_item(opened, monkeypatch)
 
 def test_the_vocabularys_logits_exist_at_the_label_positions_alone(opened, monkeypatch) -> None:
     prompts = encoded(opened)
-    widths = []
+    positions = []
     head = opened.model.get_output_embeddings()
-    hook = head.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[1]))
+    hook = head.register_forward_hook(
+        lambda module, inputs, output: positions.append(output.shape[:-1].numel())
+    )
     scored(opened, prompts)
     hook.remove()
-    longest = max(len(way) for ways in prompts.continuations for way in ways)
-    assert widths
-    assert max(widths) <= longest < min(len(context) for context in prompts.contexts)
+    asked = sum(len(way) for ways in prompts.continuations for way in ways)
+    assert 0 < sum(positions) <= asked < sum(len(context) for context in prompts.contexts)
 
 
 @pytest.fixture(scope="module", params=ENCODERS)

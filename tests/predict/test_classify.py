@@ -10,6 +10,7 @@ from tests.open_model import open_model
 from tests.tiny_models import tiny_model
 from tuneproof.data.tokens import pad_batch
 from tuneproof.model.heads import class_logits
+from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.classify import class_probabilities
 
 LABELS = ["negative", "positive", "mixed"]
@@ -28,7 +29,7 @@ def ask(opened, ids, batch_size) -> tuple[np.ndarray, list[int]]:
             opened.family,
             ids,
             0,
-            batch_size,
+            AtOnce(batch_size),
             torch.device("cpu"),
             nullcontext,
             into_NC,

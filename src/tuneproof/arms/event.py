@@ -52,10 +52,14 @@ class ArmEnded:
 
 @dataclass(frozen=True)
 class Said:
-    """Something the user should know, as a sentence; `level` note or warning."""
+    """Something the user should know, as a sentence; `level` note or warning.
+
+    `noted`: it belongs to the arm's record as well.
+    """
 
     text: str
     level: str = "note"
+    noted: bool = False
 
 
 @dataclass(frozen=True)

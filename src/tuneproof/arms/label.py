@@ -120,18 +120,19 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
 
         train = {example.id: example for example in shared.splits.train}
         shots = [train[name] for name in record.about["chosen"].get("shots", [])]
-        model = load_asked(ready).to(compute.device)
+        model = load_asked(ready, compute).to(compute.device)
         return (yield from PromptAsker(shared, arm, ready, compute, model, shots).ask(new))
     if arm.method.apply is None:
         from tuneproof.arms.probe import ask_probe
 
         return (yield from ask_probe(shared, ready, compute, record.folder / WEIGHTS, new))
     from tuneproof.arms.objective import make_objective
-    from tuneproof.arms.tuned import packing_of, reload_tuned
+    from tuneproof.arms.tuned import held_dtype, packing_of, reload_tuned
 
     name = getattr(arm.options, "objective", "head")
     packing = packing_of(arm, compute)
-    model = reload_tuned(record.folder / WEIGHTS, ready, name, shared.labels, packing)
+    dtype = held_dtype(arm, compute)
+    model = reload_tuned(record.folder / WEIGHTS, ready, name, shared.labels, packing, dtype)
     model = model.to(compute.device)
     return (yield from make_objective(name, shared, ready, compute).ask(model, new, "new"))
 

@@ -4,7 +4,7 @@ In: what all arms share, a ready model. Out: batches, losses, label probabilitie
 Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Advanced, Running
+from tuneproof.arms.event import Advanced, Running, Said
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_predictions
 from tuneproof.data.encode import (
@@ -25,12 +25,13 @@ from tuneproof.data.encode import (
     encode_prompts,
 )
 from tuneproof.data.tokens import pad_batch, show_tokens
-from tuneproof.model.heads import class_logits, inner_model, model_inputs, takes
+from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.choose import empty_scores, probabilities, score_cloze, score_labels
 from tuneproof.predict.classify import class_probabilities
 from tuneproof.predict.prediction import Predictions
 from tuneproof.tasks.task import Example
-from tuneproof.train.loop import LossSum
+from tuneproof.train.gradients import LossSum
+from tuneproof.train.losses import head_loss, words_loss
 
 SHOWN_ITEMS = 3
 Part = dict[str, Any]
@@ -98,22 +99,18 @@ class HeadObjective:
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over items."""
-        batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
-        logits_BC = class_logits(model, self.ready.family, batch)
-        summed = torch.nn.functional.cross_entropy(
-            logits_BC.float(), part["labels"], reduction="sum"
-        )
-        return LossSum(summed, len(part["labels"]), part["tokens"])
+        return head_loss(model, self.ready.family, part)
 
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
         """Softmax of the head's logits. Returns the Predictions."""
         encoded = self.encode(name, examples)
         into_NC = np.zeros((len(examples), len(self.shared.labels)))
-        for done in class_probabilities(
+        at_once = AtOnce(self.shared.recipe.predict.batch_size)
+        steps = class_probabilities(
             model, self.ready.family, encoded.ids, self.ready.pad.id,
-            self.shared.recipe.predict.batch_size, self.compute.device, self.compute.autocast, into_NC,
-        ):  # fmt: skip
-            yield Advanced(done)
+            at_once, self.compute.device, self.compute.autocast, into_NC,
+        )  # fmt: skip
+        yield from advancing(steps, at_once)
         return as_predictions(
             self.shared.labels, examples, into_NC, encoded.tokens_N, encoded.truncated_N
         )
@@ -166,34 +163,30 @@ class WordsObjective:
         return self._prompts[name]
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
-        """Left-padded rows, so that the answers end every row; targets are -100 elsewhere."""
+        """Left-padded rows, so that the answers end every row; `words_loss` says what else."""
         batch = pad_batch([self.train.ids[i] for i in chosen], self.ready.pad.id, "left")
-        keep = max(int(self.train.supervised[i].sum()) for i in chosen)
-        targets_BK = torch.full((len(chosen), keep), -100, dtype=torch.long)
-        for row, i in enumerate(chosen):
-            answer = self.train.ids[i][self.train.supervised[i]]
-            targets_BK[row, keep - len(answer) :] = torch.as_tensor(answer)
-        tokens = int(batch["attention_mask"].sum())
-        count = int((targets_BK != -100).sum())
-        return {**batch, "targets": targets_BK, "tokens": tokens, "count": count}
+        answers = [self.train.ids[i][self.train.supervised[i]] for i in chosen]
+        keep = max(map(len, answers)) + 1  # the token before an answer predicts its first
+        places = [
+            row * keep + keep - 1 - len(answer) + step
+            for row, answer in enumerate(answers)
+            for step in range(len(answer))
+        ]
+        return {
+            **batch,
+            "answers": torch.from_numpy(np.concatenate(answers)),
+            "places": torch.tensor(places, dtype=torch.long),
+            "keep": keep,
+            "tokens": int(batch["attention_mask"].sum()),
+        }
 
     def count(self, part: Part) -> int:
         """Tokens of answers."""
-        return int(part["count"])
+        return len(part["answers"])
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over the answers' tokens; no other logits are computed."""
-        keep = part["targets"].shape[1] + 1
-        batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
-        inner = inner_model(model)
-        extra: dict[str, Any] = {"use_cache": False} if takes(inner, "use_cache") else {}
-        if takes(inner, "logits_to_keep"):
-            extra["logits_to_keep"] = keep
-        logits_BKV = model(**model_inputs(inner, batch), **extra).logits[:, -keep:-1]
-        summed = torch.nn.functional.cross_entropy(
-            logits_BKV.flatten(0, 1).float(), part["targets"].flatten(), reduction="sum"
-        )
-        return LossSum(summed, self.count(part), part["tokens"])
+        return words_loss(model, part)
 
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
         """The labels' shares of their words' likelihood. Returns the Predictions."""
@@ -225,16 +218,36 @@ def scored(
 ) -> Running[NDArray[np.float64]]:
     """Log-likelihoods of the labels' words, with progress. Returns scores [N, C]."""
     scores_NC = empty_scores(encoded)
-    pad, device = ready.pad.id, compute.device
+    pad, device, at_once = ready.pad.id, compute.device, AtOnce(batch_size)
     if isinstance(encoded, EncodedCloze):
-        steps = score_cloze(model, encoded, pad, batch_size, device, scores_NC)
+        steps = score_cloze(model, encoded, pad, at_once, device, scores_NC)
     else:
-        steps = score_labels(model, encoded, pad, batch_size, device, scores_NC)
+        steps = score_labels(model, encoded, pad, at_once, device, scores_NC)
+    yield from advancing(under(compute, steps), at_once)
+    return scores_NC
+
+
+def under(compute: Compute, steps: Iterator[int]) -> Iterator[int]:
+    """The same steps, each in the precision of the study."""
     while True:
         with compute.autocast():
             done = next(steps, None)
         if done is None:
-            return scores_NC
+            return
+        yield done
+
+
+def advancing(steps: Iterator[int], at_once: AtOnce) -> Running[None]:
+    """Progress of a prediction, and what there is to say where memory ran out."""
+    told = 0
+    for done in steps:
+        for size in at_once.too_many[told:]:
+            text = (
+                f"Memory ran out while predicting {size} items at once; half as many are predicted "
+                "at once from here on. The predictions are the same."
+            )
+            yield Said(text, "warning", noted=True)
+        told = len(at_once.too_many)
         yield Advanced(done)
 
 

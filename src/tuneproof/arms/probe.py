@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Advanced, Running, StageBegun
-from tuneproof.arms.objective import encoding_of, shown_item
+from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.objective import advancing, encoding_of, shown_item
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
-from tuneproof.data.batches import by_length
 from tuneproof.data.tokens import pad_batch
 from tuneproof.files import write_json, write_with
 from tuneproof.ledger.parameters import probe_ledger
@@ -31,6 +30,7 @@ from tuneproof.model.features import (
 )
 from tuneproof.model.heads import class_logits, head_layer
 from tuneproof.model.load import load_model, model_on_meta, pretrained_on_meta
+from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
@@ -45,9 +45,12 @@ def poolings_of(ready: Ready, asked: str) -> tuple[str, ...]:
     return ("first", "mean") if ready.family.kind == "encoder" else ("last", "mean")
 
 
-def load_base(ready: Ready) -> Any:
-    """The pretrained model without any head."""
-    return load_model(ready.source, ready.config, ready.tokenizer, ready.family, head="base").model
+def load_base(ready: Ready, compute: Compute) -> Any:
+    """The pretrained model without any head, frozen."""
+    return load_model(
+        ready.source, ready.config, ready.tokenizer, ready.family, head="base",
+        dtype=compute.frozen_dtype,
+    ).model  # fmt: skip
 
 
 def _gold(examples: Sequence[Example]) -> NDArray[np.int64]:
@@ -70,19 +73,20 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
     for part in PARTS:
         examples = whole if part == "train" else splits.part(part)
         encoded = ready.encode(part, examples, shared.recipe.encode)
-        key = features_key(weights, encoded.ids, poolings, compute.precision)
+        held = f"{compute.precision}, weights {compute.frozen_dtype}"
+        key = features_key(weights, encoded.ids, poolings, held)
         found = cached_features(shared.cache / f"features-{key}")
         if found is None:
             if model is None:
                 yield StageBegun("load", None)
-                model = load_base(ready).to(compute.device)
+                model = load_base(ready, compute).to(compute.device)
             yield StageBegun(f"features of {part}", len(examples))
-            found = {}
-            for done in pooled_features(
+            found, at_once = {}, AtOnce(shared.recipe.predict.batch_size)
+            steps = pooled_features(
                 model, ready.family, encoded.ids, ready.pad.id, poolings,
-                shared.recipe.predict.batch_size, compute.device, compute.autocast, found,
-            ):  # fmt: skip
-                yield Advanced(done)
+                at_once, compute.device, compute.autocast, found,
+            )  # fmt: skip
+            yield from advancing(steps, at_once)
             keep_features(shared.cache / f"features-{key}", found)
         features[part] = found
     if shared.sample:
@@ -154,11 +158,12 @@ def ask_probe(
     encoded = ready.encode("new", examples, shared.recipe.encode)
     features: Features = {}
     yield StageBegun("features", len(examples))
-    for done in pooled_features(
-        load_base(ready).to(compute.device), ready.family, encoded.ids, ready.pad.id,
-        (probe.pooling,), shared.recipe.predict.batch_size, compute.device, compute.autocast, features,
-    ):  # fmt: skip
-        yield Advanced(done)
+    at_once = AtOnce(shared.recipe.predict.batch_size)
+    steps = pooled_features(
+        load_base(ready, compute).to(compute.device), ready.family, encoded.ids, ready.pad.id,
+        (probe.pooling,), at_once, compute.device, compute.autocast, features,
+    )  # fmt: skip
+    yield from advancing(steps, at_once)
     return as_predictions(
         shared.labels, examples, probe.probabilities(features[probe.pooling]),
         encoded.tokens_N, encoded.truncated_N,
@@ -179,8 +184,8 @@ def fit_model_head(
         encoded = ready.encode(name, examples, shared.recipe.encode)
         yield StageBegun(f"head's features of {part}", len(examples))
         into: Features = {}
-        for done in _entering(model, ready, encoded.ids, shared, compute, into):
-            yield Advanced(done)
+        at_once = AtOnce(shared.recipe.predict.batch_size)
+        yield from advancing(_entering(model, ready, encoded.ids, at_once, compute, into), at_once)
         states[part] = into
     layer = last_linear(head_layer(model, ready.family))
     probe = fit_probe(
@@ -200,7 +205,7 @@ def last_linear(head: Any) -> torch.nn.Linear:
 
 
 def _entering(
-    model: Any, ready: Ready, ids: Sequence[Any], shared: Shared, compute: Compute, into: Features
+    model: Any, ready: Ready, ids: Sequence[Any], at_once: AtOnce, compute: Compute, into: Features
 ) -> Iterator[int]:
     """Fill `into` with what enters the head's last layer, in eval mode."""
     caught: list[torch.Tensor] = []
@@ -208,17 +213,19 @@ def _entering(
         lambda module, inputs: caught.append(inputs[0])
     )
     model.eval()
+
+    def work(chosen: Any) -> NDArray[np.float32]:
+        caught.clear()
+        padded = pad_batch([ids[i] for i in chosen], ready.pad.id, "right")
+        with torch.inference_mode(), compute.autocast():
+            class_logits(model, ready.family, {k: v.to(compute.device) for k, v in padded.items()})
+        return caught.pop().float().cpu().numpy()
+
     try:
-        for batch in by_length([len(row) for row in ids], shared.recipe.predict.batch_size):
-            padded = pad_batch([ids[i] for i in batch], ready.pad.id, "right")
-            with torch.inference_mode(), compute.autocast():
-                class_logits(
-                    model, ready.family, {k: v.to(compute.device) for k, v in padded.items()}
-                )
-            values = caught.pop().float().cpu().numpy()
+        for chosen, values in in_batches([len(row) for row in ids], at_once, work):
             if "head" not in into:
                 into["head"] = np.empty((len(ids), values.shape[1]), dtype=np.float32)
-            into["head"][batch] = values
-            yield len(batch)
+            into["head"][chosen] = values
+            yield len(chosen)
     finally:
         hook.remove()

@@ -11,14 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Advanced, Running, StageBegun
-from tuneproof.arms.objective import SHOWN_ITEMS, encoding_of, scored, shown_item
+from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.objective import (
+    SHOWN_ITEMS,
+    advancing,
+    encoding_of,
+    scored,
+    shown_item,
+    under,
+)
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
 from tuneproof.arms.shots import shots_of
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import load_model, pretrained_on_meta
+from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
 from tuneproof.predict.generate import answer_budget, answer_prompts, parse_answer
 from tuneproof.predict.prediction import Predictions
@@ -26,14 +34,15 @@ from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
 
 
-def load_asked(ready: Ready) -> Any:
-    """The pretrained model with its own language-model head."""
+def load_asked(ready: Ready, compute: Compute) -> Any:
+    """The pretrained model with its own language-model head, frozen."""
     return load_model(
         ready.source,
         ready.config,
         ready.tokenizer,
         ready.family,
         head="words" if ready.family.kind == "decoder" else "cloze",
+        dtype=compute.frozen_dtype,
     ).model
 
 
@@ -45,7 +54,7 @@ def run_prompted(
     shots = shots_of(shared, arm, seed)
     begun = time.perf_counter()
     yield StageBegun("load", None)
-    model = load_asked(ready).to(compute.device)
+    model = load_asked(ready, compute).to(compute.device)
     seconds = {"load": time.perf_counter() - begun}
     begun = time.perf_counter()
     asker = PromptAsker(shared, arm, ready, compute, model, shots)
@@ -114,16 +123,12 @@ class PromptAsker:
 
     def _generated(self, examples: Sequence[Example], encoded: Any) -> Running[Predictions]:
         texts = [""] * len(examples)
+        at_once = AtOnce(self.shared.recipe.predict.batch_size)
         steps = answer_prompts(
             self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
-            self.shared.recipe.predict.batch_size, answer_budget(encoded), self.compute.device, texts,
+            at_once, answer_budget(encoded), self.compute.device, texts,
         )  # fmt: skip
-        while True:
-            with self.compute.autocast():
-                done = next(steps, None)
-            if done is None:
-                break
-            yield Advanced(done)
+        yield from advancing(under(self.compute, steps), at_once)
         words = self.shared.prompt.words
         found_N = np.array([parse_answer(text, words) for text in texts], dtype=np.int64)
         return as_predictions(

@@ -41,6 +41,14 @@ class Compute:
         """torch's device."""
         return self.accelerator.device
 
+    @property
+    def frozen_dtype(self) -> Any:
+        """How weights that do not train are held: as they are computed with."""
+        import torch
+
+        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        return kinds[self.precision]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass in this precision."""
         return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()
@@ -79,6 +87,7 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     """
     import torch
 
+    from tuneproof.ledger.memory import return_freed_blocks
     from tuneproof.model.kernels import choose_matmul
     from tuneproof.train.loop import make_accelerator
 
@@ -86,6 +95,7 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    returned = on_cpu and settings.memory is not None and return_freed_blocks()
     precision = settings.precision
     if precision == "auto":
         half = (
@@ -97,7 +107,8 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     return Compute(
         accelerator,
         precision,
-        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads. {kernels}",
+        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads. {kernels}"
+        f"{' Freed memory goes back to the system at once.' if returned else ''}",
     )
 
 
@@ -116,6 +127,7 @@ class Ready:
     commit: str | None = None
     notes: tuple[str, ...] = ()
     _encoded: dict[str, Encoded] = field(default_factory=dict, repr=False)
+    _foreseen: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def fingerprint(self) -> str:
@@ -147,6 +159,15 @@ class Ready:
                 self.tokenizer, self.family, examples, self.max_length, settings.truncate
             )
         return self._encoded[part]
+
+    def foreseen(self, subject: Any, scene: Any) -> Any:
+        """The Forecast of one arm of this model, played once for all seeds."""
+        from tuneproof.ledger.play import play
+
+        key = f"{subject.method.name} {subject.options.model_dump_json(exclude={'name'})} {scene}"
+        if key not in self._foreseen:
+            self._foreseen[key] = play(subject, scene)
+        return self._foreseen[key]
 
 
 def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:

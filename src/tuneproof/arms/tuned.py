@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from tuneproof.arms.event import Advanced, Running, StageBegun
+from tuneproof.arms.event import Advanced, Running, Said, StageBegun
 from tuneproof.arms.objective import Objective, encoding_of, make_objective
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.ready import Compute, Ready
@@ -31,12 +31,15 @@ from tuneproof.files import make_folder
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.model.packing import Packing
+from tuneproof.model.shortage import recompute_activations
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.train.checkpoint import BestOnDev
 from tuneproof.train.loop import Step, fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 from tuneproof.train.trackers import open_trackers, track
+
+AT_ONCE = 1 << 20  # weights that are summed at once
 
 
 def run_tuned(
@@ -61,6 +64,7 @@ def run_tuned(
         head="labels" if objective_name == "head" else "words",
         labels=shared.labels,
         random=getattr(options, "weights", "pretrained") == "random",
+        dtype=held_dtype(arm, compute),
         packing=packing_of(arm, compute),
         seed=seed,
     )
@@ -76,10 +80,7 @@ def run_tuned(
     with quiet():
         model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
-        model.enable_input_require_grads()
-        # transformers 5 renames it; older releases know the old name alone
-        enable = getattr(model, "activation_checkpointing_enable", None)
-        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+        recompute_activations(model)
     begun = time.perf_counter()
     chosen |= yield from _train(model, objective, arm, shared, compute, seed, steps_file)
     seconds["train"] = time.perf_counter() - begun
@@ -114,6 +115,15 @@ def run_tuned(
     )
 
 
+def held_dtype(arm: Arm, compute: Compute) -> Any:
+    """How the base's weights are held: in half precision where they stay frozen and it is at hand.
+
+    What trains is float32, whatever it is computed in; what is packed is not held as numbers.
+    """
+    frozen = arm.method.freezes(arm.options) and not arm.method.packs
+    return compute.frozen_dtype if frozen else torch.float32
+
+
 def packing_of(arm: Arm, compute: Compute) -> Packing | None:
     """How the arm's method holds the frozen base; None: as it was loaded."""
     return Packing(str(compute.device), compute.precision) if arm.method.packs else None
@@ -125,6 +135,7 @@ def reload_tuned(
     objective: str,
     labels: tuple[str, ...],
     packing: Packing | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Any:
     """The model of a finished arm from its weights' folder: whole, or an adapter on its base.
 
@@ -140,6 +151,7 @@ def reload_tuned(
         ready.family,
         head=head,
         labels=labels,
+        dtype=dtype,
         packing=packing,
     ).model
     if not adapter:
@@ -212,6 +224,8 @@ def _train(
         for step in steps:
             found = {}
             stop = False
+            if step.retries:
+                yield Said(_cut_smaller(step), "warning", noted=True)
             yield Advanced(1, f"loss {step.loss:.3f}")
             if (step.step - 1) % per_epoch + 1 in places:
                 yield StageBegun("dev", len(dev))
@@ -238,9 +252,21 @@ def _train(
     }
 
 
+def _cut_smaller(step: Step) -> str:
+    return (
+        f"Memory ran out in step {step.step}; it was taken again, and later ones are, in "
+        f"{step.micro_batches} micro-batches: the same items, the same update (where there is dropout, "
+        "other draws of it)."
+    )
+
+
 def _fingerprint(model: Any) -> list[float]:
-    """Sums of the trainable weights, which training must change."""
-    return [float(p.detach().double().sum()) for p in model.parameters() if p.requires_grad]
+    """Sums of the trainable weights, which training must change; no weight is copied whole."""
+    return [
+        sum(float(piece.double().sum()) for piece in p.detach().flatten().split(AT_ONCE))
+        for p in model.parameters()
+        if p.requires_grad
+    ]
 
 
 def _dev_loss(predictions: Predictions) -> dict[str, float]:
@@ -267,6 +293,7 @@ def _write_step(file: TextIO, step: Step, found: dict[str, float], trackers: lis
         "tokens_per_s": step.tokens_per_s,
         "time_s": step.time_s,
         "skipped": step.skipped,
+        "micro_batches": step.micro_batches,
     }
     file.write(json.dumps(line) + "\n")
     file.flush()

@@ -15,10 +15,22 @@ Indices = np.ndarray  # int64, positions in the list of items
 
 @dataclass(frozen=True)
 class Batch:
-    """One effective batch, still on the host: the ids of its items and its collated micro-batches."""
+    """One effective batch, still on the host: the ids of its items and its collated micro-batches.
+
+    `parts` are the items of each micro-batch as positions, `collate` is what made it of them.
+    """
 
     ids: tuple[str, ...]
     micro_batches: tuple[Any, ...]
+    parts: tuple[Indices, ...] = ()
+    collate: Callable[[Indices], Any] | None = None
+
+    def halved(self) -> "Batch | None":
+        """The same items in twice as many micro-batches; None where they cannot be cut further."""
+        if self.collate is None or all(len(part) < 2 for part in self.parts):
+            return None
+        parts = [half for part in self.parts for half in _cut(part, max(1, -(-len(part) // 2)))]
+        return _collated(self.ids, parts, self.collate)
 
 
 def plan_batches(n_items: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
@@ -91,10 +103,13 @@ def collate_epoch(
     """
     for batch in plan_batches(len(ids), batch_size, seed, epoch):
         parts = split_micro(batch, micro_batch, lengths)
-        yield Batch(
-            ids=tuple(ids[i] for part in parts for i in part),
-            micro_batches=tuple(collate(part) for part in parts),
-        )
+        yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
+
+
+def _collated(
+    ids: tuple[str, ...], parts: Sequence[Indices], collate: Callable[[Indices], Any]
+) -> Batch:
+    return Batch(ids, tuple(collate(part) for part in parts), tuple(parts), collate)
 
 
 def _cut(order: Indices, size: int) -> list[Indices]:

@@ -85,7 +85,7 @@ def count(
     arm = asked_arm(method, changes)
     choice = asked_head(task, head, arm)
     source = resolve_model(model, weights=False)
-    config, origin, notes = _configuration(source)
+    config, origin, notes = configuration(source)
     family = family_of(config)
     if arm is not None and choice is None:
         choice = default_head(arm, family)
@@ -116,7 +116,7 @@ def count(
     )
 
 
-def _configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
+def configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
     """The configuration, where it comes from, and what was left aside in it."""
     facts = facts_of(source)
     if facts is not None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tuneproof.errors import ModelError
-from tuneproof.methods.method import Method, TunedOptions
+from tuneproof.methods.method import Method, TunedOptions, base_frozen
 
 
 class LoraOptions(TunedOptions):
@@ -40,6 +40,7 @@ def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ())
 
     Raises: ModelError where peft cannot.
     """
+    import torch
     from peft import LoraConfig, TaskType, get_peft_model
 
     heads = family.head_names(model) if options.objective == "head" else []
@@ -58,12 +59,29 @@ def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ())
         init_lora_weights="pissa" if options.variant == "pissa" else True,
     )
     try:
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
     except ValueError as error:  # Mamba's mixers, for one
         said = str(error).rpartition("] ")[2].split(". ")[0].rstrip(".")
         raise ModelError(
             type(model).__name__, f"peft puts no adapters there: {said}.", do="Use head or full."
         ) from None
+    if any(p.dtype in (torch.bfloat16, torch.float16) for p in adapted.parameters()):
+        _hold_in_float32(adapted)
+    return adapted
+
+
+def _hold_in_float32(adapted: Any) -> None:
+    """Beside a base in half precision what trains is held in float32, and its inputs stay as they are.
+
+    The forward pass runs under autocast, which casts the small weights; peft would cast every layer's
+    input to theirs instead, and keep the copies for the backward pass.
+    """
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    for module in adapted.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
 
 
 LORA = Method(
@@ -75,4 +93,5 @@ LORA = Method(
     paper="Hu et al. 2021, arXiv:2106.09685, section 4.1",
     differs="On all linear layers of the blocks, not on the attention's query and value alone.",
     apply=apply_lora,
+    freezes=base_frozen,
 )

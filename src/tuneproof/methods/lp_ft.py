@@ -37,6 +37,11 @@ def apply_lp_ft(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()
     return apply_full(model, family, options, fresh)
 
 
+def frozen_by_lora(options: Any) -> bool:
+    """The base's own weights stay as they are where LoRA follows."""
+    return bool(options.then == "lora")
+
+
 LP_FT = Method(
     name="lp-ft",
     kind="tuned",
@@ -47,4 +52,5 @@ LP_FT = Method(
     "arXiv:2405.16747",
     probe=True,
     apply=apply_lp_ft,
+    freezes=frozen_by_lora,
 )

@@ -76,6 +76,16 @@ class Labelled:
     labels_N: NDArray[np.int64]
 
 
+def nothing_frozen(options: Any) -> bool:
+    """Every weight trains."""
+    return False
+
+
+def base_frozen(options: Any) -> bool:
+    """What is added to the base trains alone."""
+    return True
+
+
 @dataclass(frozen=True)
 class Method:
     """One item of the shelf; the stages read these fields and never the name.
@@ -84,6 +94,7 @@ class Method:
     `probe` (a convex fit of the head on cached features comes first), `apply` (model, family, options,
     names of the weights that the checkpoint did not hold → the model with what trains marked or added;
     None: nothing but the probe).
+    `freezes` says of options whether the base's own weights stay as they are.
     `chance` says whether a seed changes the outcome. `packs`: the frozen base's linear layers are
     held in 4 bits. `check` raises RecipeError where a package that it needs is missing.
     """
@@ -99,5 +110,6 @@ class Method:
     shots: Callable[[Any], int] | None = None
     probe: bool = False
     apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None
+    freezes: Callable[[Any], bool] = nothing_frozen
     packs: bool = False
     check: Callable[[], None] | None = None

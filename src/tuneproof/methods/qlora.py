@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tuneproof.errors import RecipeError
 from tuneproof.methods.lora import LoraOptions, apply_lora
-from tuneproof.methods.method import Method
+from tuneproof.methods.method import Method, base_frozen
 
 OLDEST = (0, 46, 1)  # the first that packs on a CPU as well
 
@@ -62,6 +62,7 @@ QLORA = Method(
     differs="Rank, scale and learning rate are those of lora, so that the two differ in the base's "
     "precision alone (the paper: rank 64, alpha 16, dropout 0.1 or 0.05). No paged optimizer.",
     apply=apply_qlora,
+    freezes=base_frozen,
     packs=True,
     check=check_qlora,
 )

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tuneproof.data.batches import by_length
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
 from tuneproof.families.family import Family
 from tuneproof.files import MANIFEST, check_folder, whole_folder
 from tuneproof.model.heads import base_states
+from tuneproof.model.shortage import AtOnce, in_batches
 
 Features = dict[str, NDArray[np.float32]]
 
@@ -75,23 +75,34 @@ def pooled_features(
     ids: Sequence[Any],
     pad_id: int,
     poolings: Sequence[str],
-    batch_size: int,
+    at_once: AtOnce,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
     into: Features,
 ) -> Iterator[int]:
     """Fill `into` with N × D arrays, one a pooling; yields the items done after every batch."""
     model.eval()
-    lengths = [len(row) for row in ids]
-    for batch in by_length(lengths, batch_size):
-        padded = pad_batch([ids[i] for i in batch], pad_id, "right")
+
+    def work(chosen: Any) -> Features:
+        padded = pad_batch([ids[i] for i in chosen], pad_id, "right")
         on_device = {name: tensor.to(device) for name, tensor in padded.items()}
-        with torch.inference_mode(), autocast():
-            hidden_BTD = base_states(model, family, on_device)
-            for pooling in poolings:
-                pooled_BD = pool(hidden_BTD, on_device["attention_mask"], pooling)
-                values = pooled_BD.float().cpu().numpy()
-                if pooling not in into:
-                    into[pooling] = np.empty((len(ids), values.shape[1]), dtype=np.float32)
-                into[pooling][batch] = values
-        yield len(batch)
+        with autocast():
+            found = pooled_states(model, family, on_device, poolings)
+        return {pooling: pooled_BD.cpu().numpy() for pooling, pooled_BD in found.items()}
+
+    for chosen, found in in_batches([len(row) for row in ids], at_once, work):
+        for pooling, values in found.items():
+            if pooling not in into:
+                into[pooling] = np.empty((len(ids), values.shape[1]), dtype=np.float32)
+            into[pooling][chosen] = values
+        yield len(chosen)
+
+
+def pooled_states(
+    model: nn.Module, family: Family, batch: dict[str, torch.Tensor], poolings: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """One float32 tensor [B, D] a pooling, on the device."""
+    with torch.inference_mode():
+        hidden_BTD = base_states(model, family, batch)
+        mask_BT = batch["attention_mask"]
+        return {pooling: pool(hidden_BTD, mask_BT, pooling).float() for pooling in poolings}

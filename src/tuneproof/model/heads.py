@@ -42,9 +42,7 @@ def pad_right(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     Encoders pool their first position, and some count positions from it.
     """
     mask_BT = batch["attention_mask"]
-    start_B = mask_BT.argmax(dim=1)
-    if not bool(start_B.any()):
-        return batch
+    start_B = mask_BT.argmax(dim=1)  # looking whether all are 0 would wait for the device
     places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
     order_BT = (places_T + start_B[:, None]) % mask_BT.shape[1]
     return {name: values.gather(1, order_BT) for name, values in batch.items()}

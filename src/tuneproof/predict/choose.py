@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.data.batches import by_length
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, pad_batch
-from tuneproof.model.heads import inner_model, model_inputs, takes
+from tuneproof.model.heads import inner_model
+from tuneproof.model.shortage import AtOnce, in_batches
+from tuneproof.model.words import log_totals, read_ahead, token_logs, words_logits
 
 FloatArray = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ def label_log_likelihoods(
 ) -> FloatArray:
     """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C]."""
     scores_NC = empty_scores(prompts)
-    for _ in score_labels(model, prompts, pad_id, batch_size, device, scores_NC):
+    for _ in score_labels(model, prompts, pad_id, AtOnce(batch_size), device, scores_NC):
         pass
     return scores_NC
 
@@ -57,37 +58,88 @@ def score_labels(
     model: Any,
     prompts: EncodedPrompts,
     pad_id: int,
-    batch_size: int,
+    at_once: AtOnce,
     device: str | torch.device,
     into_NC: FloatArray,
 ) -> Iterator[int]:
     """Fill `into_NC` as `label_log_likelihoods` does; yields items done after every batch.
 
-    Rows are padded on the left, so that the logits that matter end every row and the vocabulary's
-    logits exist nowhere else. Labels whose tokens differ in the last one alone share a forward
-    pass: single-token labels cost one an item.
+    Rows are padded on the left, so that the positions that matter end every row and the vocabulary's
+    logits exist at these alone. Labels whose tokens differ in the last one alone share a forward
+    pass: single-token labels cost one an item. Long prompts are read in pieces (see `read_ahead`).
     """
     model.eval()
     rows = [row for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
     if not rows:
         return
-    done = seen = 0
-    for chosen in by_length([len(row.ids) for row in rows], batch_size):
+
+    def work(chosen: Any) -> FloatArray:
         part = [rows[place] for place in chosen]
-        keep = max(row.tail for row in part)
         batch = pad_batch([row.ids for row in part], pad_id, "left")
-        with torch.inference_mode():
-            logits_BKV = _last_logits(model, {k: v.to(device) for k, v in batch.items()}, keep)
-            for place, row in enumerate(part):
-                logs_KV = torch.log_softmax(logits_BKV[place, keep - row.tail :].float(), dim=-1)
-                for label, tokens in row.asked:
-                    steps = torch.arange(len(tokens), device=logs_KV.device)
-                    logs = logs_KV[steps, torch.as_tensor(tokens, device=logs_KV.device)]
-                    into_NC[row.item, label] = float(logs.double().sum())
-        seen += len(part)
+        asked = _asked(part)
+        on_device = {name: values.to(device) for name, values in batch.items()}
+        logs_K = asked_logs(model, on_device, asked.to(device))
+        return logs_K.double().cpu().numpy()
+
+    done = seen = 0
+    for chosen, logs_K in in_batches([len(row.ids) for row in rows], at_once, work):
+        at = 0
+        for place in chosen:
+            for label, tokens in rows[place].asked:
+                into_NC[rows[place].item, label] = logs_K[at : at + len(tokens)].sum()
+                at += len(tokens)
+        seen += len(chosen)
         items = seen * len(into_NC) // len(rows)
         yield items - done
         done = items
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which tokens of which logits: S positions among each row's last `keep`, and K tokens at them."""
+
+    keep: int
+    places_S: torch.Tensor
+    rows_K: torch.Tensor
+    tokens_K: torch.Tensor
+
+    def to(self, device: str | torch.device) -> "Asked":
+        """The same on a device."""
+        return Asked(
+            self.keep, self.places_S.to(device), self.rows_K.to(device), self.tokens_K.to(device)
+        )
+
+
+def _asked(part: Sequence[_Row]) -> Asked:
+    """The positions that the rows of a batch are asked at; each once, however many labels ask."""
+    keep = max(row.tail for row in part)
+    wanted = [
+        (place * keep + keep - row.tail + step, int(token))
+        for place, row in enumerate(part)
+        for _, tokens in row.asked
+        for step, token in enumerate(tokens)
+    ]
+    places_S, rows_K = np.unique([place for place, _ in wanted], return_inverse=True)
+    return Asked(
+        keep,
+        torch.from_numpy(places_S),
+        torch.from_numpy(rows_K.reshape(-1)),
+        torch.tensor([token for _, token in wanted], dtype=torch.long),
+    )
+
+
+def asked_logs(
+    model: Any, batch: dict[str, torch.Tensor], asked: Asked, cache: Any = None
+) -> torch.Tensor:
+    """Log-probabilities [K] of the tokens asked for, on the device.
+
+    cache: where the batch is what is left of it, see `read_ahead`.
+    """
+    with torch.inference_mode():
+        if cache is None:
+            batch, cache = read_ahead(model, batch, asked.keep)
+        logits_SV = words_logits(model, batch, asked.keep, asked.places_S, cache)
+        return token_logs(logits_SV, asked.rows_K, asked.tokens_K)
 
 
 def _rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
@@ -113,15 +165,6 @@ def _rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
     ]
 
 
-def _last_logits(model: Any, batch: dict[str, torch.Tensor], keep: int) -> torch.Tensor:
-    """Logits [B, keep, V] at the last `keep` positions."""
-    inner = inner_model(model)
-    extra: dict[str, Any] = {"use_cache": False} if takes(inner, "use_cache") else {}
-    if takes(inner, "logits_to_keep"):
-        extra["logits_to_keep"] = keep
-    return model(**model_inputs(inner, batch), **extra).logits[:, -keep:]
-
-
 def cloze_log_likelihoods(
     model: Any,
     cloze: EncodedCloze,
@@ -131,7 +174,7 @@ def cloze_log_likelihoods(
 ) -> FloatArray:
     """Log-probability (natural log) of each label's word at the mask: scores [N, C]."""
     scores_NC = empty_scores(cloze)
-    for _ in score_cloze(model, cloze, pad_id, batch_size, device, scores_NC):
+    for _ in score_cloze(model, cloze, pad_id, AtOnce(batch_size), device, scores_NC):
         pass
     return scores_NC
 
@@ -140,7 +183,7 @@ def score_cloze(
     model: Any,
     cloze: EncodedCloze,
     pad_id: int,
-    batch_size: int,
+    at_once: AtOnce,
     device: str | torch.device,
     into_NC: FloatArray,
 ) -> Iterator[int]:
@@ -153,14 +196,25 @@ def score_cloze(
     if not cloze.ids:
         return
     words_C = torch.as_tensor(cloze.word_ids_C, device=device)
-    for chosen in by_length([len(row) for row in cloze.ids], batch_size):
+
+    def work(chosen: Any) -> FloatArray:
         batch = pad_batch([cloze.ids[place] for place in chosen], pad_id, "right")
         places_B = torch.as_tensor(cloze.mask_N[chosen], device=device)
-        with torch.inference_mode():
-            logits_BV = _logits_at(model, {k: v.to(device) for k, v in batch.items()}, places_B)
-            logs_BC = torch.log_softmax(logits_BV.float(), dim=-1)[:, words_C]
-        into_NC[chosen] = logs_BC.double().cpu().numpy()
+        on_device = {name: values.to(device) for name, values in batch.items()}
+        return cloze_logs(model, on_device, places_B, words_C).double().cpu().numpy()
+
+    for chosen, logs_BC in in_batches([len(row) for row in cloze.ids], at_once, work):
+        into_NC[chosen] = logs_BC
         yield len(chosen)
+
+
+def cloze_logs(
+    model: Any, batch: dict[str, torch.Tensor], places_B: torch.Tensor, words_C: torch.Tensor
+) -> torch.Tensor:
+    """Log-probabilities [B, C] of C words at one position a row, on the device."""
+    with torch.inference_mode():
+        logits_BV = _logits_at(model, batch, places_B)
+        return logits_BV[:, words_C].float() - log_totals(logits_BV)[:, None]
 
 
 def _logits_at(model: Any, batch: dict[str, torch.Tensor], places_B: torch.Tensor) -> torch.Tensor:

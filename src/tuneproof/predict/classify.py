@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tuneproof.data.batches import by_length
 from tuneproof.data.tokens import pad_batch
 from tuneproof.families.family import Family
 from tuneproof.model.heads import class_logits
+from tuneproof.model.shortage import AtOnce, in_batches
 
 
 def class_probabilities(
@@ -24,7 +24,7 @@ def class_probabilities(
     family: Family,
     ids: Sequence[Any],
     pad_id: int,
-    batch_size: int,
+    at_once: AtOnce,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
     into_NC: NDArray[np.float64],
@@ -34,10 +34,19 @@ def class_probabilities(
     Longest batches come first; results stand in the order of `ids`.
     """
     model.eval()
-    for batch in by_length([len(row) for row in ids], batch_size):
-        padded = pad_batch([ids[i] for i in batch], pad_id, "right")
+
+    def work(chosen: Any) -> NDArray[np.float64]:
+        padded = pad_batch([ids[i] for i in chosen], pad_id, "right")
         on_device = {name: tensor.to(device) for name, tensor in padded.items()}
-        with torch.inference_mode(), autocast():
-            logits_BC = class_logits(model, family, on_device)
-        into_NC[batch] = logits_BC.float().softmax(-1).cpu().double().numpy()
-        yield len(batch)
+        with autocast():
+            return label_shares(model, family, on_device).cpu().double().numpy()
+
+    for chosen, shares_BC in in_batches([len(row) for row in ids], at_once, work):
+        into_NC[chosen] = shares_BC
+        yield len(chosen)
+
+
+def label_shares(model: nn.Module, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Softmax [B, C] of the head's logits in float32, on the device."""
+    with torch.inference_mode():
+        return class_logits(model, family, batch).float().softmax(-1)

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.data.batches import by_length
 from tuneproof.data.encode import EncodedPrompts, pad_batch
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.model.heads import inner_model
+from tuneproof.model.shortage import AtOnce, in_batches
+from tuneproof.model.words import read_ahead
 
 SPARE_TOKENS = 4  # beyond the longest label: a quotation mark, a line end, a word to say too much
 
@@ -39,7 +40,7 @@ def generate_answers(
     """What the model answers to each prompt, greedily, without the prompt."""
     answers = [""] * len(prompts.prompts)
     for _ in answer_prompts(
-        model, tokenizer, prompts, pad_id, batch_size, max_new_tokens, device, answers
+        model, tokenizer, prompts, pad_id, AtOnce(batch_size), max_new_tokens, device, answers
     ):
         pass
     return answers
@@ -50,7 +51,7 @@ def answer_prompts(
     tokenizer: Any,
     prompts: EncodedPrompts,
     pad_id: int,
-    batch_size: int,
+    at_once: AtOnce,
     max_new_tokens: int,
     device: str | torch.device,
     into: list[str],
@@ -59,7 +60,7 @@ def answer_prompts(
 
     Rows are padded on the left. An answer ends with an end-of-text token, with the end of its
     first line that holds anything, or after `max_new_tokens`; what a row's neighbours do does not
-    change it.
+    change it. Long prompts are read in pieces (see `read_ahead`).
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
@@ -76,25 +77,30 @@ def answer_prompts(
     )
     if not into:
         return
-    for chosen in by_length([len(ids) for ids in prompts.prompts], batch_size):
+
+    def work(chosen: Any) -> NDArray[np.int64]:
         batch = pad_batch([prompts.prompts[place] for place in chosen], pad_id, "left")
         width = batch["input_ids"].shape[1]
 
-        def line_ended(
-            input_ids_BT: torch.Tensor, scores: Any, width: int = width, **_: Any
-        ) -> torch.Tensor:
+        def line_ended(input_ids_BT: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
             texts = tokenizer.batch_decode(input_ids_BT[:, width:], skip_special_tokens=True)
             done = ["\n" in text.lstrip() for text in texts]
             return torch.tensor(done, device=input_ids_BT.device)
 
+        on_device = {name: values.to(device) for name, values in batch.items()}
         with torch.inference_mode():
+            _, cache = read_ahead(model, on_device, 1)
             out_BT = model.generate(
-                input_ids=batch["input_ids"].to(device),
-                attention_mask=batch["attention_mask"].to(device),
+                input_ids=on_device["input_ids"],
+                attention_mask=on_device["attention_mask"],
                 generation_config=settings,
                 stopping_criteria=StoppingCriteriaList([line_ended]),
+                **({} if cache is None else {"past_key_values": cache}),
             )
-        for place, new in zip(chosen, out_BT[:, width:].cpu().numpy(), strict=True):
+        return out_BT[:, width:].cpu().numpy()
+
+    for chosen, new_BT in in_batches([len(ids) for ids in prompts.prompts], at_once, work):
+        for place, new in zip(chosen, new_BT, strict=True):
             into[place] = _first_line(tokenizer, new, end_ids)
         yield len(chosen)
 

@@ -12,7 +12,7 @@ Knows nothing of: models, torch, how anything was computed.
     arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system,
                          with .train<size> where it learnt from a sample of train
         arm.json         what it is, how it went, what it cost (see `ArmRecord`)
-        ledger.json      parameters, every delta with its reason
+        ledger.json      parameters, every delta with its reason; memory, predicted beside measured
         steps.jsonl      one line an optimizer step
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}

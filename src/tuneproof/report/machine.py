@@ -10,7 +10,8 @@ In: a study read back. Out: one plain value. Knows nothing of: HTML, rounding, d
     split        {"kind", "leak_safe", "sizes": {"train", "dev", "test"}, "overlap_share"}
     arms         one an arm and seed: {"arm", "model", "method", "kind", "seed", "status", "reason",
                  "scores": {metric: {"value", "low", "high", "n"}}, "parameters": {"total",
-                 "trainable"}, "time_s", "time_by_stage_s", "peak_memory_bytes", "items_per_s"}
+                 "trainable"}, "time_s", "time_by_stage_s", "peak_memory_bytes", "items_per_s",
+                 "memory": null or {"predicted_bytes", "measured_bytes", "error", ...}}
     pooled       one an arm, its seeds taken together: {"arm", "model", "seeds", "scores"}
     comparisons  as the study computed them: {"arm", "over", "metric", "difference", "low", "high",
                  "p_value", "p_adjusted", "only_arm_right", "only_over_right", "n", "mde",
@@ -59,8 +60,15 @@ def _arm(row: ArmRow) -> dict[str, Any]:
         "time_s": row.time_s,
         "time_by_stage_s": row.records[0].about.get("time_s") or {},
         "peak_memory_bytes": row.peak_memory_bytes,
+        "memory": _memory(row),
         "items_per_s": row.items_per_s,
     }
+
+
+def _memory(row: ArmRow) -> dict[str, Any] | None:
+    found = row.records[0].ledger.get("memory")
+    wanted = ("predicted_bytes", "measured_bytes", "error", "limit_bytes", "settings")
+    return {key: found[key] for key in wanted} if found else None
 
 
 def report_values(study: StudyRecord, task: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tuneproof.report.efficiency import efficiency
 from tuneproof.report.figures import colour
 from tuneproof.report.flips import changes, payload
 from tuneproof.report.loading import loading
+from tuneproof.report.peaks import peaks
 from tuneproof.report.results import costs, differences, forest, metric_table
 from tuneproof.report.rounding import (
     NOTHING,
@@ -242,6 +243,7 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "bins": BINS,
         "confusions": confusions(answers),
         "ledgers": [row for row in rows if row.records[0].ledger.get("lines")],
+        "peaks": peaks(rows),
         "prompts": prompts(rows),
         "choices": _choices(rows),
         "arm_notes": _notes(rows),

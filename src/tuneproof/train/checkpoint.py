@@ -122,7 +122,7 @@ class BestOnDev:
         is_best = dev_loss < self.loss
         if is_best:
             self.loss, self.step, self.evaluations_since_best = dev_loss, step, 0
-            self._keep(capture_trained(model))
+            self._keep(model)
         else:
             self.evaluations_since_best += 1
         stop = self.patience is not None and self.evaluations_since_best >= self.patience
@@ -138,11 +138,16 @@ class BestOnDev:
         restore_trained(model, self._kept())
         return self.step
 
-    def _keep(self, weights: Weights) -> None:
-        if self.path is None:
-            self._weights = weights
-        else:
-            write_weights(self.path, weights, {"step": str(self.step), "dev_loss": repr(self.loss)})
+    def _keep(self, model: nn.Module) -> None:
+        if self.path is not None:
+            notes = {"step": str(self.step), "dev_loss": repr(self.loss)}
+            write_weights(self.path, capture_trained(model), notes)
+        elif self._weights is None:
+            self._weights = capture_trained(model)
+        else:  # in place: there is never a second copy
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    self._weights[name].copy_(parameter.detach())
 
     def _kept(self) -> Weights:
         if self.path is None:

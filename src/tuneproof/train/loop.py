@@ -13,39 +13,27 @@ Knows nothing of: tasks, methods, metrics, files.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
+from tuneproof.model.shortage import WAY_OUT, ran_out
+from tuneproof.train.gradients import CountFn, LossFn, LossSum, gradients, shown
 from tuneproof.train.optimizer import Schedule
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+__all__ = ["LossSum", "Step", "fit", "make_accelerator"]
+
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-IDS_SHOWN = 8
 
 
-@dataclass(frozen=True)
-class LossSum:
-    """A micro-batch's loss: its sum over supervised units, and how many there were.
-
-    A unit is an item for a head, a supervised token for a language model. `sum` is a scalar tensor
-    with its graph; `tokens` counts what the model read, without padding.
-    """
-
-    sum: torch.Tensor
-    count: int
-    tokens: int
-
-
-LossFn = Callable[[nn.Module, Any], LossSum]
-CountFn = Callable[[Any], int]
 BatchesFn = Callable[[int], Iterable[Batch]]
 
 
@@ -57,7 +45,8 @@ class Step:
     supervised unit of the effective batch, before the update. count: those units. learning_rate:
     of this update. gradient_norm: L2, before clipping. tokens: read, without padding. time_s: of
     this step, the caller's own time between steps not counted. skipped: fp16 only, the scaled
-    gradient overflowed, no weight moved, gradient_norm is None.
+    gradient overflowed, no weight moved, gradient_norm is None. micro_batches: how many the batch was
+    cut into; retries: how often in this step memory ran out and they were halved.
     """
 
     step: int
@@ -69,19 +58,13 @@ class Step:
     tokens: int
     time_s: float
     skipped: bool = False
+    micro_batches: int = 1
+    retries: int = 0
 
     @property
     def tokens_per_s(self) -> float:
         """Tokens read a second, without padding."""
         return self.tokens / self.time_s if self.time_s > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """What the backward passes of one effective batch add up to."""
-
-    loss: torch.Tensor
-    tokens: int
 
 
 def make_accelerator(device: str, precision: str) -> "Accelerator":
@@ -122,8 +105,15 @@ def fit(
     Random numbers (dropout) are seeded by (seed, step) at every step: what the caller draws in
     between changes nothing, and a step can be done again. `train()` is set again at every step.
 
+    Where the device runs out of memory before the weights move, the step is done again with every
+    micro-batch halved, and so are all later ones: the same items, the same learning rate, the same sum
+    over the whole batch. Without dropout the update is the same to rounding (1e-6). With dropout it is
+    one of the same distribution but not the same: the masks are drawn micro-batch by micro-batch, as
+    with another `micro_batch` from the start.
+
     Raises: RunError, the weights as they were before the step, where the loss or the gradient is
-    not finite, a batch has nothing supervised, or an epoch is not `steps_per_epoch` long.
+    not finite, a batch has nothing supervised, an epoch is not `steps_per_epoch` long, or one item
+    does not fit the device.
     Source: transformers#34198 on what the mean of unequal micro-batches' means gets wrong.
     """
     accelerator = accelerator or make_accelerator("auto", "fp32")
@@ -133,67 +123,58 @@ def fit(
     trained = [p for group in optimizer.param_groups for p in group["params"]]
 
     def steps() -> Iterator[Step]:
+        halvings = 0
         for number, batch in _numbered(batches, epochs, steps_per_epoch, start):
             begun = time.perf_counter()
             model.train()
-            torch.manual_seed(_seed_of(seed, number))
             factor = schedule(number - 1)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * factor
-            total = _total_count(batch, count, number)
-            sums = _accumulate(model, batch, loss, total, accelerator, number)
-            if accelerator.scaler is not None:
-                accelerator.scaler.unscale_(optimizer)
-            norm = nn.utils.clip_grad_norm_(trained, clip_norm)
-            # The one place where the host waits for the device.
-            mean_loss, gradient_norm = torch.stack((sums.loss, norm.float())).tolist()
-            skipped = _update(optimizer, accelerator, mean_loss, gradient_norm, batch, number)
+            for _ in range(halvings):
+                batch = batch.halved() or batch
+            done = gradients(model, batch, loss, count, accelerator, number, seed)
+            halvings += done.retries
+            with _room_to_move(number):
+                if accelerator.scaler is not None:
+                    accelerator.scaler.unscale_(optimizer)
+                norm = nn.utils.clip_grad_norm_(trained, clip_norm)
+                # The one place where the host waits for the device.
+                mean_loss, gradient_norm = torch.stack((done.sums.loss, norm.float())).tolist()
+                skipped = _update(optimizer, accelerator, mean_loss, gradient_norm, batch, number)
             yield Step(
                 step=number,
                 epoch=number / steps_per_epoch,
                 loss=mean_loss,
-                count=total,
+                count=done.count,
                 learning_rate=optimizer.param_groups[0]["lr"],
                 gradient_norm=None if skipped else gradient_norm,
-                tokens=sums.tokens,
+                tokens=done.sums.tokens,
                 time_s=time.perf_counter() - begun,
                 skipped=skipped,
+                micro_batches=len(done.batch.micro_batches),
+                retries=done.retries,
             )
 
     return steps()
 
 
-def _accumulate(
-    model: nn.Module,
-    batch: Batch,
-    loss: LossFn,
-    total: int,
-    accelerator: "Accelerator",
-    number: int,
-) -> _Sums:
-    """Forward and backward of every micro-batch; gradients and loss are means over `total` units."""
-    from accelerate.utils import send_to_device
+@contextmanager
+def _room_to_move(number: int) -> Iterator[None]:
+    """Smaller micro-batches are no help where gradients and the optimizer's state alone are too much.
 
-    mean_loss = torch.zeros((), device=accelerator.device)
-    counted = tokens = 0
-    for micro_batch in batch.micro_batches:
-        inputs = send_to_device(micro_batch, accelerator.device)
-        with accelerator.autocast():
-            part = loss(model, inputs)
-        wide = torch.promote_types(part.sum.dtype, torch.float32)
-        share = part.sum.to(wide) / total
-        if share.requires_grad:  # a micro-batch without a supervised unit may have no graph
-            accelerator.backward(share)
-        mean_loss += share.detach()
-        counted += part.count
-        tokens += part.tokens
-    if counted != total:
+    Raises: RunError.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         raise RunError(
             f"step {number}",
-            f"the loss counted {counted} supervised units where the batch has {total}.",
-            do="Let loss and count agree on what is supervised.",
-        )
-    return _Sums(mean_loss, tokens)
+            "the device has too little memory for the gradients and the optimizer's state.",
+            "Weights may have moved in part: this run is lost.",
+            f"Train fewer weights. {WAY_OUT}",
+        ) from None
 
 
 def _update(
@@ -241,17 +222,6 @@ def _numbered(
             )
 
 
-def _total_count(batch: Batch, count: CountFn, number: int) -> int:
-    total = sum(count(micro_batch) for micro_batch in batch.micro_batches)
-    if total < 1:
-        raise RunError(
-            f"step {number}",
-            f"nothing is supervised in the batch of {_shown(batch)}: its loss would be 0 / 0.",
-            do="Look at how these items are encoded; a longer max_length may save their labels.",
-        )
-    return total
-
-
 def _check_start(
     model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator"
 ) -> None:
@@ -282,16 +252,7 @@ def _not_finite(
     optimizer.zero_grad(set_to_none=True)
     return RunError(
         f"step {number}",
-        f"the {what} is {value} in the batch of {_shown(batch)}.",
+        f"the {what} is {value} in the batch of {shown(batch)}.",
         "The weights are still those from before this step.",
         "Lower the learning rate, lengthen the warm-up, or look at these items.",
     )
-
-
-def _shown(batch: Batch) -> str:
-    more = len(batch.ids) - IDS_SHOWN
-    return ", ".join(batch.ids[:IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _seed_of(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)

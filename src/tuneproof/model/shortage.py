@@ -1,0 +1,103 @@
+"""A device that runs out of memory: known by its error, given its memory back, asked for less.
+
+In: an error; items' lengths and how many may be on the device at once. Out: batches that fit it.
+Knows nothing of: what is computed, losses, labels.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from tuneproof.data.batches import by_length
+from tuneproof.errors import RunError
+
+T = TypeVar("T")
+
+# What the allocators of CUDA, MPS and XPU, of the CPU, and cuBLAS's own say.
+SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+WAY_OUT = (
+    "`tuneproof fit MODEL` says what fits: shorter texts (encode.max_length), half precision, lora."
+)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error means that the device has no memory left, whichever device it is."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def give_back() -> None:
+    """Free what a failed computation left behind; call it outside of the `except` that caught it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def tried(work: Callable[[], T]) -> tuple[bool, T | None]:
+    """(True, what `work` returns), or (False, None) where the device ran out of memory.
+
+    The error is gone when this returns, and with it the tensors that its frames held.
+    """
+    try:
+        return True, work()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+    return False, None
+
+
+@dataclass
+class AtOnce:
+    """How many items may be on the device at once; `too_many` holds the numbers that did not fit."""
+
+    size: int
+    too_many: list[int] = field(default_factory=list)
+
+
+def in_batches(
+    lengths: Sequence[int], at_once: AtOnce, work: Callable[[np.ndarray], T]
+) -> Iterator[tuple[np.ndarray, T]]:
+    """(positions of the items, what `work` makes of them) for every batch, longest items first.
+
+    A batch that does not fit the device is halved, and so is every later one; `at_once` takes note.
+    What is computed is the same: an item's row does not depend on its neighbours.
+
+    Raises: RunError where a single item does not fit.
+    """
+    waiting = by_length(lengths, at_once.size)[::-1]
+    while waiting:
+        batch = waiting.pop()
+        if len(batch) > at_once.size:
+            cut = [batch[i : i + at_once.size] for i in range(0, len(batch), at_once.size)]
+            waiting += cut[::-1]
+            continue
+        done, found = tried(lambda batch=batch: work(batch))  # type: ignore[misc]
+        if done:
+            yield batch, found  # type: ignore[misc]
+            continue
+        give_back()
+        if len(batch) == 1:
+            raise RunError(
+                "predict",
+                f"the device has too little memory for a single item of {lengths[batch[0]]} tokens.",
+                do=WAY_OUT,
+            )
+        at_once.too_many.append(len(batch))
+        at_once.size = -(-len(batch) // 2)
+        waiting.append(batch)
+
+
+def recompute_activations(model: Any) -> None:
+    """Let the backward pass compute activations again instead of keeping them: less memory, more time.
+
+    Source: Chen et al. 2016, arXiv:1604.06174.
+    """
+    model.enable_input_require_grads()
+    # transformers 5 renames it; older releases know the old name alone
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})

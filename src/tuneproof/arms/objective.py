@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneproof.arms.answering import AnswerObjective, answers_loss, collate_answers
 from tuneproof.arms.event import Advanced, Running
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_predictions
+from tuneproof.arms.showing import SHOWN_ITEMS, shown_item
+from tuneproof.arms.spans import SpanObjective
 from tuneproof.data.encode import (
     Encoded,
     EncodedAnswers,
@@ -24,15 +27,14 @@ from tuneproof.data.encode import (
     encode_answers,
     encode_prompts,
 )
-from tuneproof.data.tokens import pad_batch, show_tokens
-from tuneproof.model.heads import class_logits, inner_model, model_inputs, takes
+from tuneproof.data.tokens import pad_batch
+from tuneproof.model.heads import class_logits
 from tuneproof.predict.choose import empty_scores, probabilities, score_cloze, score_labels
 from tuneproof.predict.classify import class_probabilities
 from tuneproof.predict.prediction import Predictions
 from tuneproof.tasks.task import Example
 from tuneproof.train.loop import LossSum
 
-SHOWN_ITEMS = 3
 Part = dict[str, Any]
 
 
@@ -41,7 +43,11 @@ class Objective(Protocol):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of every item of train."""
+        """Tokens of every row of train."""
+
+    @property
+    def unit_ids(self) -> list[str]:
+        """The item of every row of train."""
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """One micro-batch of train, on the host."""
@@ -52,8 +58,11 @@ class Objective(Protocol):
     def count(self, part: Part) -> int:
         """Supervised units of a micro-batch."""
 
-    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
-        """Label probabilities of a part. Returns the Predictions."""
+    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Any]:
+        """What the model says to the items of a part. Returns their predictions."""
+
+    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        """How well it does on dev: dev_loss, which chooses, and what stands beside it."""
 
     def shown(self) -> list[dict[str, Any]]:
         """Three items as the model sees them."""
@@ -76,6 +85,15 @@ class HeadObjective:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every item of train."""
         return self.train.tokens_N
+
+    @property
+    def unit_ids(self) -> list[str]:
+        """The items of train."""
+        return [example.id for example in self.shared.splits.train]
+
+    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        """Loss and accuracy on dev."""
+        return dev_values((yield from self.ask(model, dev, "dev")))
 
     @cached_property
     def gold(self) -> torch.Tensor:
@@ -151,6 +169,15 @@ class WordsObjective:
         """Tokens of every item of train."""
         return self.train.tokens_N
 
+    @property
+    def unit_ids(self) -> list[str]:
+        """The items of train."""
+        return [example.id for example in self.shared.splits.train]
+
+    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        """Loss and accuracy on dev."""
+        return dev_values((yield from self.ask(model, dev, "dev")))
+
     @cached_property
     def _prompts(self) -> dict[str, EncodedPrompts]:
         return {}
@@ -166,16 +193,8 @@ class WordsObjective:
         return self._prompts[name]
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
-        """Left-padded rows, so that the answers end every row; targets are -100 elsewhere."""
-        batch = pad_batch([self.train.ids[i] for i in chosen], self.ready.pad.id, "left")
-        keep = max(int(self.train.supervised[i].sum()) for i in chosen)
-        targets_BK = torch.full((len(chosen), keep), -100, dtype=torch.long)
-        for row, i in enumerate(chosen):
-            answer = self.train.ids[i][self.train.supervised[i]]
-            targets_BK[row, keep - len(answer) :] = torch.as_tensor(answer)
-        tokens = int(batch["attention_mask"].sum())
-        count = int((targets_BK != -100).sum())
-        return {**batch, "targets": targets_BK, "tokens": tokens, "count": count}
+        """Left-padded rows, so that the answers end every row."""
+        return collate_answers(self.train, chosen, self.ready.pad.id)
 
     def count(self, part: Part) -> int:
         """Tokens of answers."""
@@ -183,17 +202,7 @@ class WordsObjective:
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over the answers' tokens; no other logits are computed."""
-        keep = part["targets"].shape[1] + 1
-        batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
-        inner = inner_model(model)
-        extra: dict[str, Any] = {"use_cache": False} if takes(inner, "use_cache") else {}
-        if takes(inner, "logits_to_keep"):
-            extra["logits_to_keep"] = keep
-        logits_BKV = model(**model_inputs(inner, batch), **extra).logits[:, -keep:-1]
-        summed = torch.nn.functional.cross_entropy(
-            logits_BKV.flatten(0, 1).float(), part["targets"].flatten(), reduction="sum"
-        )
-        return LossSum(summed, self.count(part), part["tokens"])
+        return answers_loss(model, part)
 
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
         """The labels' shares of their words' likelihood. Returns the Predictions."""
@@ -238,32 +247,20 @@ def scored(
         yield Advanced(done)
 
 
-def shown_item(ready: Ready, example: Example, ids: Any, supervised: Any) -> dict[str, Any]:
-    """One item as the model sees it: its tokens, and which of them the loss sees."""
-    tokens = show_tokens(ready.tokenizer, ids, supervised)
+def make_objective(name: str, shared: Shared, ready: Ready, compute: Compute) -> Objective:
+    """The objective that the arm's options name, for the task's kind."""
+    if shared.kind == "questions":
+        kinds: dict[str, Any] = {"head": SpanObjective, "words": AnswerObjective}
+    else:
+        kinds = {"head": HeadObjective, "words": WordsObjective}
+    return kinds[name](shared, ready, compute)
+
+
+def dev_values(predictions: Predictions) -> dict[str, float]:
+    """Mean negative log-likelihood of the gold labels (nats), and accuracy."""
+    assert predictions.probabilities_NC is not None
+    gold_N = predictions.probabilities_NC[np.arange(len(predictions)), predictions.gold_N]
     return {
-        "id": example.id,
-        "text": ready.tokenizer.decode([int(i) for i in ids]),
-        "tokens": [token.token for token in tokens],
-        "supervised": [token.supervised for token in tokens],
-    }
-
-
-def make_objective(
-    name: str, shared: Shared, ready: Ready, compute: Compute
-) -> HeadObjective | WordsObjective:
-    """The objective that the arm's options name."""
-    if name == "head":
-        return HeadObjective(shared, ready, compute)
-    return WordsObjective(shared, ready, compute)
-
-
-def encoding_of(predictions: Predictions, max_length: int) -> dict[str, Any]:
-    """What the record says about the encoding of the test items."""
-    return {
-        "max_length": max_length,
-        "truncated_items": int(predictions.truncated_N.sum()),
-        "items": len(predictions),
-        "longest_tokens": int(predictions.tokens_N.max()),
-        "mean_tokens": float(predictions.tokens_N.mean()),
+        "dev_loss": float(-np.log(np.maximum(gold_N, 1e-12)).mean()),
+        "dev_accuracy": float(predictions.right_N.mean()),
     }

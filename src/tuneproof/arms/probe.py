@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from tuneproof.arms.event import Advanced, Running, StageBegun
-from tuneproof.arms.objective import encoding_of, shown_item
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
+from tuneproof.arms.showing import encoding_of, shown_item
 from tuneproof.data.batches import by_length
 from tuneproof.data.tokens import pad_batch
 from tuneproof.files import write_json, write_with

@@ -234,10 +234,11 @@ def sample_places(train: Sequence[Example], size: int, seed: int) -> NDArray[np.
 
 
 def fingerprint(items: Sequence[Example], labels: Sequence[str]) -> str:
-    """SHA-256 of the (id, text, label) of all items, in the order of the ids."""
+    """SHA-256 of the (id, text, label, answers) of all items, in the order of the ids."""
     digest = hashlib.sha256()
     for item in sorted(items, key=lambda item: item.id):
-        line = json.dumps([item.id, item.text, labels[item.label]]) + "\n"
+        answers = [] if item.question is None else [item.question.answers]
+        line = json.dumps([item.id, item.text, labels[item.label], *answers]) + "\n"
         digest.update(line.encode())
     return digest.hexdigest()
 

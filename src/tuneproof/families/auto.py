@@ -22,7 +22,7 @@ FAMILY = Family(
     targets="all-linear",
     attention=(),
     head="score",
-    head_modules=("score",),
+    head_modules=("score", "qa_outputs"),
     words_head=("lm_head.", "embed_out.", "output."),
     bos="tokenizer",
     pad_rule=choose_pad,
@@ -34,7 +34,7 @@ ENCODER = replace(
     FAMILY,
     kind="encoder",
     head="classifier",
-    head_modules=("pre_classifier", "classifier", "head", "pooler"),
+    head_modules=("pre_classifier", "classifier", "qa_outputs", "head", "pooler"),
     words_head=("lm_head.", "cls.", "predictions.", "generator_predictions.", "head."),
     has_words_head=encoder_has_words_head,
 )

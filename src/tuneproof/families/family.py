@@ -33,9 +33,9 @@ class Family:
     `model_types`: values of `config.model_type` that it serves; `targets`: the linear layers of the
     blocks by the end of their name ("all-linear": whatever is linear in a block); `attention`: those
     of them in attention (empty: not known); `head`: the last linear layer of
-    `AutoModelForSequenceClassification`; `head_modules`: every module that a fresh classifier brings
-    (whichever of them the model has); `words_head`: how the names of the language-model head's own
-    weights begin; `bos`: "one" where the model was trained with exactly one begin token,
+    `AutoModelForSequenceClassification`; `head_modules`: every module that a fresh classifier or span
+    head brings (whichever of them the model has); `words_head`: how the names of the language-model
+    head's own weights begin; `bos`: "one" where the model was trained with exactly one begin token,
     "tokenizer" where the tokenizer decides.
     """
 

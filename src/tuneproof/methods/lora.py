@@ -35,15 +35,15 @@ class LoraOptions(TunedOptions):
 
 
 def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
-    """Wrap the model by peft; the classification head and whatever else is `fresh` train whole."""
+    """Wrap the model by peft; the head over labels or spans and what else is `fresh` train whole."""
     from peft import LoraConfig, TaskType, get_peft_model
 
-    labels = options.objective == "head"
-    heads = family.head_names(model) if labels else []
+    heads = family.head_names(model) if options.objective == "head" else []
+    over_labels = TaskType.QUESTION_ANS if hasattr(model, "qa_outputs") else TaskType.SEQ_CLS
     modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
     others = [name for name in modules if name.split(".")[0] not in heads]  # a random pooler, say
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS if labels else TaskType.CAUSAL_LM,
+        task_type=over_labels if heads else TaskType.CAUSAL_LM,
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,

@@ -40,7 +40,7 @@ __all__ = [
     "weight_names",
 ]
 
-Head = Literal["labels", "words", "cloze", "base"]
+Head = Literal["labels", "span", "words", "cloze", "base"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def load_model(
     """Load a checkpoint under a head, on the CPU, in eval mode.
 
     labels: a classification head, one output a label, freshly drawn where the checkpoint holds
-    none of that size; words: a decoder's language-model head; cloze: an encoder's masked one;
+    none of that size; span: one that marks where an answer begins and ends; words: a decoder's
+    language-model head; cloze: an encoder's masked one;
     base: no head. With `random` all weights are drawn and the checkpoint's are not read. Draws
     come from `seed`, or from torch's present state, which is left as it was.
 
@@ -90,6 +91,8 @@ def load_model(
             if head in ("words", "cloze"):
                 require_words_head(source, config, family)
             model, info = _from_pretrained(auto, source, config, dtype, head)
+            if head == "span":
+                info = _with_base(model, source, config, dtype, info)
             fresh = _check_weights(source, family, head, info)
     _set_ids(model, tokenizer)
     return Loaded(model.eval(), fresh, _notes(fresh, random))
@@ -109,11 +112,13 @@ def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
         AutoModel,
         AutoModelForCausalLM,
         AutoModelForMaskedLM,
+        AutoModelForQuestionAnswering,
         AutoModelForSequenceClassification,
     )
 
     auto: Any = {
         "labels": AutoModelForSequenceClassification,
+        "span": AutoModelForQuestionAnswering,
         "words": AutoModelForCausalLM,
         "cloze": AutoModelForMaskedLM,
         "base": AutoModel,
@@ -171,6 +176,29 @@ def _from_pretrained(
         ) from None
 
 
+def _with_base(
+    model: Any, source: ModelSource, config: Any, dtype: torch.dtype, info: dict[str, Any]
+) -> dict[str, Any]:
+    """Put the checkpoint's base into a model with a span head whose own name for it differs.
+
+    transformers calls Llama's base "transformer" there and "model" everywhere else: it would leave
+    the whole base at random. Returns what is then still missing.
+    """
+    prefix = f"{model.base_model_prefix}."
+    lost = {name for name in info["missing_keys"] if name.startswith(prefix)}
+    if not lost or any(name.startswith(prefix) for name in weight_names(source)):
+        return info
+    auto = _auto_class(source, config, "base")
+    base, its = _from_pretrained(auto, source, config, dtype, "base")
+    setattr(model, model.base_model_prefix, base)
+    still = {f"{prefix}{name}" for name in its["missing_keys"]}
+    return {
+        **info,
+        "missing_keys": (set(info["missing_keys"]) - lost) | still,
+        "mismatched_keys": its["mismatched_keys"],
+    }
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bar and no table of missing weights: what is missing is checked and recorded."""
@@ -195,8 +223,8 @@ def _check_weights(
     """Names of the fresh weights; they may be the classifier's and the pooler's alone."""
     resized = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
     missing = sorted(set(info["missing_keys"]) | resized)
-    may_be_fresh = {"pooler"} if head in ("labels", "base") else set()
-    if head == "labels":
+    may_be_fresh = {"pooler"} if head in ("labels", "span", "base") else set()
+    if head in ("labels", "span"):
         may_be_fresh.update(family.head_modules)
     lost = [name for name in missing if may_be_fresh.isdisjoint(name.split("."))]
     if not lost:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.prediction import Predicted
 from tuneproof.record.rundir import Items
 from tuneproof.report.rounding import visible
 from tuneproof.report.slices import Answers
 
 TEXT_BUDGET = 12_000_000
 PAIRS = 12
-Cell = tuple[Predictions, int]  # a table and a row in it
+Cell = tuple[Predicted, int]  # a table and a row in it
 UNKNOWN_TEXT = "(the text is not in this study's folder)"
 
 
@@ -57,7 +57,7 @@ class Change:
     flips: list[Flip]
 
 
-def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predictions, Predictions]]:
+def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predicted, Predicted]]:
     """Seed beside seed; an arm without seeds stands beside every seed of the other."""
     if len(over.tables) == 1 or len(arm.tables) == 1:
         return list(product(over.tables, arm.tables))
@@ -70,7 +70,7 @@ def _most(names: Sequence[str]) -> str:
     return max(dict.fromkeys(names), key=names.count)
 
 
-def _name(table: Predictions, place: int) -> str:
+def _name(table: Predicted, place: int) -> str:
     predicted = int(table.predicted_N[place])
     return "unparsed" if predicted == UNPARSED else table.labels[predicted]
 
@@ -105,7 +105,7 @@ def change(over: Answers, arm: Answers, claim: bool = False) -> Change:
     places = {id(t): {name: at for at, name in enumerate(t.ids)} for t in tables}
     shared = [i for i in tables[0].ids if all(i in places[id(t)] for t in tables)]
     where = {id(t): [places[id(t)][i] for i in shared] for t in tables}
-    right = {id(t): (t.predicted_N == t.gold_N)[where[id(t)]] for t in tables}
+    right = {id(t): t.right_N[where[id(t)]] for t in tables}
     gained_N, lost_N = np.zeros(len(shared), dtype=int), np.zeros(len(shared), dtype=int)
     both_right = both_wrong = 0
     for old, new in pairs:

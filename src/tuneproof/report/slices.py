@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
 from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
-from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.predict.prediction import Predicted, read_predictions
 from tuneproof.record.rundir import DEV_PREDICTIONS, PREDICTIONS, Items
 from tuneproof.report.curves import Bin
 from tuneproof.report.tables import ArmRow, Score
@@ -36,8 +36,8 @@ class Answers:
     arm: int
     row: ArmRow
     seeds: tuple[int | None, ...]
-    tables: tuple[Predictions, ...]
-    devs: tuple[Predictions | None, ...] = ()
+    tables: tuple[Predicted, ...]
+    devs: tuple[Predicted | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def answers_of(rows: Sequence[ArmRow]) -> list[Answers]:
     return found
 
 
-def _items_of(table: Predictions) -> LabelItems:
+def _items_of(table: Predicted) -> LabelItems:
     return LabelItems(table.labels, table.gold_N, table.predicted_N, table.probabilities_NC)
 
 
@@ -115,7 +115,7 @@ def _shares_right(arm: Answers, ids: Sequence[str]) -> NDArray[np.float64]:
     """The share of an arm's seeds that are right on each id; NaN for an id it did not see."""
     total_N = np.zeros(len(ids))
     for table in arm.tables:
-        right_N = (table.predicted_N == table.gold_N).astype(np.float64)
+        right_N = table.right_N.astype(np.float64)
         known = dict(zip(table.ids, right_N, strict=True))
         total_N += np.array([known.get(id_, np.nan) for id_ in ids])
     return total_N / len(arm.tables)

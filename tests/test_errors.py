@@ -521,7 +521,7 @@ WORDS = {
     "labels as task": Case(
         ["check", "labels", "--arms", "majority"],
         "labels: is not a recipe (.yaml), a task, or a file that is there. "
-        "Allowed: sst2, imdb, demo.",
+        "Allowed: sst2, imdb, squad_v2, demo.",
     ),
     "task with own": Case(
         ["check", "demo", "--text", "a", "--arms", "majority"],
@@ -632,7 +632,7 @@ WORDS = {
     "what nul": Case(
         ["check", "a\0b", *OWN, "--arms", "majority"],
         "a\\x00b: is not a recipe (.yaml), a task, or a file that is there. "
-        "Allowed: sst2, imdb, demo.",
+        "Allowed: sst2, imdb, squad_v2, demo.",
     ),
     "recipe nul": Case(["check", "a\0.yaml"], "a\\x00.yaml: cannot be read: embedded null byte."),
     "read-only": Case(

@@ -47,6 +47,11 @@ class SplitSettings(Settings):
         "false: the plain random split of most projects; the report then shows the overlap.",
     )
     seed: int = Field(0, ge=0, description="Seed of the split and of the subsets below.")
+    balance_train: bool = Field(
+        False,
+        description="Leave a seeded part of the larger classes out of train, counted, so that all labels "
+        "are equally frequent there; dev and test keep their shares.",
+    )
     train_size: int | None = Field(
         None, ge=2, description="Train on at most this many items, drawn stratified by label."
     )

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -108,18 +107,6 @@ def test_lower_case_keeps_every_character_in_its_place(tmp_path):
     assert asked.golds == (Gold("été", start, "given"),)
     assert asked.context[start:] == "été"
     assert rows.source["changes"] == "lower-cased"
-
-
-def test_answerable_share_leaves_a_seeded_part_out_and_counts_it(tmp_path):
-    rows = [row(f"q{i}?", ["1066"] if i < 30 else [], f"{CONTEXT} {i}") for i in range(40)]
-    found, items = read(write(tmp_path / "own.jsonl", rows), answerable_share=0.5)
-    assert Counter(item.label for item in items) == {0: 10, 1: 10}
-    assert found.dropped == {"all: answerable beyond answerable_share": 20}
-    again, same = read(tmp_path / "own.jsonl", answerable_share=0.5)
-    assert same == items
-    assert again.dropped == found.dropped
-    natural, _ = read(tmp_path / "own.jsonl", answerable_share=0.75)
-    assert natural.dropped == {}
 
 
 def test_without_unanswerable_questions_there_is_one_label(tmp_path):

@@ -16,11 +16,10 @@ from tuneproof.arms.event import Advanced, Running
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_answers
 from tuneproof.arms.showing import SHOWN_ITEMS, shown_item
-from tuneproof.data.windows import Windows, encode_windows
+from tuneproof.data.windows import Windows, collate_windows, encode_windows
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.span import (
     SpansFound,
-    collate_windows,
     find_spans,
     one_answer_each,
     span_logits,

@@ -18,6 +18,8 @@ from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, decided
 from tuneproof.arms.showing import encoding_of
+from tuneproof.arms.span_probe import fit_span_head, run_span_probe
+from tuneproof.arms.spans import SpanObjective
 from tuneproof.data.batches import (
     collate_epoch,
     count_batches,
@@ -46,7 +48,8 @@ def run_tuned(
     Returns the Outcome.
     """
     if arm.method.apply is None:
-        return (yield from run_probe(shared, arm, ready, compute))
+        run = run_span_probe if shared.kind == "questions" else run_probe
+        return (yield from run(shared, arm, ready, compute))
     options: Any = arm.options
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
@@ -68,7 +71,10 @@ def run_tuned(
     chosen: dict[str, Any] = {}
     if arm.method.probe:
         begun = time.perf_counter()
-        chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
+        if isinstance(objective, SpanObjective):
+            chosen["head"] = yield from fit_span_head(model, objective, options)
+        else:
+            chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
         seconds["probe"] = time.perf_counter() - begun
     torch.manual_seed(seed)
     with quiet():

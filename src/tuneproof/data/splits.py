@@ -74,6 +74,11 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     if settings.leak_safe:
         _make_safe(parts, ours, rows.grouped, task.overlaps, key, dropped)
     _refuse_poor(parts, rows.labels, settings)
+    if settings.balance_train:
+        kept = _balanced(parts["train"], len(rows.labels), settings.seed)
+        if len(kept) < len(parts["train"]):
+            dropped["train: beyond balance_train"] = len(parts["train"]) - len(kept)
+        parts["train"] = kept
     parts = {name: _sized(parts[name], name, rows.labels, settings) for name in PARTS}
     return Splits(
         train=parts["train"],
@@ -209,6 +214,17 @@ def _refuse_poor(
                 do="Bring more items of that label, give the part a larger share, or take the label "
                 "out.",
             )
+
+
+def _balanced(items: Sequence[Example], labels: int, seed: int) -> list[Example]:
+    """The items with a seeded part of each larger class left out, in their order."""
+    label_N = np.array([item.label for item in items])
+    least = int(np.bincount(label_N, minlength=labels).min())
+    random = np.random.default_rng([seed, 3])
+    kept = np.zeros(len(items), dtype=bool)
+    for label in range(labels):
+        kept[random.permutation(np.flatnonzero(label_N == label))[:least]] = True
+    return [item for item, keep in zip(items, kept, strict=True) if keep]
 
 
 def _sized(

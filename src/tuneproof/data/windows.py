@@ -11,7 +11,7 @@ position has read nothing, the last, behind the context.
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,16 @@ from tuneproof.data.tokens import (
     begin_tokens,
     encode_plain,
     holds_special,
+    pad_batch,
     special_ids,
     special_strings,
 )
 from tuneproof.errors import DataError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, Question
+
+if TYPE_CHECKING:
+    import torch
 
 LEAST_ROOM = 16  # context tokens that a window must have
 
@@ -252,3 +256,27 @@ def _windows_of(
 def span_text(asked: Question, context: Context, first: int, last: int) -> str:
     """The characters of the context tokens first..last, as the context writes them."""
     return asked.context[context.start_T[first] : context.end_T[last]]
+
+
+def collate_windows(windows: Sequence[Window], pad_id: int) -> "dict[str, torch.Tensor]":
+    """Right-padded rows [B, T]; `allowed` [B, T] where an answer may begin or end, the null slot
+    among them; `null`, `start` and `end` [B] are places."""
+    import torch  # here, so that windows can be made and audited without it
+
+    batch = pad_batch([window.ids for window in windows], pad_id, "right")
+    allowed_BT = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+    for row, window in enumerate(windows):
+        allowed_BT[row, window.at : window.at + window.size] = True
+        allowed_BT[row, window.null] = True
+    if windows[0].types is not None:
+        types_BT = torch.zeros_like(batch["input_ids"])
+        for row, window in enumerate(windows):
+            types_BT[row, : len(window.ids)] = torch.as_tensor(window.types)
+        batch["token_type_ids"] = types_BT
+    return {
+        **batch,
+        "allowed": allowed_BT,
+        "null": torch.tensor([window.null for window in windows]),
+        "start": torch.tensor([window.gold[0] for window in windows]),
+        "end": torch.tensor([window.gold[1] for window in windows]),
+    }

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tuneproof.data.batches import by_length
-from tuneproof.data.tokens import pad_batch
-from tuneproof.data.windows import Window, Windows, span_text
+from tuneproof.data.windows import Window, Windows, collate_windows, span_text
 from tuneproof.model.heads import inner_model, model_inputs
 from tuneproof.tasks.task import Example
 
@@ -50,28 +49,6 @@ class SpansFound:
         """Nothing is found yet."""
         size = len(windows)
         return cls(np.zeros(size), np.zeros(size), [[] for _ in range(size)])
-
-
-def collate_windows(windows: Sequence[Window], pad_id: int) -> dict[str, torch.Tensor]:
-    """Right-padded rows [B, T]; `allowed` [B, T] where an answer may begin or end, the null slot
-    among them; `null`, `start` and `end` [B] are places."""
-    batch = pad_batch([window.ids for window in windows], pad_id, "right")
-    allowed_BT = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
-    for row, window in enumerate(windows):
-        allowed_BT[row, window.at : window.at + window.size] = True
-        allowed_BT[row, window.null] = True
-    if windows[0].types is not None:
-        types_BT = torch.zeros_like(batch["input_ids"])
-        for row, window in enumerate(windows):
-            types_BT[row, : len(window.ids)] = torch.as_tensor(window.types)
-        batch["token_type_ids"] = types_BT
-    return {
-        **batch,
-        "allowed": allowed_BT,
-        "null": torch.tensor([window.null for window in windows]),
-        "start": torch.tensor([window.gold[0] for window in windows]),
-        "end": torch.tensor([window.gold[1] for window in windows]),
-    }
 
 
 def span_logits(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:

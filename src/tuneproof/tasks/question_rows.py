@@ -119,35 +119,6 @@ def _gold(context: str, text: str, start: int | None) -> Gold:
     return Gold(text, min(places, key=lambda place: abs(place - start)), "moved")
 
 
-def balance(
-    items: Sequence[Example], share: float | None, name: str
-) -> tuple[list[Example], dict[str, int]]:
-    """The items of which `share` are answerable: a seeded part of the kind that is too many.
-
-    Returns them with what was left out, by reason. None: all items.
-    """
-    if share is None:
-        return list(items), {}
-    counts = [sum(item.label == label for item in items) for label in (0, 1)]
-    if not all(counts):
-        raise DataError(
-            name, f"there are {counts[0]:,} answerable and {counts[1]:,} unanswerable questions.",
-            "answerable_share needs both.", "Leave it out.",
-        )  # fmt: skip
-    shares = (share, 1 - share)
-    total = min(count / part for count, part in zip(counts, shares, strict=True))
-    random = np.random.default_rng([2018, len(items)])
-    kept: set[str] = set()
-    dropped = {}
-    for label, part in enumerate(shares):
-        ids = [item.id for item in items if item.label == label]
-        keep = min(len(ids), max(1, round(total * part)))
-        kept.update(ids[place] for place in random.permutation(len(ids))[:keep])
-        if keep < len(ids):
-            dropped[f"{name}: {LABELS[label]} beyond answerable_share"] = len(ids) - keep
-    return [item for item in items if item.id in kept], dropped
-
-
 def asked_json(asked: Question) -> str:
     """The question, without its context, for a study's items file."""
     golds = [[gold.text, gold.start] for gold in asked.golds]

@@ -17,7 +17,6 @@ from tuneproof.tasks.question_rows import (
     METRICS,
     NO_ANSWER,
     QuestionRow,
-    balance,
     examples_of,
     question_prompt,
     renamed,
@@ -30,10 +29,6 @@ from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOption
 _LICENCE = "the user's own"
 LOWERCASE = (
     "Lower-case questions, contexts and answers: for data whose casing gives the label away."
-)
-SHARE = (
-    "Of train: the share of answerable questions; what is too many of the other kind is left out, "
-    "seeded and counted (default: all rows)."
 )
 
 
@@ -65,7 +60,6 @@ class QuestionsOptions(TaskOptions):
         "resampled whole (default: paragraphs are).",
     )
     lowercase: bool = Field(False, description=LOWERCASE)
-    answerable_share: float | None = Field(None, gt=0, lt=1, description=SHARE)
     no_answer: str = Field(
         NO_ANSWER, min_length=1, description="What a model says where there is no answer."
     )
@@ -133,12 +127,11 @@ def rows_of_parts(
     options: Any,
     source: Mapping[str, Any],
 ) -> Rows:
-    """The parts as examples, train balanced as asked.
+    """The parts as examples.
 
     Raises: DataError where an id stands in two parts, or no question can be answered.
     """
     made: dict[str, list[Example]] = {}
-    dropped: dict[str, int] = {}
     seen: dict[str, str] = {}
     for part, rows in parts.items():
         items = examples_of(rows, options.lowercase)
@@ -148,9 +141,6 @@ def rows_of_parts(
                     f"{part} part", f"the id {item.id!r} also stands in {seen[item.id]}.",
                     do="Make the ids unique over all files.",
                 )  # fmt: skip
-        if part in ("train", "all"):
-            items, left = balance(items, options.answerable_share, part)
-            dropped |= left
         made[part] = items
     kinds = {item.label for items in made.values() for item in items}
     if 0 not in kinds:
@@ -162,7 +152,6 @@ def rows_of_parts(
         parts=made,
         labels=LABELS if 1 in kinds else LABELS[:1],
         source={**source, **changes},
-        dropped=dropped,
         grouped=True,
     )
 

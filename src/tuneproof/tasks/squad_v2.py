@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from tuneproof.errors import DataError
 from tuneproof.tasks.hub import read_hub
 from tuneproof.tasks.question_rows import METRICS, question_prompt, same_paragraph
-from tuneproof.tasks.questions import LOWERCASE, SHARE, read_parts, rows_of_parts, rows_of_table
+from tuneproof.tasks.questions import LOWERCASE, read_parts, rows_of_parts, rows_of_table
 from tuneproof.tasks.tables import Reading
 from tuneproof.tasks.task import Rows, Task, TaskOptions
 
@@ -44,7 +44,6 @@ class SquadOptions(TaskOptions):
     )
     test: str | None = Field(None, description="The file that reports (with train).")
     lowercase: bool = Field(False, description=LOWERCASE)
-    answerable_share: float | None = Field(None, gt=0, lt=1, description=SHARE)
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -23,6 +23,7 @@ from tuneproof.data.tokens import (
     special_ids,
     special_strings,
 )
+from tuneproof.errors import RecipeError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, QuestionPrompt
 
@@ -115,8 +116,8 @@ def encode_questions(
 ) -> EncodedQuestions:
     """Every question's prompt with the no-answer string after it, and with its `answers` where given.
 
-    Raises: RecipeError where a prompt without its context is longer than fits; ModelError where the
-    chat template breaks the begin token.
+    Raises: RecipeError where a prompt without its context is longer than fits, or the no-answer string
+    is as long as an answer may be; ModelError where the chat template breaks the begin token.
     """
     frames = _frames(asking, examples, answers)
     contexts = [example.asked.context for example in examples]
@@ -126,6 +127,13 @@ def encode_questions(
     )  # fmt: skip
     ends = end_tokens(asking.tokenizer, frames[0].tail) if frames else ()
     asked, cut_N = _split(asking, fitted, ends)
+    none = max((len(ways[0]) for ways in asked.continuations), default=0)
+    if none >= asking.answer_tokens:
+        raise RecipeError(
+            "encode.answer_tokens",
+            f"{asking.answer_tokens} leaves no room to say {asking.prompt.no_answer!r} and to end.",
+            do="Raise it, or choose a shorter no_answer.",
+        )
     return EncodedQuestions(asked, ends, _outside(examples, fitted), cut_N)
 
 

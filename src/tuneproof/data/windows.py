@@ -40,8 +40,8 @@ class Around:
     """The tokens around question and context: prefix + question + middle + context + suffix.
 
     `asked` is the question's text with its words around it, `{question}` once. `types` are the token
-    types of the two halves where the model has them. `null_last`: the null slot is the last token,
-    else the first.
+    types of the two halves, which a model without them leaves aside. `null_last`: the null slot is the
+    last token, else the first.
     """
 
     prefix: tuple[int, ...]
@@ -109,17 +109,17 @@ def around(tokenizer: Any, family: Family) -> Around:
         begin = (tokenizer.bos_token_id,) * begin_tokens(tokenizer, family)
         end = encode_plain(tokenizer, ["\nAnswer:"])[0]
         return Around(begin, (), tuple(end), "Question: {question}\nContext: ", None, True)
-    pair = tokenizer("a", "b", split_special_tokens=True)
+    pair = tokenizer("a", "b", split_special_tokens=True, return_token_type_ids=True)
     ids, sides = pair["input_ids"], pair.sequence_ids(0)
     first, second = sides.index(0), sides.index(1)
-    types = pair.get("token_type_ids") if "token_type_ids" in tokenizer.model_input_names else None
+    types = pair["token_type_ids"]
     between = first + sides.count(0)
     return Around(
         prefix=tuple(ids[:first]),
         middle=tuple(ids[between:second]),
         suffix=tuple(ids[second + sides.count(1) :]),
         asked="{question}",
-        types=None if types is None else (types[first], types[second]),
+        types=(types[first], types[second]),
         null_last=False,
     )
 

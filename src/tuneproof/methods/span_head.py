@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST_FIT = 200  # iterations of L-BFGS
+LONGEST_FIT = 100  # iterations of L-BFGS
 PLACES_AT_ONCE = 200_000
 
 

@@ -201,7 +201,7 @@ def test_what_is_learnt_is_the_answer_and_its_end_alone(models, tmp_path):
 
 def test_the_context_is_cut_and_never_the_question(models, tmp_path):
     long = [
-        {**row, "context": row["context"] + " The critic hated the music ." * 150}
+        {**row, "context": row["context"] + " The critic hated the plot ." * 150}
         for row in question_rows()
     ]
     write_questions(tmp_path / "questions.jsonl", long)

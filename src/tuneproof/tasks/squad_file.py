@@ -84,7 +84,7 @@ def _row(where: str, title: str, context: str, asked: Any) -> QuestionRow:
         raise DataError(where, f"is_impossible is {impossible!r}.", "It is true or false.")
     if impossible and answers:
         raise DataError(
-            where, f"is_impossible is true and there are {len(answers)} answers.",
+            where, "is_impossible is true and there are answers.",
             do="Take the answers out, or set is_impossible to false.",
         )  # fmt: skip
     if "is_impossible" in values and not impossible and not answers:
@@ -125,6 +125,7 @@ def _list(value: Mapping[str, Any], key: str, where: str) -> list[Any]:
 def _text(value: Mapping[str, Any], key: str, where: str) -> str:
     found = value.get(key)
     if not isinstance(found, str) or not found.strip():
-        said = "is missing" if found is None else "is empty" if found == "" else "is no text"
+        empty = isinstance(found, str)
+        said = "is missing" if found is None else "is empty" if empty else "is no text"
         raise DataError(where, f"{key} {said}.", do="Fill it in, or take the question out.")
     return found

@@ -24,7 +24,14 @@ from tuneproof.tasks.demo_task import DEMO_RECIPE
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tuneproof"
 RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), DEMO_RECIPE]
-SMALLEST = {"sst2": {}, "imdb": {}, "demo": {}, "labels": {"path": "reviews.csv"}}
+SMALLEST = {
+    "squad_v2": {"path": "squad"},
+    "questions": {"path": "own.json"},
+    "sst2": {},
+    "imdb": {},
+    "demo": {},
+    "labels": {"path": "reviews.csv"},
+}
 QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PARTS: list[type[BaseModel]] = [
     *SECTIONS.values(),

@@ -11,6 +11,7 @@ _HOME = {
     "check": "pipeline",
     "run": "study",
     "predict": "arms.label",
+    "answer": "arms.label_questions",
     "Study": "study",
     "TuneproofError": "errors",
 }

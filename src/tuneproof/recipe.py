@@ -257,6 +257,23 @@ def _arms(raw: Any, document: Document) -> tuple[Arm, ...]:
     return tuple(arms)
 
 
+def _with_baselines(arms: tuple[Arm, ...], task: Task) -> tuple[Arm, ...]:
+    """The arms; before those of a task of questions every baseline that they lack.
+
+    An arm that answers worse than never answering or than shared words must not look good by itself.
+    """
+    if task.kind != "questions":
+        return arms
+    there = {arm.method_name for arm in arms}
+    missing = [
+        Arm(method_name=name, options=method.options.model_validate({}))
+        for name, method in METHODS.items()
+        if method.kind == "baseline" and name not in there
+    ]
+    taken = {arm.name for arm in arms}
+    return (*(arm for arm in missing if arm.name not in taken), *arms)
+
+
 def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
     seeds = _list(raw, document, "seeds")
     for seed in seeds:
@@ -349,7 +366,7 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
         if values.get(key) is None:
             raise _error(document, (), f"{key} is missing.", f"Add {key}: ... to the recipe.")
     task_name, task_options = _task(values["task"], document)
-    arms = _arms(values["arms"], document)
+    arms = _with_baselines(_arms(values["arms"], document), TASKS[task_name])
     models = _models(values.get("models") or [], document)
     if not models and any(arm.method.kind != "baseline" for arm in arms):
         needy = next(arm.name for arm in arms if arm.method.kind != "baseline")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import tuneproof
 from tests.arms.questions import question_recipe, question_rows, write_questions
 from tests.arms.small import arm_of, drain, folder_of, follow, steps_of
 from tests.tiny_models import tiny_model
@@ -18,11 +19,12 @@ from tuneproof.arms.ready import make_compute
 from tuneproof.arms.tuned import head_of
 from tuneproof.cli import main
 from tuneproof.data.asking import encode_questions
-from tuneproof.errors import RecipeError
+from tuneproof.errors import RecipeError, RunError
 from tuneproof.model.load import load_model
 from tuneproof.pipeline import check
 from tuneproof.predict.generate import answer_prompts, parse_question_answer
 from tuneproof.predict.prediction import read_predictions
+from tuneproof.recipe import recipe_from
 from tuneproof.train.optimizer import make_optimizer
 
 SPANS = ["head", {"lora": {"name": "lora"}}, {"full": {"learning_rate": 1e-3}}, "lp-ft"]
@@ -270,5 +272,25 @@ def test_new_questions_are_answered_as_the_test_questions_were(study, tmp_path, 
         said = list(csv.DictReader(found))
     assert [row["mine"] for row in said] == list(test.ids)
     assert [row["predicted"] for row in said] == test.texts
+    found = tuneproof.answer(
+        folder_of(recipe, name),
+        [row["question"] for row in asked],
+        [row["context"] for row in asked],
+    )
+    assert found.texts == test.texts
     nulls = [float(row["null_score"]) for row in said]
     assert nulls == pytest.approx(test.null_N.tolist(), abs=2e-3)
+
+
+def test_an_arm_of_questions_labels_no_texts_and_says_what_to_use(study):
+    recipe, _ = study
+    with pytest.raises(RunError, match=r"Use tuneproof\.answer"):
+        tuneproof.predict(folder_of(recipe, "lexical"), ["a text"])
+
+
+def test_a_study_of_questions_always_has_both_baselines_first(models, tmp_path):
+    recipe = question_recipe(tmp_path, [models["llama"]], ["full"])
+    assert [arm.name for arm in recipe.arms] == ["majority", "lexical", "full"]
+    named = question_recipe(tmp_path, [models["llama"]], ["full", "majority"])
+    assert [arm.name for arm in named.arms] == ["lexical", "full", "majority"]
+    assert recipe_from(recipe.values()) == recipe

@@ -38,12 +38,17 @@ def predict(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     questions.
     """
     record = finished_arm(arm_folder)
+    if is_of_questions(arm_folder):
+        raise RunError(
+            str(arm_folder), "answers questions about contexts, not texts alone.",
+            do="Use tuneproof.answer(arm, questions, contexts).",
+        )  # fmt: skip
     empty = [row + 1 for row, text in enumerate(texts) if not text.strip()]
     if empty:
         raise _empty("row", empty)
     new = [Example(str(place), text.strip(), 0, str(place)) for place, text in enumerate(texts)]
     found = label_examples(arm_folder, record, new)
-    assert isinstance(found, Predictions), "the caller asks is_of_questions() first"
+    assert isinstance(found, Predictions)
     return found
 
 

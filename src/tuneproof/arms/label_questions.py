@@ -21,6 +21,30 @@ from tuneproof.tasks.tables import Reading, read_table
 OURS = ("predicted", "null_score", "answer_score")
 
 
+def answer(
+    arm_folder: Path | str, questions: Sequence[str], contexts: Sequence[str]
+) -> AnswerPredictions:
+    """Answers to these questions about these contexts; their golds mean nothing.
+
+    Raises: RunError where the folder holds no finished arm or its files were changed; DataError
+    where a question or a context is empty; ModelError where the base model is gone or another one.
+    """
+    pairs = zip(questions, contexts, strict=True)
+    rows = [
+        QuestionRow(f"question {place}", str(place), "", context, question, (), ())
+        for place, (question, context) in enumerate(pairs)
+    ]
+    return _answered(Path(arm_folder), rows)
+
+
+def _answered(arm: Path, rows: Sequence[QuestionRow]) -> AnswerPredictions:
+    record = finished_arm(arm)
+    options: Any = read_recipe(record.folder.parent.parent / RECIPE).task_options
+    found = label_examples(arm, record, examples_of(rows, options.lowercase))
+    assert isinstance(found, AnswerPredictions)
+    return found
+
+
 def answer_file(arm: Path, source: str | None, target: str | None) -> None:
     """Answer the questions of a table or of SQuAD's JSON; write CSV or JSONL.
 
@@ -55,16 +79,14 @@ def answer_file(arm: Path, source: str | None, target: str | None) -> None:
     taken = [name for name in OURS if name in columns]
     if taken:
         raise DataError(source, f"has a column {taken[0]!r} already.", do="Rename it.")
-    new = examples_of([_new(row, place) for place, row in enumerate(rows)], options.lowercase)
-    found = label_examples(arm, record, new)
-    assert isinstance(found, AnswerPredictions)
+    found = _answered(arm, [_new(row, place) for place, row in enumerate(rows)])
     values = {
         "predicted": found.texts,
         "null_score": [round(value, 4) for value in found.null_N.tolist()],
         "answer_score": [round(value, 4) for value in found.score_N.tolist()],
     }
     both = {**columns, **values}
-    write_rows([{name: both[name][place] for name in both} for place in range(len(new))], target)
+    write_rows([{name: both[name][place] for name in both} for place in range(len(rows))], target)
 
 
 def _new(row: QuestionRow, place: int) -> QuestionRow:

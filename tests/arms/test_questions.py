@@ -14,6 +14,7 @@ from tests.arms.small import arm_of, drain, folder_of, follow, steps_of
 from tests.tiny_models import tiny_model
 from tuneproof.arms.answering import AnswerObjective
 from tuneproof.arms.event import ArmEnded
+from tuneproof.arms.label import predict
 from tuneproof.arms.objective import make_objective
 from tuneproof.arms.ready import make_compute
 from tuneproof.arms.tuned import head_of
@@ -285,7 +286,7 @@ def test_new_questions_are_answered_as_the_test_questions_were(study, tmp_path, 
 def test_an_arm_of_questions_labels_no_texts_and_says_what_to_use(study):
     recipe, _ = study
     with pytest.raises(RunError, match=r"Use tuneproof\.answer"):
-        tuneproof.predict(folder_of(recipe, "lexical"), ["a text"])
+        predict(folder_of(recipe, "lexical"), ["a text"])
 
 
 def test_a_study_of_questions_always_has_both_baselines_first(models, tmp_path):

@@ -207,7 +207,7 @@ def test_the_folder_is_named_by_task_and_content():
 def test_without_a_claim_the_last_arm_is_set_against_the_strongest_cheap_one():
     def claims(*arms: str) -> list[tuple[str, str]]:
         made = recipe_from(simple(models=["distilbert"], arms=list(arms)))
-        return [(claim.arm, claim.over) for claim in default_claim(made.arms)]
+        return [(claim.arm, claim.over) for claim in default_claim(made.arms, made.task)]
 
     assert claims("majority", "lexical", "few-shot", "lora") == [("lora", "lexical")]
     assert claims("majority", "zero-shot", "few-shot", "lora") == [("lora", "few-shot")]

@@ -309,10 +309,14 @@ def _train_sizes(raw: Any, document: Document) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def default_claim(arms: Sequence[Arm]) -> tuple[Claim, ...]:
-    """The last arm over the first of lexical, few-shot, zero-shot, majority that is there."""
+def default_claim(arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
+    """The last arm over the first of lexical, few-shot, zero-shot, majority that is there.
+
+    Of questions over majority: never answering is what many a model does not beat.
+    """
     last = arms[-1].name
-    for name in ("lexical", "few-shot", "zero-shot", "majority"):
+    names = ("lexical", "few-shot", "zero-shot", "majority")
+    for name in names if task.kind == "labels" else ("majority", *names):
         for arm in arms[:-1]:
             if arm.method_name == name:
                 return (Claim(arm=last, over=arm.name, metric=None),)
@@ -321,7 +325,7 @@ def default_claim(arms: Sequence[Arm]) -> tuple[Claim, ...]:
 
 def _claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
     if raw is None:
-        return default_claim(arms)
+        return default_claim(arms, task)
     names = [arm.name for arm in arms]
     claims = []
     for place, item in enumerate(raw if isinstance(raw, (list, tuple)) else [raw]):

@@ -295,3 +295,38 @@ def test_a_study_of_questions_always_has_both_baselines_first(models, tmp_path):
     named = question_recipe(tmp_path, [models["llama"]], ["full", "majority"])
     assert [arm.name for arm in named.arms] == ["lexical", "full", "majority"]
     assert recipe_from(recipe.values()) == recipe
+
+
+def test_without_wordnet_the_report_says_that_meteor_is_not_computed_and_how_to_get_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORDNET", str(tmp_path / "nowhere"))
+    recipe = question_recipe(tmp_path, [], ["majority", "lexical"])
+    follow(recipe)
+    for name in ("report.html", "report.md"):
+        said = (Path(recipe.out) / name).read_text("utf-8")
+        assert "meteor is not computed" in said
+        assert "wordnet-base" in said
+    scores = json.loads((folder_of(recipe, "lexical") / "scores.json").read_text())
+    assert "rouge1" in scores
+    assert "meteor" not in scores
+    claim = {"arm": "lexical", "over": "majority", "metric": "meteor"}
+    with pytest.raises(RecipeError, match="WordNet is not on this machine"):
+        check(question_recipe(tmp_path, [], ["majority", "lexical"], claim=claim))
+
+
+def test_answers_that_are_too_long_to_be_learnt_whole_are_counted(models, tmp_path):
+    rows = [
+        {
+            **row,
+            "context": 3 * row["context"],
+            "answers": [3 * row["context"]] * len(row["answers"]),
+        }
+        for row in question_rows()
+    ]
+    write_questions(tmp_path / "questions.jsonl", rows)
+    arms = ["majority", {"full": {"objective": "words"}}]
+    plan = check(question_recipe(tmp_path, [models["llama"]], arms))
+    found = {finding.name: finding for finding in plan.findings}
+    assert found["answer_cut"].count > 0
+    assert "learnt without the end" in found["answer_cut"].message

@@ -11,7 +11,7 @@ import numpy as np
 from tuneproof.arms.ready import Ready
 from tuneproof.arms.shared import Shared
 from tuneproof.arms.shots import shots_of
-from tuneproof.data.asking import Asking, encode_questions
+from tuneproof.data.asking import Asking, encode_questions, gold_text
 from tuneproof.data.audit import Finding, audit_shots
 from tuneproof.data.finding import SHOWN, plural
 from tuneproof.data.splits import PARTS
@@ -94,4 +94,21 @@ def audit_question_arm(shared: Shared, arm: Arm, ready: Ready, seed: int) -> lis
         )
         level: Literal["note", "warning"] = "warning" if lost else "note"
         findings.append(Finding("context_cut", level, message, cut))
+    if arm.method.kind == "tuned":
+        findings += _audit_golds(shared, arm, asking)
     return [replace(each, message=f"{ready.name}: {each.message}") for each in findings]
+
+
+def _audit_golds(shared: Shared, arm: Arm, asking: Asking) -> list[Finding]:
+    """Answers of train that are too long to be learnt with their end."""
+    items = shared.splits.train[:ASKED_ITEMS]
+    golds = [gold_text(item, asking.prompt) for item in items]
+    cut = int(encode_questions(asking, items, golds).cut_N.sum())
+    if not cut:
+        return []
+    message = (
+        f"{arm.name}: of {plural(len(items), 'train question', 'train questions')} looked at, "
+        f"{plural(cut, 'answer is', 'answers are')} longer than encode.answer_tokens "
+        f"{asking.answer_tokens} and learnt without the end."
+    )
+    return [Finding("answer_cut", "warning", message, cut)]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.files import sha256_of_text
-from tuneproof.methods import METHODS
+from tuneproof.methods import METHODS, lacking_baselines
 from tuneproof.methods.method import Method, MethodOptions
 from tuneproof.metrics import METRICS
 from tuneproof.settings import (
@@ -257,21 +257,11 @@ def _arms(raw: Any, document: Document) -> tuple[Arm, ...]:
     return tuple(arms)
 
 
-def _with_baselines(arms: tuple[Arm, ...], task: Task) -> tuple[Arm, ...]:
-    """The arms; before those of a task of questions every baseline that they lack.
-
-    An arm that answers worse than never answering or than shared words must not look good by itself.
-    """
-    if task.kind != "questions":
-        return arms
-    there = {arm.method_name for arm in arms}
-    missing = [
-        Arm(method_name=name, options=method.options.model_validate({}))
-        for name, method in METHODS.items()
-        if method.kind == "baseline" and name not in there
-    ]
-    taken = {arm.name for arm in arms}
-    return (*(arm for arm in missing if arm.name not in taken), *arms)
+def _added(arms: tuple[Arm, ...], task: Task) -> tuple[Arm, ...]:
+    """The baselines that a task of questions has whether they are asked for or not."""
+    there = {name for arm in arms for name in (arm.method_name, arm.name)}
+    names = lacking_baselines(there) if task.kind == "questions" else ()
+    return tuple(Arm(method_name=n, options=METHODS[n].options.model_validate({})) for n in names)
 
 
 def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
@@ -310,12 +300,8 @@ def _train_sizes(raw: Any, document: Document) -> tuple[int, ...]:
 
 
 def default_claim(arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
-    """The last arm over the first of lexical, few-shot, zero-shot, majority that is there.
-
-    Of questions over majority: never answering is what many a model does not beat.
-    """
-    last = arms[-1].name
-    names = ("lexical", "few-shot", "zero-shot", "majority")
+    """The last arm over the first of lexical, few-shot, zero-shot, majority; of questions of majority."""
+    last, names = arms[-1].name, ("lexical", "few-shot", "zero-shot", "majority")
     for name in names if task.kind == "labels" else ("majority", *names):
         for arm in arms[:-1]:
             if arm.method_name == name:
@@ -370,7 +356,8 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
         if values.get(key) is None:
             raise _error(document, (), f"{key} is missing.", f"Add {key}: ... to the recipe.")
     task_name, task_options = _task(values["task"], document)
-    arms = _with_baselines(_arms(values["arms"], document), TASKS[task_name])
+    arms = _arms(values["arms"], document)
+    arms = (*_added(arms, TASKS[task_name]), *arms)
     models = _models(values.get("models") or [], document)
     if not models and any(arm.method.kind != "baseline" for arm in arms):
         needy = next(arm.name for arm in arms if arm.method.kind != "baseline")

@@ -1,6 +1,7 @@
 """A table of bad inputs: what is typed, the exit code, and the exact paragraph that answers it."""
 
 import errno
+import gzip
 import importlib.metadata
 import json
 import os
@@ -536,7 +537,7 @@ WORDS = {
     "labels as task": Case(
         ["check", "labels", "--arms", "majority"],
         "labels: is not a recipe (.yaml), a task, or a file that is there. "
-        "Allowed: sst2, imdb, demo.",
+        "Allowed: sst2, imdb, squad_v2, demo.",
     ),
     "task with own": Case(
         ["check", "demo", "--text", "a", "--arms", "majority"],
@@ -647,7 +648,7 @@ WORDS = {
     "what nul": Case(
         ["check", "a\0b", *OWN, "--arms", "majority"],
         "a\\x00b: is not a recipe (.yaml), a task, or a file that is there. "
-        "Allowed: sst2, imdb, demo.",
+        "Allowed: sst2, imdb, squad_v2, demo.",
     ),
     "recipe nul": Case(["check", "a\0.yaml"], "a\\x00.yaml: cannot be read: embedded null byte."),
     "read-only": Case(
@@ -1457,6 +1458,175 @@ COUNTS = {
 }
 
 
+def squad(questions: list[dict], **paragraph: object) -> str:
+    """A file of SQuAD's shape with one paragraph."""
+    whole = {"context": "It was in 1066.", "qas": questions, **paragraph}
+    return json.dumps({"data": [{"title": "t", "paragraphs": [whole]}]})
+
+
+def asked(text: str | bytes, sentence: str, name: str = "own.json") -> Case:
+    """`check` of an own questions file with this text."""
+    words = ["check", name, "--questions", "--arms", "majority"]
+    return Case(words, sentence, files={name: text})
+
+
+def asked_rows(sentence: str, *more: dict, **changes: object) -> Case:
+    """`check` of a JSONL file whose first row has these changes."""
+    rows = [{**ROW, **changes}, *more]
+    return asked("\n".join(json.dumps(row) for row in rows), sentence, "own.jsonl")
+
+
+ROW = {"context": "It was in 1066 .", "question": "When?", "answers": ["1066"]}
+ASKED = {"id": "a", "question": "When?", "answers": [{"text": "1066", "answer_start": 10}]}
+MANY = [
+    {
+        "context": f"paragraph {number} holds gold",
+        "question": f"what {number}?",
+        "answers": ["gold"] if number % 2 else [],
+    }
+    for number in range(60)
+]
+SHAPE = 'SQuAD has {"data": [{"title": …, "paragraphs": [{"context": …, "qas": […]}]}]}.'
+SHAPES = 'Answers are {"text": […], "answer_start": […]}, a list of texts, one text, or empty.'
+PLACE = "own.json, article 1, paragraph 1"
+FILLED = "Fill it in, or take the question out."
+OWN_QUESTIONS = ["check", "own.jsonl", "--questions"]
+MANY_ROWS = {"own.jsonl": "\n".join(map(json.dumps, MANY))}
+
+QUESTIONS = {
+    "a list in JSON": asked(
+        json.dumps([ASKED]),
+        f"own.json: is JSON of another shape. {SHAPE} Rows with columns? Name them .jsonl.",
+    ),
+    "not JSON": asked(
+        '{"data": [',
+        f"own.json: is not JSON: Expecting value: line 1 column 11 (char 10). {SHAPE}",
+    ),
+    "no question": asked('{"data": []}', f"own.json: holds no question. {SHAPE}"),
+    "damaged gzip": asked(
+        gzip.compress(squad([ASKED]).encode())[:40],
+        "own.json.gz: is damaged: gzip cannot unpack it. Fetch it again.",
+        "own.json.gz",
+    ),
+    "no context": asked(squad([ASKED], context=None), f"{PLACE}: context is missing. {FILLED}"),
+    "no qas": asked(squad([ASKED], qas=None), f"{PLACE}: qas is missing or no list. {SHAPE}"),
+    "impossible with answers": asked(
+        squad([{**ASKED, "is_impossible": True}]),
+        f"{PLACE}, question 1: is_impossible is true and there are answers. Take the answers out, or "
+        "set is_impossible to false.",
+    ),
+    "possible without answers": asked(
+        squad([{**ASKED, "answers": [], "is_impossible": False}]),
+        f"{PLACE}, question 1: is_impossible is false and there is no answer. Add the answer, or set "
+        "is_impossible to true.",
+    ),
+    "start as text": asked(
+        squad([{**ASKED, "answers": [{"text": "1066", "answer_start": "10"}]}]),
+        f"{PLACE}, question 1: answer_start is '10'. It counts characters from 0.",
+    ),
+    "no id": asked(
+        squad([{**ASKED, "id": None}]),
+        f"{PLACE}, question 1: has no id. Give every question an id.",
+    ),
+    "an id twice": asked(
+        squad([ASKED, ASKED]),
+        f"{PLACE}, question 2: the id 'a' also stands in {PLACE}, question 1. Make the ids unique.",
+    ),
+    "blank question": asked(
+        squad([{**ASKED, "question": "  "}]), f"{PLACE}, question 1: question is empty. {FILLED}"
+    ),
+    "nothing to answer": asked(
+        squad([{**ASKED, "answers": []}]),
+        "own.json: no question has an answer. Is answers: the right column?",
+    ),
+    "no column": asked(
+        json.dumps({"context": "x", "answers": ["x"]}),
+        "own.jsonl: there is no column question. Name one of its columns with question: context, "
+        "answers.",
+        "own.jsonl",
+    ),
+    "empty context": asked_rows(
+        "own.jsonl, line 2: the context is empty. Fill it in, or take the row out.",
+        {**ROW, "context": " "},
+    ),
+    "a number as answer": asked_rows(
+        f"own.jsonl, line 1: the answers are int. {SHAPES}", answers=1066
+    ),
+    "a number among answers": asked_rows(
+        f"own.jsonl, line 1: an answer is 7, no text. {SHAPES} No answer is an empty list.",
+        answers=["1066", 7],
+    ),
+    "an empty answer": asked_rows(
+        f"own.jsonl, line 1: an answer is empty. {SHAPES} No answer is an empty list.", answers=[""]
+    ),
+    "starts of another number": asked_rows(
+        "own.jsonl, line 1: there are 1 answers and 2 answer_start. Each answer has one. Mend the "
+        "row, or leave answer_start out.",
+        answers={"text": ["1066"], "answer_start": [1, 2]},
+    ),
+    "broken JSON in a cell": asked(
+        'context,question,answers\nIt was in 1066 .,When?,"[""1066"\n',
+        "own.csv, row 2: the answers are not JSON: Unterminated string starting at: line 1 column 2 "
+        f"(char 1). {SHAPES}",
+        "own.csv",
+    ),
+    "an answer that is nowhere": asked(
+        "\n".join(map(json.dumps, [*MANY[:3], {**MANY[3], "answers": ["silver"]}, *MANY[4:]])),
+        "audit, answer_not_in_context: 1 question has an answer that does not stand in the context: "
+        "no span can be right, and none is learnt from it. Mend it, or go on at your own risk with "
+        "audit.allow: [answer_not_in_context].",
+        "own.jsonl",
+    ),
+    "text beside questions": Case(
+        [*OWN_QUESTIONS, "--arms", "majority", "--text", "x"],
+        "--text: is for labels, and --questions is given. Name columns with --set "
+        "task.questions.question=COLUMN.",
+        files=MANY_ROWS,
+    ),
+    "questions beside a task": Case(
+        ["check", "squad_v2", "--questions", "--arms", "majority"],
+        "--questions: belongs to your own file, not to a task.",
+    ),
+    "a template without its holes": Case(
+        [*OWN_QUESTIONS, "--arms", "majority", "--set", "task.questions.template=x"],
+        "--set task.questions.template=x: task.questions.template is 'x'; it must hold {context} and "
+        "{question} once each. The prompt around an item; holds {context} and {question} once each.",
+        files=MANY_ROWS,
+    ),
+    "an instruction without a way out": Case(
+        [*OWN_QUESTIONS, "--arms", "majority", "--set", "task.questions.instruction=Answer."],
+        "command line: task.questions: instruction must hold no_answer, 'unanswerable'.",
+        files=MANY_ROWS,
+    ),
+    "train without test": recipe(
+        "task: {squad_v2: {train: a.json}}\narms: [majority]\n",
+        "recipe.yaml, line 1: task.squad_v2: train and test go together.",
+    ),
+    "a folder that is not there": recipe(
+        "task: {squad_v2: {path: nowhere}}\narms: [majority]\n",
+        "nowhere: is not there. Name the folder of both files, or them with train and test.",
+    ),
+    "an encoder that should write": Case(
+        [*OWN_QUESTIONS, "--model", "models/distilbert", "--arms", "majority,zero-shot"],
+        "arms: zero-shot: distilbert is an encoder: it writes no answers. Use head, lora or full.",
+        files=MANY_ROWS,
+    ),
+    "no room for the context": Case(
+        [*OWN_QUESTIONS, "--model", "models/distilbert", "--arms", "majority,full", "--set",
+         "encode.max_length=20"],
+        "question row-<library>Raise encode.max_length, or lower encode.stride.",
+        files=MANY_ROWS,
+    ),
+    "no room to say that there is none": Case(
+        [*OWN_QUESTIONS, "--model", "models/llama", "--arms", "majority,zero-shot", "--set",
+         "encode.answer_tokens=3", "--set", "task.questions.instruction=unanswerable"],
+        "encode.answer_tokens: 3 leaves no room to say 'unanswerable' and to end. Raise it, or choose "
+        "a shorter no_answer.",
+        files=MANY_ROWS,
+    ),
+}  # fmt: skip
+
+
 CASES = {
     f"{group}, {name}": case
     for group, cases in (
@@ -1465,6 +1635,7 @@ CASES = {
         ("file", OWN_FILES),
         ("model", MODELS),
         ("count", COUNTS),
+        ("questions", QUESTIONS),
     )
     for name, case in cases.items()
 }

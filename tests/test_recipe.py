@@ -24,7 +24,14 @@ from tuneproof.tasks.demo_task import DEMO_RECIPE
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tuneproof"
 RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), DEMO_RECIPE]
-SMALLEST = {"sst2": {}, "imdb": {}, "demo": {}, "labels": {"path": "reviews.csv"}}
+SMALLEST = {
+    "squad_v2": {"path": "squad"},
+    "questions": {"path": "own.json"},
+    "sst2": {},
+    "imdb": {},
+    "demo": {},
+    "labels": {"path": "reviews.csv"},
+}
 QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PARTS: list[type[BaseModel]] = [
     *SECTIONS.values(),
@@ -200,7 +207,7 @@ def test_the_folder_is_named_by_task_and_content():
 def test_without_a_claim_the_last_arm_is_set_against_the_strongest_cheap_one():
     def claims(*arms: str) -> list[tuple[str, str]]:
         made = recipe_from(simple(models=["distilbert"], arms=list(arms)))
-        return [(claim.arm, claim.over) for claim in default_claim(made.arms)]
+        return [(claim.arm, claim.over) for claim in default_claim(made.arms, made.task)]
 
     assert claims("majority", "lexical", "few-shot", "lora") == [("lora", "lexical")]
     assert claims("majority", "zero-shot", "few-shot", "lora") == [("lora", "few-shot")]

@@ -13,6 +13,7 @@ _HOME = {
     "fit": "ledger.fit",
     "run": "study",
     "predict": "arms.label",
+    "answer": "arms.label_questions",
     "Study": "study",
     "TuneproofError": "errors",
 }

@@ -14,11 +14,13 @@ from typing import NoReturn
 
 from tuneproof.errors import RecipeError, TuneproofError, did_you_mean
 
+OWN_FILES = ("labels", "questions")  # tasks that a file's path stands for
 EXAMPLES = """examples:
   tuneproof demo
   tuneproof run recipe.yaml
   tuneproof run sst2 --model distilbert --arms majority,lexical,zero-shot,head,lora
   tuneproof run reviews.csv --text review --label sentiment --model FOLDER --arms lexical,head
+  tuneproof run faq.jsonl --questions --model FOLDER --arms majority,lexical,full
   tuneproof check recipe.yaml --set train.epochs=1
   tuneproof count llama-3.2-1b --method lora --set lora.rank=8 --task sst2
   tuneproof fit gemma-2-2b-it --memory 15GB --method lora --batch 8 --length 512
@@ -53,6 +55,8 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slice", action="append", default=[], metavar="COLUMN", dest="slices",
                         help="own file: slice the scores by this column too; several times")  # fmt: skip
+    parser.add_argument("--questions", action="store_true",
+                        help="own file: questions, contexts and answers instead of labels")  # fmt: skip
     parser.add_argument("--test", metavar="FILE", help="own file: a separate test file")
     parser.add_argument("--dev", metavar="FILE", help="own file: a separate dev file")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="changes",
@@ -131,7 +135,7 @@ def make_parser() -> Parser:
     )
     compare.add_argument("a", metavar="A", help="an arm's folder, or a study's")
     compare.add_argument("b", metavar="B", help="what it is compared with")
-    compare.add_argument("--metric", default="accuracy", help="by which metric")
+    compare.add_argument("--metric", help="by which metric (default: the task's first)")
     compare.add_argument("--json", action="store_true", help="print the comparison as JSON")
     report = commands.add_parser(
         "report", help="render reports again, from files alone; of several studies an index too"
@@ -166,23 +170,28 @@ def recipe_of(words: argparse.Namespace):
             )  # fmt: skip
         changes = [*words.changes, *([f"out={json.dumps(words.out)}"] if words.out else [])]
         return read_recipe(words.what, changes)
-    if words.what in TASKS and words.what != "labels":
-        if own:
+    if words.what in TASKS and words.what not in OWN_FILES:
+        if own or words.questions:
+            own = own or {"questions": ""}
             raise RecipeError(f"--{next(iter(own))}", "belongs to your own file, not to a task.")
         task: object = words.what
     elif Path(words.what).exists():
-        for key in ("text", "label"):
+        wrong = [key for key in ("text", "label", "group") if key in own and words.questions]
+        if wrong:
+            raise RecipeError(f"--{wrong[0]}", "is for labels, and --questions is given.",
+                              do="Name columns with --set task.questions.question=COLUMN.")  # fmt: skip
+        for key in () if words.questions else ("text", "label"):
             if key not in own:
                 raise RecipeError(
                     words.what,
                     f"which column holds the {key} is not said.",
                     do=f"Add --{key} COLUMN.",
                 )
-        task = {"labels": {"path": words.what, **own}}
+        task = {"questions" if words.questions else "labels": {"path": words.what, **own}}
     else:
         raise RecipeError(
             words.what, "is not a recipe (.yaml), a task, or a file that is there.",
-            do=did_you_mean(words.what, [name for name in TASKS if name != "labels"]),
+            do=did_you_mean(words.what, [name for name in TASKS if name not in OWN_FILES]),
         )  # fmt: skip
     if not words.arms:
         raise RecipeError(
@@ -285,8 +294,16 @@ def _fit(words: argparse.Namespace) -> int:
 
 
 def _predict(words: argparse.Namespace) -> int:
-    from tuneproof.arms.label import label_file
+    from tuneproof.arms.label import is_of_questions, label_file
 
+    if is_of_questions(Path(words.arm)):
+        from tuneproof.arms.label_questions import answer_file
+
+        if words.text:
+            raise RecipeError("--text", "is for texts, and this arm answers questions.",
+                              do="Name the columns question and context in the file.")  # fmt: skip
+        answer_file(Path(words.arm), words.input, words.output)
+        return 0
     label_file(Path(words.arm), words.input, words.text, words.output)
     return 0
 

@@ -20,6 +20,7 @@ from tuneproof.data.splits import PARTS
 from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
+from tuneproof.metrics import METRICS, evaluate
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
 from tuneproof.record.conclude import conclude as conclude_study
@@ -136,9 +137,14 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         write_json(work.folder / ARM, {**about, "status": "failed", "reason": _reason(error)})
         yield ArmEnded(work.label, "failed", _reason(error), time.perf_counter() - begun)
         return False
-    right = (outcome.test.predicted_N == outcome.test.gold_N).mean()
-    yield ArmEnded(work.label, "done", f"accuracy {right:.3f}", seconds)
+    yield ArmEnded(work.label, "done", _short(plan, outcome), seconds)
     return True
+
+
+def _short(plan: Plan, outcome: Outcome) -> str:
+    """The task's first metric of the arm, for the line that ends it."""
+    metric = METRICS[plan.recipe.task.metrics[0]]
+    return f"{metric.title.lower()} {evaluate(metric, outcome.test.items):.3f}"
 
 
 def _reason(error: Exception) -> str:
@@ -149,7 +155,9 @@ def _reason(error: Exception) -> str:
 
 
 def _longest(plan: Plan) -> int:
-    """Tokens of the study's longest item, over all models."""
+    """Tokens of the study's longest item, over all models; of questions the most that are read."""
+    if plan.shared.kind == "questions":
+        return max(ready.max_length for ready in plan.readies)
     return max(
         int(ready.encode(part, plan.splits.part(part), plan.recipe.encode).tokens_N.max())
         for ready in plan.readies
@@ -210,7 +218,7 @@ def conclude(plan: Plan) -> Running[StudyEnded]:
     return StudyEnded(verdict, str(plan.folder), str(reports.html))
 
 
-def compare_folders(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
+def compare_folders(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]]:
     """Two arms, or every arm that two studies share, on the same items.
 
     Raises: RunError where there is nothing to compare or the items differ.

@@ -10,6 +10,11 @@ from typing import Any
 
 from tuneproof.arms.encoding import audit_prompt, audit_texts, why_no_cloze
 from tuneproof.arms.event import ArmEnded
+from tuneproof.arms.question_encoding import (
+    audit_question_arm,
+    audit_windows,
+    reads_spans,
+)
 from tuneproof.arms.ready import Compute, Ready, check_compute, make_ready, why_impossible
 from tuneproof.arms.shared import Shared
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
@@ -113,7 +118,9 @@ def list_works(shared: Shared, readies: list[Ready], data_print: str) -> list[Wo
         models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
         for ready in models:
             reason = (
-                why_impossible(arm, ready) or why_no_cloze(shared, arm, ready) if ready else None
+                why_impossible(arm, ready, shared.kind) or why_no_cloze(shared, arm, ready)
+                if ready
+                else None
             )
             reasons.append(reason)
             for seed in recipe.seeds if arm.method.chance and not reason else (None,):
@@ -169,7 +176,7 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     splits = make_splits(task, rows, recipe.split)
     _check_train_sizes(recipe, splits)
     for claim in recipe.claims:
-        _check_metric(claim.metric, splits)
+        _check_metric(claim.metric, splits, task.kind)
         _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
     findings = audit_splits(task, splits)
     stop_on_errors(findings, recipe.audit.allow)  # before models are looked at
@@ -189,6 +196,13 @@ def _audit_tokens(
     findings = []
     for ready in readies:
         mine = [w for w in works if w.ready is ready and not w.impossible]
+        if shared.kind == "questions":
+            spans = [work for work in mine if reads_spans(work.arm)]
+            findings += audit_windows(shared, ready, looked_at) if spans else []
+            for work in mine:
+                if work not in spans:
+                    findings += audit_question_arm(shared, work.arm, ready, work.seed or 0)
+            continue
         if any(work.arm.method.kind == "tuned" for work in mine):
             findings += audit_texts(shared, ready, looked_at)
         for work in mine:
@@ -211,9 +225,18 @@ def _check_probabilities(name: str | None, arms: list[Arm]) -> None:
             )  # fmt: skip
 
 
-def _check_metric(name: str | None, splits: Splits) -> None:
+def _check_metric(name: str | None, splits: Splits, kind: str) -> None:
     from tuneproof.metrics import METRICS
 
+    if name and METRICS[name].kind != kind:
+        fit = [other for other, metric in METRICS.items() if metric.kind == kind]
+        raise RecipeError(
+            "claim.metric", f"{name} is for tasks of {METRICS[name].kind}, and this one is of {kind}.",
+            f"Allowed: {', '.join(fit)}.",
+        )  # fmt: skip
+    lacks = METRICS[name].lacks if name else None
+    if lacks is not None and lacks():
+        raise RecipeError("claim.metric", lacks(), do="Or use another metric.")
     if name and METRICS[name].binary_only and len(splits.labels) != 2:
         raise RecipeError(
             "claim.metric", f"{name} is for two labels, and there are {len(splits.labels)}.",

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tuneproof.checked import check_part, dotted, error_at, shorten
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.files import sha256_of_text
-from tuneproof.methods import METHODS
+from tuneproof.methods import METHODS, lacking_baselines
 from tuneproof.methods.method import Method, MethodOptions
 from tuneproof.metrics import METRICS
 from tuneproof.settings import (
@@ -208,6 +208,13 @@ def arm_from(name: str, changes: Sequence[str]) -> Arm:
     return Arm(method_name=name, options=options)
 
 
+def _added(arms: tuple[Arm, ...], task: Task) -> tuple[Arm, ...]:
+    """The baselines that a task of questions has whether they are asked for or not."""
+    there = {name for arm in arms for name in (arm.method_name, arm.name)}
+    names = lacking_baselines(there) if task.kind == "questions" else ()
+    return tuple(Arm(method_name=n, options=METHODS[n].options.model_validate({})) for n in names)
+
+
 def _seeds(raw: Any, document: Document) -> tuple[int, ...]:
     seeds = _list(raw, document, "seeds")
     for seed in seeds:
@@ -243,10 +250,10 @@ def _train_sizes(raw: Any, document: Document) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def default_claim(arms: Sequence[Arm]) -> tuple[Claim, ...]:
-    """The last arm over the first of lexical, few-shot, zero-shot, majority that is there."""
-    last = arms[-1].name
-    for name in ("lexical", "few-shot", "zero-shot", "majority"):
+def default_claim(arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
+    """The last arm over the first of lexical, few-shot, zero-shot, majority; of questions of majority."""
+    last, names = arms[-1].name, ("lexical", "few-shot", "zero-shot", "majority")
+    for name in names if task.kind == "labels" else ("majority", *names):
         for arm in arms[:-1]:
             if arm.method_name == name:
                 return (Claim(arm=last, over=arm.name, metric=None),)
@@ -255,7 +262,7 @@ def default_claim(arms: Sequence[Arm]) -> tuple[Claim, ...]:
 
 def _claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
     if raw is None:
-        return default_claim(arms)
+        return default_claim(arms, task)
     names = [arm.name for arm in arms]
     claims = []
     for place, item in enumerate(raw if isinstance(raw, (list, tuple)) else [raw]):
@@ -301,6 +308,7 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
             raise error_at(document, (), f"{key} is missing.", f"Add {key}: ... to the recipe.")
     task_name, task_options = _task(values["task"], document)
     arms = _arms(values["arms"], document)
+    arms = (*_added(arms, TASKS[task_name]), *arms)
     models = _models(values.get("models") or [], document)
     if not models and any(arm.method.kind != "baseline" for arm in arms):
         needy = next(arm.name for arm in arms if arm.method.kind != "baseline")

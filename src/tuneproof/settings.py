@@ -76,6 +76,11 @@ class SplitSettings(Settings):
         "false: the plain random split of most projects; the report then shows the overlap.",
     )
     seed: int = Field(0, ge=0, description="Seed of the split and of the subsets below.")
+    balance_train: bool = Field(
+        False,
+        description="Leave a seeded part of the larger classes out of train, counted, so that all labels "
+        "are equally frequent there; dev and test keep their shares.",
+    )
     train_size: int | None = Field(
         None, ge=2, description="Train on at most this many items, drawn stratified by label."
     )
@@ -93,6 +98,16 @@ class EncodeSettings(Settings):
         "end",
         description="Where a text that is too long is cut; middle keeps the first quarter and the "
         "last three (Sun et al. 2019, arXiv:1905.05583, section 5.3.1). Prompt and label are never cut.",
+    )
+    stride: int = Field(
+        96,
+        ge=0,
+        le=65536,
+        description="Questions: tokens that neighbouring windows of a long context share, for a head "
+        "over spans. An answer longer than this may stand in no window whole.",
+    )
+    answer_tokens: int = Field(
+        30, ge=1, le=1024, description="Questions: tokens that an answer may have."
     )
     chat: Literal["auto", "never"] = Field(
         "auto", description="auto: prompts go through the model's chat template where it has one."
@@ -175,6 +190,7 @@ class AuditSettings(Settings):
             "bos_count",
             "label_words_alike",
             "shots_contain_item",
+            "answer_not_in_context",
         ],
         ...,
     ] = Field((), description="Errors of the audit that are reported and do not stop the study.")

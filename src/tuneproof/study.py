@@ -13,7 +13,7 @@ from tuneproof.arms.event import Event, StudyEnded
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import read_json
 from tuneproof.pipeline import carry_out, conclude, finished, prepare
-from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.predict.prediction import Predicted, read_predictions
 from tuneproof.recipe import Recipe, read_recipe, recipe_from
 from tuneproof.record.rundir import ARM, PREDICTIONS, REPORT_HTML, StudyRecord, read_study
 
@@ -54,9 +54,7 @@ class Study:
             for metric, score in arm.scores.items()
         ]
 
-    def predictions(
-        self, arm: str, model: str | None = None, seed: int | None = None
-    ) -> Predictions:
+    def predictions(self, arm: str, model: str | None = None, seed: int | None = None) -> Predicted:
         """The test predictions of one arm; its first model and seed where none is named.
 
         Raises: RunError where there is no such finished arm.

@@ -13,7 +13,7 @@ from tuneproof.settings import TrainSettings
 
 LABELS = ("negative", "positive", "mixed")
 STEP = {
-    "step", "epoch", "loss", "dev_loss", "dev_accuracy", "learning_rate", "gradient_norm", "count",
+    "step", "epoch", "loss", "dev_loss", "dev_accuracy", "dev_f1", "learning_rate", "gradient_norm", "count",
     "tokens", "tokens_per_s", "time_s", "skipped",
 }  # fmt: skip
 

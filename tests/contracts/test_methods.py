@@ -135,6 +135,7 @@ def test_a_method_says_what_its_kind_needs(name) -> None:
     assert method.title
     assert method.paper
     assert (method.fit is not None) == (method.kind == "baseline")
+    assert (method.answer is not None) == (method.kind == "baseline")
     assert (method.shots is not None) == (method.kind == "prompt")
     assert method.kind != "tuned" or method.probe or method.apply is not None
     for field, about in method.options.model_fields.items():

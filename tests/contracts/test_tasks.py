@@ -26,6 +26,50 @@ def write(path: Path, column: str, end: str = "") -> None:
     path.write_text("\n".join(lines))
 
 
+def asked(part: str) -> list[dict]:
+    """Seventy-two questions of both kinds about as many paragraphs."""
+    return [
+        {
+            "id": f"{part}-{number}",
+            "title": f"{part} article {number // 3}",
+            "context": f"In {part} {number} they saw {text}.",
+            "question": f"What did they see in {part} {number}?",
+            "answers": [{"text": text, "answer_start": len(f"In {part} {number} they saw ")}]
+            if can
+            else [],
+        }
+        for number, (text, can) in enumerate(SENTENCES)
+    ]
+
+
+def write_squad(path: Path, part: str) -> None:
+    articles = [
+        {
+            "title": row["title"],
+            "paragraphs": [
+                {
+                    "context": row["context"],
+                    "qas": [
+                        {
+                            "id": row["id"],
+                            "question": row["question"],
+                            "answers": row["answers"],
+                            "is_impossible": not row["answers"],
+                        }
+                    ],
+                }
+            ],
+        }
+        for row in asked(part)
+    ]
+    path.write_text(json.dumps({"version": "v2.0", "data": articles}))
+
+
+def write_questions(path: Path) -> None:
+    rows = [{**row, "answers": [a["text"] for a in row["answers"]]} for row in asked("own")]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     """Options with which every task reads without a network; a new task adds its line."""
@@ -35,10 +79,16 @@ def options(tmp_path_factory):
         write(folder / name / "train.jsonl", column)
         write(folder / name / ("test.jsonl" if name == "imdb" else "dev.jsonl"), column, " too")
     write(folder / "own.jsonl", "text")
+    (folder / "squad_v2").mkdir()
+    write_squad(folder / "squad_v2" / "train-v2.0.json", "train")
+    write_squad(folder / "squad_v2" / "dev-v2.0.json", "dev")
+    write_questions(folder / "questions.jsonl")
     return {
         "sst2": {"path": str(folder / "sst2")},
         "imdb": {"path": str(folder / "imdb")},
         "labels": {"path": str(folder / "own.jsonl")},
+        "squad_v2": {"path": str(folder / "squad_v2")},
+        "questions": {"path": str(folder / "questions.jsonl")},
         "demo": {},
     }
 
@@ -102,6 +152,10 @@ def test_a_majority_baseline_runs(task, rows):
 
 def test_the_prompt_has_its_holes_and_a_word_for_each_label(task, rows, options):
     prompt = task.prompt(task.options(**options[task.name]), rows.labels)
+    if task.kind == "questions":
+        assert prompt.template.count("{context}") == prompt.template.count("{question}") == 1
+        assert prompt.no_answer in prompt.instruction
+        return
     assert prompt.template.count("{text}") == prompt.cloze.count("{text}") == 1
     assert prompt.cloze.count("{mask}") == 1
     assert len(set(prompt.words)) == len(set(prompt.cloze_words)) == len(rows.labels)
@@ -111,8 +165,8 @@ def test_every_task_says_what_it_is(task, rows):
     assert task.version >= 1
     for said in (task.title, task.paper, task.licence, rows.source["name"], rows.source["licence"]):
         assert said
-    assert task.metrics[0] == "accuracy"
-    assert set(task.metrics) <= set(METRICS)
+    assert task.metrics[0] == {"labels": "accuracy", "questions": "squad_f1"}[task.kind]
+    assert {METRICS[name].kind for name in task.metrics} == {task.kind}
     for name, setting in task.options.model_fields.items():
         assert setting.description, f"{task.name}.{name} has no description"
 

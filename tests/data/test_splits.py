@@ -235,3 +235,17 @@ def test_a_group_of_an_official_test_part_leaves_train():
     held = {item.group for item in splits.test}
     assert held.isdisjoint(item.group for item in [*splits.train, *splits.dev])
     assert sum(n for why, n in splits.report["dropped"].items() if "same group" in why) == 18
+
+
+def test_a_balanced_train_part_leaves_dev_and_test_as_they_are_and_counts_what_is_left_out():
+    items = [Example(f"i{n}", f"text number {n}", int(n % 5 == 0), f"i{n}") for n in range(500)]
+    rows = Rows({"all": items}, ("common", "rare"), {})
+    plain = make_splits(TASK, rows, SplitSettings())
+    balanced = make_splits(TASK, rows, SplitSettings(balance_train=True))
+    assert balanced.report["labels"]["train"] == {"common": 72, "rare": 72}
+    assert balanced.report["dropped"]["train: beyond balance_train"] == 288 - 72
+    for part in ("dev", "test"):
+        assert balanced.part(part) == plain.part(part)
+    assert {item.id for item in balanced.train} <= {item.id for item in plain.train}
+    again = make_splits(TASK, rows, SplitSettings(balance_train=True))
+    assert again.train == balanced.train

@@ -69,7 +69,7 @@ def scores(tables: list[Predictions]) -> dict[str, Any]:
     found = {}
     for name, metric in METRICS.items():
         items = [LabelItems(t.labels, t.gold_N, t.predicted_N, t.probabilities_NC) for t in tables]
-        if why_not(metric, 2, items[0].probabilities_NC is not None):
+        if why_not(metric, items[0]):
             continue
         value = float(np.mean([evaluate(metric, one) for one in items]))
         half = (

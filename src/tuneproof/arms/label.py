@@ -20,9 +20,10 @@ from tuneproof.arms.shared import Shared
 from tuneproof.data.splits import Splits
 from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.files import check_folder, write_text
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Arm, ModelChoice, Recipe, read_recipe
 from tuneproof.record.rundir import RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
+from tuneproof.tasks.question_rows import asked_from
 from tuneproof.tasks.tables import Reading, read_table
 from tuneproof.tasks.task import Example
 
@@ -33,12 +34,31 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
 def predict(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     """Predictions of these texts, stripped as in training; their gold labels mean nothing.
 
-    Raises: RunError where the folder holds no finished arm or its files were changed; DataError
-    where a text is empty; ModelError where the base model is gone or another one.
+    Raises: as `label_examples`; DataError where a text is empty; RunError where the arm answers
+    questions.
     """
-    folder = Path(arm_folder).resolve()
+    record = finished_arm(arm_folder)
+    if is_of_questions(arm_folder):
+        raise RunError(
+            str(arm_folder), "answers questions about contexts, not texts alone.",
+            do="Use tuneproof.answer(arm, questions, contexts).",
+        )  # fmt: skip
+    empty = [row + 1 for row, text in enumerate(texts) if not text.strip()]
+    if empty:
+        raise _empty("row", empty)
+    new = [Example(str(place), text.strip(), 0, str(place)) for place, text in enumerate(texts)]
+    found = label_examples(arm_folder, record, new)
+    assert isinstance(found, Predictions)
+    return found
+
+
+def finished_arm(arm_folder: Path) -> ArmRecord:
+    """The arm's record.
+
+    Raises: RunError where the folder holds no finished arm.
+    """
     read_arm(Path(arm_folder))  # an error names the folder as it was given
-    record = read_arm(folder)
+    record = read_arm(Path(arm_folder).resolve())
     if record.about["status"] != "done":
         raise RunError(str(arm_folder), f"is not finished ({record.about['status']}).")
     if record.about.get("train_size"):
@@ -46,10 +66,22 @@ def predict(arm_folder: Path, texts: Sequence[str]) -> Predictions:
             str(arm_folder), "learnt from a sample of train and kept no weights.",
             do="Name the folder of the same arm on the whole of train.",
         )  # fmt: skip
-    empty = [row + 1 for row, text in enumerate(texts) if not text.strip()]
-    if empty:
-        raise _empty("row", empty)
-    study = folder.parent.parent
+    return record
+
+
+def is_of_questions(arm_folder: Path) -> bool:
+    """Whether a finished arm answers questions."""
+    record = finished_arm(arm_folder)
+    return read_recipe(record.folder.parent.parent / RECIPE).task.kind == "questions"
+
+
+def label_examples(arm_folder: Path, record: ArmRecord, new: list[Example]) -> Predicted:
+    """What the arm says to these items, by the very path that it said it to the test items.
+
+    Raises: RunError where the arm's files were changed or it left the recipe; ModelError where the
+    base model is gone or another one.
+    """
+    study = record.folder.parent.parent
     recipe = read_recipe(study / RECIPE)
     if record.about["arm"] not in [arm.name for arm in recipe.arms]:
         raise RunError(
@@ -57,7 +89,6 @@ def predict(arm_folder: Path, texts: Sequence[str]) -> Predictions:
             do="Put it back into the recipe, or predict by another arm.",
         )  # fmt: skip
     grouped = bool(read_study(study).splits.get("grouped"))
-    new = [Example(str(place), text.strip(), 0, str(place)) for place, text in enumerate(texts)]
     shared = _shared(study, recipe, record, new, grouped)
     if (record.folder / WEIGHTS).is_dir():
         check_folder(record.folder / WEIGHTS)
@@ -84,17 +115,23 @@ def _shared(
     labels = tuple(record.about["labels"])
     train, dev = (_examples(study, part, labels) for part in ("train", "dev"))
     splits = Splits(train, dev, new, labels, grouped, {})
-    prompt = recipe.task.prompt(recipe.task_options, labels)
-    return Shared(recipe, splits, prompt, study / "cache")
+    words = recipe.task.prompt(recipe.task_options, labels)
+    return Shared(recipe, splits, words, study / "cache")
 
 
 def _examples(study: Path, part: str, labels: tuple[str, ...]) -> list[Example]:
     items = read_items(study, part)
     rows = zip(items.ids, items.texts, items.golds, items.groups, strict=True)
-    return [Example(id, text, labels.index(gold), group) for id, text, gold, group in rows]
+    asked = [
+        asked_from(text, stored) for text, stored in zip(items.texts, items.asked, strict=False)
+    ]
+    return [
+        Example(id, text, labels.index(gold), group, (), asked[place] if asked else None)
+        for place, (id, text, gold, group) in enumerate(rows)
+    ]
 
 
-def _result(running: Running[Predictions]) -> Predictions:
+def _result(running: Running[Predicted]) -> Predicted:
     """Run to the end, showing nothing."""
     while True:
         try:
@@ -103,7 +140,7 @@ def _result(running: Running[Predictions]) -> Predictions:
             return end.value
 
 
-def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> Running[Predictions]:
+def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> Running[Predicted]:
     """The arm's own way to predict, by the kind of its method."""
     if arm.method.kind == "baseline":
         outcome = yield from run_baseline(shared, arm)
@@ -113,6 +150,9 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
     if arm.method.check is not None:
         arm.method.check()
     ready = _base_of(record, shared.recipe)
+    if shared.kind == "questions":
+        compute = make_compute(shared.recipe.compute, ready.max_length)
+        return (yield from _answered(shared, arm, record, ready, compute, new))
     longest = int(ready.encode("new", new, shared.recipe.encode).tokens_N.max())
     compute = make_compute(shared.recipe.compute, longest)
     if arm.method.kind == "prompt":
@@ -127,14 +167,40 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
 
         return (yield from ask_probe(shared, ready, compute, record.folder / WEIGHTS, new))
     from tuneproof.arms.objective import make_objective
-    from tuneproof.arms.tuned import held_dtype, packing_of, reload_tuned
+    from tuneproof.arms.tuned import head_of, held_dtype, packing_of, reload_tuned
 
     name = getattr(arm.options, "objective", "head")
+    head = head_of(name, shared.kind)
     packing = packing_of(arm, compute)
     dtype = held_dtype(arm, compute)
-    model = reload_tuned(record.folder / WEIGHTS, ready, name, shared.labels, packing, dtype)
+    model = reload_tuned(record.folder / WEIGHTS, ready, head, shared.labels, packing, dtype)
     model = model.to(compute.device)
     return (yield from make_objective(name, shared, ready, compute).ask(model, new, "new"))
+
+
+def _answered(
+    shared: Shared, arm: Arm, record: ArmRecord, ready: Any, compute: Any, new: list[Example]
+) -> Running[Predicted]:
+    """The same for questions, at the threshold that dev chose."""
+    from tuneproof.arms.answering import AnswerObjective
+    from tuneproof.arms.objective import make_objective
+    from tuneproof.arms.prompted import load_asked
+    from tuneproof.arms.tuned import head_of, reload_tuned
+
+    chosen = record.about["chosen"]
+    if arm.method.kind == "prompt":
+        train = {example.id: example for example in shared.splits.train}
+        shots = [train[name] for name in chosen.get("shots", [])]
+        objective: Any = AnswerObjective(shared, ready, compute, shots)
+        model = load_asked(ready, compute).to(compute.device)
+    else:
+        name = getattr(arm.options, "objective", "head")
+        objective = make_objective(name, shared, ready, compute)
+        head = head_of(name, shared.kind)
+        model = reload_tuned(record.folder / WEIGHTS, ready, head, shared.labels)
+        model = model.to(compute.device)
+    found = yield from objective.ask(model, new, "new")
+    return found.at(chosen["answers"]["no_answer_threshold"])
 
 
 def _base_of(record: ArmRecord, recipe: Recipe) -> Any:
@@ -210,6 +276,11 @@ def label_file(arm: Path, source: str | None, column: str | None, target: str | 
         }
         for place in range(len(texts))
     ]
+    write_rows(rows, target)
+
+
+def write_rows(rows: Sequence[dict[str, Any]], target: str | None) -> None:
+    """CSV, or JSONL where the name says so, into a file or to standard output."""
     written = _as_jsonl(rows) if target and target.endswith(".jsonl") else _as_csv(rows)
     if target:
         write_text(Path(target), written)

@@ -4,7 +4,7 @@ In: what all arms share, a ready model. Out: batches, losses, label probabilitie
 Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,9 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Advanced, Running, Said
+from tuneproof.arms.answering import AnswerObjective, collate_answers
+from tuneproof.arms.event import Running
+from tuneproof.arms.progress import advancing, under
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_predictions
+from tuneproof.arms.showing import SHOWN_ITEMS, shown_item
+from tuneproof.arms.spans import SpanObjective
 from tuneproof.data.encode import (
     Encoded,
     EncodedAnswers,
@@ -24,7 +28,7 @@ from tuneproof.data.encode import (
     encode_answers,
     encode_prompts,
 )
-from tuneproof.data.tokens import pad_batch, show_tokens
+from tuneproof.data.tokens import pad_batch
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.choose import empty_scores, probabilities, score_cloze, score_labels
 from tuneproof.predict.classify import class_probabilities
@@ -33,7 +37,6 @@ from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
 from tuneproof.train.losses import head_loss, words_loss
 
-SHOWN_ITEMS = 3
 Part = dict[str, Any]
 
 
@@ -42,7 +45,11 @@ class Objective(Protocol):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of every item of train."""
+        """Tokens of every row of train."""
+
+    @property
+    def unit_ids(self) -> list[str]:
+        """The item of every row of train."""
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """One micro-batch of train, on the host."""
@@ -53,8 +60,11 @@ class Objective(Protocol):
     def count(self, part: Part) -> int:
         """Supervised units of a micro-batch."""
 
-    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Predictions]:
-        """Label probabilities of a part. Returns the Predictions."""
+    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[Any]:
+        """What the model says to the items of a part. Returns their predictions."""
+
+    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        """How well it does on dev: dev_loss, which chooses, and what stands beside it."""
 
     def shown(self) -> list[dict[str, Any]]:
         """Three items as the model sees them."""
@@ -77,6 +87,15 @@ class HeadObjective:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every item of train."""
         return self.train.tokens_N
+
+    @property
+    def unit_ids(self) -> list[str]:
+        """The items of train."""
+        return [example.id for example in self.shared.splits.train]
+
+    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        """Loss and accuracy on dev."""
+        return dev_values((yield from self.ask(model, dev, "dev")))
 
     @cached_property
     def gold(self) -> torch.Tensor:
@@ -148,6 +167,15 @@ class WordsObjective:
         """Tokens of every item of train."""
         return self.train.tokens_N
 
+    @property
+    def unit_ids(self) -> list[str]:
+        """The items of train."""
+        return [example.id for example in self.shared.splits.train]
+
+    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        """Loss and accuracy on dev."""
+        return dev_values((yield from self.ask(model, dev, "dev")))
+
     @cached_property
     def _prompts(self) -> dict[str, EncodedPrompts]:
         return {}
@@ -163,22 +191,8 @@ class WordsObjective:
         return self._prompts[name]
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
-        """Left-padded rows, so that the answers end every row; `words_loss` says what else."""
-        batch = pad_batch([self.train.ids[i] for i in chosen], self.ready.pad.id, "left")
-        answers = [self.train.ids[i][self.train.supervised[i]] for i in chosen]
-        keep = max(map(len, answers)) + 1  # the token before an answer predicts its first
-        places = [
-            row * keep + keep - 1 - len(answer) + step
-            for row, answer in enumerate(answers)
-            for step in range(len(answer))
-        ]
-        return {
-            **batch,
-            "answers": torch.from_numpy(np.concatenate(answers)),
-            "places": torch.tensor(places, dtype=torch.long),
-            "keep": keep,
-            "tokens": int(batch["attention_mask"].sum()),
-        }
+        """Left-padded rows, so that the answers end every row."""
+        return collate_answers(self.train, chosen, self.ready.pad.id)
 
     def count(self, part: Part) -> int:
         """Tokens of answers."""
@@ -227,56 +241,20 @@ def scored(
     return scores_NC
 
 
-def under(compute: Compute, steps: Iterator[int]) -> Iterator[int]:
-    """The same steps, each in the precision of the study."""
-    while True:
-        with compute.autocast():
-            done = next(steps, None)
-        if done is None:
-            return
-        yield done
+def make_objective(name: str, shared: Shared, ready: Ready, compute: Compute) -> Objective:
+    """The objective that the arm's options name, for the task's kind."""
+    if shared.kind == "questions":
+        kinds: dict[str, Any] = {"head": SpanObjective, "words": AnswerObjective}
+    else:
+        kinds = {"head": HeadObjective, "words": WordsObjective}
+    return kinds[name](shared, ready, compute)
 
 
-def advancing(steps: Iterator[int], at_once: AtOnce) -> Running[None]:
-    """Progress of a prediction, and what there is to say where memory ran out."""
-    told = 0
-    for done in steps:
-        for size in at_once.too_many[told:]:
-            text = (
-                f"Memory ran out while predicting {size} items at once; half as many are predicted "
-                "at once from here on. The predictions are the same."
-            )
-            yield Said(text, "warning", noted=True)
-        told = len(at_once.too_many)
-        yield Advanced(done)
-
-
-def shown_item(ready: Ready, example: Example, ids: Any, supervised: Any) -> dict[str, Any]:
-    """One item as the model sees it: its tokens, and which of them the loss sees."""
-    tokens = show_tokens(ready.tokenizer, ids, supervised)
+def dev_values(predictions: Predictions) -> dict[str, float]:
+    """Mean negative log-likelihood of the gold labels (nats), and accuracy."""
+    assert predictions.probabilities_NC is not None
+    gold_N = predictions.probabilities_NC[np.arange(len(predictions)), predictions.gold_N]
     return {
-        "id": example.id,
-        "text": ready.tokenizer.decode([int(i) for i in ids]),
-        "tokens": [token.token for token in tokens],
-        "supervised": [token.supervised for token in tokens],
-    }
-
-
-def make_objective(
-    name: str, shared: Shared, ready: Ready, compute: Compute
-) -> HeadObjective | WordsObjective:
-    """The objective that the arm's options name."""
-    if name == "head":
-        return HeadObjective(shared, ready, compute)
-    return WordsObjective(shared, ready, compute)
-
-
-def encoding_of(predictions: Predictions, max_length: int) -> dict[str, Any]:
-    """What the record says about the encoding of the test items."""
-    return {
-        "max_length": max_length,
-        "truncated_items": int(predictions.truncated_N.sum()),
-        "items": len(predictions),
-        "longest_tokens": int(predictions.tokens_N.max()),
-        "mean_tokens": float(predictions.tokens_N.mean()),
+        "dev_loss": float(-np.log(np.maximum(gold_N, 1e-12)).mean()),
+        "dev_accuracy": float(predictions.right_N.mean()),
     }

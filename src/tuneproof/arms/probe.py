@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from tuneproof.arms.event import Running, StageBegun
-from tuneproof.arms.objective import advancing, encoding_of, shown_item
+from tuneproof.arms.progress import advancing
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, as_predictions
+from tuneproof.arms.showing import encoding_of, shown_item
 from tuneproof.data.tokens import pad_batch
 from tuneproof.files import write_json, write_with
 from tuneproof.ledger.parameters import probe_ledger

@@ -11,25 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.arms.answering import AnswerObjective
 from tuneproof.arms.event import Running, StageBegun
-from tuneproof.arms.objective import (
-    SHOWN_ITEMS,
-    advancing,
-    encoding_of,
-    scored,
-    shown_item,
-    under,
-)
+from tuneproof.arms.objective import scored
+from tuneproof.arms.progress import advancing, under
 from tuneproof.arms.ready import Compute, Ready
-from tuneproof.arms.shared import Outcome, Shared, as_predictions
+from tuneproof.arms.shared import Outcome, Shared, as_predictions, decided
 from tuneproof.arms.shots import shots_of
+from tuneproof.arms.showing import SHOWN_ITEMS, encoding_of, shown_item
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import load_model, pretrained_on_meta
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
 from tuneproof.predict.generate import answer_budget, answer_prompts, parse_answer
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
 
@@ -57,20 +53,31 @@ def run_prompted(
     model = load_asked(ready, compute).to(compute.device)
     seconds = {"load": time.perf_counter() - begun}
     begun = time.perf_counter()
-    asker = PromptAsker(shared, arm, ready, compute, model, shots)
     yield StageBegun("ask", len(splits.dev) + len(splits.test))
-    dev = yield from asker.ask(splits.dev)
-    test = yield from asker.ask(splits.test)
+    chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
+    if shared.kind == "questions":
+        answering = AnswerObjective(shared, ready, compute, shots)
+        dev_answers = yield from answering.ask(model, splits.dev, "dev")
+        known = decided(dev_answers, (yield from answering.ask(model, splits.test, "test")))
+        dev: Predicted = known.dev
+        test: Predicted = known.test
+        chosen |= {"answers": known.chosen}
+        shown = answering.shown_prompts(splits.test[:SHOWN_ITEMS])
+    else:
+        asker = PromptAsker(shared, arm, ready, compute, model, shots)
+        dev = yield from asker.ask(splits.dev)
+        test = yield from asker.ask(splits.test)
+        shown = asker.shown(splits.test[:SHOWN_ITEMS])
     seconds["predict"] = time.perf_counter() - begun
     skeleton = pretrained_on_meta(ready.source, ready.config)
     return Outcome(
         test=test,
         dev=dev,
         ledger=parameter_ledger(model, skeleton, ready.family, trainable=0).as_json(),
-        chosen={"shots": [shot.id for shot in shots]},
+        chosen=chosen,
         time_s=seconds,
         encoding=encoding_of(test, ready.max_length),
-        prompts=asker.shown(splits.test[:SHOWN_ITEMS]),
+        prompts=shown,
         notes=list(ready.notes),
     )
 

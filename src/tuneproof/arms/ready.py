@@ -200,7 +200,35 @@ def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
     )
 
 
-def why_impossible(arm: Arm, ready: Ready) -> str | None:
+def why_impossible(arm: Arm, ready: Ready, kind: str) -> str | None:
+    """The reason why this model cannot do this arm on tasks of this kind; None where it can.
+
+    The reason says what to use instead.
+    """
+    return (why_not_questions(arm, ready) if kind == "questions" else None) or _why_not(arm, ready)
+
+
+def why_not_questions(arm: Arm, ready: Ready) -> str | None:
+    """The same for questions, as far as labels have no such reason."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
+
+    name, encoder = ready.name, ready.family.kind == "encoder"
+    if arm.method.kind == "prompt":
+        return (
+            f"{name} is an encoder: it writes no answers. Use head, lora or full."
+            if encoder
+            else None
+        )
+    if getattr(arm.options, "pooling", "auto") != "auto":
+        return "A head over spans reads every token. Leave pooling out."
+    spans = arm.method.apply is None or getattr(arm.options, "objective", "head") == "head"
+    if spans and ready.config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
+        other = "Use another model." if encoder else "Use lora or full with objective: words."
+        return f"transformers has no question-answering head for {ready.config.model_type}. {other}"
+    return None
+
+
+def _why_not(arm: Arm, ready: Ready) -> str | None:
     """The reason why this model cannot do this arm, with what to use instead; None where it can."""
     options, family = arm.options, ready.family
     objective = getattr(options, "objective", None)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from tuneproof.data.splits import Splits, sample_places
 from tuneproof.methods.method import Labelled
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.answers import AnswerPredictions
+from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Recipe
-from tuneproof.tasks.task import Example, Prompt
+from tuneproof.score.threshold import best_threshold
+from tuneproof.tasks.task import Example, Prompt, QuestionPrompt
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,26 @@ class Shared:
 
     recipe: Recipe
     splits: Splits
-    prompt: Prompt
+    words: Prompt | QuestionPrompt
     cache: Path
     sample: Sample | None = None
+
+    @property
+    def kind(self) -> str:
+        """What the task asks for: labels or questions."""
+        return self.recipe.task.kind
+
+    @property
+    def prompt(self) -> Prompt:
+        """The words around an item of a task of labels."""
+        assert isinstance(self.words, Prompt)
+        return self.words
+
+    @property
+    def question_prompt(self) -> QuestionPrompt:
+        """The words around a question."""
+        assert isinstance(self.words, QuestionPrompt)
+        return self.words
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -68,8 +87,8 @@ class Shared:
 class Outcome:
     """What an arm gives: predictions of the frozen items, and how they came about."""
 
-    test: Predictions
-    dev: Predictions
+    test: Predicted
+    dev: Predicted
     ledger: dict[str, Any] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
     time_s: dict[str, float] = field(default_factory=dict)
@@ -113,3 +132,54 @@ def as_predictions(
         uncalibrated_NC=uncalibrated_NC,
         texts=texts,
     )
+
+
+def as_answers(
+    examples: Sequence[Example],
+    answers: Sequence[str],
+    null_N: NDArray[np.float64],
+    score_N: NDArray[np.float64],
+    tokens_N: NDArray[np.int64],
+    truncated_N: NDArray[np.bool_],
+    outside_N: NDArray[np.bool_],
+    nbest: Sequence[Sequence[dict[str, Any]]] | None = None,
+) -> AnswerPredictions:
+    """Rows for these questions, at the threshold 0."""
+    if nbest is None:
+        pairs = zip(answers, score_N.tolist(), strict=True)
+        nbest = [[{"text": text, "score": value}] if text else [] for text, value in pairs]
+    return AnswerPredictions(
+        ids=[example.id for example in examples],
+        groups=[example.group for example in examples],
+        paragraphs=[example.asked.paragraph for example in examples],
+        golds=[example.asked.answers for example in examples],
+        answers=list(answers),
+        null_N=null_N,
+        score_N=score_N,
+        nbest=nbest,
+        tokens_N=tokens_N,
+        truncated_N=truncated_N,
+        outside_N=outside_N,
+    )
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Answers of dev and test at the threshold that dev chose, and what it chose."""
+
+    dev: AnswerPredictions
+    test: AnswerPredictions
+    chosen: dict[str, Any]
+
+
+def decided(dev: AnswerPredictions, test: AnswerPredictions) -> Decided:
+    """Choose on dev above which null score no answer is given; test is only told."""
+    found = best_threshold(dev)
+    chosen = {
+        "no_answer_threshold": found.threshold,
+        "default_threshold": dev.default_threshold,
+        "dev_f1": found.f1,
+        "dev_f1_at_default": found.default_f1,
+        "by": "highest F1 on dev",
+    }
+    return Decided(dev.at(found.threshold), test.at(found.threshold), chosen)

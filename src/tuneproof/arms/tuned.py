@@ -10,14 +10,16 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import torch
 
 from tuneproof.arms.event import Advanced, Running, Said, StageBegun
-from tuneproof.arms.objective import Objective, encoding_of, make_objective
+from tuneproof.arms.objective import Objective, make_objective
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.ready import Compute, Ready
-from tuneproof.arms.shared import Outcome, Shared
+from tuneproof.arms.shared import Outcome, Shared, decided
+from tuneproof.arms.showing import encoding_of
+from tuneproof.arms.span_probe import fit_span_head, run_span_probe
+from tuneproof.arms.spans import SpanObjective
 from tuneproof.data.batches import (
     collate_epoch,
     count_batches,
@@ -32,7 +34,7 @@ from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.model.packing import Packing
 from tuneproof.model.shortage import recompute_activations
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.recipe import Arm
 from tuneproof.train.checkpoint import BestOnDev
 from tuneproof.train.loop import Step, fit
@@ -50,7 +52,8 @@ def run_tuned(
     Returns the Outcome.
     """
     if arm.method.apply is None:
-        return (yield from run_probe(shared, arm, ready, compute))
+        run = run_span_probe if shared.kind == "questions" else run_probe
+        return (yield from run(shared, arm, ready, compute))
     options: Any = arm.options
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
@@ -61,7 +64,7 @@ def run_tuned(
         ready.config,
         ready.tokenizer,
         ready.family,
-        head="labels" if objective_name == "head" else "words",
+        head=head_of(objective_name, shared.kind),
         labels=shared.labels,
         random=getattr(options, "weights", "pretrained") == "random",
         dtype=held_dtype(arm, compute),
@@ -74,7 +77,10 @@ def run_tuned(
     chosen: dict[str, Any] = {}
     if arm.method.probe:
         begun = time.perf_counter()
-        chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
+        if isinstance(objective, SpanObjective):
+            chosen["head"] = yield from fit_span_head(model, objective, options)
+        else:
+            chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
         seconds["probe"] = time.perf_counter() - begun
     torch.manual_seed(seed)
     with quiet():
@@ -87,8 +93,12 @@ def run_tuned(
     begun = time.perf_counter()
     splits = shared.splits
     yield StageBegun("predict", len(splits.dev) + len(splits.test))
-    dev: Predictions = yield from objective.ask(model, splits.dev, "dev")
-    test: Predictions = yield from objective.ask(model, splits.test, "test")
+    dev = yield from objective.ask(model, splits.dev, "dev")
+    test = yield from objective.ask(model, splits.test, "test")
+    if isinstance(dev, AnswerPredictions):
+        known = decided(dev, test)
+        dev, test = known.dev, known.test
+        chosen |= {"answers": known.chosen}
     seconds["predict"] = time.perf_counter() - begun
     ledger = parameter_ledger(
         model, pretrained_on_meta(ready.source, ready.config), ready.family, fresh=loaded.fresh
@@ -129,10 +139,17 @@ def packing_of(arm: Arm, compute: Compute) -> Packing | None:
     return Packing(str(compute.device), compute.precision) if arm.method.packs else None
 
 
+def head_of(objective: str, kind: str) -> Head:
+    """Under which head a model learns its objective on tasks of a kind."""
+    if objective == "words":
+        return "words"
+    return "span" if kind == "questions" else "labels"
+
+
 def reload_tuned(
     folder: Path,
     ready: Ready,
-    objective: str,
+    head: Head,
     labels: tuple[str, ...],
     packing: Packing | None = None,
     dtype: torch.dtype = torch.float32,
@@ -141,7 +158,6 @@ def reload_tuned(
 
     Raises: ModelError where the weights do not fit.
     """
-    head: Head = "labels" if objective == "head" else "words"
     adapter = (folder / "adapter_config.json").is_file()
     source = ready.source if adapter else resolve_model(str(folder))
     model = load_model(
@@ -185,9 +201,8 @@ def _train(
     """The loop, with evaluation on dev and the best weights put back. Returns what dev chose."""
     settings: Any = shared.recipe.train
     options: Any = arm.options
-    train, dev = shared.splits.train, shared.splits.dev
-    ids = [example.id for example in train]
-    per_epoch = count_batches(len(train), settings.batch_size)
+    dev, ids = shared.splits.dev, objective.unit_ids
+    per_epoch = count_batches(len(ids), settings.batch_size)
     epochs = getattr(options, "epochs", None) or settings.epochs
     epochs = max(epochs, math.ceil(settings.min_steps / per_epoch))
     asked = settings.evals_per_epoch
@@ -215,7 +230,7 @@ def _train(
     evaluations: list[dict[str, float]] = []
     found: dict[str, float]
     if arm.method.probe:  # the fitted head itself is a candidate: training may only hurt
-        found = _dev_loss((yield from objective.ask(model, dev, "dev")))
+        found = yield from objective.measure(model, dev)
         evaluations.append({"step": 0, "epoch": 0.0, **found})
         best.offer(model, found["dev_loss"], 0)
     folder = steps_file.parent
@@ -229,8 +244,7 @@ def _train(
             yield Advanced(1, f"loss {step.loss:.3f}")
             if (step.step - 1) % per_epoch + 1 in places:
                 yield StageBegun("dev", len(dev))
-                predictions = yield from objective.ask(model, dev, "dev")
-                found = _dev_loss(predictions)
+                found = yield from objective.measure(model, dev)
                 evaluations.append({"step": step.step, "epoch": step.epoch, **found})
                 stop = best.offer(model, found["dev_loss"], step.step).stop
                 yield StageBegun("train", per_epoch * epochs, "steps", done=step.step)
@@ -269,16 +283,6 @@ def _fingerprint(model: Any) -> list[float]:
     ]
 
 
-def _dev_loss(predictions: Predictions) -> dict[str, float]:
-    """Mean negative log-likelihood of the gold labels (nats), and accuracy."""
-    assert predictions.probabilities_NC is not None
-    gold_N = predictions.probabilities_NC[np.arange(len(predictions)), predictions.gold_N]
-    return {
-        "dev_loss": float(-np.log(np.maximum(gold_N, 1e-12)).mean()),
-        "dev_accuracy": float((predictions.predicted_N == predictions.gold_N).mean()),
-    }
-
-
 def _write_step(file: TextIO, step: Step, found: dict[str, float], trackers: list[Any]) -> None:
     line = {
         "step": step.step,
@@ -286,6 +290,7 @@ def _write_step(file: TextIO, step: Step, found: dict[str, float], trackers: lis
         "loss": step.loss,
         "dev_loss": found.get("dev_loss"),
         "dev_accuracy": found.get("dev_accuracy"),
+        "dev_f1": found.get("dev_f1"),
         "learning_rate": step.learning_rate,
         "gradient_norm": step.gradient_norm,
         "count": step.count,

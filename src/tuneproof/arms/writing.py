@@ -10,7 +10,7 @@ from tuneproof.arms.shared import Outcome
 from tuneproof.data.splits import PARTS, Splits
 from tuneproof.errors import RecipeError
 from tuneproof.files import read_json, whole_folder, write_json, write_with
-from tuneproof.predict.prediction import Predictions, read_predictions, write_predictions
+from tuneproof.predict.prediction import Predicted, read_predictions, write_predictions
 from tuneproof.recipe import Recipe, read_recipe
 from tuneproof.record.rundir import (
     ARM,
@@ -25,14 +25,14 @@ from tuneproof.record.rundir import (
     WEIGHTS,
 )
 from tuneproof.score.scores import as_json, score
+from tuneproof.tasks.question_rows import asked_json
 
 
-def applicable_metrics(names: tuple[str, ...], predictions: Predictions) -> list[str]:
+def applicable_metrics(names: tuple[str, ...], predictions: Predicted) -> list[str]:
     """Those of the task's metrics that these predictions allow."""
     from tuneproof.metrics import METRICS, why_not
 
-    has = predictions.probabilities_NC is not None
-    return [name for name in names if not why_not(METRICS[name], len(predictions.labels), has)]
+    return [name for name in names if not why_not(METRICS[name], predictions.items)]
 
 
 def write_outcome(
@@ -63,7 +63,7 @@ def write_outcome(
     )
 
 
-def _write_scores(folder: Path, test: Predictions, recipe: Recipe, grouped: bool) -> None:
+def _write_scores(folder: Path, test: Predicted, recipe: Recipe, grouped: bool) -> None:
     metrics = applicable_metrics(recipe.task.metrics, test)
     write_json(folder / SCORES, as_json(score([test], metrics, recipe.score, grouped)))
 
@@ -87,17 +87,16 @@ def write_items(study: Path, splits: Splits) -> None:
     import pyarrow.parquet as pq
 
     rows = [(part, example) for part in PARTS for example in splits.part(part)]
-    table = pa.table(
-        {
-            "id": pa.array([example.id for _, example in rows], pa.string()),
-            "part": pa.array([part for part, _ in rows], pa.string()),
-            "text": pa.array([example.text for _, example in rows], pa.string()),
-            "gold": pa.array([splits.labels[example.label] for _, example in rows], pa.string()),
-            "group": pa.array([example.group for _, example in rows], pa.string()),
-            **{
-                f"{OWN}{name}": pa.array([example.values[at] for _, example in rows], pa.string())
-                for at, name in enumerate(splits.columns)
-            },
-        }
-    )
+    columns = {
+        "id": [example.id for _, example in rows],
+        "part": [part for part, _ in rows],
+        "text": [example.text for _, example in rows],
+        "gold": [splits.labels[example.label] for _, example in rows],
+        "group": [example.group for _, example in rows],
+    }
+    for at, name in enumerate(splits.columns):
+        columns[f"{OWN}{name}"] = [example.values[at] for _, example in rows]
+    if splits.test[0].question is not None:
+        columns["asked"] = [asked_json(example.asked) for _, example in rows]
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     write_with(study / ITEMS, lambda file: pq.write_table(table, file))

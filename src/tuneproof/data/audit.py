@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tuneproof.data.audit_questions import audit_questions, one_a_paragraph
 from tuneproof.data.audit_tokens import audit_encoding, audit_shots
 from tuneproof.data.duplicates import NEAR, near_pairs
 from tuneproof.data.finding import SHOWN, Finding, plural, stop_on_errors, stopper
@@ -29,7 +30,12 @@ def _shown(item: Example, part: str) -> dict[str, Any]:
 
 
 def audit_splits(task: Task, splits: Splits) -> list[Finding]:
-    """Everything that the texts and labels alone can tell, errors first."""
+    """Everything that the texts and labels alone can tell, errors first.
+
+    Of questions the paragraphs are looked at for near duplicates, and what they say of themselves
+    takes the place of the labels' balance.
+    """
+    questions = task.kind == "questions"
     items = [(part, item) for part in PARTS for item in splits.part(part)]
     same: dict[str, list[int]] = defaultdict(list)
     for index, (_, item) in enumerate(items):
@@ -39,8 +45,8 @@ def audit_splits(task: Task, splits: Splits) -> list[Finding]:
         *_leak(task, splits),
         *_duplicates(items, same),
         *_conflicts(items, same, splits.labels),
-        *_near(items, same),
-        *_balance(splits),
+        *(_near_paragraphs(items) if questions else _near(items, same)),
+        *(audit_questions(splits) if questions else _balance(splits)),
         *_sizes(splits),
         *_left_out(splits),
     ]
@@ -64,7 +70,10 @@ def _leak(task: Task, splits: Splits) -> list[Finding]:
     leak = splits.report["overlap"]
     if not leak["items"]:
         return []
-    rule = " (equal, or a piece of the other)" if task.overlaps else " (the same text)"
+    rule = {
+        "questions": " (the same paragraph)",
+        "labels": " (equal, or a piece of the other)" if task.overlaps else " (the same text)",
+    }[task.kind]
     message = (
         f"Train gives away {leak['items']:,} of {len(splits.test):,} test items, "
         f"{leak['share']:.1%}{rule}"
@@ -146,6 +155,14 @@ def _near(items: _Items, same: Mapping[str, list[int]]) -> list[Finding]:
         shown = [_shown(items[index][1], "train") for index in sorted(within)[:SHOWN]]
         findings.append(Finding("near_duplicates_in_train", "note", message, len(within), shown))
     return findings
+
+
+def _near_paragraphs(items: _Items) -> list[Finding]:
+    paragraphs = one_a_paragraph(items)
+    same: dict[str, list[int]] = defaultdict(list)
+    for index, (_, item) in enumerate(paragraphs):
+        same[normalised(item.text)].append(index)
+    return _near(paragraphs, same)
 
 
 def _conflicts(

@@ -161,7 +161,7 @@ def encode_prompts(
     continuations: list[tuple[IntArray, ...]] = []
     checked: set[tuple[tuple[int, ...], ...]] = set()
     for whole, *answered in fitted.ids:
-        shared = min(_common(whole, ids) for ids in answered)
+        shared = min(common_start(whole, ids) for ids in answered)
         ways = tuple(tuple(ids[shared:]) for ids in answered)
         if ways not in checked:
             check_words(prompt.words, ways)
@@ -243,7 +243,8 @@ def _lengths(ids: Sequence[IntArray]) -> IntArray:
     return np.array([len(row) for row in ids], dtype=np.int64)
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def common_start(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids two rows begin with in common."""
     length = 0
     for left, right in zip(one, other, strict=False):
         if left != right:

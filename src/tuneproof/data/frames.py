@@ -31,68 +31,96 @@ BETWEEN = "\n\n"  # between instruction, shots and item
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands before and after the text, how each label goes on, whether it holds markup."""
+    """What stands before and after the text, how each answer goes on, whether it holds markup.
+
+    `tail` is what a chat template puts behind an answer.
+    """
 
     before: str
     after: str
     answers: tuple[str, ...]
     markup: bool
+    tail: str = ""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """N items: `ids[n]` are the ids of the prompt and of the prompt with each answer after it."""
+    """N items: `ids[n]` are the ids of the prompt and of the prompt with each answer after it.
+
+    `kept` are the texts after cutting.
+    """
 
     ids: list[list[list[int]]]
     truncated_N: NDArray[np.bool_]
     counts: dict[str, int]
     first: str
+    kept: list[str]
 
 
 def prompt_frame(
     tokenizer: Any, prompt: Prompt, shots: Sequence[Example], chat: Literal["auto", "never"]
 ) -> Frame:
-    """Instruction, shots and template, through the chat template where there is one and it may be used.
+    """Instruction, shots and template, through the chat template where there is one and it may be used."""
+    told = [
+        (prompt.template.replace("{text}", shot.text), prompt.words[shot.label]) for shot in shots
+    ]
+    asked = prompt.template.replace("{text}", SLOT)
+    return build_frame(tokenizer, prompt.instruction, told, asked, prompt.words, chat)
+
+
+def build_frame(
+    tokenizer: Any,
+    instruction: str,
+    shots: Sequence[tuple[str, str]],
+    asked: str,
+    answers: Sequence[str],
+    chat: Literal["auto", "never"],
+) -> Frame:
+    """The frame of an item that is asked by `asked`, which holds SLOT, after (asked, answer) shots.
 
     With a chat template each shot is a turn of the user and one of the model; the instruction
     opens the first.
     """
     if chat == "auto" and tokenizer.chat_template:
-        return _chat_frame(tokenizer, prompt, shots)
-    asked = prompt.template.rstrip(" ")
+        return _chat_frame(tokenizer, instruction, shots, asked, answers)
+    asked = asked.rstrip(" ")
     gap = "" if asked.endswith("\n") else " "
-    blocks = [prompt.instruction] if prompt.instruction else []
-    blocks += [
-        asked.replace("{text}", shot.text) + gap + prompt.words[shot.label] for shot in shots
-    ]
-    before, _, after = BETWEEN.join([*blocks, asked.replace("{text}", SLOT)]).rpartition(SLOT)
-    return Frame(before, after, tuple(gap + word for word in prompt.words), markup=False)
+    blocks = [instruction] if instruction else []
+    blocks += [question.rstrip(" ") + gap + answer for question, answer in shots]
+    before, _, after = BETWEEN.join([*blocks, asked]).rpartition(SLOT)
+    return Frame(before, after, tuple(gap + answer for answer in answers), markup=False)
 
 
-def _chat_frame(tokenizer: Any, prompt: Prompt, shots: Sequence[Example]) -> Frame:
+def _chat_frame(
+    tokenizer: Any,
+    instruction: str,
+    shots: Sequence[tuple[str, str]],
+    asked: str,
+    answers: Sequence[str],
+) -> Frame:
     strings = special_strings(tokenizer)
-    asked = [prompt.template.replace("{text}", defuse(shot.text, strings)) for shot in shots]
-    asked.append(prompt.template.replace("{text}", SLOT))
-    if prompt.instruction:
-        asked[0] = f"{prompt.instruction}{BETWEEN}{asked[0]}"
+    questions = [*(defuse(question, strings) for question, _ in shots), asked]
+    if instruction:
+        questions[0] = f"{instruction}{BETWEEN}{questions[0]}"
     turns = []
-    for shot, question in zip(shots, asked[:-1], strict=True):
+    for question, (_, answer) in zip(questions[:-1], shots, strict=True):
         turns.append({"role": "user", "content": question})
-        turns.append({"role": "assistant", "content": prompt.words[shot.label]})
-    turns.append({"role": "user", "content": asked[-1]})
+        turns.append({"role": "assistant", "content": answer})
+    turns.append({"role": "user", "content": questions[-1]})
     whole = _render(tokenizer, turns, answer_follows=True)
     before, slot, after = whole.rpartition(SLOT)
     if not slot:
         raise ModelError(
             "tokenizer", "its chat template drops the user's text.", do="Set encode.chat: never."
         )
-    answers = []
-    for word in prompt.words:
-        told = _render(tokenizer, [*turns, {"role": "assistant", "content": word}], False)
+    ways, tail = [], ""
+    for answer in answers:
+        told = _render(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
         rest = told[len(whole) :] if told.startswith(whole) else ""
-        place = rest.find(word)
-        answers.append(rest[: place + len(word)] if place >= 0 else word)
-    return Frame(before, after, tuple(answers), markup=True)
+        place = rest.find(answer)
+        ways.append(rest[: place + len(answer)] if place >= 0 else answer)
+        tail = rest[place + len(answer) :] if place >= 0 else tail
+    return Frame(before, after, tuple(ways), markup=True, tail=tail)
 
 
 def _render(tokenizer: Any, turns: list[dict[str, str]], answer_follows: bool) -> str:
@@ -123,48 +151,83 @@ def fit_frame(
     Raises: RecipeError where the frame alone does not fit; ModelError where the begin token is
     not there exactly as often as it should be.
     """
-    strings = special_strings(tokenizer)
-    empty = max(map(len, _encode_all(tokenizer, family, frame, [""])[0]))
+    empty = max(map(len, _encode_all(tokenizer, family, [frame], [""])[0]))
     if empty > max_length:
-        raise RecipeError(
-            "encode.max_length",
-            f"{max_length} tokens, but the prompt without its text already has {empty}.",
-            do=f"Raise it to more than {empty}, shorten the prompt, or use fewer shots.",
-        )
-    special = [holds_special(example.text, strings) for example in examples]
+        raise _no_room(max_length, empty)
+    texts = [example.text for example in examples]
+    return fit_frames(tokenizer, family, [frame] * len(texts), texts, max_length, truncate)
+
+
+def _no_room(max_length: int, empty: int) -> RecipeError:
+    return RecipeError(
+        "encode.max_length",
+        f"{max_length} tokens, but the prompt without its text already has {empty}.",
+        do=f"Raise it to more than {empty}, shorten the prompt, or use fewer shots.",
+    )
+
+
+def fit_frames(
+    tokenizer: Any,
+    family: Family,
+    frames: Sequence[Frame],
+    texts: Sequence[str],
+    max_length: int,
+    truncate: Cut,
+    room: int = 0,
+) -> Fitted:
+    """A frame around each text, as `fit_frame` does; `room` tokens are kept free behind the prompt
+    alone, and the answers may then be of any length.
+
+    Raises: as `fit_frame`.
+    """
+    strings = special_strings(tokenizer)
+    special = [holds_special(text, strings) for text in texts]
     texts = [
-        defuse(example.text, strings) if frame.markup and held else example.text
-        for example, held in zip(examples, special, strict=True)
+        defuse(text, strings) if frame.markup and held else text
+        for frame, text, held in zip(frames, texts, special, strict=True)
     ]
-    ids = _encode_all(tokenizer, family, frame, texts)
+    ids = _encode_all(tokenizer, family, frames, texts)
     truncated_N = np.zeros(len(texts), dtype=bool)
+    kept = list(texts)
+
+    def length(item: list[list[int]]) -> int:
+        return len(item[0]) + room if room else max(map(len, item))
+
     for index, item in enumerate(ids):
-        longest = max(map(len, item))
-        keep = -1
+        longest, keep = length(item), -1
         while longest > max_length:
+            if keep == 0:
+                raise _no_room(max_length - room, longest - room)
             if keep < 0:
                 keep = len(encode_plain(tokenizer, [texts[index]])[0])
             keep = max(0, keep - (longest - max_length))
-            short = cut_text(tokenizer, texts[index], keep, truncate)
-            ids[index] = item = _encode_all(tokenizer, family, frame, [short])[0]
-            longest = max(map(len, item))
+            kept[index] = cut_text(tokenizer, texts[index], keep, truncate)
+            ids[index] = item = _encode_all(tokenizer, family, [frames[index]], [kept[index]])[0]
+            longest = length(item)
             truncated_N[index] = True
-    _check_begin(tokenizer, family, frame, ids)
+    if frames:
+        _check_begin(tokenizer, family, frames[0], ids)
     counts = {"truncated": int(truncated_N.sum()), "special_text": sum(special)}
-    first = frame.before + texts[0] + frame.after if texts else ""
-    return Fitted(ids, truncated_N, counts, first)
+    first = frames[0].before + texts[0] + frames[0].after if texts else ""
+    return Fitted(ids, truncated_N, counts, first, kept)
 
 
 def _encode_all(
-    tokenizer: Any, family: Family, frame: Frame, texts: Sequence[str]
+    tokenizer: Any, family: Family, frames: Sequence[Frame], texts: Sequence[str]
 ) -> list[list[list[int]]]:
-    """For each text the ids of prompt, prompt + first answer, ...: each tokenised as one string."""
+    """For each text the ids of prompt, prompt + first answer, ...: each tokenised as one string.
+
+    The frames have equally many answers, and all of them hold markup or none does.
+    """
     if not texts:
         return []
-    asked = [frame.before + text + frame.after for text in texts]
-    ends = ("", *frame.answers)
-    strings = [whole + end for whole in asked for end in ends]
-    if frame.markup:
+    width = 1 + len(frames[0].answers)
+    strings = [
+        frame.before + text + frame.after + end
+        for frame, text in zip(frames, texts, strict=True)
+        for end in ("", *frame.answers)
+    ]
+    if frames[0].markup:
         # Markup is read as special tokens; the texts in it have been defused.
         flat = tokenizer(
             strings,
@@ -175,7 +238,7 @@ def _encode_all(
     else:
         flat = encode_plain(tokenizer, strings)
     flat = [begin_once(ids, tokenizer, family) for ids in flat]
-    return [flat[start : start + len(ends)] for start in range(0, len(flat), len(ends))]
+    return [flat[start : start + width] for start in range(0, len(flat), width)]
 
 
 def _check_begin(tokenizer: Any, family: Family, frame: Frame, ids: list[list[list[int]]]) -> None:

@@ -74,6 +74,11 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     if settings.leak_safe:
         _make_safe(parts, ours, rows.grouped, task.overlaps, key, dropped)
     _refuse_poor(parts, rows.labels, settings)
+    if settings.balance_train:
+        kept = _balanced(parts["train"], len(rows.labels), settings.seed)
+        if len(kept) < len(parts["train"]):
+            dropped["train: beyond balance_train"] = len(parts["train"]) - len(kept)
+        parts["train"] = kept
     parts = {name: _sized(parts[name], name, rows.labels, settings) for name in PARTS}
     return Splits(
         train=parts["train"],
@@ -211,6 +216,17 @@ def _refuse_poor(
             )
 
 
+def _balanced(items: Sequence[Example], labels: int, seed: int) -> list[Example]:
+    """The items with a seeded part of each larger class left out, in their order."""
+    label_N = np.array([item.label for item in items])
+    least = int(np.bincount(label_N, minlength=labels).min())
+    random = np.random.default_rng([seed, 3])
+    kept = np.zeros(len(items), dtype=bool)
+    for label in range(labels):
+        kept[random.permutation(np.flatnonzero(label_N == label))[:least]] = True
+    return [item for item, keep in zip(items, kept, strict=True) if keep]
+
+
 def _sized(
     items: Sequence[Example], name: str, labels: Sequence[str], settings: SplitSettings
 ) -> list[Example]:
@@ -234,10 +250,11 @@ def sample_places(train: Sequence[Example], size: int, seed: int) -> NDArray[np.
 
 
 def fingerprint(items: Sequence[Example], labels: Sequence[str]) -> str:
-    """SHA-256 of the (id, text, label) of all items, in the order of the ids."""
+    """SHA-256 of the (id, text, label, answers) of all items, in the order of the ids."""
     digest = hashlib.sha256()
     for item in sorted(items, key=lambda item: item.id):
-        line = json.dumps([item.id, item.text, labels[item.label]]) + "\n"
+        answers = [] if item.question is None else [item.question.answers]
+        line = json.dumps([item.id, item.text, labels[item.label], *answers]) + "\n"
         digest.update(line.encode())
     return digest.hexdigest()
 

@@ -3,6 +3,8 @@
 In: nothing. Out: METHODS, by name. Knows nothing of: how a method is carried out.
 """
 
+from collections.abc import Collection
+
 from tuneproof.methods.full import FULL
 from tuneproof.methods.head import HEAD
 from tuneproof.methods.lexical import LEXICAL
@@ -17,3 +19,8 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (MAJORITY, LEXICAL, ZERO_SHOT, FEW_SHOT, HEAD, LP_FT, LORA, QLORA, FULL)
 }
+
+
+def lacking_baselines(there: Collection[str]) -> list[str]:
+    """The baselines that are not among these names, in the shelf's order."""
+    return [n for n, m in METHODS.items() if m.kind == "baseline" and n not in there]

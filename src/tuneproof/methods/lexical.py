@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from tuneproof.methods.method import Fitted, Labelled, Method, MethodOptions
+from tuneproof.methods.overlap import answer_by_overlap
 
 
 class LexicalOptions(MethodOptions):
@@ -69,9 +70,10 @@ def _all_classes(model: Any, texts: Sequence[str], classes: int) -> np.ndarray:
 LEXICAL = Method(
     name="lexical",
     kind="baseline",
-    title="TF-IDF and logistic regression",
+    title="TF-IDF and logistic regression; for questions: the sentence with most shared words",
     options=LexicalOptions,
     chance=False,
     paper="Salton and Buckley 1988; scikit-learn's TfidfVectorizer and LogisticRegression",
     fit=fit_lexical,
+    answer=answer_by_overlap,
 )

@@ -1,4 +1,4 @@
-"""The majority baseline: the most frequent label of train, always.
+"""The majority baseline: the most frequent label of train, always; of questions: no answer, always.
 
 In: labels of train. Out: the same probabilities, the label shares of train, for every item.
 Knows nothing of: texts, models.
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuneproof.methods.method import Fitted, Labelled, Method, MethodOptions
+from tuneproof.methods.method import Answered, Fitted, Labelled, Method, MethodOptions
+from tuneproof.tasks.task import Example
 
 
 def fit_majority(
@@ -24,12 +25,18 @@ def fit_majority(
     )
 
 
+def never_answer(train: Sequence[Example], asked: Sequence[Example]) -> Answered:
+    """No answer to any question, which half of SQuAD 2.0's dev part wants."""
+    return Answered([""] * len(asked), np.zeros(len(asked)), np.zeros(len(asked)))
+
+
 MAJORITY = Method(
     name="majority",
     kind="baseline",
-    title="the most frequent label of train",
+    title="the most frequent label of train; for questions: never an answer",
     options=MethodOptions,
     chance=False,
     paper="none",
     fit=fit_majority,
+    answer=never_answer,
 )

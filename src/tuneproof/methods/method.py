@@ -1,7 +1,7 @@
 """What a method is: how predictions come about.
 
 In: nothing. Out: the types that every method on the shelf fills in.
-Knows nothing of: tasks, files, scores.
+Knows nothing of: files, scores.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tuneproof.settings import Settings
+from tuneproof.tasks.task import Example
 
 Kind = Literal["baseline", "prompt", "tuned"]
 
@@ -35,7 +36,8 @@ class PromptOptions(MethodOptions):
     scoring: Literal["likelihood", "generate"] = Field(
         "likelihood",
         description="likelihood: the log-probability of each label's words; generate: greedy text, "
-        "in which a label is looked for (what holds none counts as unparsed, never as a label).",
+        "in which a label is looked for (what holds none counts as unparsed, never as a label). "
+        "Questions are always answered by generating.",
     )
     calibration: Literal["contextual", "none"] = Field(
         "contextual",
@@ -50,7 +52,8 @@ class TunedOptions(MethodOptions):
     objective: Literal["head", "words"] = Field(
         "head",
         description="head: a classification head on the last real token (decoder) or the first "
-        "(encoder); words: a decoder continues with the label's words, the loss on them alone.",
+        "(encoder), for questions one that marks the answer's begin and end; words: a decoder "
+        "continues with the label's words or the answer, the loss on them alone.",
     )
     epochs: int | None = Field(
         None, ge=1, le=1000, description="Passes over train (default: train.epochs)."
@@ -66,6 +69,20 @@ class Fitted:
     chosen: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     weights: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a baseline says to N questions: its best answers, and scores in its own unit.
+
+    `null_N` grows with how sure it is that there is no answer; above 0 the answer is withheld unless
+    dev chooses another threshold.
+    """
+
+    answers: Sequence[str]
+    null_N: NDArray[np.float64]
+    score_N: NDArray[np.float64]
+    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,8 @@ def base_frozen(options: Any) -> bool:
 class Method:
     """One item of the shelf; the stages read these fields and never the name.
 
-    `kind` is what carries it out. A baseline has `fit`; a prompt has none; a tuned one has
+    `kind` is what carries it out. A baseline has `fit` for labels and `answer` for questions (those of
+    train, those to answer); a prompt has none; a tuned one has
     `probe` (a convex fit of the head on cached features comes first), `apply` (model, family, options,
     names of the weights that the checkpoint did not hold → the model with what trains marked or added;
     None: nothing but the probe).
@@ -107,6 +125,7 @@ class Method:
     paper: str
     differs: str = ""
     fit: Callable[[Any, Labelled, Labelled, Sequence[str], int], Fitted] | None = None
+    answer: Callable[[Sequence[Example], Sequence[Example]], Answered] | None = None
     shots: Callable[[Any], int] | None = None
     probe: bool = False
     apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None

@@ -8,14 +8,16 @@ product: `per_item` turns N items into statistics [N, K]; `from_totals` turns to
 sums of those statistics over any (re)sample, into values [...].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import DataError
+from tuneproof.metrics.matching import best_of
 
 UNPARSED = -1
 
@@ -33,13 +35,68 @@ class LabelItems:
     predicted_N: NDArray[np.int64]
     probabilities_NC: NDArray[np.float64] | None = None
 
+    kind = "labels"
+
+    def __len__(self) -> int:
+        return len(self.gold_N)
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are."""
+        return len(self.labels)
+
+    @property
+    def right_N(self) -> NDArray[np.bool_]:
+        """Which items are right."""
+        return self.predicted_N == self.gold_N
+
+
+@dataclass(frozen=True)
+class AnswerItems:
+    """What metrics of answers see: N questions.
+
+    `golds` are the accepted answers, none for an unanswerable question; `texts` the predicted
+    ones, "" for no answer.
+    """
+
+    golds: Sequence[tuple[str, ...]]
+    texts: Sequence[str]
+
+    kind = "questions"
+    classes = 0
+    probabilities_NC = None
+
+    def __len__(self) -> int:
+        return len(self.golds)
+
+    @cached_property
+    def answerable_N(self) -> NDArray[np.bool_]:
+        """Which questions have a gold answer."""
+        return np.array([bool(golds) for golds in self.golds], dtype=bool)
+
+    @property
+    def gold_N(self) -> NDArray[np.int64]:
+        """0 where a question is answerable, 1 where not."""
+        return (~self.answerable_N).astype(np.int64)
+
+    @cached_property
+    def right_N(self) -> NDArray[np.bool_]:
+        """Which questions are answered exactly, or rightly not at all."""
+        pairs = zip(self.golds, self.texts, strict=True)
+        return np.array([best_of(golds, text)[0] == 1 for golds, text in pairs], dtype=bool)
+
+
+Items = LabelItems | AnswerItems
+
 
 @dataclass(frozen=True)
 class Metric:
     """One item of the shelf. `direction` says which end is better; `low` and `high` bound the value.
 
-    `proportion` is true where the value is a share of right items, so that Wilson's interval holds.
-    `note` goes beside every value that is shown.
+    `kind` is the kind of task whose items `per_item` takes. `proportion` is true where the value is a
+    share of right items, so that Wilson's interval holds. `items_with` names the questions of which it
+    needs some. `lacks` says what this machine lacks for it. `note` goes beside
+    every value that is shown.
     """
 
     name: str
@@ -48,12 +105,15 @@ class Metric:
     direction: Literal["up", "down"]
     low: float
     high: float
-    per_item: Callable[[LabelItems], NDArray[np.float64]]
+    per_item: Callable[[Any], NDArray[np.float64]]
     from_totals: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
     paper: str
     binary_only: bool = False
     proportion: bool = False
     note: str = ""
+    kind: Literal["labels", "questions"] = "labels"
+    items_with: Literal["", "answer", "no answer"] = ""
+    lacks: Callable[[], str] | None = None
 
     @property
     def best(self) -> float:
@@ -61,23 +121,32 @@ class Metric:
         return self.high if self.direction == "up" else self.low
 
 
-def why_not(metric: Metric, labels: int, has_probabilities: bool) -> str:
+def why_not(metric: Metric, items: Items) -> str:
     """Why the metric cannot be computed on such items; empty where it can."""
-    if metric.binary_only and labels != 2:
-        return f"{metric.name} is for two labels and there are {labels}."
-    if metric.needs == "probabilities" and not has_probabilities:
+    if metric.kind != items.kind:
+        return f"{metric.name} is for tasks of {metric.kind}, and this one is of {items.kind}."
+    if metric.binary_only and items.classes != 2:
+        return f"{metric.name} is for two labels and there are {items.classes}."
+    if metric.needs == "probabilities" and items.probabilities_NC is None:
         return f"{metric.name} needs probabilities and the predictions have none."
-    return ""
+    if metric.items_with and not (items.gold_N == (metric.items_with == "no answer")).any():
+        return f"{metric.name} is for questions with {metric.items_with}, and there are none."
+    return metric.lacks() if metric.lacks is not None else ""
 
 
-def check_items(items: LabelItems) -> None:
+def check_items(items: Items) -> None:
     """Refuse items on which no metric means anything.
 
     Raises: DataError where there are no items, lengths differ, or a label is out of range.
     """
-    size, labels = len(items.gold_N), len(items.labels)
+    size = len(items)
     if size == 0:
         raise DataError("metrics", "there are no items.", do="Give at least one.")
+    if isinstance(items, AnswerItems):
+        if len(items.texts) != size:
+            raise DataError("metrics", f"there are {size} golds and {len(items.texts)} answers.")
+        return
+    labels = len(items.labels)
     if len(items.predicted_N) != size:
         raise DataError(
             "metrics", f"there are {size} golds and {len(items.predicted_N)} predictions."
@@ -97,13 +166,13 @@ def check_items(items: LabelItems) -> None:
         )
 
 
-def evaluate(metric: Metric, items: LabelItems) -> float:
+def evaluate(metric: Metric, items: Items) -> float:
     """The metric's value on the items.
 
     Raises: DataError where the items are empty or wrong, or lack what the metric needs.
     """
     check_items(items)
-    reason = why_not(metric, len(items.labels), items.probabilities_NC is not None)
+    reason = why_not(metric, items)
     if reason:
         raise DataError("metrics", reason, do="Leave it out.")
-    return float(metric.from_totals(metric.per_item(items).sum(axis=0), len(items.labels)))
+    return float(metric.from_totals(metric.per_item(items).sum(axis=0), items.classes))

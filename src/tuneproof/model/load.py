@@ -91,6 +91,8 @@ def load_model(
             more = packed_config(_on_meta(auto, config), family, packing) if packing else {}
             model, info = _from_pretrained(auto, source, config, dtype, more)
             unpacked_on_cpu(model)
+            if head == "span":
+                info = _with_base(model, source, config, dtype, info, more)
             fresh = _check_weights(source, family, head, info)
     _set_ids(model, tokenizer)
     return Loaded(model.eval(), fresh, _notes(fresh, random))
@@ -226,14 +228,42 @@ def _from_pretrained(
         ) from None
 
 
+def _with_base(
+    model: Any,
+    source: ModelSource,
+    config: Any,
+    dtype: torch.dtype,
+    info: dict[str, Any],
+    more: dict[str, Any],
+) -> dict[str, Any]:
+    """Put the checkpoint's base into a model with a span head whose own name for it differs.
+
+    transformers calls Llama's base "transformer" there and "model" everywhere else: it would leave
+    the whole base at random. Returns what is then still missing.
+    """
+    prefix = f"{model.base_model_prefix}."
+    lost = {name for name in info["missing_keys"] if name.startswith(prefix)}
+    if not lost or any(name.startswith(prefix) for name in weight_names(source)):
+        return info
+    auto = _auto_class(source, config, "base")
+    base, its = _from_pretrained(auto, source, config, dtype, more)
+    setattr(model, model.base_model_prefix, base)
+    still = {f"{prefix}{name}" for name in its["missing_keys"]}
+    return {
+        **info,
+        "missing_keys": (set(info["missing_keys"]) - lost) | still,
+        "mismatched_keys": its["mismatched_keys"],
+    }
+
+
 def _check_weights(
     source: ModelSource, family: Family, head: Head, info: dict[str, Any]
 ) -> tuple[str, ...]:
     """Names of the fresh weights; they may be the classifier's and the pooler's alone."""
     resized = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
     missing = sorted(set(info["missing_keys"]) | resized)
-    may_be_fresh = {"pooler"} if head in ("labels", "base") else set()
-    if head == "labels":
+    may_be_fresh = {"pooler"} if head in ("labels", "span", "base") else set()
+    if head in ("labels", "span"):
         may_be_fresh.update(family.head_modules)
     lost = [name for name in missing if may_be_fresh.isdisjoint(name.split("."))]
     if not lost:

@@ -55,19 +55,21 @@ def answer_prompts(
     max_new_tokens: int,
     device: str | torch.device,
     into: list[str],
+    ends: Sequence[int] = (),
 ) -> Iterator[int]:
     """Fill `into` as `generate_answers` does; yields items done after every batch.
 
-    Rows are padded on the left. An answer ends with an end-of-text token, with the end of its
-    first line that holds anything, or after `max_new_tokens`; what a row's neighbours do does not
-    change it. Long prompts are read in pieces (see `read_ahead`).
+    Rows are padded on the left. An answer ends with an end-of-text token or one of `ends`, with the
+    end of its first line that holds anything, or after `max_new_tokens`; what a row's neighbours do
+    does not change it. Long prompts are read in pieces (see `read_ahead`).
     """
     from transformers import GenerationConfig, StoppingCriteriaList
 
     model.eval()
     inner = inner_model(model)
-    ends = inner.generation_config.eos_token_id
-    end_ids = [] if ends is None else list(ends) if isinstance(ends, list | tuple) else [ends]
+    known = inner.generation_config.eos_token_id
+    end_ids = [] if known is None else list(known) if isinstance(known, list | tuple) else [known]
+    end_ids = sorted({*end_ids, *ends})
     settings = GenerationConfig(
         do_sample=False,
         num_beams=1,
@@ -137,3 +139,14 @@ def parse_answer(text: str, words: Sequence[str]) -> int:
         others = any(whole[other].search(rest) for other in order if other != place)
         return UNPARSED if others else place
     return UNPARSED
+
+
+def parse_question_answer(text: str, no_answer: str) -> str:
+    """The answer that a model wrote, or "" where it says that there is none.
+
+    It says so where `no_answer` stands whole at the beginning; case, spaces and signs before it do
+    not matter.
+    """
+    said = " ".join(text.split())
+    wanted = re.escape(" ".join(no_answer.split()))
+    return "" if re.match(rf"\W*{wanted}(?!\w)", said, flags=re.IGNORECASE) else said

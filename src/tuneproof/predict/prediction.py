@@ -1,7 +1,7 @@
 """The row of the wall: what an arm predicted, in a file that needs no torch to read.
 
 In: ids, golds, predictions. Out: a Parquet file and back.
-Knows nothing of: models, metrics, torch.
+Knows nothing of: models, metrics, torch. The rows of questions stand in answers.py.
 
 Columns: id, group, gold, predicted (null where the answer could not be parsed), probabilities and
 uncalibrated (lists in the order of the labels, or null), text (what was generated, or null),
@@ -11,7 +11,7 @@ file's metadata under "tuneproof".
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 
 from tuneproof.errors import RunError
 from tuneproof.files import write_with
-from tuneproof.metrics.metric import UNPARSED
+from tuneproof.metrics.metric import UNPARSED, LabelItems
+from tuneproof.predict.answers import (
+    AnswerPredictions,
+    answer_columns,
+    answers_from,
+)
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,74 @@ class Predictions:
     uncalibrated_NC: NDArray[np.float64] | None = None
     texts: Sequence[str] | None = None
 
+    kind = "labels"
+    paragraphs = None
+
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, places: Sequence[int]) -> "Predictions":
+        """The items at these places, in this order."""
+        at = np.asarray(places, dtype=np.int64)
+        return replace(
+            self,
+            ids=[self.ids[place] for place in at],
+            groups=[self.groups[place] for place in at],
+            gold_N=self.gold_N[at],
+            predicted_N=self.predicted_N[at],
+            tokens_N=self.tokens_N[at],
+            truncated_N=self.truncated_N[at],
+            texts=None if self.texts is None else [self.texts[place] for place in at],
+            probabilities_NC=_rows(self.probabilities_NC, at),
+            uncalibrated_NC=_rows(self.uncalibrated_NC, at),
+        )
 
-def write_predictions(path: Path, predictions: Predictions, about: dict[str, Any]) -> Path:
+    @property
+    def items(self) -> LabelItems:
+        """The part that metrics see."""
+        return LabelItems(
+            labels=self.labels,
+            gold_N=np.asarray(self.gold_N),
+            predicted_N=np.asarray(self.predicted_N),
+            probabilities_NC=self.probabilities_NC,
+        )
+
+    @property
+    def right_N(self) -> NDArray[np.bool_]:
+        """Which items are right."""
+        return self.items.right_N
+
+    @property
+    def gold_names(self) -> list[str]:
+        """Every item's gold label."""
+        return [self.labels[gold] for gold in self.gold_N]
+
+
+def _rows(
+    values_NC: NDArray[np.float64] | None, at: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    return None if values_NC is None else values_NC[at]
+
+
+Predicted = Predictions | AnswerPredictions
+
+
+def write_predictions(path: Path, predictions: Predicted, about: dict[str, Any]) -> Path:
     """Write the Parquet file; `about` (task, arm, model, ...) goes into its metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    if isinstance(predictions, AnswerPredictions):
+        columns, more = answer_columns(predictions)
+    else:
+        columns, more = _label_columns(predictions)
+    meta = {b"tuneproof": json.dumps({**about, "kind": predictions.kind, **more}).encode()}
+    table = pa.table(columns).replace_schema_metadata(meta)
+    return write_with(path, lambda file: pq.write_table(table, file))
+
+
+def _label_columns(predictions: Predictions) -> tuple[dict[str, Any], dict[str, Any]]:
+    import pyarrow as pa
 
     names = np.array([*predictions.labels, None], dtype=object)  # index -1 is None: unparsed
     size = len(predictions)
@@ -56,24 +121,21 @@ def write_predictions(path: Path, predictions: Predictions, about: dict[str, Any
         return pa.array(values_NC.tolist(), pa.list_(pa.float64()))
 
     texts = [None] * size if predictions.texts is None else list(predictions.texts)
-    table = pa.table(
-        {
-            "id": pa.array(list(predictions.ids), pa.string()),
-            "group": pa.array(list(predictions.groups), pa.string()),
-            "gold": pa.array(names[predictions.gold_N].tolist(), pa.string()),
-            "predicted": pa.array(names[predictions.predicted_N].tolist(), pa.string()),
-            "probabilities": lists(predictions.probabilities_NC),
-            "uncalibrated": lists(predictions.uncalibrated_NC),
-            "text": pa.array(texts, pa.string()),
-            "tokens": pa.array(predictions.tokens_N, pa.int64()),
-            "truncated": pa.array(predictions.truncated_N, pa.bool_()),
-        }
-    )
-    meta = {b"tuneproof": json.dumps({**about, "labels": list(predictions.labels)}).encode()}
-    return write_with(path, lambda file: pq.write_table(table.replace_schema_metadata(meta), file))
+    columns = {
+        "id": pa.array(list(predictions.ids), pa.string()),
+        "group": pa.array(list(predictions.groups), pa.string()),
+        "gold": pa.array(names[predictions.gold_N].tolist(), pa.string()),
+        "predicted": pa.array(names[predictions.predicted_N].tolist(), pa.string()),
+        "probabilities": lists(predictions.probabilities_NC),
+        "uncalibrated": lists(predictions.uncalibrated_NC),
+        "text": pa.array(texts, pa.string()),
+        "tokens": pa.array(predictions.tokens_N, pa.int64()),
+        "truncated": pa.array(predictions.truncated_N, pa.bool_()),
+    }
+    return columns, {"labels": list(predictions.labels)}
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path) -> Predicted:
     """Read what `write_predictions` wrote.
 
     Raises: RunError where the file is missing or is not such a file.
@@ -83,8 +145,11 @@ def read_predictions(path: Path) -> Predictions:
 
     try:
         table = pq.read_table(path)
-        labels = tuple(json.loads((table.schema.metadata or {})[b"tuneproof"])["labels"])
+        about = json.loads((table.schema.metadata or {})[b"tuneproof"])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        if about.get("kind") == "questions":
+            return answers_from(columns, about)
+        labels = tuple(about["labels"])
         place: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
         place[None] = UNPARSED
 

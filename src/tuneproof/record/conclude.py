@@ -10,8 +10,8 @@ from typing import Any
 
 from tuneproof.errors import RunError
 from tuneproof.files import write_json
-from tuneproof.metrics import METRICS, why_not
-from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.metrics import METRICS
+from tuneproof.predict.prediction import Predicted, read_predictions
 from tuneproof.recipe import Recipe, read_recipe
 from tuneproof.record.rundir import (
     COMPARISONS,
@@ -23,7 +23,7 @@ from tuneproof.record.rundir import (
     read_study,
 )
 from tuneproof.score.compare import Comparison, adjust, compare, verdict
-from tuneproof.score.scores import as_json, score
+from tuneproof.score.scores import as_json, score, why_not_any
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ArmRuns:
     arm: str
     model: str | None
     kind: str
-    runs: list[Predictions]
+    runs: list[Predicted]
     seeds: list[int | None]
 
     def name(self, several_models: bool) -> str:
@@ -74,7 +74,8 @@ def conclude(folder: Path) -> dict[str, Any]:
     untold: list[str] = []
     claims = adjust(_claims(recipe, arms, grouped, several, untold))
     others = _others(recipe, arms, grouped, several, claims, untold)
-    tuned = {arm.name(several) for arm in arms if arm.kind == "tuned"}
+    must_win = ("tuned",) if recipe.task.kind == "labels" else ("tuned", "prompt")
+    tuned = {arm.name(several) for arm in arms if arm.kind in must_win}
     baselines = {arm.name(several) for arm in arms if arm.kind == "baseline"}
     beside = [c for c in [*claims, *others] if c.arm in tuned and c.over in baselines]
     made = verdict(claims, beside)
@@ -92,6 +93,7 @@ def conclude(folder: Path) -> dict[str, Any]:
         "by_train_size": _by_train_size(study, arms, recipe, grouped, untold),
         "verdict": made,
         "not_compared": untold,
+        "not_computed": _lacking(recipe),
     }
     write_json(folder / COMPARISONS, value)
     return made
@@ -152,9 +154,14 @@ def _at_size(
 
 
 def _metrics(recipe: Recipe, arm: ArmRuns) -> list[str]:
-    labels = len(arm.runs[0].labels)
-    probabilities = all(run.probabilities_NC is not None for run in arm.runs)
-    return [m for m in recipe.task.metrics if not why_not(METRICS[m], labels, probabilities)]
+    items_S = [run.items for run in arm.runs]
+    return [name for name in recipe.task.metrics if not why_not_any(METRICS[name], items_S)]
+
+
+def _lacking(recipe: Recipe) -> list[str]:
+    """What this machine lacks for a metric of the task, each reason once."""
+    lacks = [METRICS[name].lacks for name in recipe.task.metrics]
+    return list(dict.fromkeys(reason for ask in lacks if ask and (reason := ask())))
 
 
 def _of(arms: Sequence[ArmRuns], name: str, model: str | None) -> ArmRuns | None:
@@ -250,7 +257,7 @@ def _refuse_other_texts(first: StudyRecord, second: StudyRecord) -> None:
         )
 
 
-def compare_arms(a: Path, b: Path, metric: str) -> dict[str, Any]:
+def compare_arms(a: Path, b: Path, metric: str | None) -> dict[str, Any]:
     """Two arms' folders, whichever studies they belong to.
 
     Raises: RunError where an arm is not finished or the items differ.
@@ -267,7 +274,7 @@ def compare_arms(a: Path, b: Path, metric: str) -> dict[str, Any]:
     found = compare(
         [read_predictions(a / PREDICTIONS)],
         [read_predictions(b / PREDICTIONS)],
-        metric,
+        metric or recipe.task.metrics[0],
         names[0],
         names[1],
         recipe.score,
@@ -277,7 +284,7 @@ def compare_arms(a: Path, b: Path, metric: str) -> dict[str, Any]:
     return found.as_json()
 
 
-def compare_studies(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
+def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]]:
     """Every arm that both studies finished, all seeds together.
 
     Raises: RunError where they share none or their items differ.
@@ -291,9 +298,8 @@ def compare_studies(a: Path, b: Path, metric: str) -> list[dict[str, Any]]:
             if (arm.arm, arm.model) == (other.arm, other.model):
                 names = [f"{arm.name(True)} of {folder.name}" for folder in (a, b)]
                 grouped = bool(first.splits.get("grouped"))
-                found = compare(
-                    arm.runs, other.runs, metric, names[0], names[1], recipe.score, grouped
-                )
+                by = metric or recipe.task.metrics[0]
+                found = compare(arm.runs, other.runs, by, names[0], names[1], recipe.score, grouped)
                 made.append(found.as_json())
     if made:
         _refuse_other_texts(first, second)

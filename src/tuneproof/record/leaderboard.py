@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tuneproof.errors import RunError
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.prediction import Predicted
 from tuneproof.recipe import Recipe, read_recipe
 from tuneproof.record.conclude import ArmRuns, arm_runs
 from tuneproof.record.rundir import RECIPE, StudyRecord, read_study
@@ -46,30 +44,12 @@ class Board:
     apart: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def _aligned(runs: Sequence[Predictions], ids: Sequence[str]) -> list[Predictions]:
+def _aligned(runs: Sequence[Predicted], ids: Sequence[str]) -> list[Predicted]:
     """The same predictions in the order of `ids`: another seed of the split orders them otherwise."""
     made = []
     for run in runs:
-        if list(run.ids) == list(ids):
-            made.append(run)
-            continue
         place = {name: at for at, name in enumerate(run.ids)}
-        order_N = np.array([place[name] for name in ids])
-        sure_NC, raw_NC = run.probabilities_NC, run.uncalibrated_NC
-        made.append(
-            replace(
-                run,
-                ids=list(ids),
-                groups=[run.groups[at] for at in order_N],
-                gold_N=run.gold_N[order_N],
-                predicted_N=run.predicted_N[order_N],
-                tokens_N=run.tokens_N[order_N],
-                truncated_N=run.truncated_N[order_N],
-                texts=None if run.texts is None else [run.texts[at] for at in order_N],
-                probabilities_NC=None if sure_NC is None else sure_NC[order_N],
-                uncalibrated_NC=None if raw_NC is None else raw_NC[order_N],
-            )
-        )
+        made.append(run if list(run.ids) == list(ids) else run.take([place[name] for name in ids]))
     return made
 
 

@@ -25,6 +25,9 @@ PACKAGES = (
     "scipy",
     "scikit-learn",
     "pyarrow",
+    "sacrebleu",
+    "rouge-score",
+    "nltk",
 )
 
 

@@ -5,8 +5,9 @@ Knows nothing of: models, torch, how anything was computed.
 
     recipe.yaml          the recipe, filled in
     provenance.json      versions, hardware, git state, fingerprints, the command
-    items.parquet        id, part (train, dev, test), text, gold, group of every item used, and
-                         own.<name> for the columns by which the report slices
+    items.parquet        id, part (train, dev, test), text, gold, group of every item used,
+                         own.<name> for the columns by which the report slices, and of questions
+                         asked (see tasks/question_rows.py)
     splits.json          sizes, fingerprints, groups, what was dropped and why
     audit.json           findings, measures and their examples
     arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system,
@@ -184,7 +185,7 @@ def read_study(folder: Path) -> StudyRecord:
 class Items:
     """The items of one part as parallel lists; all empty where the study has no items file.
 
-    `own` holds the task's own columns by name.
+    `own` holds the task's own columns by name; `asked` is empty unless the items are questions.
     """
 
     ids: list[str]
@@ -192,6 +193,7 @@ class Items:
     golds: list[str]
     groups: list[str]
     own: dict[str, list[str]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
 
 def read_items(folder: Path, part: str = "test") -> Items:
@@ -214,6 +216,7 @@ def read_items(folder: Path, part: str = "test") -> Items:
             golds=columns["gold"],
             groups=columns["group"],
             own={name.removeprefix(OWN): columns[name] for name in columns if name.startswith(OWN)},
+            asked=columns.get("asked", []),
         )
     except (pa.ArrowInvalid, KeyError) as error:
         raise RunError(

@@ -18,9 +18,11 @@ PANELS = (
     ("loss", "Training loss"),
     ("dev_loss", "Dev loss"),
     ("dev_accuracy", "Dev accuracy"),
+    ("dev_f1", "Dev F1"),
     ("learning_rate", "Learning rate"),
     ("gradient_norm", "Gradient norm"),
 )
+SHARES = ("Dev accuracy", "Dev F1")
 SMALL = 200
 
 
@@ -78,7 +80,7 @@ def curve_figure(title: str, lines: Sequence[Line], spread: Sequence[Line], by: 
     first = min(0.0, min(x for line in lines for x, _ in line.points))
     x_scale = Scale(first, last, float(LEFT + 2), float(WIDTH - RIGHT))
     y_scale = _y_scale(lines, spread)
-    share = title == "Dev accuracy"
+    share = title in SHARES
     values = (
         log_ticks(y_scale.low, y_scale.high) if y_scale.log else ticks(y_scale.low, y_scale.high, 5)
     )

@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.predict.prediction import Predictions
+from tuneproof.predict.answers import AnswerPredictions
+from tuneproof.predict.prediction import Predicted
 from tuneproof.record.rundir import Items
 from tuneproof.report.rounding import visible
 from tuneproof.report.slices import Answers
+from tuneproof.tasks.question_rows import asked_from
 
 TEXT_BUDGET = 12_000_000
 PAIRS = 12
-Cell = tuple[Predictions, int]  # a table and a row in it
+Cell = tuple[Predicted, int]  # a table and a row in it
+NO_ANSWER = "(no answer)"
+AROUND = 180  # characters of the context shown on either side of an answer
 UNKNOWN_TEXT = "(the text is not in this study's folder)"
 
 
@@ -57,7 +61,7 @@ class Change:
     flips: list[Flip]
 
 
-def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predictions, Predictions]]:
+def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predicted, Predicted]]:
     """Seed beside seed; an arm without seeds stands beside every seed of the other."""
     if len(over.tables) == 1 or len(arm.tables) == 1:
         return list(product(over.tables, arm.tables))
@@ -70,7 +74,9 @@ def _most(names: Sequence[str]) -> str:
     return max(dict.fromkeys(names), key=names.count)
 
 
-def _name(table: Predictions, place: int) -> str:
+def _name(table: Predicted, place: int) -> str:
+    if isinstance(table, AnswerPredictions):
+        return table.texts[place] or NO_ANSWER
     predicted = int(table.predicted_N[place])
     return "unparsed" if predicted == UNPARSED else table.labels[predicted]
 
@@ -105,7 +111,7 @@ def change(over: Answers, arm: Answers, claim: bool = False) -> Change:
     places = {id(t): {name: at for at, name in enumerate(t.ids)} for t in tables}
     shared = [i for i in tables[0].ids if all(i in places[id(t)] for t in tables)]
     where = {id(t): [places[id(t)][i] for i in shared] for t in tables}
-    right = {id(t): (t.predicted_N == t.gold_N)[where[id(t)]] for t in tables}
+    right = {id(t): t.right_N[where[id(t)]] for t in tables}
     gained_N, lost_N = np.zeros(len(shared), dtype=int), np.zeros(len(shared), dtype=int)
     both_right = both_wrong = 0
     for old, new in pairs:
@@ -205,28 +211,64 @@ def _texts(
     return first | rest, shortened + also
 
 
+def excerpts(
+    made: Sequence[Change], items: Items
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """For every flipped question: the question with what stands around its answers, and its golds."""
+    said: dict[str, list[str]] = {}
+    for pair in made:
+        for flip in pair.flips:
+            said.setdefault(flip.id, []).extend((flip.after, flip.before))
+    texts, golds = {}, {}
+    for name, text, stored in zip(items.ids, items.texts, items.asked, strict=True):
+        if name not in said:
+            continue
+        asked = asked_from(text, stored)
+        places = [(gold.start, len(gold.text)) for gold in asked.golds if gold.start >= 0]
+        places += [(asked.context.find(one), len(one)) for one in said[name] if one != NO_ANSWER]
+        at, length = next(((p, n) for p, n in places if p >= 0), (0, 0))
+        start, end = max(0, at - AROUND), min(len(asked.context), at + length + AROUND)
+        before, after = "… " if start else "", " …" if end < len(asked.context) else ""
+        texts[name] = f"{asked.question}\n{before}{asked.context[start:end]}{after}"
+        golds[name] = tuple(dict.fromkeys(asked.answers))
+    return texts, golds
+
+
 def payload(made: Sequence[Change], items: Items, budget: int = TEXT_BUDGET) -> dict[str, Any]:
     """What the page's script needs to list, search and sort the flips.
 
-    {"labels": [...], "items": [[id, gold, text], ...], "shortened": int, "pairs": [{"name", "arm",
-    "over", "seeds", "flips": [[item, gained, lost, before, after, p_before, p_after], ...]}]};
-    item, before and after are places in `items` and `labels`. The texts stay within `budget` bytes.
+    {"labels": [...], "answers": [...], "items": [[id, gold, text, golds], ...], "shortened": int,
+    "pairs": [{"name", "arm", "over", "seeds", "flips": [[item, gained, lost, before, after, p_before,
+    p_after], ...]}]}; gold is a place in `labels`, item in `items`, before and after in `answers`
+    (which are the labels again unless the items are questions). `golds` are a question's accepted
+    answers. The texts stay within `budget` bytes.
     """
+    answers = {name for pair in made for f in pair.flips for name in (f.before, f.after)}
     known = dict(zip(items.ids, items.texts, strict=True))
+    accepted: dict[str, tuple[str, ...]] = {}
+    if items.asked:
+        known, accepted = excerpts(made, items)
     flipped = {flip.id: flip.gold for pair in made for flip in pair.flips}
     golds = {i: flipped[i] for i in [*items.ids, *flipped] if i in flipped}
     texts, shortened = _texts(made, known, budget)
     place = {name: at for at, name in enumerate(golds)}
-    names = {n for pair in made for f in pair.flips for n in (f.gold, f.before, f.after)}
-    labels = sorted(names)
+    golds_there = {f.gold for pair in made for f in pair.flips}
+    labels = sorted(golds_there if items.asked else golds_there | answers)
+    said = sorted(answers) if items.asked else labels
     at_label = {name: at for at, name in enumerate(labels)}
+    at_answer = {name: at for at, name in enumerate(said)}
 
     def short(value: float | None) -> float | None:
         return None if value is None else round(value, 3)
 
     return {
+        "questions": bool(items.asked),
         "labels": [visible(name) for name in labels],
-        "items": [[visible(i), at_label[golds[i]], texts[i]] for i in golds],
+        "answers": [visible(name) for name in said],
+        "items": [
+            [visible(i), at_label[golds[i]], texts[i], [visible(a) for a in accepted.get(i, ())]]
+            for i in golds
+        ],
         "shortened": shortened,
         "pairs": [
             {
@@ -239,8 +281,8 @@ def payload(made: Sequence[Change], items: Items, budget: int = TEXT_BUDGET) -> 
                         place[f.id],
                         f.gained,
                         f.lost,
-                        at_label[f.before],
-                        at_label[f.after],
+                        at_answer[f.before],
+                        at_answer[f.after],
                         short(f.before_probability),
                         short(f.after_probability),
                     ]

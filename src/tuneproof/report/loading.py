@@ -7,6 +7,7 @@ Knows nothing of: HTML, weights, how an arm predicts.
 from collections.abc import Sequence
 from typing import Any
 
+from tuneproof.metrics import METRICS
 from tuneproof.record.rundir import ARMS, WEIGHTS, ArmRecord, StudyRecord
 from tuneproof.report.tables import ArmRow, goes_down, metric_title, show_score, style_of
 
@@ -59,15 +60,27 @@ def loading(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str
     style = style_of(list(rows), metric)
     shown = show_score(best.scores[metric], style)
     end = "lowest" if goes_down(metric) else "highest"
+    place = _place(record)
+    python = (
+        f'found = tuneproof.predict("{place}", ["{EXAMPLE}"])\n'
+        "print([found.labels[i] if i >= 0 else None for i in found.predicted_N])\n"
+        "print(found.probabilities_NC)"
+    )
+    command = f"tuneproof predict {place} --input new.csv --text COLUMN > labelled.csv"
+    transformers = _transformers(best, record)
+    if metric in METRICS and METRICS[metric].kind == "questions":
+        python = (
+            f'found = tuneproof.answer("{place}", ["Who wrote it?"], ["It was written by Ada."])\n'
+            'print(found.texts)  # "" is no answer'
+        )
+        command = f"tuneproof predict {place} --input new.csv > answered.csv"
+        transformers = ""
     return {
         "arm": best.label,
         "why": f"{best.label} has the {end} {metric_title(metric).lower()} here, {shown}{style.unit}; "
         f"that it is first is partly luck where the intervals overlap.{seed}",
-        "python": "import tuneproof\n\n"
-        f'found = tuneproof.predict("{_place(record)}", ["{EXAMPLE}"])\n'
-        "print([found.labels[i] if i >= 0 else None for i in found.predicted_N])\n"
-        "print(found.probabilities_NC)",
-        "command": f"tuneproof predict {_place(record)} --input new.csv --text COLUMN > labelled.csv",
-        "transformers": _transformers(best, record),
+        "python": f"import tuneproof\n\n{python}",
+        "command": command,
+        "transformers": transformers,
         "others": [(row.label, _place(_by_dev(row)[0])) for row in scored if row is not best],
     }

@@ -56,6 +56,7 @@ def report_markdown(study: StudyRecord, question: str) -> str:
         parts += ["## Comparisons on the same test items", markdown_table(compared)]
     names = [name for name in metric_names(rows) if metric_note(name)]
     notes = [f"{metric_title(name)}: {metric_note(name)}." for name in names]
+    notes += study.comparisons.get("not_computed") or []
     findings = [
         f"{one.get('level')}: {one.get('message')}"
         for one in study.audit.get("findings") or []

@@ -38,6 +38,7 @@
   const body = byId("flip-rows");
   if (!body) return;
   const data = JSON.parse(byId("flip-data").textContent);
+  const asks = data.questions;
   const size = 10;
   let page = 0;
   let found = [];
@@ -63,8 +64,29 @@
     details.append(summary, text);
     return details;
   };
-  const answer = (label, value) =>
-    value === null ? [data.labels[label]] : [data.labels[label] + " ", span("p", value.toFixed(2))];
+  const answer = (said, value) =>
+    value === null ? [data.answers[said]] : [data.answers[said] + " ", span("p", value.toFixed(2))];
+  // The text with the first place of each wanted string marked; earlier ones win where they overlap.
+  const marked = (text, wanted) => {
+    const found = [];
+    const small = text.toLowerCase();
+    for (const [kind, words] of wanted) {
+      const at = words ? small.lastIndexOf(words.toLowerCase()) : -1;
+      if (at < 0 || found.some(([a, b]) => at < b && at + words.length > a)) continue;
+      found.push([at, at + words.length, kind]);
+    }
+    found.sort((a, b) => a[0] - b[0]);
+    const parts = [];
+    let done = 0;
+    for (const [start, end, kind] of found) {
+      const one = document.createElement("mark");
+      one.className = kind;
+      one.textContent = text.slice(start, end);
+      parts.push(text.slice(done, start), one);
+      done = end;
+    }
+    return [...parts, text.slice(done)];
+  };
 
   const show = () => {
     const pair = data.pairs[byId("flip-pair").value];
@@ -73,11 +95,13 @@
     body.replaceChildren();
     for (const flip of found.slice(page * size, (page + 1) * size)) {
       const [at, gained, lost, before, after, wasP, isP] = flip;
-      const [id, gold, text] = data.items[at];
+      const [id, gold, text, golds] = data.items[at];
+      const wanted = golds.map((words) => ["gold", words]);
+      wanted.push(["after", data.answers[after]], ["before", data.answers[before]]);
       const row = document.createElement("tr");
       const way = gained >= lost ? "gained" : "lost";
-      cell(row, "text", [folding(text), span("id", id)]);
-      cell(row, "", [data.labels[gold]], "gold");
+      cell(row, "text", [...(asks ? marked(text, wanted) : [folding(text)]), span("id", id)]);
+      cell(row, "", [golds.join(" | ") || data.labels[gold]], "gold");
       cell(row, "", answer(before, wasP), "before");
       cell(row, "", answer(after, isP), "after");
       const seeds = pair.seeds > 1 ? [" ", span("p", `${Math.max(gained, lost)}/${pair.seeds}`)] : [];
@@ -108,10 +132,11 @@
     const gold = byId("flip-gold").value;
     const words = byId("flip-search").value.toLowerCase().trim();
     found = pair.flips.filter((flip) => {
-      const [id, label, text] = data.items[flip[0]];
+      const [id, label, text, golds] = data.items[flip[0]];
       if (way && (flip[1] >= flip[2] ? "gained" : "lost") !== way) return false;
       if (gold !== "" && label !== Number(gold)) return false;
-      return !words || text.toLowerCase().includes(words) || id.toLowerCase().includes(words);
+      const said = [text, id, ...golds, data.answers[flip[3]], data.answers[flip[4]]];
+      return !words || said.some((one) => one.toLowerCase().includes(words));
     });
     found.sort(orders[byId("flip-sort").value]);
     page = 0;

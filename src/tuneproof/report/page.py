@@ -19,7 +19,7 @@ from tuneproof.record.rundir import REPORT_HTML, REPORT_JSON, REPORT_MD, StudyRe
 from tuneproof.report.figures import colour
 from tuneproof.report.machine import report_values
 from tuneproof.report.markdown import report_markdown
-from tuneproof.report.rounding import MINUS, count, style_for, visible
+from tuneproof.report.rounding import MINUS, Style, count, plain, style_for, visible
 from tuneproof.report.sections import question, sections, task_name
 from tuneproof.report.tables import headline, overlap_note
 
@@ -109,6 +109,9 @@ def page(study: StudyRecord) -> str:
             signed=_signed,
             say=_say,
             style_for=style_for,
+            share=Style(),
+            plain=plain,
+            sliced="F1 in %" if parts["questions"] else "Accuracy in %",
         )
     )
 

@@ -14,6 +14,7 @@ from tuneproof.report.figures import colour
 from tuneproof.report.flips import changes, payload
 from tuneproof.report.loading import loading
 from tuneproof.report.peaks import peaks
+from tuneproof.report.question_parts import histograms, question_slices, thresholds
 from tuneproof.report.results import costs, differences, forest, metric_table
 from tuneproof.report.rounding import (
     NOTHING,
@@ -216,6 +217,8 @@ def sections(study: StudyRecord) -> dict[str, Any]:
     items = read_items(study.folder)
     pairs = changes(answers, comparison_rows(study))
     metrics, notes = metric_table(rows)
+    notes += study.comparisons.get("not_computed") or []
+    questions = any(table.kind == "questions" for arm in answers for table in arm.tables)
     return {
         **_data(study),
         "question": question(study),
@@ -237,7 +240,10 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "changes": pairs,
         "payload": payload(pairs, items),
         "first_flips": SHOWN_WITHOUT_SCRIPT,
-        "slices": slices(answers, items),
+        "slices": question_slices(answers, items) if questions else slices(answers, items),
+        "questions": questions,
+        "thresholds": thresholds(answers) if questions else [],
+        "histograms": histograms(answers) if questions else [],
         "slice_arms": [arm.row for arm in answers],
         "calibrations": calibrations(answers),
         "bins": BINS,

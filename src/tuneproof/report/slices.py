@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
 from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
-from tuneproof.predict.prediction import Predictions, read_predictions
+from tuneproof.predict.prediction import Predicted, read_predictions
 from tuneproof.record.rundir import DEV_PREDICTIONS, PREDICTIONS, Items
 from tuneproof.report.curves import Bin
 from tuneproof.report.tables import ArmRow, Score
@@ -36,8 +36,8 @@ class Answers:
     arm: int
     row: ArmRow
     seeds: tuple[int | None, ...]
-    tables: tuple[Predictions, ...]
-    devs: tuple[Predictions | None, ...] = ()
+    tables: tuple[Predicted, ...]
+    devs: tuple[Predicted | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,15 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the test items, and each arm's accuracy on them, with Wilson's interval."""
+    """Some of the test items, and each arm's accuracy on them, with Wilson's interval.
+
+    Of questions the accuracy is F1, and `beside` is each arm's exact match.
+    """
 
     name: str
     items: int
     accuracies: list[Score]
+    beside: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def answers_of(rows: Sequence[ArmRow]) -> list[Answers]:
     return found
 
 
-def _items_of(table: Predictions) -> LabelItems:
+def _items_of(table: Predicted) -> LabelItems:
     return LabelItems(table.labels, table.gold_N, table.predicted_N, table.probabilities_NC)
 
 
@@ -115,13 +119,14 @@ def _shares_right(arm: Answers, ids: Sequence[str]) -> NDArray[np.float64]:
     """The share of an arm's seeds that are right on each id; NaN for an id it did not see."""
     total_N = np.zeros(len(ids))
     for table in arm.tables:
-        right_N = (table.predicted_N == table.gold_N).astype(np.float64)
+        right_N = table.right_N.astype(np.float64)
         known = dict(zip(table.ids, right_N, strict=True))
         total_N += np.array([known.get(id_, np.nan) for id_ in ids])
     return total_N / len(arm.tables)
 
 
-def _slice(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]) -> Slice:
+def slice_of(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]) -> Slice:
+    """The arms' means on some items, with Wilson's interval (too wide for what is no share)."""
     items = int(inside_N.sum())
     scores = []
     for value in right_AN[:, inside_N].mean(axis=1).tolist():
@@ -130,7 +135,7 @@ def _slice(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]
     return Slice(name, items, scores)
 
 
-def _by_quarter(
+def by_quarter(
     values_N: NDArray[Any], right_AN: NDArray[np.float64], unit: str = ""
 ) -> list[Slice]:
     """Quarters of the items by a number; equal numbers stay together."""
@@ -142,7 +147,7 @@ def _by_quarter(
         done_N |= inside_N
         low, high = f"{values_N[inside_N].min():g}", f"{edge:g}"
         name = low if low == high else f"{low} to {high}"
-        made.append(_slice(f"{name}{unit}", inside_N, right_AN))
+        made.append(slice_of(f"{name}{unit}", inside_N, right_AN))
     return made
 
 
@@ -158,26 +163,34 @@ def _by_column(values: Sequence[str], right_AN: NDArray[np.float64]) -> list[Sli
         except ValueError:
             numbers_N = np.full(1, np.nan)
         if np.isfinite(numbers_N).all():
-            return _by_quarter(numbers_N, right_AN)
+            return by_quarter(numbers_N, right_AN)
     most = names[np.argsort(-counts, kind="stable")[:MOST_VALUES]]
-    made = [_slice(name or "(empty)", values_N == name, right_AN) for name in sorted(most.tolist())]
+    made = [
+        slice_of(name or "(empty)", values_N == name, right_AN) for name in sorted(most.tolist())
+    ]
     rest_N = ~np.isin(values_N, most)
     if rest_N.any():
-        made.append(_slice(f"{len(names) - len(most)} rarer values", rest_N, right_AN))
+        made.append(slice_of(f"{len(names) - len(most)} rarer values", rest_N, right_AN))
     return made
 
 
-def _by_group(groups: Sequence[str], right_AN: NDArray[np.float64]) -> list[Slice]:
-    """The groups of at least three items on which the arms do worst, worst first."""
+def by_group(
+    groups: Sequence[str],
+    right_AN: NDArray[np.float64],
+    by_N: NDArray[np.float64] | None = None,
+) -> list[Slice]:
+    """The groups of at least three items on which the arms do worst (by `by_N`), worst first."""
     names, place_N, size_G = np.unique(
         np.array(groups, dtype=object).astype(str), return_inverse=True, return_counts=True
     )
     if len(names) == len(groups):
         return []
-    mean_N = right_AN.mean(axis=0)
+    mean_N = right_AN.mean(axis=0) if by_N is None else by_N
     mean_G = np.bincount(place_N, weights=mean_N) / size_G
     order = [index for index in np.lexsort((names, mean_G)) if size_G[index] >= 3]
-    return [_slice(str(names[index]), place_N == index, right_AN) for index in order[:WORST_GROUPS]]
+    return [
+        slice_of(str(names[index]), place_N == index, right_AN) for index in order[:WORST_GROUPS]
+    ]
 
 
 def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
@@ -194,7 +207,7 @@ def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
     gold_N = first.gold_N[keep]
     found = {
         "by class": [
-            _slice(label, gold_N == index, right_AN)
+            slice_of(label, gold_N == index, right_AN)
             for index, label in enumerate(first.labels)
             if (gold_N == index).any()
         ]
@@ -202,12 +215,12 @@ def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
     texts = dict(zip(items.ids, items.texts, strict=True))
     if all(id_ in texts for id_ in ids):
         words_N = np.array([len(texts[id_].split()) for id_ in ids])
-        found["by length of the text"] = _by_quarter(words_N, right_AN, " words")
+        found["by length of the text"] = by_quarter(words_N, right_AN, " words")
     for name, values in items.own.items():
         known = dict(zip(items.ids, values, strict=True))
         if all(id_ in known for id_ in ids):
             found[f"by {name}"] = _by_column([known[id_] for id_ in ids], right_AN)
-    found["by group, the hardest first"] = _by_group([first.groups[i] for i in keep], right_AN)
+    found["by group, the hardest first"] = by_group([first.groups[i] for i in keep], right_AN)
     return {name: parts for name, parts in found.items() if parts}
 
 

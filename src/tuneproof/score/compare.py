@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import RunError
-from tuneproof.metrics import LabelItems, Metric, evaluate, why_not
-from tuneproof.predict.prediction import Predictions
+from tuneproof.metrics import Items, Metric, evaluate
+from tuneproof.predict.prediction import Predicted
 from tuneproof.score.intervals import Estimate, Side, estimate, quantile_t, student
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
 from tuneproof.score.resample import cluster_sums, resampled_totals
@@ -22,8 +22,9 @@ from tuneproof.score.scores import (
     FEW_CLUSTERS,
     check_same_items,
     groups_of,
-    label_items,
     metric_named,
+    paragraphs_of,
+    why_not_any,
 )
 from tuneproof.score.significance import holm, mcnemar, randomisation, t_test
 from tuneproof.score.verdict import Comparison, Outcome, sentence_of, verdict
@@ -40,14 +41,15 @@ class _Pair:
     """Both arms on the same items, seed by seed."""
 
     metric: Metric
-    arm_S: list[LabelItems]
-    over_S: list[LabelItems]
+    arm_S: list[Items]
+    over_S: list[Items]
     groups: Sequence[str] | None
+    paragraphs: Sequence[str] | None = None
 
 
 def compare(
-    a: Sequence[Predictions],
-    b: Sequence[Predictions],
+    a: Sequence[Predicted],
+    b: Sequence[Predicted],
     metric: str,
     name_a: str,
     name_b: str,
@@ -79,31 +81,23 @@ def compare(
         )
     pair = _Pair(
         metric=metric_named(metric),
-        arm_S=[label_items(run) for run in a] * (seeds // len(a)),
-        over_S=[label_items(run) for run in b] * (seeds // len(b)),
+        arm_S=[run.items for run in a] * (seeds // len(a)),
+        over_S=[run.items for run in b] * (seeds // len(b)),
         groups=groups_of(a[0], grouped),
+        paragraphs=paragraphs_of(a[0], grouped),
     )
-    for items in (*pair.arm_S, *pair.over_S):
-        reason = why_not(pair.metric, len(items.labels), items.probabilities_NC is not None)
-        if reason:
-            raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
+    reason = why_not_any(pair.metric, (*pair.arm_S, *pair.over_S))
+    if reason:
+        raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
     return _decided(_compared(pair, name_a, name_b, settings))
 
 
 def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
-    metric, seeds, n = pair.metric, len(pair.arm_S), len(pair.arm_S[0].gold_N)
+    metric, seeds, n = pair.metric, len(pair.arm_S), len(pair.arm_S[0])
     runs = [*pair.arm_S, *pair.over_S]
     rng = np.random.default_rng(settings.seed)
-    stats_RNK = np.stack([metric.per_item(items) for items in runs])
-    width = stats_RNK.shape[2]
-    rows_GK = cluster_sums(np.hstack(list(stats_RNK)), pair.groups)
-    totals_BK = resampled_totals(rows_GK, settings.draws, rng)
-    labels = len(runs[0].labels)
-    draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), labels)
     values_R = np.array([evaluate(metric, items) for items in runs])
-    sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
-    found = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
-    found = _floored(found, metric, n, settings.level)
+    rows_GK, found = _estimated(pair, values_R, pair.groups, settings, rng)
     interval = student(found, settings.level)
     only_arm, only_over = _discordant(pair)
     p_value, test = _tested(pair, found, rows_GK, (only_arm, only_over), settings, rng)
@@ -135,7 +129,41 @@ def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) ->
         outcome="cannot tell",
         sentence="",
         note=_note(pair, (only_arm + only_over) / seeds, len(rows_GK)),
+        by_paragraph=_by_paragraph(pair, values_R, settings, rng),
     )
+
+
+def _estimated(
+    pair: _Pair,
+    values_R: Floats,
+    groups: Sequence[str] | None,
+    settings: ScoreSettings,
+    rng: np.random.Generator,
+) -> tuple[Floats, Estimate]:
+    """The runs' statistics summed over clusters, and the difference with its error."""
+    metric, runs = pair.metric, [*pair.arm_S, *pair.over_S]
+    seeds = len(pair.arm_S)
+    stats_RNK = np.stack([metric.per_item(items) for items in runs])
+    width = stats_RNK.shape[2]
+    rows_GK = cluster_sums(np.hstack(list(stats_RNK)), groups)
+    totals_BK = resampled_totals(rows_GK, settings.draws, rng)
+    draws_BR = metric.from_totals(
+        totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes
+    )
+    sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
+    found = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
+    return rows_GK, _floored(found, metric, len(runs[0]), settings.level)
+
+
+def _by_paragraph(
+    pair: _Pair, values_R: Floats, settings: ScoreSettings, rng: np.random.Generator
+) -> dict[str, float] | None:
+    """The interval of the difference where paragraphs are resampled instead of whole groups."""
+    if pair.paragraphs is None:
+        return None
+    rows_GK, found = _estimated(pair, values_R, pair.paragraphs, settings, rng)
+    interval = student(found, settings.level)
+    return {"clusters": len(rows_GK), "low": interval.low, "high": interval.high}
 
 
 def _note(pair: _Pair, discordant: float, clusters: int) -> str:
@@ -165,7 +193,7 @@ def _floored(found: Estimate, metric: Metric, n: int, level: float) -> Estimate:
 def _discordant(pair: _Pair) -> tuple[int, int]:
     only_arm = only_over = 0
     for arm, over in zip(pair.arm_S, pair.over_S, strict=True):
-        arm_N, over_N = arm.predicted_N == arm.gold_N, over.predicted_N == over.gold_N
+        arm_N, over_N = arm.right_N, over.right_N
         only_arm += int((arm_N & ~over_N).sum())
         only_over += int((over_N & ~arm_N).sum())
     return only_arm, only_over
@@ -183,7 +211,7 @@ def _tested(
         return t_test(found.value, found.error, found.freedom), "t"
     if pair.metric.proportion and pair.groups is None:
         return mcnemar(*discordant), "McNemar"
-    width, labels = rows_GK.shape[1] // 2, len(pair.arm_S[0].labels)
+    width, labels = rows_GK.shape[1] // 2, pair.arm_S[0].classes
     value = pair.metric.from_totals
     p_value = randomisation(
         rows_GK[:, :width],

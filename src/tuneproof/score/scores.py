@@ -6,15 +6,15 @@ Shapes: N items, G clusters, S seeds, K statistics, B draws.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import RunError, did_you_mean
-from tuneproof.metrics import METRICS, LabelItems, Metric, evaluate, why_not
-from tuneproof.predict.prediction import Predictions
+from tuneproof.metrics import METRICS, Items, Metric, evaluate, why_not
+from tuneproof.predict.prediction import Predicted
 from tuneproof.score.intervals import Estimate, Interval, Side, estimate, student, wilson
 from tuneproof.score.resample import cluster_sums, resampled_totals
 from tuneproof.settings import ScoreSettings
@@ -29,7 +29,9 @@ FEW_ERRORS = 5
 class Score:
     """A metric's value: the mean over the seeds, with an interval that holds `low` and `high`.
 
-    `n` items in `clusters` groups (None where items are not grouped); `note` says what to beware of.
+    `n` items in `clusters` groups (None where items are not grouped); `note` says what to beware of;
+    `by_paragraph` is the interval where paragraphs are resampled instead of whole groups (questions
+    alone): {clusters, low, high}.
     """
 
     metric: str
@@ -41,24 +43,15 @@ class Score:
     seeds: int
     method: str
     note: str
+    by_paragraph: dict[str, float] | None = None
 
 
 def as_json(scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
-    """scores.json: metric -> value, low, high, n, clusters, seeds, method, note."""
+    """scores.json: metric -> value, low, high, n, clusters, seeds, method, note, by_paragraph."""
     return {
         name: {key: value for key, value in asdict(score).items() if key != "metric"}
         for name, score in scores.items()
     }
-
-
-def label_items(predictions: Predictions) -> LabelItems:
-    """The part of the predictions that metrics see."""
-    return LabelItems(
-        labels=predictions.labels,
-        gold_N=np.asarray(predictions.gold_N),
-        predicted_N=np.asarray(predictions.predicted_N),
-        probabilities_NC=predictions.probabilities_NC,
-    )
 
 
 def metric_named(name: str) -> Metric:
@@ -71,7 +64,7 @@ def metric_named(name: str) -> Metric:
     return METRICS[name]
 
 
-def check_same_items(runs: Sequence[Predictions], names: Sequence[str]) -> None:
+def check_same_items(runs: Sequence[Predicted], names: Sequence[str]) -> None:
     """Refuse to set runs side by side that do not stand on the same items in the same order.
 
     Raises: RunError naming the two runs and the difference.
@@ -96,23 +89,33 @@ def check_same_items(runs: Sequence[Predictions], names: Sequence[str]) -> None:
                     "are shared."
                 )
             raise RunError(both, found, "Only scores on the same items compare.", again)
-        wrong = np.flatnonzero(np.asarray(run.gold_N) != np.asarray(first.gold_N))
-        if len(wrong):
-            at = int(wrong[0])
-            golds = f"{first.labels[first.gold_N[at]]} and {first.labels[run.gold_N[at]]}"
-            found = f"the gold labels of {len(wrong)} items differ, first {first.ids[at]}: {golds}."
+        ours_gold, theirs_gold = first.gold_names, run.gold_names
+        wrong = [at for at, gold in enumerate(ours_gold) if theirs_gold[at] != gold]
+        if wrong:
+            at = wrong[0]
+            golds = f"{ours_gold[at]} and {theirs_gold[at]}"
+            found = f"the gold {'labels' if run.kind == 'labels' else 'answers'} of {len(wrong)} "
+            found += f"items differ, first {first.ids[at]}: {golds}."
             raise RunError(both, found, do=again)
 
 
-def groups_of(predictions: Predictions, grouped: bool) -> Sequence[str] | None:
+def groups_of(predictions: Predicted, grouped: bool) -> Sequence[str] | None:
     """The items' groups, or None where groups mean nothing or every item is its own."""
     if not grouped or len(set(predictions.groups)) == len(predictions):
         return None
     return predictions.groups
 
 
+def paragraphs_of(predictions: Predicted, grouped: bool) -> Sequence[str] | None:
+    """The questions' paragraphs where these are a finer grouping than the groups, else None."""
+    found = predictions.paragraphs
+    if found is None or groups_of(predictions, grouped) is None:
+        return None
+    return found if len(set(found)) > len(set(predictions.groups)) else None
+
+
 def score(
-    predictions: Sequence[Predictions],
+    predictions: Sequence[Predicted],
     metrics: Sequence[str] | None,
     settings: ScoreSettings,
     grouped: bool,
@@ -128,32 +131,44 @@ def score(
     Raises: RunError where items differ between the seeds or a metric cannot be computed.
     """
     check_same_items(predictions, ["this arm"] * len(predictions))
-    items_S = [label_items(run) for run in predictions]
+    items_S: list[Items] = [run.items for run in predictions]
     chosen = _chosen(items_S, metrics)
     groups = groups_of(predictions[0], grouped)
+    paragraphs = paragraphs_of(predictions[0], grouped)
     rng = np.random.default_rng(settings.seed)
     found: dict[str, Score] = {}
     for needs in ("predicted", "probabilities"):
         some = [metric for metric in chosen if metric.needs == needs]
         plain = [m for m in some if m.proportion and groups is None and len(items_S) == 1]
         for metric in plain:
-            value, n = evaluate(metric, items_S[0]), len(items_S[0].gold_N)
+            value, n = evaluate(metric, items_S[0]), len(items_S[0])
             interval = wilson(value, n, settings.level)
             found[metric.name] = _score(metric, value, interval, items_S, None, "Wilson")
         rest = [metric for metric in some if metric not in plain]
         if rest:
             found |= _bootstrapped(rest, items_S, groups, settings, rng)
+        if rest and paragraphs is not None:
+            fine = _bootstrapped(rest, items_S, paragraphs, settings, rng)
+            found |= {name: _with_fine(found[name], fine[name]) for name in fine}
     return {metric.name: found[metric.name] for metric in chosen}
 
 
-def _chosen(items_S: Sequence[LabelItems], names: Sequence[str] | None) -> list[Metric]:
-    labels = len(items_S[0].labels)
-    probabilities = all(items.probabilities_NC is not None for items in items_S)
+def _with_fine(score: Score, fine: Score) -> Score:
+    clusters = fine.clusters or 0
+    return replace(score, by_paragraph={"clusters": clusters, "low": fine.low, "high": fine.high})
+
+
+def why_not_any(metric: Metric, items_S: Sequence[Items]) -> str:
+    """Why the metric cannot be computed on one of the seeds' items; empty where it can on all."""
+    return next((reason for items in items_S if (reason := why_not(metric, items))), "")
+
+
+def _chosen(items_S: Sequence[Items], names: Sequence[str] | None) -> list[Metric]:
     if names is None:
-        return [metric for metric in METRICS.values() if not why_not(metric, labels, probabilities)]
+        return [metric for metric in METRICS.values() if not why_not_any(metric, items_S)]
     chosen = [metric_named(name) for name in names]
     for metric in chosen:
-        reason = why_not(metric, labels, probabilities)
+        reason = why_not_any(metric, items_S)
         if reason:
             raise RunError("metrics", reason, do="Leave it out of the metrics.")
     return chosen
@@ -161,14 +176,14 @@ def _chosen(items_S: Sequence[LabelItems], names: Sequence[str] | None) -> list[
 
 def _bootstrapped(
     metrics: Sequence[Metric],
-    items_S: Sequence[LabelItems],
+    items_S: Sequence[Items],
     groups: Sequence[str] | None,
     settings: ScoreSettings,
     rng: np.random.Generator,
 ) -> dict[str, Score]:
     """Metrics of like needs share their draws: their statistics stand side by side in one row."""
     kinds = list({metric.per_item: metric for metric in metrics}.values())
-    seeds, labels = len(items_S), len(items_S[0].labels)
+    seeds, labels = len(items_S), items_S[0].classes
     blocks = [np.hstack([kind.per_item(items) for items in items_S]) for kind in kinds]
     rows_GK = cluster_sums(np.hstack(blocks), groups)
     totals_BK = resampled_totals(rows_GK, settings.draws, rng)
@@ -196,7 +211,7 @@ def _bootstrapped(
 
 
 def _interval(
-    metric: Metric, found: Estimate, items: LabelItems, clusters: int, level: float
+    metric: Metric, found: Estimate, items: Items, clusters: int, level: float
 ) -> tuple[Interval, str]:
     if metric.direction == "up" and (metric.low, metric.high) == (0.0, 1.0):
         spread = found.value * (1 - found.value)
@@ -204,7 +219,7 @@ def _interval(
             effective = spread / found.error**2
         else:  # all right or all wrong: no more is known than from the rarest label's items
             support_C = np.bincount(items.gold_N)
-            rarest = len(items.gold_N) if metric.proportion else int(support_C[support_C > 0].min())
+            rarest = len(items) if metric.proportion else int(support_C[support_C > 0].min())
             effective = float(min(clusters, rarest))
         return wilson(found.value, effective, level, found.freedom), "Wilson's form"
     interval = student(found, level)
@@ -217,15 +232,15 @@ def _score(
     metric: Metric,
     value: float,
     interval: Interval,
-    items_S: Sequence[LabelItems],
+    items_S: Sequence[Items],
     clusters: int | None,
     method: str,
 ) -> Score:
     notes = [metric.note] if metric.note else []
     if clusters is not None and clusters < FEW_CLUSTERS:
         notes.append(f"only {clusters} groups: the interval may be too narrow")
-    right = np.mean([(items.predicted_N == items.gold_N).sum() for items in items_S])
-    rarer = min(right, len(items_S[0].gold_N) - right)
+    right = np.mean([items.right_N.sum() for items in items_S])
+    rarer = min(right, len(items_S[0]) - right)
     if rarer < FEW_ERRORS:
         notes.append(f"fewer than {FEW_ERRORS} right or wrong answers: the interval is coarse")
     return Score(
@@ -233,7 +248,7 @@ def _score(
         value=value,
         low=interval.low,
         high=interval.high,
-        n=len(items_S[0].gold_N),
+        n=len(items_S[0]),
         clusters=clusters,
         seeds=len(items_S),
         method=method,

@@ -20,6 +20,7 @@ class Comparison:
     standard deviation of the per-seed difference (None with one seed), `item_error` the standard
     error from items alone; `mde` the smallest difference that these items, this discordance and
     these seeds show with the power of the settings. All in the metric's unit; `in_points`: shown times 100.
+    `by_paragraph` is the interval where paragraphs are resampled instead of groups (questions alone).
     """
 
     arm: str
@@ -48,6 +49,7 @@ class Comparison:
     outcome: Outcome
     sentence: str
     note: str
+    by_paragraph: dict[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -65,15 +67,23 @@ def sentence_of(found: Comparison) -> str:
         seeds = f" with {found.seeds} seeds" if found.seeds > 1 else ""
         return (
             f"Cannot tell whether {found.arm} or {found.over} is better: {values}, {difference} "
-            f"({span}){_why(found)}; this test set{seeds} could have shown "
+            f"({span}){_why(found)}{_finer(found)}; this test set{seeds} could have shown "
             f"{_difference(found, found.mde)}{unit}."
         )
     size = f"n = {found.n:,}" + (f" in {found.clusters:,} groups" if found.clusters else "")
     seeds = f", {found.seeds} seeds" if found.seeds > 1 else ""
     return (
         f"{found.arm} is {found.outcome} than {found.over}: {values}, {difference} "
-        f"({100 * found.level:g} % interval {span}, {_p(found)}, {size}{seeds})."
+        f"({100 * found.level:g} % interval {span}, {_p(found)}, {size}{seeds}{_finer(found)})."
     )
+
+
+def _finer(found: Comparison) -> str:
+    if found.by_paragraph is None:
+        return ""
+    fine = found.by_paragraph
+    low, high = _difference(found, fine["low"]), _difference(found, fine["high"])
+    return f"; by {fine['clusters']:,} paragraphs {low} to {high}"
 
 
 def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) -> dict[str, Any]:

@@ -20,10 +20,43 @@ class TaskOptions(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Gold:
+    """One accepted answer: `context[start:start + len(text)]`, or start -1 where it does not stand there.
+
+    `found` says where the start comes from: "given" by the source and right; "moved" to the nearest
+    place where the answer stands; "searched", since none was given; "absent".
+    """
+
+    text: str
+    start: int
+    found: Literal["given", "moved", "searched", "absent"] = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a context. `golds` are the accepted answers, none: it cannot be answered.
+
+    `paragraph` names the context: equal for equal contexts.
+    """
+
+    question: str
+    context: str
+    golds: tuple[Gold, ...]
+    paragraph: str
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The accepted answers' texts."""
+        return tuple(gold.text for gold in self.golds)
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One item. `label` indexes the task's labels; items of one `group` stay on one side of a split.
 
     `values` are the item's in the task's own columns (`Rows.columns`), by which the report slices.
+    Of a task of questions `question` holds the item; `text` is then the question on one line with the
+    context after it, and the labels are answerable and unanswerable.
     """
 
     id: str
@@ -31,6 +64,13 @@ class Example:
     label: int
     group: str
     values: tuple[str, ...] = ()
+    question: Question | None = None
+
+    @property
+    def asked(self) -> Question:
+        """The question of a task of questions."""
+        assert self.question is not None, "an item of a task of labels has no question"
+        return self.question
 
 
 @dataclass(frozen=True)
@@ -69,6 +109,18 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class QuestionPrompt:
+    """The words around a question; `template` holds `{context}` and `{question}` once each.
+
+    `no_answer` is what a model says where the context holds no answer.
+    """
+
+    instruction: str
+    template: str
+    no_answer: str
+
+
+@dataclass(frozen=True)
 class Overlap:
     """What T train texts give away of H held-out texts.
 
@@ -84,7 +136,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Task:
-    """One item of the shelf.
+    """One item of the shelf. `kind` says what its items ask for: a label, or an answer in a context.
 
     `read(options)` gives the rows, `prompt(options, labels)` the words around them. Of `metrics`
     the first is the primary one; those for two labels alone are left out where there are more.
@@ -95,11 +147,11 @@ class Task:
 
     name: str
     version: int
-    kind: Literal["labels"]
+    kind: Literal["labels", "questions"]
     title: str
     options: type[TaskOptions]
     read: Callable[[Any], Rows]
-    prompt: Callable[[Any, Sequence[str]], Prompt]
+    prompt: Callable[[Any, Sequence[str]], Prompt | QuestionPrompt]
     metrics: tuple[str, ...]
     paper: str
     licence: str

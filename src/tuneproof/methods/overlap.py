@@ -1,0 +1,137 @@
+"""The lexical baseline of questions: the sentence that shares most with the question, then a span.
+
+In: questions of train, questions to answer. Out: an answer and scores for each.
+Knows nothing of: language models, thresholds.
+
+The weights of words are inverse frequencies over train's paragraphs. In the sentence whose words cover
+most of the question's weight, the answer is a run of words that the question does not hold: one of the
+wanted kind (a number for "when" and "how many", a capital for "who" and "where"), nearest to what the
+two share. The null score is minus the covered share, 0 to 1.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+
+from tuneproof.methods.method import Answered
+from tuneproof.tasks.task import Example
+
+LONGEST_RUN = 6  # words
+_WORD = re.compile(r"\w+(?:[.,'’-]\w+)*")
+_SENTENCE = re.compile(r"(?<=[.!?])[\"'”)\]]*\s+")
+_NUMBER = re.compile(r"\b(when|how (many|much|long|old|far)|what (year|date|percent\w*|century))\b")
+_NAME = re.compile(r"\b(who|whom|whose|where|which|what (country|city|person|company|team))\b")
+_STOP_WORDS = """
+    a an the of in on at to for from by with and or but as is are was were be been being do does did
+    has have had that this these those it its his her their he she they who whom whose what when
+    where which why how many much there than then not no also into about over after before
+"""
+_STOP = frozenset(_STOP_WORDS.split())
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A word of a context: how it is compared, and where it stands."""
+
+    stem: str
+    start: int
+    end: int
+
+
+@cache
+def _stem(word: str) -> str:
+    """Lower case, without the commonest English endings: enough for counting shared words."""
+    small = word.lower()
+    for ending in ("ing", "ed", "es", "s"):
+        if small.endswith(ending) and len(small) - len(ending) >= 4:
+            return small[: -len(ending)]
+    return small
+
+
+def _words(text: str, start: int = 0, end: int | None = None) -> list[_Word]:
+    found = _WORD.finditer(text, start, len(text) if end is None else end)
+    return [_Word(_stem(match[0]), match.start(), match.end()) for match in found]
+
+
+@cache
+def _sentences(context: str) -> tuple[tuple[_Word, ...], ...]:
+    edges = [0, *(match.end() for match in _SENTENCE.finditer(context)), len(context)]
+    parts = (_words(context, a, b) for a, b in pairwise(edges))
+    return tuple(tuple(words) for words in parts if words)
+
+
+def _weights(train: Sequence[Example]) -> tuple[dict[str, float], float]:
+    """Each word's weight, and that of a word which train does not hold."""
+    contexts = {item.asked.context for item in train}
+    counts = Counter(
+        stem for context in contexts for stem in {word.stem for word in _words(context)}
+    )
+    most = math.log(1 + len(contexts))
+    return {stem: most - math.log(count) for stem, count in counts.items()}, most
+
+
+def answer_by_overlap(train: Sequence[Example], asked: Sequence[Example]) -> Answered:
+    """An answer for every question, with the share of its weight that the sentence covers."""
+    weights, unknown = _weights(train)
+    answers, shares = [], []
+    for item in asked:
+        text, context = item.asked.question, item.asked.context
+        wanted = {
+            word.stem: weights.get(word.stem, unknown)
+            for word in _words(text)
+            if word.stem not in _STOP
+        }
+        total = sum(wanted.values())
+        sentences = _sentences(context) or ((_Word("", 0, len(context)),),)
+        covered = [
+            sum(wanted.get(stem, 0.0) for stem in {word.stem for word in sentence})
+            for sentence in sentences
+        ]
+        best = int(np.argmax(covered))
+        start, end = _span(text, context, sentences[best], wanted)
+        answers.append(context[start:end])
+        shares.append(covered[best] / total if total else 0.0)
+    share_N = np.array(shares, dtype=np.float64)
+    return Answered(answers, null_N=-share_N, score_N=share_N, parameters=len(weights))
+
+
+def _span(
+    question: str, context: str, sentence: Sequence[_Word], wanted: dict[str, float]
+) -> tuple[int, int]:
+    """Start and end of the answer in the context."""
+    runs: list[list[int]] = []
+    for place, word in enumerate(sentence):
+        if word.stem in wanted or word.stem in _STOP:
+            continue
+        gap = context[sentence[place - 1].end : word.start] if place else ""
+        joins = runs and runs[-1][-1] == place - 1 and not re.search(r"[,;:()]", gap)
+        if joins and len(runs[-1]) < LONGEST_RUN:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    if not runs:
+        return sentence[0].start, sentence[-1].end
+    shared = [place for place, word in enumerate(sentence) if word.stem in wanted]
+    asked = question.lower()
+
+    def rank(run: list[int]) -> tuple[int, float, int]:
+        text = context[sentence[run[0]].start : sentence[run[-1]].end]
+        fits = 0
+        if _NUMBER.search(asked):
+            fits = any(char.isdigit() for char in text)
+        elif _NAME.search(asked):
+            fits = text[:1].isupper() and run[0] > 0
+        near = sum(
+            wanted[sentence[place].stem] / (1 + min(abs(place - run[0]), abs(place - run[-1])))
+            for place in shared
+        )
+        return int(fits), near, -run[0]
+
+    best = max(runs, key=rank)
+    return sentence[best[0]].start, sentence[best[-1]].end

@@ -1,0 +1,58 @@
+"""When an answer is a gold answer, and how many words they share: the rules of the official SQuAD script.
+
+In: a gold answer and a predicted one. Out: exact match and F1, 0 to 1.
+Knows nothing of: items, metrics, files.
+
+Source: Rajpurkar, Jia and Liang 2018, arXiv:1806.03822, and their evaluation script for version 2.0.
+"""
+
+import re
+import string
+from collections import Counter
+from functools import lru_cache
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+REMEMBERED = 400_000  # pairs of answers whose scores are kept: the same arm is scored many times
+
+
+def normalise_answer(text: str) -> str:
+    """Lower case, without ASCII punctuation, without a, an and the, single spaces."""
+    bare = text.lower().translate(_NO_PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", bare).split())
+
+
+def exact_match(gold: str, predicted: str) -> float:
+    """1 where the normalised answers are equal, else 0."""
+    return float(normalise_answer(gold) == normalise_answer(predicted))
+
+
+def token_f1(gold: str, predicted: str) -> float:
+    """Harmonic mean of precision and recall over the words of the normalised answers, 0 to 1.
+
+    Where one of them has no word, 1 if the other has none either, else 0.
+    """
+    gold_words = normalise_answer(gold).split()
+    words = normalise_answer(predicted).split()
+    if not gold_words or not words:
+        return float(gold_words == words)
+    same = sum((Counter(gold_words) & Counter(words)).values())
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(words), same / len(gold_words)
+    return 2 * precision * recall / (precision + recall)
+
+
+def scorable(golds: tuple[str, ...]) -> tuple[str, ...]:
+    """The golds that still have a word when normalised; without any, no answer is the gold."""
+    return tuple(gold for gold in golds if normalise_answer(gold)) or ("",)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def best_of(golds: tuple[str, ...], predicted: str) -> tuple[float, float]:
+    """Exact match and F1 against the gold that fits best, each for itself."""
+    asked = dict.fromkeys(scorable(golds))
+    return (
+        max(exact_match(gold, predicted) for gold in asked),
+        max(token_f1(gold, predicted) for gold in asked),
+    )

@@ -1,0 +1,193 @@
+"""BLEU, METEOR and ROUGE of answers, over all questions and over the answerable ones.
+
+In: gold answers, predicted answers ("" is no answer). Out: per-item statistics and formulas.
+Knows nothing of: models, files, intervals, thresholds.
+
+Shapes: N items, K statistics. Where a question has no gold answer its reference is the empty text.
+METEOR and ROUGE are means over items: no answer to such a question counts 1, any answer 0, and no
+answer to an answerable one 0. BLEU is of the corpus: a rightly withheld answer adds nothing, an
+answer that should have been withheld adds n-grams that match nothing; so BLEU over all questions
+says little about abstaining, and BLEU of answers that are mostly shorter than four words is low.
+With several golds METEOR and ROUGE take the best one; BLEU clips by all of them.
+"""
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.metrics.matching import REMEMBERED
+from tuneproof.metrics.metric import AnswerItems, Metric
+from tuneproof.metrics.wordnet import HOW_TO_GET, read_wordnet, wordnet_folder
+
+Floats = NDArray[np.float64]
+PerItem = Callable[[AnswerItems], Floats]
+
+ORDERS = 4
+LEAST_LOG = -9999999999.0  # what sacrebleu takes for the logarithm of zero
+ROUGES = ("rouge1", "rouge2", "rougeL")
+BLEU_NOTE = (
+    f"sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{version('sacrebleu')}"
+)
+ROUGE_NOTE = f"rouge-score {version('rouge-score')}, F-measure, Porter stemmer"
+METEOR_NOTE = (
+    f"nltk {version('nltk')} (alpha 0.9, beta 3, gamma 0.5), Porter stemmer, WordNet 3.0, words "
+    "split by nltk's Treebank rules"
+)
+
+
+@cache
+def _bleu() -> Any:
+    from sacrebleu.metrics import BLEU
+
+    return BLEU()
+
+
+@cache
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(ROUGES), use_stemmer=True)
+
+
+@cache
+def _words() -> Any:
+    from nltk.tokenize.treebank import TreebankWordTokenizer
+
+    return TreebankWordTokenizer()
+
+
+@lru_cache(maxsize=REMEMBERED)
+def bleu_counts(golds: tuple[str, ...], predicted: str) -> tuple[float, ...]:
+    """Matches of 1 to 4 grams, their totals, length of answer and of the nearest gold: 10 numbers."""
+    found = _bleu().corpus_score([predicted], [[gold] for gold in golds or ("",)])
+    return (*found.counts, *found.totals, found.sys_len, found.ref_len)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def rouge_values(golds: tuple[str, ...], predicted: str) -> tuple[float, ...]:
+    """F-measures of ROUGE-1, ROUGE-2 and ROUGE-L, 0 to 1, each of the gold that fits best."""
+    if not golds or not predicted:
+        return (float(not golds and not predicted),) * len(ROUGES)
+    found = _rouge().score_multi(list(dict.fromkeys(golds)), predicted)
+    return tuple(float(found[name].fmeasure) for name in ROUGES)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def meteor_value(golds: tuple[str, ...], predicted: str) -> float:
+    """METEOR, 0 to below 1, of the gold that fits best."""
+    if not golds or not predicted:
+        return float(not golds and not predicted)
+    from nltk.translate.meteor_score import meteor_score
+
+    folder = wordnet_folder()
+    assert folder is not None, "the caller asks why_not() first"
+    split = _words().tokenize
+    asked = [split(gold) for gold in dict.fromkeys(golds)]
+    return float(meteor_score(asked, split(predicted), wordnet=read_wordnet(folder)))
+
+
+def _rows(items: AnswerItems, of: Callable[[tuple[str, ...], str], Any]) -> Floats:
+    pairs = zip(items.golds, items.texts, strict=True)
+    return np.array([of(golds, text) for golds, text in pairs], dtype=np.float64)
+
+
+def _bleu_rows(items: AnswerItems) -> Floats:
+    """[N, 10]: see `bleu_counts`."""
+    return _rows(items, bleu_counts)
+
+
+def _rouge_rows(place: int) -> PerItem:
+    def per_item(items: AnswerItems) -> Floats:
+        values_N = _rows(items, rouge_values)[:, place]
+        return np.stack([values_N, np.ones_like(values_N)], axis=1)
+
+    return per_item
+
+
+def _meteor_rows(items: AnswerItems) -> Floats:
+    values_N = _rows(items, meteor_value)
+    return np.stack([values_N, np.ones_like(values_N)], axis=1)
+
+
+def _answerable(per_item: PerItem) -> PerItem:
+    """The statistics of answerable questions; those of the others are zero."""
+    return lambda items: per_item(items) * items.answerable_N[:, None]
+
+
+def _mean(totals_K: Floats, _classes: int) -> Floats:
+    above, below = totals_K[..., 0], totals_K[..., 1]
+    return np.divide(above, below, out=np.zeros_like(below), where=below > 0)
+
+
+def corpus_bleu(totals_K: Floats, _classes: int = 0) -> Floats:
+    """BLEU, 0 to 1, from summed counts [..., 10].
+
+    Orders without a match count 1/2, 1/4, ... of a match (smooth:exp); without any match it is 0.
+    """
+    totals_K = np.asarray(totals_K, dtype=np.float64)
+    right_O, all_O = totals_K[..., :ORDERS], totals_K[..., ORDERS : 2 * ORDERS]
+    answer, gold = totals_K[..., -2], totals_K[..., -1]
+    missed_O = (right_O == 0) & (all_O > 0)
+    smoothed_O = np.where(missed_O, 0.5 ** missed_O.cumsum(axis=-1), right_O)
+    known_O = (all_O > 0) & (smoothed_O > 0)
+    precision_O = np.divide(100 * smoothed_O, all_O, out=np.ones_like(all_O), where=known_O)
+    log_O = np.where(known_O, np.log(precision_O), LEAST_LOG)
+    short = np.divide(gold, answer, out=np.ones_like(gold), where=answer > 0)
+    brevity = np.where(answer >= gold, 1.0, np.exp(1 - short)) * (answer > 0)
+    value = brevity * np.exp(log_O.mean(axis=-1)) / 100
+    return np.where(right_O.any(axis=-1), np.minimum(value, 1.0), 0.0)
+
+
+def _no_wordnet() -> str:
+    if wordnet_folder() is not None:
+        return ""
+    return f"meteor is not computed: WordNet is not on this machine. To have it, {HOW_TO_GET}."
+
+
+def _pair(
+    name: str,
+    title: str,
+    per_item: PerItem,
+    formula: Callable[[Floats, int], Floats],
+    paper: str,
+    note: str,
+    lacks: Callable[[], str] | None = None,
+) -> list[Metric]:
+    """The metric over all questions, and over the answerable ones."""
+    return [
+        Metric(
+            name=name + suffix,
+            title=title + said,
+            needs="predicted",
+            direction="up",
+            low=0.0,
+            high=1.0,
+            per_item=rows,
+            from_totals=formula,
+            paper=paper,
+            note=note,
+            kind="questions",
+            items_with="answer",
+            lacks=lacks,
+        )
+        for suffix, said, rows in (
+            ("", "", per_item),
+            ("_has_answer", ", answerable", _answerable(per_item)),
+        )
+    ]
+
+
+_ROUGE_PAPER = "Lin 2004, aclanthology W04-1013"
+TEXT_METRICS = (
+    *_pair("bleu", "BLEU", _bleu_rows, corpus_bleu,
+           "Papineni et al. 2002, aclanthology P02-1040; Post 2018, W18-6319", BLEU_NOTE),
+    *_pair("meteor", "METEOR", _meteor_rows, _mean,
+           "Banerjee and Lavie 2005, aclanthology W05-0909", METEOR_NOTE, _no_wordnet),
+    *_pair("rouge1", "ROUGE-1", _rouge_rows(0), _mean, _ROUGE_PAPER, ROUGE_NOTE),
+    *_pair("rouge2", "ROUGE-2", _rouge_rows(1), _mean, _ROUGE_PAPER, ROUGE_NOTE),
+    *_pair("rougeL", "ROUGE-L", _rouge_rows(2), _mean, _ROUGE_PAPER, ROUGE_NOTE),
+)  # fmt: skip

@@ -1,0 +1,78 @@
+"""The states of a frozen base at the places where an answer may begin or end, kept as float16.
+
+In: a base model and windows. Out: one array of states, and where each window's begin in it.
+Knows nothing of: heads, golds, tasks.
+
+Shapes: W windows, P places over all windows (context tokens and null slots), D width of the model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tuneproof.data.batches import by_length
+from tuneproof.data.windows import Window, collate_windows
+from tuneproof.families.family import Family
+from tuneproof.model.heads import inner_model, model_inputs
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """`states_PD` of all windows, one after the other; window w has `start_W[w]` to `start_W[w + 1]`.
+
+    Its places are the null slot first, then its context's tokens in their order.
+    """
+
+    states_PD: NDArray[np.float16]
+    start_W: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, windows: Sequence[Window], width: int) -> "TokenStates":
+        """Room for the windows' states."""
+        sizes = [1 + window.size for window in windows]
+        start_W = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return cls(np.zeros((int(start_W[-1]), width), dtype=np.float16), start_W)
+
+
+def places_of(window: Window) -> NDArray[np.int64]:
+    """The places in the row that the window's states are of, in their order."""
+    return np.concatenate([[window.null], window.at + np.arange(window.size)]).astype(np.int64)
+
+
+def gold_places(window: Window) -> tuple[int, int]:
+    """Where the gold begins and ends among the window's places; 0 is the null slot."""
+    if window.gold[0] == window.null:
+        return (0, 0)
+    return (window.gold[0] - window.at + 1, window.gold[1] - window.at + 1)
+
+
+def read_states(
+    model: nn.Module,
+    family: Family,
+    windows: Sequence[Window],
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    into: TokenStates,
+) -> Iterator[int]:
+    """Fill `into`; yields the windows done after every batch."""
+    model.eval()
+    base = inner_model(model).base_model
+    names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+    for chosen in by_length([len(window.ids) for window in windows], batch_size):
+        part = [windows[place] for place in chosen]
+        batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items() if k in names}
+        with torch.inference_mode(), autocast():
+            hidden_BTD = base(**model_inputs(base, batch))[0]
+        states_BTD = hidden_BTD.to(torch.float16).cpu().numpy()
+        for row, place in enumerate(chosen):
+            start, end = into.start_W[place], into.start_W[place + 1]
+            into.states_PD[start:end] = states_BTD[row, places_of(part[row])]
+        yield len(part)

@@ -1,0 +1,131 @@
+"""SQuAD's own JSON (versions 1.1 and 2.0, plain or gzip) as rows of questions.
+
+In: a path. Out: rows, and what the file is. Knows nothing of: columns, splits, models.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import DataError
+from tuneproof.tasks.question_rows import QuestionRow
+from tuneproof.tasks.text_file import FileBytes, decode, read_bytes
+
+ENDINGS = (".json", ".json.gz")
+MOST_BYTES = 2_000_000_000  # unpacked; SQuAD's train file has 42 million
+SHAPE = 'SQuAD has {"data": [{"title": …, "paragraphs": [{"context": …, "qas": […]}]}]}.'
+
+
+def is_squad_file(path: Path) -> bool:
+    """Whether the name is that of a JSON file, which may hold SQuAD's shape."""
+    return path.name.lower().endswith(ENDINGS)
+
+
+def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
+    """Every question of the file in its order, and {path, sha256, rows, version}.
+
+    Raises: DataError with the article, paragraph and question where the file has another shape.
+    """
+    path = Path(path).expanduser()
+    file = read_bytes(path)
+    text = decode(_unpacked(file), "utf-8-sig")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(file.name, f"is not JSON: {error}.", do=SHAPE) from None
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise DataError(
+            file.name, "is JSON of another shape.", SHAPE, "Rows with columns? Name them .jsonl."
+        )
+    rows = list(_rows(file.name, value["data"]))
+    if not rows:
+        raise DataError(file.name, "holds no question.", SHAPE)
+    version = str(value.get("version") or "not said")
+    about = {"path": str(path), "sha256": file.sha256, "rows": len(rows), "version": version}
+    return rows, about
+
+
+def _unpacked(file: FileBytes) -> FileBytes:
+    if not file.data.startswith(b"\x1f\x8b"):
+        return file
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        data = unpacker.decompress(file.data, MOST_BYTES)
+        if unpacker.unconsumed_tail:
+            raise DataError(file.name, f"unpacks to more than {MOST_BYTES:,} bytes.")
+        if not unpacker.eof:
+            raise EOFError
+    except (zlib.error, EOFError, gzip.BadGzipFile):
+        raise DataError(
+            file.name, "is damaged: gzip cannot unpack it.", do="Fetch it again."
+        ) from None
+    return FileBytes(file.name, data, file.sha256)
+
+
+def _rows(name: str, articles: list[Any]) -> Iterator[QuestionRow]:
+    for a, article in enumerate(articles, 1):
+        where = f"{name}, article {a}"
+        title = str(_dict(article, where).get("title") or "")
+        for p, paragraph in enumerate(_list(article, "paragraphs", where), 1):
+            place = f"{where}, paragraph {p}"
+            context = _text(_dict(paragraph, place), "context", place)
+            for q, asked in enumerate(_list(paragraph, "qas", place), 1):
+                yield _row(f"{place}, question {q}", title, context, asked)
+
+
+def _row(where: str, title: str, context: str, asked: Any) -> QuestionRow:
+    values = _dict(asked, where)
+    answers = _list(values, "answers", where)
+    impossible = values.get("is_impossible", False)
+    if not isinstance(impossible, bool):
+        raise DataError(where, f"is_impossible is {impossible!r}.", "It is true or false.")
+    if impossible and answers:
+        raise DataError(
+            where, "is_impossible is true and there are answers.",
+            do="Take the answers out, or set is_impossible to false.",
+        )  # fmt: skip
+    if "is_impossible" in values and not impossible and not answers:
+        raise DataError(
+            where, "is_impossible is false and there is no answer.",
+            do="Add the answer, or set is_impossible to true.",
+        )  # fmt: skip
+    texts, starts = [], []
+    for answer in answers:
+        found = _dict(answer, f"{where}, answers")
+        texts.append(_text(found, "text", where))
+        start = found.get("answer_start")
+        if start is not None and (isinstance(start, bool) or not isinstance(start, int)):
+            raise DataError(where, f"answer_start is {start!r}.", "It counts characters from 0.")
+        starts.append(start)
+    identity = values.get("id")
+    if identity is None or not str(identity).strip():
+        raise DataError(where, "has no id.", do="Give every question an id.")
+    return QuestionRow(
+        where, str(identity), title, context, _text(values, "question", where),
+        tuple(texts), tuple(starts),
+    )  # fmt: skip
+
+
+def _dict(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(where, f"is not an object but {type(value).__name__}.", SHAPE)
+    return value
+
+
+def _list(value: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    found = value.get(key)
+    if not isinstance(found, list):
+        raise DataError(where, f"{key} is missing or no list.", SHAPE)
+    return found
+
+
+def _text(value: Mapping[str, Any], key: str, where: str) -> str:
+    found = value.get(key)
+    if not isinstance(found, str) or not found.strip():
+        empty = isinstance(found, str)
+        said = "is missing" if found is None else "is empty" if empty else "is no text"
+        raise DataError(where, f"{key} {said}.", do="Fill it in, or take the question out.")
+    return found

@@ -50,7 +50,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", metavar="COLUMN", help="own file: items of one group stay together"
     )
-    parser.add_argument("--slice", action="append", default=[], metavar="COLUMN", dest="slices",
+    parser.add_argument("--slices", action="append", default=[], metavar="COLUMN",
                         help="own file: slice the scores by this column too; several times")  # fmt: skip
     parser.add_argument("--test", metavar="FILE", help="own file: a separate test file")
     parser.add_argument("--dev", metavar="FILE", help="own file: a separate dev file")

@@ -341,7 +341,7 @@ RECIPES = {
         files={"recipe.yaml": f"{TASK}arms: [majority]\ntrain_sizes: [20, 500]\n"},
     ),
     "slices without a column": Case(
-        ["check", "reviews.csv", *OWN, "--slice", "sourse", "--arms", "majority"],
+        ["check", "reviews.csv", *OWN, "--slices", "sourse", "--arms", "majority"],
         "reviews.csv: there is no column sourse. Name one of its columns with slices: review, "
         "sentiment.",
     ),
@@ -350,9 +350,9 @@ RECIPES = {
             "check",
             "reviews.csv",
             *OWN,
-            "--slice",
+            "--slices",
             "review",
-            "--slice",
+            "--slices",
             "review",
             "--arms",
             "majority",

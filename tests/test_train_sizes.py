@@ -1,6 +1,7 @@
 """Arms on samples of train: how they are drawn, run, kept apart and reported."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_the_report_draws_them_in_a_section_of_their_own(study) -> None:
     assert "<svg" in section
     for name in ("majority", "lexical", "head", "full", "zero-shot"):
         assert name in section
-    assert "on 8 items" in section or "gains from every label" in section
+    assert re.search(r"full on (all|8|16) .*?(better than on|cannot be told from itself)", section)
     assert " on 8 items" not in page[: page.index('<section id="labels">')]
 
 

@@ -53,7 +53,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", metavar="COLUMN", help="own file: items of one group stay together"
     )
-    parser.add_argument("--slice", action="append", default=[], metavar="COLUMN", dest="slices",
+    parser.add_argument("--slices", action="append", default=[], metavar="COLUMN",
                         help="own file: slice the scores by this column too; several times")  # fmt: skip
     parser.add_argument("--questions", action="store_true",
                         help="own file: questions, contexts and answers instead of labels")  # fmt: skip

@@ -1,5 +1,6 @@
 """The lines that load an arm do what they say: they are run, and give the study's probabilities."""
 
+import json
 import re
 import subprocess
 import sys
@@ -45,11 +46,12 @@ def test_the_lines_of_the_report_give_the_probabilities_of_the_study(tmp_path, k
     lines = transformers.replace(example, ", ".join(map(repr, asked))).replace(
         "print(", "found = ("
     )
-    values = lines + "\nprint([{d['label']: d['score'] for d in one} for one in found])"
+    values = lines + "\nimport json"
+    values += "\nprint(json.dumps([{d['label']: d['score'] for d in one} for one in found]))"
     done = subprocess.run(
         [sys.executable, "-c", values], cwd=study, capture_output=True, text=True, check=True
     )
-    found = eval(done.stdout.strip().splitlines()[-1], {"__builtins__": {}})
+    found = json.loads(done.stdout.strip().splitlines()[-1])
     theirs_NC = np.array([[one[label] for label in table.labels] for one in found])
     np.testing.assert_allclose(theirs_NC, table.probabilities_NC, atol=1e-5)
 
@@ -65,8 +67,6 @@ def test_the_seed_shown_is_the_one_that_dev_likes_best(tmp_path) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     recipe = small_recipe(tmp_path, [model], [{"full": {"learning_rate": 3e-3}}], seeds=[0, 1, 2])
     follow(recipe)
-    import json
-
     losses = {
         seed: json.loads((folder_of(recipe, "full", seed) / "arm.json").read_text("utf-8"))[
             "chosen"

@@ -66,9 +66,8 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
     begun = time.perf_counter()
     poolings = poolings_of(ready, options.pooling)
     features: dict[str, Features] = {}
-    whole = (
-        shared.sample.whole if shared.sample else splits.train
-    )  # its features serve every sample
+    # the features of the whole of train serve every sample of it
+    whole = shared.sample.whole if shared.sample else splits.train
     weights = f"{ready.fingerprint}|{ready.sketch}"
     model = None
     for part in PARTS:

@@ -7,7 +7,7 @@ Knows nothing of: models, how anything is counted.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.families import Family
@@ -118,7 +118,7 @@ def _head_of_method(arm: Arm, choice: HeadChoice | None) -> HeadChoice | None:
 
 def _can_answer_in_words(arm: Arm) -> bool:
     field = type(arm.options).model_fields.get("objective")
-    return field is not None and "words" in str(field.annotation)
+    return field is not None and "words" in get_args(field.annotation)
 
 
 def default_head(arm: Arm, family: Family) -> HeadChoice:

@@ -46,7 +46,6 @@ def packed_config(model: Any, family: Family, packing: Packing) -> dict[str, Any
     from transformers import BitsAndBytesConfig
 
     _try_packing(packing.device)
-
     chosen = set(packed_layers(model, family))
     compute = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     return {

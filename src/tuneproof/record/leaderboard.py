@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import RunError
+from tuneproof.metrics import METRICS
 from tuneproof.predict.prediction import Predicted
 from tuneproof.recipe import Recipe, read_recipe
 from tuneproof.record.conclude import ArmRuns, arm_runs
 from tuneproof.record.rundir import RECIPE, StudyRecord, read_study
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score
+from tuneproof.settings import ScoreSettings
 
 
 @dataclass(frozen=True)
@@ -53,28 +55,29 @@ def _aligned(runs: Sequence[Predicted], ids: Sequence[str]) -> list[Predicted]:
     return made
 
 
-def _unranked(study: StudyRecord, recipe: Recipe) -> list[tuple[str, str, str]]:
-    """What of a study cannot stand on a board: study, arm and why."""
-    name = study.folder.name
-    if not study.splits.get("leak_safe", True):
-        share = float((study.splits.get("overlap") or {}).get("share") or 0.0)
-        why = (
-            f"plain random split (leak_safe: false); {100 * share:.1f} % of its test items overlap a "
-            "training item"
-        )
-        return [(name, "all arms", why)]
+def _leaky(study: StudyRecord) -> str:
+    """Why no arm of a study can be ranked; empty where its split is safe."""
+    if study.splits.get("leak_safe", True):
+        return ""
+    share = float((study.splits.get("overlap") or {}).get("share") or 0.0)
+    return (
+        f"plain random split (leak_safe: false); {100 * share:.1f} % of its test items overlap a "
+        "training item"
+    )
+
+
+def _unfinished(study: StudyRecord) -> list[tuple[str, str, str]]:
+    """Study, arm and why, of every arm that is not done."""
     found = [
-        (name, record.label, f"{record.about.get('status')}: {record.about.get('reason')}")
-        for record in study.arms
-        if record.about.get("status") != "done"
+        (study.folder.name, arm.label, f"{arm.about.get('status')}: {arm.about.get('reason')}")
+        for arm in study.arms
+        if arm.about.get("status") != "done"
     ]
     return list(dict.fromkeys(found))
 
 
-def _ranked(board: Board, entries: list[Entry], settings: Any) -> Board:
+def _ranked(board: Board, entries: list[Entry], settings: ScoreSettings) -> Board:
     """Best first, each compared with the first on the same items; Holm over these comparisons."""
-    from tuneproof.metrics import METRICS
-
     sign = -1 if METRICS[board.metric].direction == "down" else 1
     entries = sorted(entries, key=lambda entry: -sign * entry.score["value"])
     first = entries[0]
@@ -109,7 +112,7 @@ def leaderboards(folders: Sequence[Path]) -> list[Board]:
     """
     boards: dict[tuple[str, str], Board] = {}
     entries: dict[tuple[str, str], list[Entry]] = {}
-    settings: dict[tuple[str, str], Any] = {}
+    settings: dict[tuple[str, str], ScoreSettings] = {}
     for folder in folders:
         study = read_study(folder)
         recipe = read_recipe(folder / RECIPE)
@@ -120,10 +123,10 @@ def leaderboards(folders: Sequence[Path]) -> list[Board]:
         size = int((study.splits.get("sizes") or {}).get("test") or 0)
         board = boards.setdefault(key, Board(key[0], metric, fingerprint, size, grouped))
         settings.setdefault(key, recipe.score)
-        apart = _unranked(study, recipe)
-        board.apart.extend(apart)
-        if any(arm == "all arms" for _, arm, _ in apart):
+        if why := _leaky(study):
+            board.apart.append((folder.name, "all arms", why))
             continue
+        board.apart.extend(_unfinished(study))
         for arm in arm_runs(study.arms):
             value = as_json(score(arm.runs, [metric], settings[key], grouped))[metric]
             entries.setdefault(key, []).append(Entry(study, arm, value))

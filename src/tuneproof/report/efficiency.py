@@ -61,10 +61,16 @@ def sized_lines(study: StudyRecord, rows: Sequence[ArmRow]) -> list[SizedLine]:
 
 
 def _sentence(line: SizedLine, style: Style) -> str:
-    """The smallest sample on which the arm cannot be told from itself on the whole of train."""
+    """The smallest sample on which the whole of train is not shown to be better."""
     whole = line.sizes[-1]
-    for size, adds in zip(line.sizes, line.whole_adds, strict=True):
-        if adds is not None and adds["outcome"] == "cannot tell":
+    known = [(s, adds) for s, adds in zip(line.sizes, line.whole_adds, strict=True) if adds]
+    if not known:
+        return f"{line.row.label}: no sample could be compared with the whole of train."
+    for size, adds in known:
+        if adds["outcome"] == "worse":
+            loss = style.value(-adds["difference"], True)
+            return f"{line.row.label} on {count(size)} items is better than on all {count(whole)}: {loss}."
+        if adds["outcome"] == "cannot tell":
             gain = style.value(adds["difference"], True)
             interval = f"{style.value(adds['low'], True)} to {style.value(adds['high'], True)}"
             shown = f"{gain} ({interval}; could have shown {style.value(adds['mde'])})"
@@ -72,9 +78,8 @@ def _sentence(line: SizedLine, style: Style) -> str:
                 f"{line.row.label} on {count(size)} items cannot be told from itself on all "
                 f"{count(whole)}: these add {shown}."
             )
-    return (
-        f"{line.row.label} gains from every label: all {count(whole)} are better than any sample."
-    )
+    sizes = ", ".join(count(size) for size, _ in known)
+    return f"{line.row.label} on all {count(whole)} items is better than on {sizes}."
 
 
 def _trouble(study: StudyRecord) -> list[str]:

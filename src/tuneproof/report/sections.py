@@ -21,6 +21,7 @@ from tuneproof.report.rounding import (
     count,
     memory,
     percent,
+    plain,
     probability,
     seconds,
     style_for,
@@ -170,7 +171,11 @@ def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
             seed = record.about.get("seed")
             name = row.label if seed is None or len(row.seeds) < 2 else f"{row.label}, seed {seed}"
             chosen = record.about.get("chosen") or {}
-            single = {k: v for k, v in chosen.items() if not isinstance(v, list)}
+            single = {
+                key: plain(value) if isinstance(value, float) else value
+                for key, value in chosen.items()
+                if not isinstance(value, list)
+            }
             shown = ", ".join(f"{key} {value}" for key, value in flat(single))
             if shown:
                 found.append((name, shown))

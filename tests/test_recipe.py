@@ -106,13 +106,24 @@ def value_of(kind: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     return WORDS
 
 
+AMOUNTS = (
+    st.none()
+    | st.just("auto")
+    | st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["MB", "GiB"]))
+)
+
+
 @st.composite
 def values_of(draw: Any, part: type[BaseModel]) -> dict[str, Any]:
     """Some of a part's settings, each with any value that it allows."""
     names = draw(st.sets(st.sampled_from(list(part.model_fields))))
     fields = part.model_fields
     return {
-        name: draw(value_of(fields[name].annotation, fields[name].metadata))
+        name: draw(
+            AMOUNTS
+            if name == "memory"
+            else value_of(fields[name].annotation, fields[name].metadata)
+        )
         for name in sorted(names)
     }
 

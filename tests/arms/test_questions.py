@@ -22,6 +22,7 @@ from tuneproof.cli import main
 from tuneproof.data.asking import encode_questions
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.model.load import load_model
+from tuneproof.model.shortage import AtOnce
 from tuneproof.pipeline import check
 from tuneproof.predict.generate import answer_prompts, parse_question_answer
 from tuneproof.predict.prediction import read_predictions
@@ -177,7 +178,7 @@ def test_answers_of_a_batch_are_those_of_batches_of_one(models, tmp_path, kind):
     for size in (1, 7):
         texts[size] = [""] * len(plan.splits.test)
         for _ in answer_prompts(
-            model, ready.tokenizer, encoded.asked, ready.pad.id, size, 24, "cpu", texts[size],
+            model, ready.tokenizer, encoded.asked, ready.pad.id, AtOnce(size), 24, "cpu", texts[size],
             encoded.ends,
         ):  # fmt: skip
             pass

@@ -15,6 +15,7 @@ LABELS = ("negative", "positive", "mixed")
 STEP = {
     "step", "epoch", "loss", "dev_loss", "dev_accuracy", "dev_f1", "learning_rate", "gradient_norm", "count",
     "tokens", "tokens_per_s", "time_s", "skipped",
+    "micro_batches",
 }  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def subject_of(tmp_path, method="lora", **options) -> Subject:
 def test_the_answer_fits_when_it_is_played_and_one_more_item_does_not(method, tmp_path) -> None:
     subject = subject_of(tmp_path, method)
     file = tmp_path / "small.json"
-    memory = 60_000_000
+    memory = 150_000_000
     found = fit(str(file), f"{memory}B", [method], [8], [128], device="cpu")
     cell = found.cells[0]
     for items, recompute in ((cell.largest, False), (cell.largest_recomputing, True)):
@@ -145,7 +145,7 @@ def test_packed_weights_count_by_their_bytes(tmp_path) -> None:
 def test_what_nothing_fits_says_what_to_change_first(tmp_path) -> None:
     subject_of(tmp_path)
     name = str(tmp_path / "small.json")
-    found = fit(name, "11.5MB", ["full"], [4], [64], device="cpu")
+    found = fit(name, "88.5MB", ["full"], [4], [64], device="cpu")
     assert not found.cells[0].fits
     assert found.cells[0].settings.startswith("nothing fits; first: ")
     nothing = fit(name, "1kB", ["full"], [4], [64], device="cpu")

@@ -470,6 +470,11 @@ def test_the_command_prints_plain_lines_when_piped(capsys):
         assert line in said.out.splitlines()
 
 
+def test_all_weights_are_a_hundred_percent(capsys):
+    assert main(["count", "mistral-7b", "--method", "full", "--task", "sst2"]) == 0
+    assert "  7,110,668,288  of these train (100 %)" in capsys.readouterr().out
+
+
 def test_the_json_says_the_same(capsys):
     assert main(["count", "gemma-2-2b", "--task", "sst2", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)

@@ -80,7 +80,8 @@ def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
     rows.append((f"{ledger.total:,}", "total"))
     if found.method:
         share = 100 * ledger.trainable / ledger.total
-        rows.append((f"{ledger.trainable:,}", f"of these train ({share:.2g} %)"))
+        words = f"{share:.2g}" if share < 10 else f"{share:.0f}"
+        rows.append((f"{ledger.trainable:,}", f"of these train ({words} %)"))
     return [(f"Adaptation: {method} {found.head.sentence}", _columns(rows))]
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.arms.small import folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
@@ -52,6 +53,20 @@ def test_a_claim_is_made_for_every_model(study) -> None:
     assert len(set(pairs)) == len(pairs), "a pair is compared once"
     assert not any("a " in c["arm"] and "b " in c["over"] for c in made)
     assert all(c["n"] == 12 for c in made)
+
+
+def test_the_claims_arm_is_compared_with_every_other_arm_of_its_model(study, tmp_path) -> None:
+    moved = Path(shutil.copytree(study.out, tmp_path / "moved"))
+    yaml = YAML(typ="safe")
+    recipe = yaml.load(moved / "recipe.yaml")
+    recipe["claim"] = [{"arm": "lora", "over": "majority"}]
+    yaml.dump(recipe, moved / "recipe.yaml")
+    conclude(moved)
+    made = json.loads((moved / "comparisons.json").read_text())["comparisons"]
+    pairs = {(c["arm"], c["over"]): c["claim"] for c in made}
+    assert pairs["a lora", "a head"] is False
+    assert pairs["b lora", "b head"] is False
+    assert pairs["a lora", "majority"] is True
 
 
 def test_two_arms_are_compared_by_their_folders(study) -> None:

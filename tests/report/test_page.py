@@ -244,3 +244,16 @@ def test_the_hostile_texts_reach_the_page_whole(html: str) -> None:
     assert data is not None
     texts = {item[2] for item in json.loads(data[1])["items"]}
     assert {HOSTILE[0], HOSTILE[1], HOSTILE[4]} <= texts
+
+
+def test_the_base_models_files_are_named_with_their_fingerprints(
+    study: Path, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(study, tmp_path / "moved"))
+    place = next((moved / "arms").glob("*lora*")) / "arm.json"
+    about = json.loads(place.read_text("utf-8"))
+    about |= {"model": "minilm", "sketch": "config.json aa11|model.safetensors bb22"}
+    place.write_text(json.dumps(about))
+    html = render(moved).html.read_text("utf-8")
+    assert "model minilm, model.safetensors" in html
+    assert "bb22" in html

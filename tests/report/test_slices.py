@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.made_study import predictions
 from tuneproof.record.rundir import Items
-from tuneproof.report.slices import Answers, reliabilities, slices
+from tuneproof.report.slices import Answers, one_label_for_all, reliabilities, slices
 from tuneproof.report.tables import ArmRow
 from tuneproof.score.calibration import fit_temperature
 
@@ -64,3 +64,14 @@ def test_without_dev_there_is_no_temperature() -> None:
     found = reliabilities([Answers(0, ROW, (None,), (TABLE,), (None,))])[0]
     assert (found.after, found.error_after, found.temperatures) == ([], None, [])
     assert np.isfinite(found.error_before)
+
+
+def test_a_seed_that_tells_nothing_apart_is_said() -> None:
+    flat = replace(TABLE, predicted_N=np.zeros_like(TABLE.predicted_N))
+    said = one_label_for_all([Answers(0, ROW, (0, 1), (TABLE, flat))])
+    assert said == [
+        "head, seed 1, gives every test item the same label, negative: it has learnt nothing that "
+        "tells them apart."
+    ]
+    base = replace(ROW, kind="baseline")
+    assert one_label_for_all([Answers(0, base, (None,), (flat,))]) == []

@@ -203,6 +203,14 @@ def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_bea
     )
 
 
+def test_the_baselines_metric_is_named_where_the_claim_has_another():
+    claim = replace(compared(*pair_of(680, 95, 23, 74)), metric="f1_macro")
+    beaten = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
+    assert verdict([claim], [beaten])["sentence"].endswith(
+        "Beware: by accuracy the baseline lexical (80.3 %) is better than zero-shot (71.1 %)."
+    )
+
+
 def test_what_the_first_claim_says_already_is_not_said_again():
     claim = compared(*pair_of(640, 60, 63, 109))
     assert verdict([claim], [claim])["sentence"] == claim.sentence

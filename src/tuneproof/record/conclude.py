@@ -223,22 +223,26 @@ def _others(
     claims: Sequence[Comparison],
     untold: list[str],
 ) -> list[Comparison]:
-    """Every arm with each baseline and with the first claim's base, where not a claim already."""
+    """Every arm with the baselines and the first claim's base, and the first claim's arm with every
+    other one, where not a claim already.
+    """
     metric = recipe.task.metrics[0]
     bases = [arm for arm in arms if arm.kind == "baseline"]
     if recipe.claims:
         bases += [arm for arm in arms if arm.arm == recipe.claims[0].over and arm not in bases]
     done = {(c.arm, c.over, c.metric) for c in claims}
+    asked = [arm for arm in arms if recipe.claims and arm.arm == recipe.claims[0].arm]
+    pairs = [(arm, over) for over in bases for arm in arms]
+    pairs += [(arm, over) for arm in asked for over in arms]
     made = []
-    for over in bases:
-        for arm in arms:
-            same_model = over.model in (None, arm.model)
-            key = (arm.name(several), over.name(several), metric)
-            backwards = (key[1], key[0], metric)
-            if arm is over or not same_model or key in done or backwards in done:
-                continue
-            done.add(key)
-            made += _compared(arm, over, metric, recipe, grouped, several, untold)
+    for arm, over in pairs:
+        same_model = over.model in (None, arm.model)
+        key = (arm.name(several), over.name(several), metric)
+        backwards = (key[1], key[0], metric)
+        if arm is over or not same_model or key in done or backwards in done:
+            continue
+        done.add(key)
+        made += _compared(arm, over, metric, recipe, grouped, several, untold)
     return made
 
 

@@ -113,7 +113,7 @@ def difference_strip(pair: dict[str, Any], style: Style, scale: Scale) -> Markup
         start, end = scale(-pair["mde"]), scale(pair["mde"])
         place = {"x": f"{start:.2f}%", "width": f"{end - start:.2f}%", "y": "0", "height": "100%"}
         drawn.append(tag("rect", {**place, "class": "mde"}))
-        said += f"; the smallest that this test set could show is {style.value(pair['mde'])}"
+        said += f"; a true one of {style.value(pair['mde'])} is found 80 times in 100"
     ink = {"better": "var(--good)", "worse": "var(--bad)"}.get(
         str(pair.get("outcome")), "var(--grey)"
     )

@@ -58,6 +58,9 @@ def loading(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str
     best = max(scored, key=lambda row: sign * (row.scores[metric].value or 0.0))
     record, seed = _by_dev(best)
     style = style_of(list(rows), metric)
+    alone = (record.scores.get(metric) or {}).get("value")
+    if seed and alone is not None:
+        seed = f"{seed.removesuffix('.')}: alone it has {style.value(alone)}{style.unit}."
     shown = show_score(best.scores[metric], style)
     end = "lowest" if goes_down(metric) else "highest"
     place = _place(record)

@@ -26,7 +26,14 @@ from tuneproof.report.rounding import (
     seconds,
     style_for,
 )
-from tuneproof.report.slices import Answers, answers_of, confusions, reliabilities, slices
+from tuneproof.report.slices import (
+    Answers,
+    answers_of,
+    confusions,
+    one_label_for_all,
+    reliabilities,
+    slices,
+)
 from tuneproof.report.tables import (
     ArmRow,
     arm_rows,
@@ -91,7 +98,7 @@ def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, st
         found.append(("p", probability(p_value), test))
         if pair.get("mde") is not None:
             found.append(
-                ("MDE", style.value(pair["mde"]) + unit, "smallest difference it could show")
+                ("MDE", style.value(pair["mde"]) + unit, "true difference found 80 times in 100")
             )
     sizes = study.splits.get("sizes") or {}
     aside = f"{count(sizes.get('train'))} train, {count(sizes.get('dev'))} dev"
@@ -103,7 +110,12 @@ def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, st
     best = [row for row in rows if winner in (row.label, row.arm) and row.time_s]
     if best:
         found.append(
-            (f"Cost of {best[0].label}", seconds(best[0].time_s), memory(best[0].peak_memory_bytes))
+            (
+                f"Cost of {best[0].label}",
+                seconds(best[0].time_s),
+                ("a seed, " if len(best[0].seeds) > 1 else "")
+                + f"{memory(best[0].peak_memory_bytes)} at the peak",
+            )
         )
     return found
 
@@ -209,10 +221,26 @@ def _data(study: StudyRecord) -> dict[str, Any]:
         "splits": flat({k: v for k, v in study.splits.items() if k not in hidden}),
         "overlap_examples": (study.splits.get("overlap") or {}).get("examples") or [],
         "fingerprints": flat(study.splits.get("fingerprints") or {}),
-        "provenance": flat(study.provenance),
+        "provenance": [*_models(study), *flat(study.provenance)],
+        "folder": str(setting(study, "out") or ""),
         "recipe": study.recipe_text,
         "command": str(study.provenance.get("command") or "tuneproof run recipe.yaml"),
     }
+
+
+def _models(study: StudyRecord) -> list[tuple[str, str]]:
+    """Each model's files with their fingerprints, and the hub's commit where there is one."""
+    found: dict[tuple[str, str], None] = {}
+    for record in study.arms:
+        about = record.about
+        if about.get("model") and about.get("sketch"):
+            name = f"model {about['model']}"
+            if about.get("commit"):
+                found[f"{name}, commit", str(about["commit"])] = None
+            for line in str(about["sketch"]).split("|"):
+                file, _, digest = line.rpartition(" ")
+                found[f"{name}, {file}", digest] = None
+    return list(found)
 
 
 def sections(study: StudyRecord) -> dict[str, Any]:
@@ -253,6 +281,7 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "calibrations": calibrations(answers),
         "bins": BINS,
         "confusions": confusions(answers),
+        "constant": one_label_for_all(answers),
         "ledgers": [row for row in rows if row.records[0].ledger.get("lines")],
         "peaks": peaks(rows),
         "prompts": prompts(rows),

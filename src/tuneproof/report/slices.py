@@ -98,6 +98,23 @@ def _items_of(table: Predicted) -> LabelItems:
     return LabelItems(table.labels, table.gold_N, table.predicted_N, table.probabilities_NC)
 
 
+def one_label_for_all(answers: Sequence[Answers]) -> list[str]:
+    """A sentence for each tuned or prompted seed that gives every test item the same label."""
+    found = []
+    for arm in answers:
+        for seed, table in zip(arm.seeds, arm.tables, strict=True):
+            if table.kind != "labels" or arm.row.kind == "baseline" or not len(table.predicted_N):
+                continue
+            first = int(table.predicted_N[0])
+            if first != UNPARSED and (table.predicted_N == first).all():
+                name = arm.row.label if seed is None else f"{arm.row.label}, seed {seed},"
+                found.append(
+                    f"{name} gives every test item the same label, {table.labels[first]}: it has "
+                    "learnt nothing that tells them apart."
+                )
+    return found
+
+
 def confusions(answers: Sequence[Answers]) -> list[Confusion]:
     """A matrix for each arm, summed over its seeds."""
     made = []

@@ -58,8 +58,7 @@ class Comparison:
 
 def sentence_of(found: Comparison) -> str:
     """The comparison in words: who, by how much, how sure; or what could have been shown."""
-    name = found.metric.replace("_", " ")
-    values = f"{name} {_value(found, found.value)} against {_value(found, found.over_value)}"
+    values = f"{_spoken(found.metric)} {_value(found, found.value)} against {_value(found, found.over_value)}"
     unit = " points" if found.in_points else ""
     difference = f"{_difference(found, found.difference, plus=True)}{unit}"
     span = f"{_difference(found, found.low)} to {_difference(found, found.high)}"
@@ -76,6 +75,10 @@ def sentence_of(found: Comparison) -> str:
         f"{found.arm} is {found.outcome} than {found.over}: {values}, {difference} "
         f"({100 * found.level:g} % interval {span}, {_p(found)}, {size}{seeds}{_finer(found)})."
     )
+
+
+def _spoken(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def _finer(found: Comparison) -> str:
@@ -103,7 +106,9 @@ def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) 
     said = {(each.arm, each.over) for each in claims[:1]}
     unsaid = [each for each in beaten if (each.arm, each.over) not in said]
     if unsaid:
-        sentence = f"{sentence} Beware: {_beware(unsaid)}."
+        other = unsaid[0].metric if claims and unsaid[0].metric != claims[0].metric else ""
+        by = f"by {_spoken(other)} " if other else ""
+        sentence = f"{sentence} Beware: {by}{_beware(unsaid)}."
     return {
         "outcome": outcome,
         "sentence": sentence,

@@ -11,7 +11,7 @@ from tuneproof.errors import RunError
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
 from tuneproof.score.significance import holm, mcnemar, randomisation, t_test
-from tuneproof.score.verdict import verdict
+from tuneproof.score.verdict import sentence_of, verdict
 from tuneproof.settings import ScoreSettings
 
 SETTINGS = ScoreSettings(draws=2000)
@@ -209,6 +209,18 @@ def test_the_baselines_metric_is_named_where_the_claim_has_another():
     assert verdict([claim], [beaten])["sentence"].endswith(
         "Beware: by accuracy the baseline lexical (80.3 %) is better than zero-shot (71.1 %)."
     )
+
+
+def test_metrics_of_questions_are_named_in_words():
+    claim = compared(*pair_of(680, 95, 23, 74))
+    said = {
+        name: sentence_of(replace(claim, metric=name)).split(": ")[1]
+        for name in ("squad_f1_has_answer", "squad_exact", "squad_no_answer", "f1_macro")
+    }
+    assert said["squad_f1_has_answer"].startswith("F1 of answerable questions 8")
+    assert said["squad_exact"].startswith("exact match 8")
+    assert said["squad_no_answer"].startswith("unanswerable questions right 8")
+    assert said["f1_macro"].startswith("f1 macro 8")
 
 
 def test_what_the_first_claim_says_already_is_not_said_again():

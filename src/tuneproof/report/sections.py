@@ -194,7 +194,7 @@ def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
     return found
 
 
-def _notes(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
+def _notes(rows: Sequence[ArmRow], questions: bool) -> list[tuple[str, str]]:
     """What the arms have to say, each sentence once: notes, and texts that were cut."""
     found: dict[tuple[str, str], None] = {}
     for row in rows:
@@ -204,7 +204,12 @@ def _notes(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
             encoding = record.about.get("encoding") or {}
             cut, most = encoding.get("truncated_items"), encoding.get("max_length")
             if cut:
-                found[row.label, f"{count(cut)} items were cut at {count(most)} tokens."] = None
+                said = (
+                    f"{count(cut)} contexts were not read in one piece of {count(most)} tokens."
+                    if questions
+                    else f"{count(cut)} items were cut at {count(most)} tokens."
+                )
+                found[row.label, said] = None
     return list(found)
 
 
@@ -286,5 +291,5 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "peaks": peaks(rows),
         "prompts": prompts(rows),
         "choices": _choices(rows),
-        "arm_notes": _notes(rows),
+        "arm_notes": _notes(rows, questions),
     }

@@ -78,7 +78,12 @@ def sentence_of(found: Comparison) -> str:
 
 
 def _spoken(metric: str) -> str:
-    return metric.replace("_", " ")
+    """The metric's name as a sentence says it, such as "F1 of answerable questions"."""
+    name = metric.removeprefix("squad_").replace("_has_answer", " of answerable questions")
+    if name != metric:
+        name = {"no_answer": "unanswerable questions right"}.get(name, name)
+        name = name.replace("f1", "F1").replace("exact", "exact match")
+    return name.replace("_", " ")
 
 
 def _finer(found: Comparison) -> str:

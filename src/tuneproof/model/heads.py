@@ -12,6 +12,7 @@ from torch import nn
 
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
+from tuneproof.model.unpadded import real_tokens
 
 
 def inner_model(model: Any) -> Any:
@@ -61,7 +62,8 @@ def base_states(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> t
     base = inner_model(model).base_model
     if family.kind == "encoder":
         batch = pad_right(batch)
-        return base(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+        with real_tokens(base, batch["attention_mask"]):
+            return base(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
     extra = {"use_cache": False} if takes(base, "use_cache") else {}
     return base(**model_inputs(base, batch), **extra)[0]
 
@@ -88,7 +90,10 @@ def class_logits(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> 
     """
     if family.kind == "encoder":
         batch = pad_right(batch)
-        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        with real_tokens(inner_model(model).base_model, batch["attention_mask"]):
+            return model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits
     states_BTD = base_states(model, family, batch)
     rows_B = torch.arange(len(states_BTD), device=states_BTD.device)
     states_BD = states_BTD[rows_B, last_token(batch["attention_mask"])]

@@ -20,6 +20,7 @@ from tuneproof.data.batches import by_length
 from tuneproof.data.windows import Window, collate_windows
 from tuneproof.families.family import Family
 from tuneproof.model.heads import inner_model, model_inputs
+from tuneproof.model.unpadded import real_tokens
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def read_states(
     for chosen in by_length([len(window.ids) for window in windows], batch_size):
         part = [windows[place] for place in chosen]
         batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items() if k in names}
-        with torch.inference_mode(), autocast():
+        skipping = real_tokens(base, batch["attention_mask"])
+        with torch.inference_mode(), autocast(), skipping:
             hidden_BTD = base(**model_inputs(base, batch))[0]
         states_BTD = hidden_BTD.to(torch.float16).cpu().numpy()
         for row, place in enumerate(chosen):

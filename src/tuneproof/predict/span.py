@@ -19,6 +19,7 @@ from torch import nn
 from tuneproof.data.batches import by_length
 from tuneproof.data.windows import Window, Windows, collate_windows, span_text
 from tuneproof.model.heads import inner_model, model_inputs
+from tuneproof.model.unpadded import real_tokens
 from tuneproof.tasks.task import Example
 
 ENDS = 20  # best starts and best ends of a window that are joined
@@ -55,7 +56,9 @@ def span_logits(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tenso
     """Logits [B, T, 2] of where an answer begins and ends; NEVER where it may not."""
     names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
     inputs = {name: batch[name] for name in names if name in batch}
-    out = model(**model_inputs(inner_model(model), inputs))
+    inner = inner_model(model)
+    with real_tokens(inner.base_model, batch["attention_mask"]):
+        out = model(**model_inputs(inner, inputs))
     logits_BT2 = torch.stack([out.start_logits, out.end_logits], dim=-1).float()
     return logits_BT2.masked_fill(~batch["allowed"][..., None], NEVER)
 

@@ -15,6 +15,27 @@ def _as_before():
     torch.backends.cuda.enable_flash_sdp(flash)
 
 
+@pytest.fixture(autouse=True)
+def _of_another_maker(monkeypatch):
+    monkeypatch.setattr(kernels, "_by_intel", lambda: False)
+
+
+def test_on_intels_processors_the_default_stays(monkeypatch):
+    monkeypatch.setattr(kernels, "_by_intel", lambda: True)
+    torch.set_float32_matmul_precision("medium")
+    assert kernels.choose_matmul("cpu", longest=10).endswith("this processor being Intel's.")
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_the_maker_is_read_from_the_processors_own_words(monkeypatch):
+    monkeypatch.undo()
+    for words, intel in (("vendor_id : GenuineIntel", True), ("vendor_id : AuthenticAMD", False)):
+        with monkeypatch.context() as here:
+            here.setattr(kernels.Path, "read_text", lambda *_, words=words: words)
+            assert kernels._by_intel() is intel
+
+
 def test_the_chosen_products_are_float32():
     said = kernels.choose_matmul("cpu")
     assert kernels._largest_error() <= kernels.FLOAT32_ERROR

@@ -5,6 +5,8 @@ Knows nothing of: models, data.
 """
 
 import os
+import platform
+from pathlib import Path
 
 import torch
 
@@ -22,9 +24,11 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
     """Let float32 products run in oneDNN where that is float32 indeed; says what was chosen.
 
     torch's "medium" hands float32 products on a CPU to oneDNN, which on processors without
-    bfloat16 matrix units computes in true float32, on some of them twice as fast as the default,
+    bfloat16 matrix units computes in true float32, on AMD's up to twice as fast as the default, MKL,
     and elsewhere rounds to bfloat16. Which of the two is measured, in milliseconds, not guessed. The
-    speed is not measured: a choice by the clock would differ from run to run.
+    speed is not measured: a choice by the clock would differ from run to run. It goes by the maker: on
+    Intel's processors MKL is the faster one (measured on a Xeon: a training step of a small encoder 1.1
+    times as fast as with oneDNN and unfused attention, 2.1 times as with fused), so it stays.
 
     device: cpu; any other is left at torch's "highest", true float32. longest: tokens of the
     longest item; up to 128, attention runs unfused beside oneDNN, since torch's fused kernel calls
@@ -37,6 +41,10 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
     torch.backends.cuda.enable_flash_sdp(True)  # rules the CPU's fused kernel too
     if device != "cpu":
         return "Float32 matrix products: torch's default (highest)."
+    if _by_intel():
+        return (
+            "Float32 matrix products: torch's default (highest), MKL, this processor being Intel's."
+        )
     default = _largest_error()
     torch.set_float32_matmul_precision("medium")
     error = _largest_error()
@@ -52,6 +60,15 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
         f"Float32 matrix products: oneDNN (medium), relative error {error:.1e} "
         f"(default {default:.1e}); attention {'unfused' if unfused else 'fused'}."
     )
+
+
+def _by_intel() -> bool:
+    """Whether the processor calls itself Intel's."""
+    try:
+        said = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        said = platform.processor()
+    return "Intel" in said
 
 
 def _largest_error() -> float:

@@ -179,18 +179,20 @@ def _theirs(hidden: int, data: Data, strategy: str, padding: str, alike: bool) -
         return time.process_time() - begun, losses
 
 
-def _row(name: str, times: int, ours: Callable[[], Any], theirs: Callable[[], Any]) -> bool:
-    """Alternate, print the ratio with its spread; false where losses that must agree do not."""
+def _row(
+    name: str, times: int, alike: bool, ours: Callable[[], Any], theirs: Callable[[], Any]
+) -> bool:
+    """Alternate, print the ratio with its spread; false where the losses of runs alike differ."""
     ratios = []
     apart = 0.0
     for turn in range(times):
         first, second = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
         found = {first: first(), second: second()}
         ratios.append(found[theirs][0] / found[ours][0])
-        if found[theirs][1]:
+        if alike:
             pairs = zip(found[ours][1], found[theirs][1], strict=True)
             apart = max(apart, max(abs(a - b) for a, b in pairs))
-    said = f"; losses within {apart:.1e}" if found[theirs][1] else ""
+    said = f"; losses within {apart:.1e}" if alike else ""
     print(
         f"{name:<52}{statistics.median(ratios):6.2f}x  ({min(ratios):.2f} to {max(ratios):.2f}){said}",
         flush=True,
@@ -224,7 +226,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _ours(hidden, data)  # the first run of a process pays for imports and kernels
         for name, (strategy, padding, alike) in PEERS.items():
             agreed &= _row(
-                f"  {name}", asked.times, lambda d=data, h=hidden: _ours(h, d),
+                f"  {name}", asked.times, alike, lambda d=data, h=hidden: _ours(h, d),
                 lambda d=data, h=hidden, s=strategy, p=padding, a=alike: _theirs(h, d, s, p, a),
             )  # fmt: skip
     return 0 if agreed else 1

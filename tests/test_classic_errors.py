@@ -158,6 +158,7 @@ def test_a_leaky_split_is_flagged_and_its_overlap_stands_beside_the_number(tmp_p
     share = study.splits["overlap"]["share"]
     assert share > 0.3
     finding = next(f for f in study.audit["findings"] if f["name"] == "leaky_split")
+    assert "test items that train gives away" in study.audit["looked_for"]
     assert finding["level"] == "warning"
     assert f"{share:.1%}" in finding["message"]
     for row in arm_table(study).rows:

@@ -16,6 +16,7 @@ from tuneproof.arms.foresight import Foresight, foresee
 from tuneproof.arms.ready import make_compute
 from tuneproof.arms.shared import Outcome, Shared
 from tuneproof.arms.writing import score_again, write_items, write_outcome
+from tuneproof.data.audit import looked_for
 from tuneproof.data.splits import PARTS
 from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
@@ -49,7 +50,11 @@ def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
     write_json(plan.folder / PROVENANCE, {**provenance(command), "source": dict(plan.rows.source)})
     write_json(plan.folder / SPLITS, plan.splits.report)
     write_items(plan.folder, plan.splits)
-    write_json(plan.folder / AUDIT, {"findings": [f.as_json() for f in plan.findings]})
+    audit = {
+        "looked_for": looked_for(plan.recipe.task, bool(plan.readies)),
+        "findings": [f.as_json() for f in plan.findings],
+    }
+    write_json(plan.folder / AUDIT, audit)
     for finding in plan.findings:
         if finding.level != "note":
             yield Said(finding.message, finding.level)

@@ -3,7 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from tuneproof.data.audit import Finding, audit_encoding, audit_shots, audit_splits, stop_on_errors
+from tuneproof.data.audit import (
+    Finding,
+    audit_encoding,
+    audit_shots,
+    audit_splits,
+    looked_for,
+    stop_on_errors,
+)
 from tuneproof.data.splits import Splits, make_splits
 from tuneproof.errors import DataError
 from tuneproof.settings import SplitSettings
@@ -200,3 +207,12 @@ def test_shots_that_contain_the_item_are_an_error():
     assert finding.message == (
         "There are shots that contain the item: 1 item is among the 2 shots (test-0)."
     )
+
+
+def test_what_is_looked_for_goes_by_the_kind_of_task_and_by_what_is_encoded() -> None:
+    labels, questions = looked_for(TASKS["sst2"], True), looked_for(TASKS["squad_v2"], False)
+    assert "labels out of balance" in labels
+    assert "labels out of balance" not in questions
+    assert "unanswerable questions, and questions whose words give the label away" in questions
+    assert any("do not fit the model" in one for one in labels)
+    assert not any("do not fit the model" in one for one in questions)

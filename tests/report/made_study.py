@@ -379,7 +379,7 @@ def write_rest(folder: Path, size: int, leak_safe: bool) -> None:
     ]
     keys = ("name", "level", "message", "count", "examples")
     findings = [{**dict(zip(keys, one, strict=True)), "override": None} for one in found]
-    write_json(folder / "audit.json", {"findings": findings})
+    write_json(folder / "audit.json", {"looked_for": ["empty texts"], "findings": findings})
     write_json(
         folder / "provenance.json",
         {

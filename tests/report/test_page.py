@@ -11,7 +11,11 @@ import pytest
 
 from tests.report.made_study import HOSTILE, write_study
 from tuneproof.errors import RunError
+from tuneproof.record.rundir import read_study
 from tuneproof.report.page import Reports, inline_json, render
+from tuneproof.report.results import differences
+from tuneproof.report.rounding import NOTHING
+from tuneproof.report.tables import comparison_rows
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +261,24 @@ def test_the_base_models_files_are_named_with_their_fingerprints(
     html = render(moved).html.read_text("utf-8")
     assert "model minilm, model.safetensors" in html
     assert "bb22" in html
+
+
+def test_only_claims_have_a_corrected_p(study: Path) -> None:
+    record = read_study(study)
+    made = differences(record, "accuracy")["table"]
+    at = made.header.index("p, Holm")
+    claims = [bool(pair.get("claim")) for pair in comparison_rows(record)]
+    assert True in claims
+    assert False in claims
+    assert [row[at] != NOTHING for row in made.rows] == claims
+
+
+def test_the_page_says_what_the_audit_looked_for_where_the_study_knows(
+    study: Path, tmp_path: Path
+) -> None:
+    assert "It looked for empty texts." in render(study).html.read_text("utf-8")
+    moved = Path(shutil.copytree(study, tmp_path / "moved"))
+    (moved / "audit.json").write_text('{"findings": []}')
+    html = render(moved).html.read_text("utf-8")
+    assert "The audit found nothing." in html
+    assert "It looked for" not in html

@@ -53,6 +53,22 @@ def test_a_comparison_of_questions_says_both_intervals():
     assert found.only_arm_right > found.only_over_right
 
 
+@pytest.mark.parametrize(
+    ("metric", "kind", "n"),
+    [("squad_f1", None, 480), ("squad_f1_has_answer", True, 288), ("squad_no_answer", False, 192),
+     ("rouge1", None, 480), ("rouge1_has_answer", True, 288)],
+)  # fmt: skip
+def test_a_metric_of_some_questions_counts_those_alone(metric, kind, n):
+    arm, over = made(0.8, 1), made(0.5, 2)
+    found = compare([arm], [over], metric, "full", "lexical", SETTINGS, True)
+    of_N = np.ones(480, bool) if kind is None else arm.items.answerable_N == kind
+    assert found.n == of_N.sum() == n
+    only_N = arm.items.right_N & ~over.items.right_N & of_N
+    assert found.only_arm_right == only_N.sum()
+    assert f"n = {n} in" in found.sentence
+    assert score([arm], [metric], SETTINGS, True)[metric].n == n
+
+
 def test_where_groups_are_the_paragraphs_nothing_stands_beside():
     one = made(0.5, 3)
     same = answered(

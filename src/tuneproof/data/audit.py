@@ -18,7 +18,14 @@ from tuneproof.data.splits import PARTS, Splits
 from tuneproof.tasks.normalise import normalised
 from tuneproof.tasks.task import Example, Task
 
-__all__ = ["Finding", "audit_encoding", "audit_shots", "audit_splits", "stop_on_errors"]
+__all__ = [
+    "Finding",
+    "audit_encoding",
+    "audit_shots",
+    "audit_splits",
+    "looked_for",
+    "stop_on_errors",
+]
 
 MOST_MAJORITY = 0.9
 MOST_LEAK = 0.01
@@ -27,6 +34,30 @@ SMALL_TEST = 100
 
 def _shown(item: Example, part: str) -> dict[str, Any]:
     return {"part": part, "id": item.id, "text": item.text[:200]}
+
+
+LOOKED_FOR = (
+    "empty texts",
+    "test items that train gives away",
+    "texts that stand twice, equal or nearly, within and across train, dev and test",
+    "equal texts with different labels",
+    "a small test part",
+    "rows sorted by label",
+    "items left out",
+)
+OF_KIND = {
+    "labels": ("labels out of balance",),
+    "questions": (
+        "answers that do not stand where they are said to",
+        "unanswerable questions, and questions whose words give the label away",
+    ),
+}
+
+
+def looked_for(task: Task, encoded: bool) -> list[str]:
+    """What `audit_splits` looks for, and, where items are `encoded`, those of audit_tokens."""
+    tokens = ["items that do not fit the model, and prompts gone wrong"] if encoded else []
+    return [*LOOKED_FOR, *OF_KIND[task.kind], *tokens]
 
 
 def audit_splits(task: Task, splits: Splits) -> list[Finding]:

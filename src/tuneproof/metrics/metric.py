@@ -20,6 +20,7 @@ from tuneproof.errors import DataError
 from tuneproof.metrics.matching import best_of
 
 UNPARSED = -1
+Kind = Literal["", "answer", "no answer"]  # of questions
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Metric:
 
     `kind` is the kind of task whose items `per_item` takes. `proportion` is true where the value is a
     share of right items, so that Wilson's interval holds. `items_with` names the questions of which it
-    needs some. `lacks` says what this machine lacks for it. `note` goes beside
+    needs some, `only` those that its value is of, where not of all. `spoken` is its name in a sentence,
+    where it is not `name` with spaces. `lacks` says what this machine lacks for it. `note` goes beside
     every value that is shown.
     """
 
@@ -112,13 +114,24 @@ class Metric:
     proportion: bool = False
     note: str = ""
     kind: Literal["labels", "questions"] = "labels"
-    items_with: Literal["", "answer", "no answer"] = ""
+    items_with: Kind = ""
+    only: Kind = ""
+    spoken: str = ""
     lacks: Callable[[], str] | None = None
 
     @property
     def best(self) -> float:
         """The better end of the range."""
         return self.high if self.direction == "up" else self.low
+
+    def counted_N(self, items: Items) -> NDArray[np.bool_]:
+        """Which items the value is of."""
+        return _of_kind(items, self.only) if self.only else np.ones(len(items), dtype=bool)
+
+
+def _of_kind(items: Items, kind: Kind) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = items.gold_N == (kind == "no answer")
+    return found
 
 
 def why_not(metric: Metric, items: Items) -> str:
@@ -129,8 +142,9 @@ def why_not(metric: Metric, items: Items) -> str:
         return f"{metric.name} is for two labels and there are {items.classes}."
     if metric.needs == "probabilities" and items.probabilities_NC is None:
         return f"{metric.name} needs probabilities and the predictions have none."
-    if metric.items_with and not (items.gold_N == (metric.items_with == "no answer")).any():
-        return f"{metric.name} is for questions with {metric.items_with}, and there are none."
+    needed = metric.only or metric.items_with
+    if needed and not _of_kind(items, needed).any():
+        return f"{metric.name} is for questions with {needed}, and there are none."
     return metric.lacks() if metric.lacks is not None else ""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.metrics.matching import REMEMBERED
-from tuneproof.metrics.metric import AnswerItems, Metric
+from tuneproof.metrics.metric import AnswerItems, Kind, Metric
 from tuneproof.metrics.wordnet import HOW_TO_GET, read_wordnet, wordnet_folder
 
 Floats = NDArray[np.float64]
@@ -158,6 +158,10 @@ def _pair(
     lacks: Callable[[], str] | None = None,
 ) -> list[Metric]:
     """The metric over all questions, and over the answerable ones."""
+    pairs: tuple[tuple[str, str, PerItem, Kind], ...] = (
+        ("", "", per_item, ""),
+        ("_has_answer", ", answerable", _answerable(per_item), "answer"),
+    )
     return [
         Metric(
             name=name + suffix,
@@ -172,12 +176,11 @@ def _pair(
             note=note,
             kind="questions",
             items_with="answer",
+            only=only,
+            spoken=f"{title} of answerable questions" if only else title,
             lacks=lacks,
         )
-        for suffix, said, rows in (
-            ("", "", per_item),
-            ("_has_answer", ", answerable", _answerable(per_item)),
-        )
+        for suffix, said, rows, only in pairs
     ]
 
 

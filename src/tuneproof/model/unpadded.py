@@ -6,7 +6,7 @@ Knows nothing of: heads, losses, data.
 The stack of layers reads [1, N, D], the N real tokens of all rows one after the other; only attention
 lays them out as rows again. What goes in and comes out of the stack is padded as ever, with zeros at
 padding, so that embeddings and heads see nothing of it and the batch is the same batch.
-Source: Zeng et al. 2022, arXiv:2208.08124, section 3 (unpadding, there called "grouped" inputs).
+Source: Zeng et al. 2022, arXiv:2208.08124 (BERT on inputs of variable length).
 """
 
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ def _place(record: ArmRecord) -> str:
 
 
 def _by_dev(row: ArmRow) -> tuple[ArmRecord, str]:
-    """The seed with the lowest loss on dev, and why it is shown."""
+    """The seed with the lowest loss on dev, and why it is shown; "" where there is no other."""
     done = [record for record in row.records if record.about.get("status") == "done"]
     losses = [(record.about.get("chosen") or {}).get("dev_loss") for record in done]
     if len(done) < 2:
@@ -28,7 +28,7 @@ def _by_dev(row: ArmRow) -> tuple[ArmRecord, str]:
     at = min(known)[1] if known else 0
     seed = done[at].about.get("seed")
     why = "has the lowest loss on dev" if known else "is the first"
-    return done[at], f" Of its seeds, {seed} {why}."
+    return done[at], f" Of its seeds, {seed} {why}"
 
 
 def _transformers(row: ArmRow, record: ArmRecord) -> str:
@@ -59,8 +59,8 @@ def loading(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str
     record, seed = _by_dev(best)
     style = style_of(list(rows), metric)
     alone = (record.scores.get(metric) or {}).get("value")
-    if seed and alone is not None:
-        seed = f"{seed.removesuffix('.')}: alone it has {style.value(alone)}{style.unit}."
+    if seed:
+        seed += f": alone it has {style.value(alone)}{style.unit}." if alone is not None else "."
     shown = show_score(best.scores[metric], style)
     end = "lowest" if goes_down(metric) else "highest"
     place = _place(record)

@@ -104,7 +104,7 @@ def differences(study: StudyRecord, metric: str) -> dict[str, Any]:
         style = style_for(pair.get("low"), pair.get("high"), is_share(str(pair.get("metric"))))
         shown = style.value(pair["difference"], True)
         text = f"{shown} {style.interval(pair.get('low'), pair.get('high'), True)}"
-        adjusted = pair.get("p_adjusted")
+        adjusted = pair.get("p_adjusted") if pair.get("claim") else None
         rows.append(
             (
                 pair_name(pair),

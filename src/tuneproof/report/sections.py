@@ -223,6 +223,7 @@ def _data(study: StudyRecord) -> dict[str, Any]:
             {**empty, "examples": [], **one}
             for one in sorted(findings, key=lambda one: LEVELS.get(str(one.get("level")), 2))
         ],
+        "looked_for": list(study.audit.get("looked_for") or []),
         "splits": flat({k: v for k, v in study.splits.items() if k not in hidden}),
         "overlap_examples": (study.splits.get("overlap") or {}).get("examples") or [],
         "fingerprints": flat(study.splits.get("fingerprints") or {}),

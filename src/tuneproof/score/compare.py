@@ -93,7 +93,8 @@ def compare(
 
 
 def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
-    metric, seeds, n = pair.metric, len(pair.arm_S), len(pair.arm_S[0])
+    metric, seeds = pair.metric, len(pair.arm_S)
+    n = int(metric.counted_N(pair.arm_S[0]).sum())
     runs = [*pair.arm_S, *pair.over_S]
     rng = np.random.default_rng(settings.seed)
     values_R = np.array([evaluate(metric, items) for items in runs])
@@ -152,7 +153,7 @@ def _estimated(
     )
     sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
     found = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
-    return rows_GK, _floored(found, metric, len(runs[0]), settings.level)
+    return rows_GK, _floored(found, metric, int(metric.counted_N(runs[0]).sum()), settings.level)
 
 
 def _by_paragraph(
@@ -193,9 +194,9 @@ def _floored(found: Estimate, metric: Metric, n: int, level: float) -> Estimate:
 def _discordant(pair: _Pair) -> tuple[int, int]:
     only_arm = only_over = 0
     for arm, over in zip(pair.arm_S, pair.over_S, strict=True):
-        arm_N, over_N = arm.right_N, over.right_N
-        only_arm += int((arm_N & ~over_N).sum())
-        only_over += int((over_N & ~arm_N).sum())
+        counted_N = pair.metric.counted_N(arm)
+        only_arm += int((counted_N & arm.right_N & ~over.right_N).sum())
+        only_over += int((counted_N & over.right_N & ~arm.right_N).sum())
     return only_arm, only_over
 
 

@@ -239,8 +239,10 @@ def _score(
     notes = [metric.note] if metric.note else []
     if clusters is not None and clusters < FEW_CLUSTERS:
         notes.append(f"only {clusters} groups: the interval may be too narrow")
-    right = np.mean([items.right_N.sum() for items in items_S])
-    rarer = min(right, len(items_S[0]) - right)
+    counted_N = metric.counted_N(items_S[0])
+    n = int(counted_N.sum())
+    right = np.mean([(items.right_N & counted_N).sum() for items in items_S])
+    rarer = min(right, n - right)
     if rarer < FEW_ERRORS:
         notes.append(f"fewer than {FEW_ERRORS} right or wrong answers: the interval is coarse")
     return Score(
@@ -248,7 +250,7 @@ def _score(
         value=value,
         low=interval.low,
         high=interval.high,
-        n=len(items_S[0]),
+        n=n,
         clusters=clusters,
         seeds=len(items_S),
         method=method,

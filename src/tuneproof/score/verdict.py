@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tuneproof.metrics import METRICS
+
 Outcome = Literal["better", "worse", "cannot tell"]
 
 
@@ -78,12 +80,8 @@ def sentence_of(found: Comparison) -> str:
 
 
 def _spoken(metric: str) -> str:
-    """The metric's name as a sentence says it, such as "F1 of answerable questions"."""
-    name = metric.removeprefix("squad_").replace("_has_answer", " of answerable questions")
-    if name != metric:
-        name = {"no_answer": "unanswerable questions right"}.get(name, name)
-        name = name.replace("f1", "F1").replace("exact", "exact match")
-    return name.replace("_", " ")
+    known = METRICS.get(metric)
+    return (known.spoken if known else "") or metric.replace("_", " ")
 
 
 def _finer(found: Comparison) -> str:

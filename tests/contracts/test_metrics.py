@@ -169,8 +169,9 @@ def test_what_a_metric_lacks_is_said(metric):
     if metric.kind == "questions":
         assert "is for tasks of questions" in why_not(metric, two)
         assert why_not(metric, AnswerItems([("a",), ()], ["a", ""])) == ""
-        one_kind = AnswerItems([("a",)] if metric.items_with == "no answer" else [()], ["a"])
-        assert ("there are none" in why_not(metric, one_kind)) == bool(metric.items_with)
+        needed = metric.only or metric.items_with
+        one_kind = AnswerItems([("a",)] if needed == "no answer" else [()], ["a"])
+        assert ("there are none" in why_not(metric, one_kind)) == bool(needed)
         return
     assert "is for tasks of labels" in why_not(metric, AnswerItems([()], [""]))
     if metric.needs == "probabilities":

@@ -282,3 +282,10 @@ def test_the_page_says_what_the_audit_looked_for_where_the_study_knows(
     html = render(moved).html.read_text("utf-8")
     assert "The audit found nothing." in html
     assert "It looked for" not in html
+
+
+def test_the_commands_that_reproduce_are_typed_where_the_study_was_started(html: str) -> None:
+    again = html.split('id="again"')[1].split("</section>")[0]
+    assert "/recipe.yaml --set " in again
+    assert "-again" in again
+    assert "cd " not in again

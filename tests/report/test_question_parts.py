@@ -10,6 +10,7 @@ from tuneproof.record.rundir import Items
 from tuneproof.report.flips import NO_ANSWER, changes, payload
 from tuneproof.report.question_parts import (
     histograms,
+    no_answer_shares,
     question_kind,
     question_slices,
     thresholds,
@@ -82,6 +83,14 @@ def test_thresholds_show_dev_default_and_oracle_and_the_oracle_is_marked():
     assert rows[2].f1 >= max(rows[0].f1, rows[1].f1)
     assert rows[1].no_answer == pytest.approx(2 / 3)
     assert len(histograms([BASE, tuned])) == 1, "an arm with one null score has no histogram"
+
+
+def test_a_dev_part_with_other_shares_of_unanswerable_questions_is_said():
+    test = {"answerable": 50, "unanswerable": 50}
+    said = no_answer_shares({"dev": {"answerable": 89, "unanswerable": 11}, "test": test})
+    assert said.startswith("Dev has 11 % questions without an answer and test 50 %:")
+    assert no_answer_shares({"dev": {"answerable": 55, "unanswerable": 45}, "test": test}) == ""
+    assert no_answer_shares({"test": test}) == ""
 
 
 def test_flips_carry_an_excerpt_around_the_answer_the_golds_and_both_answers():

@@ -203,6 +203,16 @@ def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_bea
     )
 
 
+def test_a_later_claim_that_fails_is_in_the_verdict_with_its_numbers_and_not_said_twice():
+    claim = compared(*pair_of(680, 95, 23, 74))
+    failed = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
+    failed = replace(failed, sentence="zero-shot is worse than lexical: -9.2 points.")
+    assert verdict([claim, failed], [failed])["sentence"] == (
+        f"{claim.sentence} But zero-shot is worse than lexical: -9.2 points."
+    )
+    assert verdict([claim, claim])["sentence"] == claim.sentence
+
+
 def test_the_baselines_metric_is_named_where_the_claim_has_another():
     claim = replace(compared(*pair_of(680, 95, 23, 74)), metric="f1_macro")
     beaten = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")

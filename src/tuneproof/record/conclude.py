@@ -79,6 +79,7 @@ def conclude(folder: Path) -> dict[str, Any]:
     baselines = {arm.name(several) for arm in arms if arm.kind == "baseline"}
     beside = [c for c in [*claims, *others] if c.arm in tuned and c.over in baselines]
     made = verdict(claims, beside)
+    made["sentence"] += _one_seed(arms, claims, several)
     if recipe.claims and not claims:
         first = recipe.claims[0]
         made["sentence"] = "No verdict: " + (
@@ -97,6 +98,19 @@ def conclude(folder: Path) -> dict[str, Any]:
     }
     write_json(folder / COMPARISONS, value)
     return made
+
+
+def _one_seed(arms: Sequence[ArmRuns], claims: Sequence[Comparison], several: bool) -> str:
+    """What the verdict cannot know where chance was drawn once."""
+    claimed = {name for each in claims for name in (each.arm, each.over)}
+    once = [
+        a.name(several)
+        for a in arms
+        if a.name(several) in claimed and len(a.runs) == 1 and a.seeds[0] is not None
+    ]
+    if not once:
+        return ""
+    return f" {' and '.join(once)} ran with one seed: how far another seed would move this is not measured."
 
 
 def _by_train_size(

@@ -81,7 +81,7 @@ def loading(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str
     return {
         "arm": best.label,
         "why": f"{best.label} has the {end} {metric_title(metric).lower()} here, {shown}{style.unit}; "
-        f"that it is first is partly luck where the intervals overlap.{seed}",
+        f"where another arm's interval overlaps this one, that it is first is partly luck.{seed}",
         "python": f"import tuneproof\n\n{python}",
         "command": command,
         "transformers": transformers,

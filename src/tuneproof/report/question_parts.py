@@ -5,7 +5,7 @@ Knows nothing of: HTML, how anything was answered.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,6 +153,26 @@ def thresholds(answers: Sequence[Answers]) -> list[AtThreshold]:
             ):
                 rows.append(_at(arm.row.label, shown, which, table.at(cut)))
     return rows
+
+
+def no_answer_shares(labels: Mapping[str, Mapping[str, int]]) -> str:
+    """A sentence where dev and test differ by 10 points or more in questions without an answer.
+
+    `labels` counts the labels of each part, as splits.json does.
+    """
+    shares = {}
+    for part in ("dev", "test"):
+        counts = labels.get(part) or {}
+        if not sum(counts.values()):
+            return ""
+        shares[part] = counts.get("unanswerable", 0) / sum(counts.values())
+    if abs(shares["dev"] - shares["test"]) < 0.1:
+        return ""
+    return (
+        f"Dev has {100 * shares['dev']:.0f} % questions without an answer and test "
+        f"{100 * shares['test']:.0f} %: a threshold chosen on dev withholds for dev's share, so F1 and "
+        "exact match over all questions of test may fall far from what the same weights reach."
+    )
 
 
 @dataclass(frozen=True)

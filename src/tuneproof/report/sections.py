@@ -4,17 +4,23 @@ In: a study read back. Out: one dictionary for the template. Knows nothing of: H
 """
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from tuneproof.metrics.labels import BINS
-from tuneproof.record.rundir import StudyRecord, read_items
+from tuneproof.record.rundir import RECIPE, StudyRecord, read_items
 from tuneproof.report.curves import panels, reliability_figure
 from tuneproof.report.efficiency import efficiency
 from tuneproof.report.figures import colour
 from tuneproof.report.flips import changes, payload
 from tuneproof.report.loading import loading
 from tuneproof.report.peaks import peaks
-from tuneproof.report.question_parts import histograms, question_slices, thresholds
+from tuneproof.report.question_parts import (
+    histograms,
+    no_answer_shares,
+    question_slices,
+    thresholds,
+)
 from tuneproof.report.results import costs, differences, forest, metric_table
 from tuneproof.report.rounding import (
     NOTHING,
@@ -228,10 +234,16 @@ def _data(study: StudyRecord) -> dict[str, Any]:
         "overlap_examples": (study.splits.get("overlap") or {}).get("examples") or [],
         "fingerprints": flat(study.splits.get("fingerprints") or {}),
         "provenance": [*_models(study), *flat(study.provenance)],
-        "folder": str(setting(study, "out") or ""),
+        "again": _again(str(setting(study, "out") or "STUDY")),
         "recipe": study.recipe_text,
         "command": str(study.provenance.get("command") or "tuneproof run recipe.yaml"),
     }
+
+
+def _again(folder: str) -> str:
+    """The commands that make the study, and its page, once more."""
+    recipe, anew = quote(f"{folder}/{RECIPE}"), quote(f"out={folder}-again")
+    return f"tuneproof run {recipe} --set {anew}\ntuneproof report {quote(folder)}"
 
 
 def _models(study: StudyRecord) -> list[tuple[str, str]]:
@@ -282,6 +294,7 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "slices": question_slices(answers, items) if questions else slices(answers, items),
         "questions": questions,
         "thresholds": thresholds(answers) if questions else [],
+        "no_answer_shares": no_answer_shares(study.splits.get("labels") or {}) if questions else "",
         "histograms": histograms(answers) if questions else [],
         "slice_arms": [arm.row for arm in answers],
         "calibrations": calibrations(answers),

@@ -95,6 +95,7 @@ def _finer(found: Comparison) -> str:
 def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) -> dict[str, Any]:
     """The study's verdict: outcome and sentence of the first claim, and every claim.
 
+    A later claim that does not hold is said with its difference.
     `baselines` compare trained arms with arms that need no training (as `over`): a second sentence
     names each trained arm that its baseline beats or matches. Without claims the outcome is
     "cannot tell".
@@ -105,8 +106,11 @@ def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) 
     outcome, sentence = "cannot tell", "No claim was made: there is nothing to compare."
     if claims:
         outcome, sentence = claims[0].outcome, claims[0].sentence
+    failed = [each for each in claims[1:] if each.outcome != "better"]
+    for each in failed:
+        sentence = f"{sentence} But {each.sentence[0].lower()}{each.sentence[1:]}"
     beaten = [each for each in baselines if each.outcome != "better"]
-    said = {(each.arm, each.over) for each in claims[:1]}
+    said = {(each.arm, each.over) for each in [*claims[:1], *failed]}
     unsaid = [each for each in beaten if (each.arm, each.over) not in said]
     if unsaid:
         other = unsaid[0].metric if claims and unsaid[0].metric != claims[0].metric else ""

@@ -42,6 +42,17 @@ def test_right_and_wrong_before_and_after_are_counted() -> None:
     assert {flip.id: (flip.gained, flip.lost) for flip in made.flips} == {"b": (1, 0), "c": (0, 1)}
 
 
+def test_what_got_worse_is_said_by_gold_label() -> None:
+    made = change(answers("old", [[0, 1, 0, 1]]), answers("new", [[0, 0, 1, 0]]))
+    assert made.worse() == (
+        "What got worse: of 4 answers that old has right, new has 3 wrong: 2 yes, 1 no."
+    )
+    made = change(answers("old", [[1, 0, 0, 1]]), answers("new", [[0, 0, 0, 1], [0, 1, 0, 1]]))
+    assert made.worse() == (
+        "Nothing got worse: new has right whatever old has right (over 2 pairs of seeds)."
+    )
+
+
 def test_an_arm_without_seeds_stands_beside_every_seed() -> None:
     made = change(answers("old", [[0, 0, 0, 0]]), answers("new", [[0, 1, 0, 1], [0, 1, 0, 0]]))
     assert made.seeds == 2

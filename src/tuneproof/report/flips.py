@@ -4,6 +4,7 @@ In: arms with predictions, the items, the comparisons. Out: plain values, compac
 Knows nothing of: HTML, statistics, how anything was predicted.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -25,6 +26,7 @@ Cell = tuple[Predicted, int]  # a table and a row in it
 NO_ANSWER = "(no answer)"
 AROUND = 180  # characters of the context shown on either side of an answer
 UNKNOWN_TEXT = "(the text is not in this study's folder)"
+MOST_GOLDS = 4  # gold labels named of the lost answers
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,23 @@ class Change:
     lost: int
     both_wrong: int
     flips: list[Flip]
+
+    def worse(self) -> str:
+        """What got worse, in words: right answers that were lost, by their gold label."""
+        each = f" (over {self.seeds} pairs of seeds)" if self.seeds > 1 else ""
+        if not self.lost:
+            return f"Nothing got worse: {self.arm} has right whatever {self.over} has right{each}."
+        lost: Counter[str] = Counter()
+        for flip in self.flips:
+            lost[flip.gold] += flip.lost
+        said = [f"{count} {visible(gold)}" for gold, count in lost.most_common(MOST_GOLDS) if count]
+        rest = self.lost - sum(count for _, count in lost.most_common(MOST_GOLDS))
+        said += [f"{rest} of other labels"] if rest else []
+        held = self.both_right + self.lost
+        return (
+            f"What got worse: of {held:,} answers that {self.over} has right, {self.arm} has "
+            f"{self.lost:,} wrong{each}: {', '.join(said)}."
+        )
 
 
 def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predicted, Predicted]]:

@@ -80,6 +80,7 @@ def forest(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str,
             for i, row in scored
         ],
         "axis": axis_strip(scale, is_share(metric)),
+        "grouped": bool(study.splits.get("grouped")),
         "has_base": bool(base),
         "absent": [row for row in rows if row.status != "done"],
     }

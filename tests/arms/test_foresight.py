@@ -57,7 +57,7 @@ def test_with_less_memory_the_effective_batch_stays_and_less_is_there_at_once(
 
 def test_what_no_setting_makes_fit_is_refused_with_the_way_out(tmp_path, llama) -> None:
     with pytest.raises(RunError, match=r"full: .* GB are predicted .* `tuneproof fit "):
-        foreseen(tmp_path, llama, "full", "1MB")
+        foreseen(tmp_path, llama, "full", "100kB")
 
 
 def test_prompts_are_measured_at_their_longest(tmp_path, llama) -> None:

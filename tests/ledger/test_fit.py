@@ -142,7 +142,8 @@ def test_packed_weights_count_by_their_bytes(tmp_path) -> None:
     assert packed.weights - lora.weights == pytest.approx(2 * others - 1.484 * linear, rel=0.02)
 
 
-def test_what_nothing_fits_says_what_to_change_first(tmp_path) -> None:
+def test_what_nothing_fits_says_what_to_change_first(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tuneproof.ledger.play.keeps_kernels", lambda: True)
     subject_of(tmp_path)
     name = str(tmp_path / "small.json")
     found = fit(name, "88.5MB", ["full"], [4], [64], device="cpu")
@@ -151,6 +152,14 @@ def test_what_nothing_fits_says_what_to_change_first(tmp_path) -> None:
     nothing = fit(name, "1kB", ["full"], [4], [64], device="cpu")
     assert "the weights alone take" in nothing.cells[0].settings
     assert any("does not fit" in line for line in fit_sentences(nothing))
+
+
+def test_a_cpus_kernels_are_counted_only_where_onednn_is_chosen(monkeypatch) -> None:
+    for kept, counted in ((True, True), (False, False)):
+        monkeypatch.setattr("tuneproof.ledger.play.keeps_kernels", lambda kept=kept: kept)
+        terms = Scene(device="cpu", lengths=4).terms
+        assert (terms.fixed_bytes > 0) is counted
+        assert ("oneDNN" in terms.sentence) is counted
 
 
 def test_an_encoder_leaves_out_what_it_cannot_do_and_says_so() -> None:

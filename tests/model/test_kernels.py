@@ -53,6 +53,18 @@ def test_a_processor_that_would_round_keeps_the_default(monkeypatch):
     assert said.endswith("oneDNN (medium) would round, 2.9e-03.")
 
 
+@pytest.mark.parametrize(
+    ("intel", "error", "kept"), [(True, 3e-7, False), (False, 3e-7, True), (False, 3e-3, False)]
+)
+def test_kernels_are_kept_where_onednn_is_chosen(monkeypatch, intel, error, kept):
+    monkeypatch.setattr(kernels, "_by_intel", lambda: intel)
+    monkeypatch.setattr(kernels, "_largest_error", lambda: error)
+    torch.set_float32_matmul_precision("high")
+    assert kernels.keeps_kernels() is kept
+    assert torch.get_float32_matmul_precision() == "high", "asking changes nothing"
+    assert ("oneDNN (medium), r" in kernels.choose_matmul("cpu")) is kept
+
+
 def test_bfloat16_would_be_noticed():
     left, right = torch.randn(64, 384), torch.randn(384, 64)
     exact = left.double() @ right.double()

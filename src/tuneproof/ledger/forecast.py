@@ -32,7 +32,10 @@ GAPS_SHARE = 0.05
 
 
 def terms_of(device: str, lengths: int, most_kernels: int) -> Terms:
-    """What comes on top of tensors on a device, for items of so many different lengths."""
+    """What comes on top of tensors on a device, for items of so many different lengths.
+
+    `most_kernels`: how many oneDNN keeps; 0 where the products are not its.
+    """
     if device == "cuda":
         return Terms(
             device, CONTEXT_BYTES, GAPS_SHARE,
@@ -40,10 +43,10 @@ def terms_of(device: str, lengths: int, most_kernels: int) -> Terms:
             f"the caching allocator's rounding and gaps ({GAPS_SHARE:.0%})",
         )  # fmt: skip
     kernels = min(most_kernels, KERNELS_A_LENGTH * lengths)
+    kept = f"{kernels} kernels that oneDNN keeps ({kernels * KERNEL_BYTES / 2**20:.0f} MiB), and "
     return Terms(
         device, kernels * KERNEL_BYTES, HEAP_SHARE,
-        f"{kernels} kernels that oneDNN keeps ({kernels * KERNEL_BYTES / 2**20:.0f} MiB), and unfilled "
-        f"pages of the C library's heap ({HEAP_SHARE:.0%})",
+        f"{kept if kernels else ''}unfilled pages of the C library's heap ({HEAP_SHARE:.0%})",
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from tuneproof.ledger.packing import packed_ahead
 from tuneproof.ledger.parameters import fresh_ahead
 from tuneproof.methods.method import Method
 from tuneproof.model.features import pooled_states
-from tuneproof.model.kernels import CACHED_KERNELS, SHORT_TOKENS
+from tuneproof.model.kernels import CACHED_KERNELS, SHORT_TOKENS, keeps_kernels
 from tuneproof.model.load import Head, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.model.packing import packed_layers
 from tuneproof.model.shortage import recompute_activations
@@ -73,7 +73,7 @@ class Scene:
     @property
     def terms(self) -> Terms:
         """What comes on top of the tensors."""
-        return terms_of(self.device, self.lengths, CACHED_KERNELS)
+        return terms_of(self.device, self.lengths, CACHED_KERNELS if keeps_kernels() else 0)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,8 @@ def _fused(scene: Scene) -> Iterator[None]:
     """Attention as `choose_matmul` sets it up: unfused on a CPU where all texts are short."""
     before = torch.backends.cuda.flash_sdp_enabled()
     longest = max(scene.length, scene.predict_length)
-    torch.backends.cuda.enable_flash_sdp(scene.device != "cpu" or longest > SHORT_TOKENS)
+    unfused = scene.device == "cpu" and longest <= SHORT_TOKENS and keeps_kernels()
+    torch.backends.cuda.enable_flash_sdp(not unfused)
     try:
         yield
     finally:

@@ -45,21 +45,35 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
         return (
             "Float32 matrix products: torch's default (highest), MKL, this processor being Intel's."
         )
-    default = _largest_error()
-    torch.set_float32_matmul_precision("medium")
-    error = _largest_error()
+    default, error = _errors()
     if error > FLOAT32_ERROR:
-        torch.set_float32_matmul_precision("highest")
         return (
             f"Float32 matrix products: torch's default (highest), relative error {default:.1e}; "
             f"oneDNN (medium) would round, {error:.1e}."
         )
+    torch.set_float32_matmul_precision("medium")
     unfused = longest is not None and longest <= SHORT_TOKENS
     torch.backends.cuda.enable_flash_sdp(not unfused)
     return (
         f"Float32 matrix products: oneDNN (medium), relative error {error:.1e} "
         f"(default {default:.1e}); attention {'unfused' if unfused else 'fused'}."
     )
+
+
+def keeps_kernels() -> bool:
+    """Whether `choose_matmul` takes oneDNN here, which keeps kernels and runs short attention unfused."""
+    return not _by_intel() and _errors()[1] <= FLOAT32_ERROR
+
+
+def _errors() -> tuple[float, float]:
+    """Errors of torch's default and of oneDNN; the precision is left as it was."""
+    before = torch.get_float32_matmul_precision()
+    found = []
+    for precision in ("highest", "medium"):
+        torch.set_float32_matmul_precision(precision)
+        found.append(_largest_error())
+    torch.set_float32_matmul_precision(before)
+    return found[0], found[1]
 
 
 def _by_intel() -> bool:

@@ -249,9 +249,9 @@ def _check(words: argparse.Namespace) -> int:
 
 
 def _show(words: argparse.Namespace) -> int:
-    from tuneproof.show import print_shelf
+    from tuneproof.shelves import shown
 
-    print_shelf(words.shelf)
+    print(shown(words.shelf))
     return 0
 
 

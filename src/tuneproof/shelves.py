@@ -3,6 +3,7 @@
 In: a name. Out: lines. Knows nothing of: terminals, colour.
 """
 
+import json
 from collections.abc import Callable
 
 from tuneproof.errors import RecipeError, did_you_mean
@@ -43,9 +44,19 @@ SHELVES: dict[str, Callable[[], list[str]]] = {
 }
 
 
-def shelf_lines(name: str) -> list[str]:
-    """One line an item."""
-    return SHELVES[name]()
+def shown(name: str) -> str:
+    """All shelves ("shelves"), one of them, one of their items, or the recipe's schema.
+
+    Raises: RecipeError where no shelf holds it.
+    """
+    if name == "recipe-schema":
+        from tuneproof.schema import recipe_schema
+
+        return json.dumps(recipe_schema(), indent=1)
+    if name == "shelves":
+        every = [f"{shelf}:\n  " + "\n  ".join(lines()) for shelf, lines in SHELVES.items()]
+        return "\n".join([*every, "recipe-schema: the JSON schema of a recipe"])
+    return "\n".join(SHELVES[name]() if name in SHELVES else _item(name))
 
 
 def _settings(options: type[Settings]) -> list[str]:
@@ -57,11 +68,8 @@ def _settings(options: type[Settings]) -> list[str]:
     return lines
 
 
-def item_lines(name: str) -> list[str]:
-    """One item with its settings, source and paper.
-
-    Raises: RecipeError where no shelf holds it.
-    """
+def _item(name: str) -> list[str]:
+    """One item with its settings, source and paper."""
     if name in METHODS:
         method = METHODS[name]
         lines = [f"{name}: {method.title} ({method.kind})", f"Source: {method.paper}"]

@@ -5,7 +5,6 @@ Knows nothing of: how anything was computed.
 """
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -255,23 +254,3 @@ def print_fit(found: Any, as_json: bool) -> None:
         console.print(clean("  ".join(cells)), highlight=False, style=style)
     for line in rest:
         console.print(clean(line), highlight=False)
-
-
-def print_shelf(name: str) -> None:
-    """A shelf, one of its items, or the recipe's schema."""
-    from tuneproof.shelves import SHELVES, item_lines, shelf_lines
-
-    if name == "recipe-schema":
-        from tuneproof.schema import recipe_schema
-
-        print(json.dumps(recipe_schema(), indent=1))
-        return
-    if name == "shelves":
-        for shelf in SHELVES:
-            print(f"{shelf}:")
-            for line in shelf_lines(shelf):
-                print(f"  {line}")
-        print("recipe-schema: the JSON schema of a recipe")
-        return
-    lines = shelf_lines(name) if name in SHELVES else item_lines(name)
-    print("\n".join(lines), file=sys.stdout)

@@ -249,6 +249,7 @@ def _check(words: argparse.Namespace) -> int:
 
 
 def _show(words: argparse.Namespace) -> int:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is computed; threads cost 60 ms
     from tuneproof.shelves import shown
 
     print(shown(words.shelf))

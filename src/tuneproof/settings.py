@@ -41,7 +41,7 @@ def memory_bytes(text: str, where: str) -> int:
 class Settings(BaseModel):
     """Frozen; an unknown key, infinity, and true or false in a number's place are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

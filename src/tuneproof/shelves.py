@@ -1,6 +1,6 @@
 """The shelves as text: what there is, and one item with its settings.
 
-In: a name. Out: lines. Knows nothing of: terminals, colour.
+In: a name. Out: text. Knows nothing of: terminals, colour.
 """
 
 import json

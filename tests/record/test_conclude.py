@@ -141,10 +141,9 @@ def test_a_seed_that_one_arm_lacks_is_left_out_of_the_comparison(tmp_path):
     assert claim["seeds"] == 1
     assert claim["seed_spread"] is None
     sentence = found["verdict"]["sentence"]
-    assert "four ran with one seed" in sentence, "four has one seed left; few-shot has two"
-    assert "few-shot and four" not in sentence
+    assert ". One seed alone for four: " in sentence, "four has one seed left; few-shot has two"
 
 
 def test_two_seeds_and_arms_without_chance_are_not_said_to_be_one_seed(study) -> None:
     made = json.loads((Path(study.out) / "comparisons.json").read_text())
-    assert "one seed" not in made["verdict"]["sentence"]
+    assert "One seed" not in made["verdict"]["sentence"]

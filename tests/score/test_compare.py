@@ -206,10 +206,11 @@ def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_bea
 def test_a_later_claim_that_fails_is_in_the_verdict_with_its_numbers_and_not_said_twice():
     claim = compared(*pair_of(680, 95, 23, 74))
     failed = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
-    failed = replace(failed, sentence="zero-shot is worse than lexical: -9.2 points.")
-    assert verdict([claim, failed], [failed])["sentence"] == (
-        f"{claim.sentence} But zero-shot is worse than lexical: -9.2 points."
-    )
+    failed = replace(failed, sentence="Zero is worse than lexical: -9.2 points.")
+    stood = f"{claim.sentence} Another claim does not stand: {failed.sentence}"
+    assert verdict([claim, failed], [failed])["sentence"] == stood
+    other = replace(failed, metric="f1_macro")
+    assert verdict([claim, failed], [other])["sentence"].startswith(f"{stood} Beware: by ")
     assert verdict([claim, claim])["sentence"] == claim.sentence
 
 

@@ -110,7 +110,9 @@ def _one_seed(arms: Sequence[ArmRuns], claims: Sequence[Comparison], several: bo
     ]
     if not once:
         return ""
-    return f" {' and '.join(once)} ran with one seed: how far another seed would move this is not measured."
+    return (
+        f" One seed alone for {', '.join(once)}: how far another would move this is not measured."
+    )
 
 
 def _by_train_size(

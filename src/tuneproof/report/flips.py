@@ -70,9 +70,10 @@ class Change:
         lost: Counter[str] = Counter()
         for flip in self.flips:
             lost[flip.gold] += flip.lost
-        said = [f"{count} {visible(gold)}" for gold, count in lost.most_common(MOST_GOLDS) if count]
-        rest = self.lost - sum(count for _, count in lost.most_common(MOST_GOLDS))
-        said += [f"{rest} of other labels"] if rest else []
+        most = [(gold, count) for gold, count in lost.most_common(MOST_GOLDS) if count]
+        said = [f"{count:,} {visible(gold)}" for gold, count in most]
+        rest = self.lost - sum(count for _, count in most)
+        said += [f"{rest:,} of other labels"] if rest else []
         held = self.both_right + self.lost
         return (
             f"What got worse: of {held:,} answers that {self.over} has right, {self.arm} has "

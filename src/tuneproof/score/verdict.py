@@ -108,10 +108,10 @@ def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) 
         outcome, sentence = claims[0].outcome, claims[0].sentence
     failed = [each for each in claims[1:] if each.outcome != "better"]
     for each in failed:
-        sentence = f"{sentence} But {each.sentence[0].lower()}{each.sentence[1:]}"
+        sentence = f"{sentence} Another claim does not stand: {each.sentence}"
     beaten = [each for each in baselines if each.outcome != "better"]
-    said = {(each.arm, each.over) for each in [*claims[:1], *failed]}
-    unsaid = [each for each in beaten if (each.arm, each.over) not in said]
+    said = {(each.arm, each.over, each.metric) for each in [*claims[:1], *failed]}
+    unsaid = [each for each in beaten if (each.arm, each.over, each.metric) not in said]
     if unsaid:
         other = unsaid[0].metric if claims and unsaid[0].metric != claims[0].metric else ""
         by = f"by {_spoken(other)} " if other else ""

@@ -375,14 +375,14 @@ RECIPES = {
     "section wrong": arms(
         "[majority]\ntrain: {lr: 3}",
         "recipe.yaml, line 3: train.lr is not a setting of train. Allowed: "
-        "epochs, min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
-        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "epochs, min_steps, batch_size, micro_batch, group_by_length, schedule, warmup_share, "
+        "weight_decay, clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
     ),
     "section a word": arms(
         "[majority]\ntrain: fast",
         "recipe.yaml, line 3: train is 'fast', not settings with names. Allowed: "
-        "epochs, min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
-        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "epochs, min_steps, batch_size, micro_batch, group_by_length, schedule, warmup_share, "
+        "weight_decay, clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
     ),
     "nan": arms(
         "[majority]\ntrain: {clip_norm: .nan}",

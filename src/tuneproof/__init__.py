@@ -1,7 +1,14 @@
 """tuneproof: transfer learning with proof. The public names, loaded when first used."""
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
+
+# Threads that spin while they wait make two of them slower than one beside a busy neighbour (measured:
+# 6.9 s against 3.7 with waiting threads, 3.2 with one). OpenMP reads this when torch is loaded.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 

@@ -128,6 +128,11 @@ class TrainSettings(Settings):
     micro_batch: int | None = Field(
         None, ge=1, description="Items on the device at once (default: batch_size). Same update."
     )
+    group_by_length: bool = Field(
+        False,
+        description="Batches hold items of similar length: less padding. The order is still drawn by the "
+        "seed and an update holds as many items, but which items meet depends on their length.",
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="The learning rate after the warm-up: to zero, or constant."
     )

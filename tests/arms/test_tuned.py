@@ -197,6 +197,22 @@ def test_seeds_differ_and_a_seed_repeats_itself(tmp_path, models) -> None:
     assert found[0][0] != found[0][1]
 
 
+def test_grouping_by_length_trains_every_item_with_less_padding(tmp_path, models) -> None:
+    found = []
+    for out, grouped in (("plain", False), ("grouped", True)):
+        recipe = small_recipe(
+            tmp_path, [models["distilbert"]], ["full"], out=out,
+            train={"epochs": 2, "group_by_length": grouped},
+        )  # fmt: skip
+        follow(recipe)
+        found.append((arm_of(recipe, "full"), steps_of(recipe, "full")))
+    (plain, steps), (grouped, other) = found
+    assert grouped["encoding"]["padding_share"] < 0.7 * plain["encoding"]["padding_share"]
+    assert sum(s["count"] for s in steps) == sum(s["count"] for s in other) == 2 * 36
+    assert sum(s["tokens"] for s in steps) == sum(s["tokens"] for s in other)
+    assert [s["loss"] for s in steps] != [s["loss"] for s in other]
+
+
 def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> None:
     from tuneproof.errors import RunError
 
@@ -211,8 +227,8 @@ def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> N
 
 def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> None:
     assert set(TrainSettings.model_fields) == {
-        "epochs", "min_steps", "batch_size", "micro_batch", "schedule", "warmup_share", "weight_decay",
-        "clip_norm", "evals_per_epoch", "patience", "gradient_checkpointing", "trackers",
+        "epochs", "min_steps", "batch_size", "micro_batch", "group_by_length", "schedule", "warmup_share",
+        "weight_decay", "clip_norm", "evals_per_epoch", "patience", "gradient_checkpointing", "trackers",
     }  # fmt: skip
 
 

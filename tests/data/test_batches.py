@@ -44,6 +44,21 @@ def test_items_sorted_by_label_are_mixed_in_every_batch():
         assert all(len(set(labels[b])) == 2 for b in plan_batches(4000, 32, 0, epoch))
 
 
+def test_grouping_by_length_keeps_items_and_sizes_and_leaves_little_padding():
+    lengths = np.random.default_rng(0).integers(1, 100, 1003).tolist()
+    plain, grouped = plan_batches(1003, 8, 0, 0), plan_batches(1003, 8, 0, 0, lengths)
+    assert sorted(np.concatenate(grouped)) == list(range(1003))
+    assert sorted(map(len, grouped)) == sorted(map(len, plain))
+    assert padding_share(lengths, grouped) < 0.1 * padding_share(lengths, plain)
+    again = plan_batches(1003, 8, 0, 0, lengths)
+    assert all(np.array_equal(a, b) for a, b in zip(grouped, again, strict=True))
+    other = plan_batches(1003, 8, 0, 1, lengths)
+    assert {tuple(sorted(b)) for b in grouped} != {tuple(sorted(b)) for b in other}
+    longest = [max(lengths[i] for i in batch) for batch in grouped]
+    assert longest != sorted(longest)
+    assert longest != sorted(longest, reverse=True)
+
+
 @pytest.mark.parametrize(("items", "size"), [(0, 4), (4, 0), (-1, 1)])
 def test_nothing_to_batch_is_an_error(items, size):
     with pytest.raises(ValueError, match="at least 1"):

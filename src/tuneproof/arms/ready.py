@@ -4,6 +4,7 @@ In: a model choice and the recipe's settings. Out: Ready, and the reason why an 
 Knows nothing of: scores, files of a study.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -104,10 +105,12 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
         precision = "fp32" if on_cpu else half  # type: ignore[assignment]
     accelerator = make_accelerator(settings.device, precision)
     kernels = choose_matmul(accelerator.device.type, longest)
+    waiting = os.environ.get("OMP_WAIT_POLICY", "")
     return Compute(
         accelerator,
         precision,
-        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads. {kernels}"
+        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads"
+        f"{', waiting ' + waiting.lower() if on_cpu and waiting else ''}. {kernels}"
         f"{' Freed memory goes back to the system at once.' if returned else ''}",
     )
 

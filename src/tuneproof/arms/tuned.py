@@ -184,7 +184,8 @@ def reload_tuned(
 
 def _padding(objective: Objective, shared: Shared, seed: int) -> float:
     settings, lengths = shared.recipe.train, objective.lengths.tolist()
-    batches = plan_batches(len(lengths), settings.batch_size, seed, 0)
+    grouped = lengths if settings.group_by_length else None
+    batches = plan_batches(len(lengths), settings.batch_size, seed, 0, grouped)
     parts = [part for b in batches for part in split_micro(b, settings.micro_batch, lengths)]
     return padding_share(lengths, parts)
 
@@ -213,7 +214,7 @@ def _train(
         model,
         lambda epoch: collate_epoch(
             ids, objective.collate, settings.batch_size, seed, epoch, settings.micro_batch,
-            objective.lengths.tolist(),
+            objective.lengths.tolist(), settings.group_by_length,
         ),
         objective.loss,
         objective.count,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Indices = np.ndarray  # int64, positions in the list of items
+CHUNK_BATCHES = 50  # batches' worth of shuffled items that are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,37 @@ class Batch:
         return _collated(self.ids, parts, self.collate)
 
 
-def plan_batches(n_items: int, batch_size: int, seed: int, epoch: int) -> list[Indices]:
+def plan_batches(
+    n_items: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    grouped_by: Sequence[int] | None = None,
+) -> list[Indices]:
     """One epoch: a random permutation of all items, cut into batches.
 
     The last batch may be smaller; nothing is dropped. Equal (seed, epoch) give equal batches on
     every machine and whatever was drawn before, so a stopped run finds its place again.
 
+    grouped_by: every item's length; batches then hold items of similar length. 50 batches' worth of
+    the permutation is sorted at a time, and the order of the batches is drawn. Which items meet in a
+    batch is no longer free of their length; how many an update holds stays.
+
     Raises: ValueError where n_items or batch_size is below 1.
+    Source: transformers, `get_length_grouped_indices`.
     """
     _at_least_one(n_items=n_items, batch_size=batch_size)
-    order = np.random.default_rng([seed, epoch]).permutation(n_items)
-    return _cut(order, batch_size)
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(n_items)
+    if grouped_by is None:
+        return _cut(order, batch_size)
+    lengths = np.asarray(grouped_by)
+    batches = [
+        batch
+        for chunk in _cut(order, CHUNK_BATCHES * batch_size)
+        for batch in _cut(chunk[_longest_first(lengths[chunk])], batch_size)
+    ]
+    return [batches[place] for place in random.permutation(len(batches))]
 
 
 def count_batches(n_items: int, batch_size: int) -> int:
@@ -96,12 +117,14 @@ def collate_epoch(
     epoch: int,
     micro_batch: int | None = None,
     lengths: Sequence[int] | None = None,
+    grouped: bool = False,
 ) -> Iterator[Batch]:
     """The batches of one epoch, each collated when its turn comes.
 
-    `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`.
+    `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`,
+    and `grouped` has batches of similar lengths, as in `plan_batches`.
     """
-    for batch in plan_batches(len(ids), batch_size, seed, epoch):
+    for batch in plan_batches(len(ids), batch_size, seed, epoch, lengths if grouped else None):
         parts = split_micro(batch, micro_batch, lengths)
         yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
 

@@ -14,22 +14,39 @@ import statistics
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from benchmarks.alternating import Timed, row, widest
+
 VOCABULARY, LONGEST = 30_522, 256
 RATE, CLIP = 5e-5, 1.0
 LOSS_BAR = 1e-4
-PEERS = {
-    # name: strategy of the Trainer, padding, our batches and our kernels?
-    "same batches, same kernels": ("random", "longest", True),
-    "dynamic padding, as shipped": ("random", "longest", False),
-    "grouped by length, as shipped": ("group_by_length", "longest", False),
-    "max_length (128), as shipped": ("random", "max_length", False),
-}
+LONG = 64  # tokens on average: reviews rather than phrases
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How the Trainer is set up; `alike`: in our order of items and with our kernels."""
+
+    name: str
+    strategy: str
+    padding: str
+    alike: bool
+    marks: dict[str, float]  # to reach: at a hidden size, or at long texts
+
+
+PEERS = (
+    Peer(
+        "same batches, same kernels", "random", "longest", True, {"256": 2, "768": 2, "long": 1.3}
+    ),
+    Peer("dynamic padding", "random", "longest", False, {"256": 4.5, "768": 3.5, "long": 2}),
+    Peer("grouped by length", "group_by_length", "longest", False, {"256": 2, "768": 2}),
+    Peer("max_length (128)", "random", "max_length", False, {"256": 12, "768": 12}),
+)
 
 
 @dataclass(frozen=True)
@@ -81,9 +98,10 @@ def _shipped_kernels() -> None:
     torch.backends.cuda.enable_flash_sdp(True)
 
 
-def _ours(hidden: int, data: Data) -> tuple[float, list[float]]:
+def _ours(hidden: int, data: Data, grouped: bool = False, precision: str = "fp32") -> Timed:
     """Process-CPU seconds of an epoch, and the losses."""
     import torch
+    from accelerate.state import AcceleratorState
 
     from tuneproof.data.batches import collate_epoch, count_batches
     from tuneproof.data.tokens import pad_batch
@@ -93,6 +111,7 @@ def _ours(hidden: int, data: Data) -> tuple[float, list[float]]:
     from tuneproof.train.losses import head_loss
     from tuneproof.train.optimizer import make_optimizer, make_schedule
 
+    AcceleratorState._reset_state(True)  # another precision may stand there
     model = _model(hidden)
     labels = torch.tensor(data.labels)
 
@@ -111,44 +130,46 @@ def _ours(hidden: int, data: Data) -> tuple[float, list[float]]:
         for step in fit(
             model,
             lambda epoch: collate_epoch(
-                [str(i) for i in range(len(data.ids))], collate, data.batch, 0, epoch
+                [str(i) for i in range(len(data.ids))], collate, data.batch, 0, epoch,
+                lengths=list(map(len, data.ids)), grouped=grouped,
             ),
             lambda model, part: head_loss(model, FAMILIES["bert"], part),
             lambda part: len(part["labels"]),
             make_optimizer(model, RATE, 0.0),
             make_schedule("linear", steps, 0.0),
             epochs=1, steps_per_epoch=steps, clip_norm=CLIP, seed=0,
-            accelerator=make_accelerator("cpu", "fp32"),
+            accelerator=make_accelerator("cpu", precision),
         )
     ]  # fmt: skip
     return time.process_time() - begun, losses
 
 
-def _theirs(hidden: int, data: Data, strategy: str, padding: str, alike: bool) -> Any:
-    """The same by the Trainer; `alike`: in our order and with our kernels, the losses kept."""
+def _theirs(hidden: int, data: Data, peer: Peer) -> Timed:
+    """The same by the Trainer; the losses are kept where it does the same."""
     import torch
+    from accelerate.state import AcceleratorState
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from tuneproof.data.batches import plan_batches
     from tuneproof.model.kernels import choose_matmul
 
-    longest = 128 if padding == "max_length" else 0
+    longest = 128 if peer.padding == "max_length" else 0
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         wide = max(longest, *(len(row["input_ids"]) for row in rows))
         ids = torch.zeros((len(rows), wide), dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for at, row in enumerate(rows):
-            ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-            mask[at, : len(row["input_ids"])] = 1
-        labels = torch.tensor([row["labels"] for row in rows])
+        for at, item in enumerate(rows):
+            ids[at, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
+            mask[at, : len(item["input_ids"])] = 1
+        labels = torch.tensor([item["labels"] for item in rows])
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
     losses: list[float] = []
 
     class Ordered(Trainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            if not alike:
+            if not peer.alike:
                 return super()._get_train_sampler(train_dataset)
             return np.concatenate(plan_batches(len(data.ids), data.batch, 0, 0)).tolist()
 
@@ -156,6 +177,7 @@ def _theirs(hidden: int, data: Data, strategy: str, padding: str, alike: bool) -
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             losses.extend([logs["loss"]] if "loss" in logs else [])
 
+    AcceleratorState._reset_state(True)
     rows = [{"input_ids": i, "labels": y} for i, y in zip(data.ids, data.labels, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         trainer = Ordered(
@@ -163,8 +185,8 @@ def _theirs(hidden: int, data: Data, strategy: str, padding: str, alike: bool) -
             TrainingArguments(
                 folder, per_device_train_batch_size=data.batch, num_train_epochs=1, use_cpu=True,
                 learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
-                logging_strategy="steps" if alike else "no", logging_steps=1, disable_tqdm=True,
-                train_sampling_strategy=strategy,
+                logging_strategy="steps" if peer.alike else "no", logging_steps=1, disable_tqdm=True,
+                train_sampling_strategy=peer.strategy,
             ),
             data_collator=collate, train_dataset=rows, callbacks=[Kept()],
         )  # fmt: skip
@@ -172,32 +194,11 @@ def _theirs(hidden: int, data: Data, strategy: str, padding: str, alike: bool) -
             type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__
         ))  # fmt: skip
         _shipped_kernels()
-        if alike:
+        if peer.alike:
             choose_matmul("cpu", max(map(len, data.ids)))
         begun = time.process_time()
         trainer.train()
         return time.process_time() - begun, losses
-
-
-def _row(
-    name: str, times: int, alike: bool, ours: Callable[[], Any], theirs: Callable[[], Any]
-) -> bool:
-    """Alternate, print the ratio with its spread; false where the losses of runs alike differ."""
-    ratios = []
-    apart = 0.0
-    for turn in range(times):
-        first, second = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
-        found = {first: first(), second: second()}
-        ratios.append(found[theirs][0] / found[ours][0])
-        if alike:
-            pairs = zip(found[ours][1], found[theirs][1], strict=True)
-            apart = max(apart, max(abs(a - b) for a, b in pairs))
-    said = f"; losses within {apart:.1e}" if alike else ""
-    print(
-        f"{name:<52}{statistics.median(ratios):6.2f}x  ({min(ratios):.2f} to {max(ratios):.2f}){said}",
-        flush=True,
-    )
-    return apart <= LOSS_BAR
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -224,9 +225,22 @@ def main(words: Sequence[str] | None = None) -> int:
         mean = statistics.mean(map(len, data.ids))
         print(f"hidden {hidden}, 6 layers, batch {data.batch}, {mean:.0f} tokens on average")
         _ours(hidden, data)  # the first run of a process pays for imports and kernels
-        for name, (strategy, padding, alike) in PEERS.items():
-            agreed &= _row(
-                f"  {name}", asked.times, alike, lambda d=data, h=hidden: _ours(h, d),
-                lambda d=data, h=hidden, s=strategy, p=padding, a=alike: _theirs(h, d, s, p, a),
+        size = "long" if mean > LONG else str(hidden)
+        for peer in PEERS:
+            if size not in peer.marks:
+                continue
+            grouped = peer.strategy == "group_by_length"
+            agreed &= row(
+                f"  {peer.name}{', both grouped' if grouped else ''}", asked.times,
+                lambda d=data, h=hidden, g=grouped: _ours(h, d, g),
+                lambda d=data, h=hidden, p=peer: _theirs(h, d, p),
+                peer.marks[size], widest if peer.alike else None, LOSS_BAR,
+            )  # fmt: skip
+        dynamic = next(peer for peer in PEERS if peer.name == "dynamic padding")
+        for name, precision in (("grouped", "fp32"), ("grouped, bf16", "bf16")):
+            row(
+                f"  dynamic padding, ours {name}", asked.times,
+                lambda d=data, h=hidden, p=precision: _ours(h, d, True, p),
+                lambda d=data, h=hidden, p=dynamic: _theirs(h, d, p),
             )  # fmt: skip
     return 0 if agreed else 1

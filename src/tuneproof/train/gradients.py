@@ -65,8 +65,12 @@ def gradients(
     accelerator: "Accelerator",
     number: int,
     seed: int,
+    clear: Callable[[], None],
 ) -> Tried:
-    """Accumulate the batch's gradients; where memory runs out, again in half the micro-batches."""
+    """Accumulate the batch's gradients; where memory runs out, again in half the micro-batches.
+
+    clear: takes back what a pass that was broken off has added.
+    """
     retries = 0
     while True:
         total = _total_count(batch, count, number)
@@ -79,7 +83,7 @@ def gradients(
         if done:
             assert sums is not None
             return Tried(batch, total, sums, retries)
-        model.zero_grad(set_to_none=True)
+        clear()
         give_back()
         smaller = batch.halved()
         if smaller is None:

@@ -23,6 +23,7 @@ from torch import nn
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
 from tuneproof.model.shortage import WAY_OUT, ran_out
+from tuneproof.train.embeddings import RowGradients
 from tuneproof.train.gradients import CountFn, LossFn, LossSum, gradients, shown
 from tuneproof.train.optimizer import Schedule
 
@@ -119,43 +120,82 @@ def fit(
     accelerator = accelerator or make_accelerator("auto", "fp32")
     _check_start(model, optimizer, accelerator)
     model.to(accelerator.device)
-    base_rates = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    job = _Job(
+        model, loss, count, optimizer, schedule, accelerator, clip_norm, seed, steps_per_epoch,
+        [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups],
+        RowGradients(model),
+    )  # fmt: skip
 
     def steps() -> Iterator[Step]:
         halvings = 0
-        for number, batch in _numbered(batches, epochs, steps_per_epoch, start):
-            begun = time.perf_counter()
-            model.train()
-            factor = schedule(number - 1)
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor
-            for _ in range(halvings):
-                batch = batch.halved() or batch
-            done = gradients(model, batch, loss, count, accelerator, number, seed)
-            halvings += done.retries
-            with _room_to_move(number):
-                if accelerator.scaler is not None:
-                    accelerator.scaler.unscale_(optimizer)
-                norm = nn.utils.clip_grad_norm_(trained, clip_norm)
-                # The one place where the host waits for the device.
-                mean_loss, gradient_norm = torch.stack((done.sums.loss, norm.float())).tolist()
-                skipped = _update(optimizer, accelerator, mean_loss, gradient_norm, batch, number)
-            yield Step(
-                step=number,
-                epoch=number / steps_per_epoch,
-                loss=mean_loss,
-                count=done.count,
-                learning_rate=optimizer.param_groups[0]["lr"],
-                gradient_norm=None if skipped else gradient_norm,
-                tokens=done.sums.tokens,
-                time_s=time.perf_counter() - begun,
-                skipped=skipped,
-                micro_batches=len(done.batch.micro_batches),
-                retries=done.retries,
-            )
+        with job.rows.kept():
+            for number, batch in _numbered(batches, epochs, steps_per_epoch, start):
+                for _ in range(halvings):
+                    batch = batch.halved() or batch
+                step = _take(job, number, batch)
+                halvings += step.retries
+                yield step
 
     return steps()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same from step to step; `rates` are those that the optimizer came with."""
+
+    model: nn.Module
+    loss: LossFn
+    count: CountFn
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    accelerator: "Accelerator"
+    clip_norm: float
+    seed: int
+    steps_per_epoch: int
+    rates: list[float]
+    rows: RowGradients
+
+    def clear(self, whole: bool = False) -> None:
+        """No gradients; `whole`: also where no row was read."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.rows.wipe(whole)
+
+
+def _take(job: _Job, number: int, batch: Batch) -> Step:
+    """One update by this batch."""
+    begun = time.perf_counter()
+    job.model.train()
+    factor = job.schedule(number - 1)
+    for group, rate in zip(job.optimizer.param_groups, job.rates, strict=True):
+        group["lr"] = rate * factor
+    scaler, optimizer = job.accelerator.scaler, job.optimizer
+    done = gradients(
+        job.model, batch, job.loss, job.count, job.accelerator, number, job.seed, job.clear
+    )
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    with _room_to_move(number):
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(trained, job.clip_norm)
+        # The one place where the host waits for the device.
+        mean_loss, gradient_norm = torch.stack((done.sums.loss, norm.float())).tolist()
+        try:
+            skipped = _update(job, mean_loss, gradient_norm, batch, number)
+        finally:
+            job.clear(whole=not math.isfinite(gradient_norm))
+    return Step(
+        step=number,
+        epoch=number / job.steps_per_epoch,
+        loss=mean_loss,
+        count=done.count,
+        learning_rate=optimizer.param_groups[0]["lr"],
+        gradient_norm=None if skipped else gradient_norm,
+        tokens=done.sums.tokens,
+        time_s=time.perf_counter() - begun,
+        skipped=skipped,
+        micro_batches=len(done.batch.micro_batches),
+        retries=done.retries,
+    )
 
 
 @contextmanager
@@ -177,29 +217,21 @@ def _room_to_move(number: int) -> Iterator[None]:
         ) from None
 
 
-def _update(
-    optimizer: torch.optim.Optimizer,
-    accelerator: "Accelerator",
-    mean_loss: float,
-    gradient_norm: float,
-    batch: Batch,
-    number: int,
-) -> bool:
+def _update(job: _Job, mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> bool:
     """Move the weights, or refuse to; true where fp16's scaler skipped the step."""
-    scaler = accelerator.scaler
+    scaler = job.accelerator.scaler
     if not math.isfinite(mean_loss):
-        raise _not_finite("loss", mean_loss, batch, number, optimizer)
+        raise _not_finite("loss", mean_loss, batch, number)
     overflowed = not math.isfinite(gradient_norm)
     if overflowed and scaler is None:
-        raise _not_finite("gradient's norm", gradient_norm, batch, number, optimizer)
+        raise _not_finite("gradient's norm", gradient_norm, batch, number)
     if scaler is None:
-        optimizer.step()
+        job.optimizer.step()
     else:
-        scaler.step(optimizer)
+        scaler.step(job.optimizer)
         scaler.update()
         if overflowed and scaler.get_scale() < 1:  # no smaller scale will save it
-            raise _not_finite("gradient's norm", gradient_norm, batch, number, optimizer)
-    optimizer.zero_grad(set_to_none=True)
+            raise _not_finite("gradient's norm", gradient_norm, batch, number)
     return overflowed
 
 
@@ -246,10 +278,7 @@ def _check_start(
         )
 
 
-def _not_finite(
-    what: str, value: float, batch: Batch, number: int, optimizer: torch.optim.Optimizer
-) -> RunError:
-    optimizer.zero_grad(set_to_none=True)
+def _not_finite(what: str, value: float, batch: Batch, number: int) -> RunError:
     return RunError(
         f"step {number}",
         f"the {what} is {value} in the batch of {shown(batch)}.",

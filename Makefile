@@ -1,6 +1,8 @@
 # Every target sets up its own environment (.venv) when it is missing or out of date.
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+SHARED ?= ../shared
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -30,5 +32,13 @@ slow: $(READY)
 simulate: $(READY)
 	$(BIN)/python -m benchmarks statistics
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+# Beside the peers, in an environment of their own; SHARED holds data/ and models/.
+$(BENCH_VENV)/.ready: pyproject.toml constraints.txt benchmarks/constraints.txt
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0 -c constraints.txt
+	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+		-c benchmarks/constraints.txt -e . trl lm-eval sentence-transformers
+	touch $@
+
+bench: $(BENCH_VENV)/.ready
+	$(BENCH_VENV)/bin/python -W ignore -m benchmarks all --shared $(SHARED)

@@ -1,19 +1,40 @@
-"""Runs a benchmark by name, or lists them.
+"""Runs a benchmark by name, all that stand beside a peer, or lists them.
 
 In: a name and its options. Out: what the benchmark prints. Knows nothing of: what is measured.
 
     python -m benchmarks [NAME [OPTIONS]]
+    python -m benchmarks all --shared FOLDER
 """
 
+import argparse
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from benchmarks import encoder_finetuning, memory_prediction, simulate_statistics
-
-BENCHMARKS: dict[str, Callable[[Sequence[str] | None], int]] = {
-    "encoder": encoder_finetuning.main,
-    "memory": memory_prediction.main,
-    "statistics": simulate_statistics.main,
+# name: its module, and what `all` gives it; None where `all` leaves it out
+SST2 = ["--data", "{shared}/data/sst2", "--model", "{shared}/models/minilm-l6"]
+BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
+    "accuracy": ("accuracy_parity", [SST2]),
+    "encoder": (
+        "encoder_finetuning",
+        [
+            ["--texts", "{shared}/data/sst2/glue_train.parquet"],
+            ["--texts", "{shared}/data/imdb/train.parquet", "--column", "text", "--hidden", "256"],
+        ],
+    ),
+    "head": ("frozen_head", [SST2]),
+    "linear": ("linear_cost", [SST2]),
+    "lora": (
+        "lora_words",
+        [
+            ["--texts", "{shared}/data/sst2/glue_train.parquet"],
+            ["--texts", "{shared}/data/imdb/train.parquet", "--column", "text"],
+        ],
+    ),
+    "memory": ("memory_prediction", None),
+    "squad": ("squad_scoring", [["--data", "{shared}/data/squad_v2"]]),
+    "starting": ("starting", [["--model", "{shared}/models/minilm-l6"]]),
+    "statistics": ("simulate_statistics", None),
 }
 
 
@@ -22,10 +43,32 @@ def main(words: Sequence[str]) -> int:
     if not words:
         print("\n".join(BENCHMARKS))
         return 0
+    if words[0] == "all":
+        return _all(words[1:])
     if words[0] not in BENCHMARKS:
-        print(f"{words[0]} is not a benchmark. Allowed: {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        allowed = ", ".join(["all", *BENCHMARKS])
+        print(f"{words[0]} is not a benchmark. Allowed: {allowed}.", file=sys.stderr)
         return 2
-    return BENCHMARKS[words[0]](list(words[1:]))
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    module = importlib.import_module(f"benchmarks.{BENCHMARKS[name][0]}")
+    return int(module.main(list(words)))
+
+
+def _all(words: Sequence[str]) -> int:
+    """Every row of the table, one benchmark after the other; 1 where results differ anywhere."""
+    parser = argparse.ArgumentParser(prog="benchmarks all")
+    parser.add_argument("--shared", required=True, help="a folder with data/ and models/")
+    asked = parser.parse_args(words)
+    worst = 0
+    for name, (_, runs) in BENCHMARKS.items():
+        for options in runs or ():
+            given = [word.format(shared=asked.shared) for word in options]
+            print(f"\n{name} {' '.join(given)}", flush=True)
+            worst = max(worst, _run(name, given))
+    return worst
 
 
 if __name__ == "__main__":

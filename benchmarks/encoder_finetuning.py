@@ -58,23 +58,36 @@ class Data:
     batch: int
 
 
-def _texts(words: argparse.Namespace) -> list[str]:
-    if words.texts:
+def read_texts(file: str | None, column: str) -> list[str]:
+    """A column of a Parquet file; without one, the demo's texts."""
+    if file:
         import pyarrow.parquet as pq
 
-        return [str(text) for text in pq.read_table(words.texts)[words.column].to_pylist()]
+        return [str(text) for text in pq.read_table(file)[column].to_pylist()]
     from tuneproof.tasks.demo_task import DemoOptions, read
 
     return [example.text for example in read(DemoOptions()).parts["train"]]
 
 
-def _data(texts: Sequence[str], batch: int, steps: int) -> Data:
-    chosen = np.random.default_rng(0).permutation(len(texts))[: batch * steps]
-    ids = [
-        [1, *(4 + zlib.crc32(w.encode()) % 30_000 for w in texts[i].split()[: LONGEST - 2]), 2]
+def texts_as_ids(texts: Sequence[str], items: int, vocabulary: int) -> list[list[int]]:
+    """So many of the texts, drawn, a token a word: its place in the vocabulary by its CRC."""
+    chosen = np.random.default_rng(0).permutation(len(texts))[:items]
+    return [
+        [
+            1,
+            *(
+                8 + zlib.crc32(w.encode()) % (vocabulary - 8)
+                for w in texts[i].split()[: LONGEST - 2]
+            ),
+            2,
+        ]
         for i in chosen
     ]
-    return Data(ids, [len(row) % 2 for row in ids], batch)
+
+
+def _data(texts: Sequence[str], batch: int, steps: int) -> Data:
+    ids = texts_as_ids(texts, batch * steps, VOCABULARY)
+    return Data(ids, [len(one) % 2 for one in ids], batch)
 
 
 def _model(hidden: int) -> Any:
@@ -214,7 +227,7 @@ def main(words: Sequence[str] | None = None) -> int:
     import transformers
 
     torch.set_num_threads(1)
-    texts = _texts(asked)
+    texts = read_texts(asked.texts, asked.column)
     print(
         f"ours against Trainer (transformers {transformers.__version__}, torch {torch.__version__}), "
         f"one thread, process-CPU time, median (spread) of {asked.times} alternations"

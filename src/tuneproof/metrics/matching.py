@@ -32,8 +32,10 @@ def token_f1(gold: str, predicted: str) -> float:
 
     Where one of them has no word, 1 if the other has none either, else 0.
     """
-    gold_words = normalise_answer(gold).split()
-    words = normalise_answer(predicted).split()
+    return _f1(normalise_answer(gold).split(), normalise_answer(predicted).split())
+
+
+def _f1(gold_words: list[str], words: list[str]) -> float:
     if not gold_words or not words:
         return float(gold_words == words)
     same = sum((Counter(gold_words) & Counter(words)).values())
@@ -43,16 +45,15 @@ def token_f1(gold: str, predicted: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def scorable(golds: tuple[str, ...]) -> tuple[str, ...]:
-    """The golds that still have a word when normalised; without any, no answer is the gold."""
-    return tuple(gold for gold in golds if normalise_answer(gold)) or ("",)
-
-
 @lru_cache(maxsize=REMEMBERED)
 def best_of(golds: tuple[str, ...], predicted: str) -> tuple[float, float]:
-    """Exact match and F1 against the gold that fits best, each for itself."""
-    asked = dict.fromkeys(scorable(golds))
-    return (
-        max(exact_match(gold, predicted) for gold in asked),
-        max(token_f1(gold, predicted) for gold in asked),
-    )
+    """Exact match and F1 against the gold that fits best, each for itself.
+
+    Golds without a word when normalised do not count; where there is no other, no answer is the gold.
+    """
+    normal = normalise_answer(predicted)
+    asked = [text for text in dict.fromkeys(map(normalise_answer, golds)) if text] or [""]
+    if normal in asked:
+        return 1.0, 1.0
+    words = normal.split()
+    return 0.0, max(_f1(gold.split(), words) for gold in asked)

@@ -1,0 +1,153 @@
+"""Accuracy reached by our loop and by the Trainer at the same hyper-parameters, on the same items.
+
+In: SST-2 and an encoder. Out: accuracies a seed, the paired difference over items and seeds.
+Knows nothing of: recipes, reports.
+
+    python -m benchmarks accuracy --data FOLDER --model FOLDER [--train 8000] [--seeds 3]
+
+All weights, one epoch, batch 32, AdamW at 5e-5 falling in a line, the gradient cut at norm 1, no decay;
+each side draws its own order and dropout by the seed.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.alternating import timed
+from benchmarks.frozen_head import LONGEST, Part, read_part
+
+BATCH, RATE, CLIP = 32, 5e-5, 1.0
+
+
+def _model(folder: str, seed: int) -> Any:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(seed)
+    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+
+
+def _right(model: Any, test: Part) -> NDArray[np.bool_]:
+    """Which items the model has right."""
+    from contextlib import nullcontext
+
+    import torch
+
+    from tuneproof.families import FAMILIES
+    from tuneproof.model.shortage import AtOnce
+    from tuneproof.predict.classify import class_probabilities
+
+    into = np.zeros((len(test.ids), 2))
+    rows = [np.array(row) for row in test.ids]
+    for _ in class_probabilities(
+        model, FAMILIES["bert"], rows, 0, AtOnce(64), torch.device("cpu"), nullcontext, into
+    ):
+        pass
+    return into.argmax(1) == test.labels
+
+
+def _ours(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool_]:
+    import torch
+    from accelerate.state import AcceleratorState
+
+    from tuneproof.data.batches import collate_epoch, count_batches
+    from tuneproof.data.tokens import pad_batch
+    from tuneproof.families import FAMILIES
+    from tuneproof.train.loop import fit, make_accelerator
+    from tuneproof.train.losses import head_loss
+    from tuneproof.train.optimizer import make_optimizer, make_schedule
+
+    AcceleratorState._reset_state(True)
+    model = _model(folder, seed)
+    labels = torch.tensor(train.labels)
+
+    def collate(chosen: Any) -> dict[str, Any]:
+        part = pad_batch([train.ids[i] for i in chosen], 0, "right")
+        tokens = int(part["attention_mask"].sum())
+        return {**part, "labels": labels[torch.as_tensor(chosen)], "tokens": tokens}
+
+    steps = count_batches(len(train.ids), BATCH)
+    names = [str(place) for place in range(len(train.ids))]
+    for _ in fit(
+        model, lambda epoch: collate_epoch(names, collate, BATCH, seed, epoch),
+        lambda model, part: head_loss(model, FAMILIES["bert"], part),
+        lambda part: len(part["labels"]), make_optimizer(model, RATE, 0.0),
+        make_schedule("linear", steps, 0.0), epochs=1, steps_per_epoch=steps, clip_norm=CLIP,
+        seed=seed, accelerator=make_accelerator("cpu", "fp32"),
+    ):  # fmt: skip
+        pass
+    return _right(model, test)
+
+
+def _trainer(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool_]:
+    import torch
+    from accelerate.state import AcceleratorState
+    from transformers import Trainer, TrainingArguments
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        wide = max(len(one["input_ids"]) for one in rows)
+        ids = torch.zeros((len(rows), wide), dtype=torch.long)
+        for at, one in enumerate(rows):
+            ids[at, : len(one["input_ids"])] = torch.tensor(one["input_ids"])
+        labels = torch.tensor([one["labels"] for one in rows])
+        return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": labels}
+
+    AcceleratorState._reset_state(True)
+    model = _model(folder, seed)
+    rows = [
+        {"input_ids": i, "labels": int(y)} for i, y in zip(train.ids, train.labels, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as out:
+        Trainer(
+            model,
+            TrainingArguments(
+                out, per_device_train_batch_size=BATCH, num_train_epochs=1, use_cpu=True,
+                learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
+                logging_strategy="no", disable_tqdm=True, seed=seed,
+            ),
+            data_collator=collate, train_dataset=rows,
+        ).train()  # fmt: skip
+    return _right(model, test)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table; 1 where the Trainer is better beyond chance."""
+    parser = argparse.ArgumentParser(prog="benchmarks accuracy")
+    parser.add_argument(
+        "--data", required=True, help="a folder with glue_train and glue_dev.parquet"
+    )
+    parser.add_argument("--model", required=True, help="an encoder's folder")
+    parser.add_argument("--train", type=int, default=8000)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args(words)
+    import torch
+    from scipy.stats import ttest_1samp
+    from transformers import AutoTokenizer
+
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    train = read_part(Path(asked.data) / "glue_train.parquet", tokenizer, asked.train)
+    test = read_part(Path(asked.data) / "glue_dev.parquet", tokenizer, None)
+    print(f"{len(train.ids):,} items of train cut at {LONGEST} tokens, {len(test.ids)} to predict")
+    gaps = []
+    for seed in range(asked.seeds):
+        (mine_s, mine), (other_s, other) = (
+            timed(lambda work=work, seed=seed: work(asked.model, train, test, seed))
+            for work in (_ours, _trainer)
+        )
+        gaps.append(mine.astype(float) - other.astype(float))
+        print(
+            f"  seed {seed}: ours {mine.mean():.4f} in {mine_s:.0f} s of CPU time, Trainer "
+            f"{other.mean():.4f} in {other_s:.0f}; right alone {int((mine & ~other).sum())} and "
+            f"{int((other & ~mine).sum())}",
+            flush=True,
+        )
+    mean = np.mean(gaps, axis=0)
+    p = float(ttest_1samp(mean, 0).pvalue) if mean.any() else 1.0
+    print(f"  ours over Trainer {100 * mean.mean():+.2f} points, paired over items, p = {p:.2f}")
+    return int(mean.mean() < 0 and p < 0.05)

@@ -1,0 +1,210 @@
+"""A head on a frozen encoder, with accuracy: ours, the Trainer's three ways, sentence-transformers'.
+
+In: SST-2 and an encoder. Out: a table of ratios of process-CPU time, and everyone's accuracy.
+Knows nothing of: recipes, reports.
+
+    python -m benchmarks head --data FOLDER --model FOLDER [--train 1280] [--times 5]
+
+Ours: features of train, dev and test once, the convex fit on train for every pooling and strength, dev
+choosing (a tenth of the train items). The Trainer: the base frozen, three epochs, an evaluation before
+and after. Loading is on neither side; tokens are made on both before the clock starts, but for
+sentence-transformers, which makes its own.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.alternating import Timed, row, timed
+
+LONGEST, BATCH, EPOCHS, RATE = 128, 32, 3, 1e-3
+TRAINERS = {
+    # name: strategy of the Trainer, padding, to reach
+    "Trainer, dynamic padding": ("random", "longest", 6.0),
+    "Trainer, grouped by length": ("group_by_length", "longest", 2.8),
+    "Trainer, max_length (128)": ("random", "max_length", 15.0),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Texts, their tokens and labels."""
+
+    texts: list[str]
+    ids: list[list[int]]
+    labels: np.ndarray
+
+    def cut(self, begin: int, end: int | None = None) -> "Part":
+        """Some of them."""
+        return Part(self.texts[begin:end], self.ids[begin:end], self.labels[begin:end])
+
+
+def read_part(file: Path, tokenizer: Any, items: int | None) -> Part:
+    """GLUE's columns; `items` of them drawn, all where it is None."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(file)
+    texts, labels = table["sentence"].to_pylist(), np.array(table["label"])
+    order = np.random.default_rng(0).permutation(len(texts))[:items]
+    chosen = [texts[place] for place in order]
+    ids = tokenizer(chosen, truncation=True, max_length=LONGEST)["input_ids"]
+    return Part(chosen, ids, labels[order])
+
+
+def _ours(folder: str, train: Part, test: Part) -> Timed:
+    import torch
+
+    from tuneproof.arms.probe import load_base, poolings_of
+    from tuneproof.arms.ready import make_compute, make_ready
+    from tuneproof.methods.head import fit_probe
+    from tuneproof.model.features import Features, pooled_features
+    from tuneproof.model.shortage import AtOnce
+    from tuneproof.recipe import ModelChoice
+    from tuneproof.settings import ComputeSettings, EncodeSettings
+
+    ready = make_ready(ModelChoice(id=folder), EncodeSettings(max_length=LONGEST))
+    compute = make_compute(ComputeSettings(device="cpu", threads=1), LONGEST)
+    model = load_base(ready, compute)
+    poolings = poolings_of(ready, "auto")
+    held = len(train.labels) // 10
+
+    def work() -> float:
+        found: list[Features] = []
+        for part in (train.cut(held), train.cut(0, held), test):
+            found.append({})
+            for _ in pooled_features(
+                model, ready.family, part.ids, ready.pad.id, poolings, AtOnce(BATCH),
+                torch.device("cpu"), compute.autocast, found[-1],
+            ):  # fmt: skip
+                pass
+        probe = fit_probe(
+            found[0], train.labels[held:], found[1], train.labels[:held],
+            (0.01, 0.1, 1.0, 10.0), True, 2,
+        )  # fmt: skip
+        said = probe.probabilities(found[2][probe.pooling]).argmax(1)
+        return float((said == test.labels).mean())
+
+    return timed(work)
+
+
+def _trainer(folder: str, train: Part, test: Part, strategy: str, padding: str) -> Timed:
+    import torch
+    from accelerate.state import AcceleratorState
+    from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+
+    AcceleratorState._reset_state(True)
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    model.base_model.requires_grad_(False)
+    wide = LONGEST if padding == "max_length" else 0
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        length = max(wide, *(len(one["input_ids"]) for one in rows))
+        ids = torch.zeros((len(rows), length), dtype=torch.long)
+        for at, one in enumerate(rows):
+            ids[at, : len(one["input_ids"])] = torch.tensor(one["input_ids"])
+        labels = torch.tensor([one["labels"] for one in rows])
+        return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": labels}
+
+    def rows(part: Part) -> list[dict[str, Any]]:
+        return [
+            {"input_ids": i, "labels": int(y)} for i, y in zip(part.ids, part.labels, strict=True)
+        ]
+
+    with tempfile.TemporaryDirectory() as out:
+        trainer = Trainer(
+            model,
+            TrainingArguments(
+                out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH,
+                num_train_epochs=EPOCHS, use_cpu=True, learning_rate=RATE, report_to="none",
+                save_strategy="no", logging_strategy="no", disable_tqdm=True,
+                train_sampling_strategy=strategy,
+            ),
+            data_collator=collate, train_dataset=rows(train), eval_dataset=rows(test),
+            compute_metrics=lambda said: {"accuracy": (said[0].argmax(-1) == said[1]).mean()},
+        )  # fmt: skip
+        for callback in list(trainer.callback_handler.callbacks):
+            if "Printer" in type(callback).__name__:
+                trainer.remove_callback(type(callback))
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.enable_flash_sdp(True)
+        begun = time.process_time()
+        trainer.evaluate()
+        trainer.train()
+        found = trainer.evaluate()["eval_accuracy"]
+        return time.process_time() - begun, float(found)
+
+
+def _sentences(folder: str, train: Part, test: Part) -> Timed:
+    """Encode and a logistic regression, as sentence-transformers' and SetFit's pages show it."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sklearn.linear_model import LogisticRegression
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.enable_flash_sdp(True)
+    model = SentenceTransformer(folder, device="cpu")
+
+    def work() -> float:
+        features = [
+            model.encode(part.texts, batch_size=BATCH, show_progress_bar=False)
+            for part in (train, test)
+        ]
+        fit = LogisticRegression(max_iter=1000).fit(features[0], train.labels)
+        return float(fit.score(features[1], test.labels))
+
+    return timed(work)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table; 1 where our accuracy is below a Trainer's."""
+    parser = argparse.ArgumentParser(prog="benchmarks head")
+    parser.add_argument(
+        "--data", required=True, help="a folder with glue_train and glue_dev.parquet"
+    )
+    parser.add_argument("--model", required=True, help="an encoder's folder")
+    parser.add_argument("--train", type=int, default=1280)
+    parser.add_argument("--times", type=int, default=5)
+    asked = parser.parse_args(words)
+    import torch
+    from transformers import AutoTokenizer
+
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    train = read_part(Path(asked.data) / "glue_train.parquet", tokenizer, asked.train)
+    test = read_part(Path(asked.data) / "glue_dev.parquet", tokenizer, None)
+    print(
+        f"a head on {len(train.texts):,} items, {len(test.texts)} to predict, one thread, process-CPU "
+        f"time, median (spread) of {asked.times} alternations"
+    )
+    accuracy: dict[str, float] = {}
+
+    def kept(name: str, work: Callable[[], Timed]) -> Callable[[], Timed]:
+        def run() -> Timed:
+            found = work()
+            accuracy[name] = found[1]
+            return found
+
+        return run
+
+    ours = kept("ours", lambda: _ours(asked.model, train, test))
+    ours()
+    for name, (strategy, padding, mark) in TRAINERS.items():
+        theirs = kept(name, lambda s=strategy, p=padding: _trainer(asked.model, train, test, s, p))
+        row(f"  {name}", asked.times, ours, theirs, mark)
+    try:
+        import sentence_transformers
+    except ImportError:
+        print("  sentence-transformers is not installed: pip install -r benchmarks/constraints.txt")
+    else:
+        name = f"sentence-transformers {sentence_transformers.__version__}, logistic regression"
+        theirs = kept(name, lambda: _sentences(asked.model, train, test))
+        row(f"  {name}", asked.times, ours, theirs, 1.5)
+    print("  accuracy: " + ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items()))
+    return 0 if accuracy["ours"] >= max(accuracy[name] for name in TRAINERS) else 1

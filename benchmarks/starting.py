@@ -1,0 +1,137 @@
+"""CPU time until something happens: the command line, and from `run` to the first step of training.
+
+In: a local model. Out: a table of CPU seconds of whole processes, ours and the peers'.
+Knows nothing of: what is trained.
+
+    python -m benchmarks starting --model FOLDER [--times 5]
+
+The first step: a process of its own reads 64 rows of an own file, loads the model and stops after the first
+update. The peer is a script with the usual imports (datasets, transformers' Trainer, peft) that does the
+same with the same rows. User and system time of the whole process count.
+"""
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+TO_REACH = {"help and show, s": 0.3, "first step, share saved": 0.4}
+OURS = """
+import os, sys
+from tuneproof.arms.event import Advanced, StageBegun
+from tuneproof.recipe import recipe_from
+from tuneproof.study import events_of
+model, rows, out = sys.argv[1:]
+recipe = recipe_from({
+    "task": {"labels": {"path": rows, "text": "text", "label": "label"}}, "models": [model],
+    "arms": [{"lora": {"rank": 8}}], "out": out, "compute": {"device": "cpu", "threads": 1},
+    "train": {"batch_size": 8}, "encode": {"max_length": 64},
+})
+training = False
+for event in events_of(recipe):
+    training |= isinstance(event, StageBegun) and event.name == "train"
+    if training and isinstance(event, Advanced):
+        os._exit(0)
+sys.exit("no step was taken")
+"""
+THEIRS = """
+import os, sys
+import torch
+torch.set_num_threads(1)
+from datasets import load_dataset
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import (
+    AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer,
+    TrainerCallback, TrainingArguments,
+)
+model, rows, out = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(model)
+data = load_dataset("csv", data_files=rows, cache_dir=out)["train"]
+data = data.map(
+    lambda row: {**tokenizer(row["text"], truncation=True, max_length=64),
+                 "labels": int(row["label"] == "good")},
+    remove_columns=["text", "label"],
+)
+base = AutoModelForSequenceClassification.from_pretrained(model, num_labels=2)
+base.config.pad_token_id = tokenizer.pad_token_id
+adapted = get_peft_model(
+    base, LoraConfig(task_type=TaskType.SEQ_CLS, r=8, target_modules="all-linear")
+)
+class Stop(TrainerCallback):
+    def on_step_end(self, *_, **__):
+        os._exit(0)
+Trainer(
+    adapted, TrainingArguments(out, per_device_train_batch_size=8, use_cpu=True, report_to="none"),
+    train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer), callbacks=[Stop()],
+).train()
+"""
+
+
+def _seconds(words: Sequence[str]) -> float:
+    """User and system seconds of a process.
+
+    Raises: SystemExit where it fails.
+    """
+    done = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )  # fmt: skip
+    assert done.stderr is not None
+    said = done.stderr.read().decode()
+    _, status, usage = os.wait4(done.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(words)[:60]} failed:\n{said[-2000:]}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def _script(text: str, model: str, rows: Path) -> float:
+    with tempfile.TemporaryDirectory() as out:
+        return _seconds([sys.executable, "-W", "ignore", "-c", text, model, str(rows), f"{out}/x"])
+
+
+def _write_rows(path: Path) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        write = csv.writer(file)
+        write.writerow(["text", "label"])
+        for place in range(128):
+            good = place % 2
+            write.writerow(
+                [f"row {place} is {'fine' if good else 'dull'}", "good" if good else "bad"]
+            )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="benchmarks starting")
+    parser.add_argument("--model", required=True, help="an encoder's folder")
+    parser.add_argument("--times", type=int, default=5)
+    asked = parser.parse_args(words)
+    print(f"CPU seconds of a process, user and system, median (spread) of {asked.times}")
+
+    def line(name: str, *works: Callable[[], float]) -> list[float]:
+        found: list[list[float]] = [[] for _ in works]
+        for _ in range(asked.times):
+            for work, seconds in zip(works, found, strict=True):
+                seconds.append(work())
+        shown = (f"{statistics.median(s):6.2f} ({min(s):.2f} to {max(s):.2f})" for s in found)
+        print(f"{name:<44}{'   '.join(shown)}", flush=True)
+        return [statistics.median(seconds) for seconds in found]
+
+    ours = [sys.executable, "-m", "tuneproof"]
+    limit = TO_REACH["help and show, s"]
+    line(f"  tuneproof --help, to reach {limit}", lambda: _seconds([*ours, "--help"]))
+    line(f"  tuneproof show, to reach {limit}", lambda: _seconds([*ours, "show"]))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.csv"
+        _write_rows(rows)
+        mine, other = line(
+            "  to the first step: ours; the usual script",
+            lambda: _script(OURS, asked.model, rows), lambda: _script(THEIRS, asked.model, rows),
+        )  # fmt: skip
+    print(f"  saved: {1 - mine / other:.0%}, to reach {TO_REACH['first step, share saved']:.0%}")
+    return 0

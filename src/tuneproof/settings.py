@@ -211,14 +211,21 @@ class ComputeSettings(Settings):
         "at once are chosen to fit; the effective batch stays. Default: as train and predict say.",
     )
 
-    @field_validator("memory")
+    disk: str = Field(
+        "20GB",
+        description="Disk that a study's kept states of frozen layers (layers: last N) may take; where "
+        "they would take more, these layers run in every step instead. The result is the same.",
+    )
+
+    @field_validator("memory", "disk")
     @classmethod
-    def _an_amount(cls, value: str | None) -> str | None:
-        if value is not None and value != "auto":
+    def _an_amount(cls, value: str | None, info: ValidationInfo) -> str | None:
+        name = str(info.field_name)
+        if value is not None and (name, value) != ("memory", "auto"):
             try:
-                memory_bytes(value, "memory")
+                memory_bytes(value, name)
             except RecipeError as error:
-                raise ValueError(str(error).removeprefix("memory: ")) from None
+                raise ValueError(str(error).removeprefix(f"{name}: ")) from None
         return value
 
 

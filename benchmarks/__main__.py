@@ -8,12 +8,18 @@ In: a name and its options. Out: what the benchmark prints. Knows nothing of: wh
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import encoder_finetuning, memory_prediction, simulate_statistics
+from benchmarks import (
+    encoder_finetuning,
+    frozen_trunk,
+    memory_prediction,
+    simulate_statistics,
+)
 
 BENCHMARKS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "encoder": encoder_finetuning.main,
     "memory": memory_prediction.main,
     "statistics": simulate_statistics.main,
+    "trunk": frozen_trunk.main,
 }
 
 

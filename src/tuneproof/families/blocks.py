@@ -52,8 +52,8 @@ def weights_below(model: Any, last: int) -> set[str]:
 
     Found in the graph of two tokens' states, so that what lower blocks share with upper ones (a table
     of relative positions) or with the head (tied embeddings) counts as below. The weights must
-    require gradients. On the meta device a few architectures cannot be followed (DeBERTa): there it is
-    every weight of the base outside the last blocks.
+    require gradients. An architecture that cannot be followed on the meta device has every weight of
+    its base outside the last blocks below.
 
     Raises: ModelError as `blocks_of`.
     """
@@ -61,14 +61,12 @@ def weights_below(model: Any, last: int) -> set[str]:
     first = len(blocks.modules) - last
     fed = _in_graph_of(model, blocks.modules[first - 1])
     base = {id(parameter) for parameter in model.base_model.parameters()}
-    embedding = model.get_input_embeddings()
-    known = {id(parameter) for parameter in embedding.parameters()} if embedding else set()
     found = set()
     for name, parameter in model.named_parameters():
         in_upper = blocks.holds(name, first)
         in_lower = blocks.holds(name, 0) and not in_upper
         below = id(parameter) in fed if fed is not None else id(parameter) in base and not in_upper
-        if below or in_lower or id(parameter) in known:
+        if below or in_lower:
             found.add(name)
     return found
 
@@ -92,7 +90,8 @@ def _in_graph_of(model: Any, block: Any) -> set[int] | None:
     hook = block.register_forward_hook(stop)
     try:
         with torch.enable_grad():
-            model.base_model(input_ids=ids)
+            # given ids some models look for padding in them, which without weights they cannot
+            model.base_model(inputs_embeds=model.get_input_embeddings()(ids))
     except _Reached as reached:
         output = reached.output
     except RuntimeError:

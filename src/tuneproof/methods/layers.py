@@ -17,14 +17,14 @@ DIFFERS = (
 )
 
 
-def checked_layers(value: str) -> str:
+def checked_layers(value: Any) -> str:
     """The setting as it is.
 
     Raises: ValueError where it is neither all nor last N.
     """
-    if value != "all" and not LAST.fullmatch(value):
-        raise ValueError("it should be all, or last N with N from 1, such as last 4")
-    return value
+    if isinstance(value, str) and (value == "all" or LAST.fullmatch(value)):
+        return value
+    raise ValueError("it should be all, or last N with N from 1, such as last 4")
 
 
 def last_layers(options: Any) -> int | None:

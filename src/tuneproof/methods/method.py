@@ -66,9 +66,9 @@ class TunedOptions(MethodOptions):
         "starts from their kept states.",
     )
 
-    @field_validator("layers")
+    @field_validator("layers", mode="before")
     @classmethod
-    def _all_or_last(cls, value: str) -> str:
+    def _all_or_last(cls, value: Any) -> str:
         return checked_layers(value)
 
 

@@ -23,7 +23,7 @@ PREFIX = "states-"
 DTYPES = {str(kind): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One row of tokens as a model reads it whole; `types` are its token types, where it has them."""
 

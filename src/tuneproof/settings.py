@@ -217,15 +217,23 @@ class ComputeSettings(Settings):
         "they would take more, these layers run in every step instead. The result is the same.",
     )
 
-    @field_validator("memory", "disk")
+    @field_validator("memory")
     @classmethod
-    def _an_amount(cls, value: str | None, info: ValidationInfo) -> str | None:
-        name = str(info.field_name)
-        if value is not None and (name, value) != ("memory", "auto"):
+    def _an_amount(cls, value: str | None) -> str | None:
+        if value is not None and value != "auto":
             try:
-                memory_bytes(value, name)
+                memory_bytes(value, "memory")
             except RecipeError as error:
-                raise ValueError(str(error).removeprefix(f"{name}: ")) from None
+                raise ValueError(str(error).removeprefix("memory: ")) from None
+        return value
+
+    @field_validator("disk")
+    @classmethod
+    def _an_amount_of_disk(cls, value: str) -> str:
+        try:
+            memory_bytes(value, "disk")
+        except RecipeError:
+            raise ValueError("it should be an amount, such as 20GB") from None
         return value
 
 

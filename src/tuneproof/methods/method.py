@@ -61,8 +61,8 @@ class TunedOptions(MethodOptions):
     )
     layers: str = Field(
         "all",
-        description="all, or last N: the upper N layers and what follows them train; embeddings and "
-        "lower layers stay as they are, and are read once an item: every epoch, evaluation and seed "
+        description="Which layers train. last N: the upper N and what follows them; the embeddings and "
+        "the lower layers stay as they are and are read once an item: every epoch, evaluation and seed "
         "starts from their kept states.",
     )
 

@@ -47,24 +47,42 @@ def read_trunk(
     ready: Ready,
     compute: Compute,
     seed: int,
+    seconds: dict[str, float],
 ) -> Running[dict[str, Any]]:
     """Where the arm's last layers train alone, let every forward start from kept states of those below.
 
     Where the states do not fit the disk, or the architecture does not take them, the frozen layers run
-    in every step; the result is the same. Returns what the ledger says of it, empty where all layers
-    train.
+    in every step; the result is the same. Returns the ledger's entry `trunk`, nothing where all layers
+    train; the time goes into `seconds`.
     """
     last = last_layers(arm.options)
     if last is None:
         return {}
     begun = time.perf_counter()
     trunk = Trunk(model, last)
+    found = yield from _kept(trunk, model, objective, shared, arm, ready, compute, seed)
+    seconds["trunk"] = time.perf_counter() - begun
+    return {"trunk": found}
+
+
+def _kept(
+    trunk: Trunk,
+    model: Any,
+    objective: Objective,
+    shared: Shared,
+    arm: Arm,
+    ready: Ready,
+    compute: Compute,
+    seed: int,
+) -> Running[dict[str, Any]]:
+    """Read the trunk or find it read. Returns what became of it."""
+    begun = time.perf_counter()
     rows = {part: each_once(objective.rows(part)) for part in PARTS}
     one = trunk.states(ready.family, rows["train"][:1], ready.pad.id, compute.device)
     lower = f"layers 1 to {trunk.frozen}" if trunk.frozen > 1 else "layer 1"
     what = f"The embeddings and {lower} of {trunk.layers} stay as they are"
     about: dict[str, Any] = {"layers": trunk.layers, "frozen_layers": trunk.frozen}
-    about |= {"kept": False, "disk_bytes": 0, "time_s": 0.0}
+    about |= {"kept": False, "disk_bytes": 0}
     if one is None:
         yield _run_each_time(what, "this architecture's layers hand on more than states")
         return about
@@ -98,9 +116,9 @@ def read_trunk(
         trunk.kept = None
         yield _run_each_time(what, "this architecture's upper layers read more than states")
         return about
-    seconds = time.perf_counter() - begun
     if missing:
-        yield Said(f"The frozen layers were read in {seconds:.1f} s.", noted=True)
+        took = time.perf_counter() - begun
+        yield Said(f"The frozen layers were read in {took:.1f} s.", noted=True)
     return {
         **about,
         "kept": True,
@@ -108,7 +126,6 @@ def read_trunk(
         "computed": bool(missing),
         "rows": sum(map(len, rows.values())),
         "tokens": sum(len(row) for found in rows.values() for row in found),
-        "time_s": seconds,
     }
 
 

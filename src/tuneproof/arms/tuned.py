@@ -88,9 +88,7 @@ def run_tuned(
         model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
         recompute_activations(model)
-    trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed)
-    if trunk:
-        seconds["trunk"] = trunk["time_s"]
+    trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
     begun = time.perf_counter()
     chosen |= yield from _train(model, objective, arm, shared, compute, seed, steps_file)
     seconds["train"] = time.perf_counter() - begun
@@ -116,7 +114,7 @@ def run_tuned(
     return Outcome(
         test=test,
         dev=dev,
-        ledger={**ledger.as_json(), **({"trunk": trunk} if trunk else {})},
+        ledger={**ledger.as_json(), **trunk},
         chosen=chosen,
         time_s=seconds,
         encoding={

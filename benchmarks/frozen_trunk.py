@@ -3,7 +3,7 @@
 In: SST-2 and an encoder. Out: a table of process-CPU time of training, accuracy on GLUE dev, bytes.
 Knows nothing of: peers, other tasks.
 
-    python -m benchmarks trunk --data FOLDER --model FOLDER [--last 2] [--seeds 3] [--train 8000]
+    python -m benchmarks trunk --data FOLDER --model FOLDER [--last 2] [--seeds 3]
 
 Time is from the first step to the predictions: training with its evaluations on dev, then dev and test. The
 trunk is read once, by the first arm that needs it; "with trunk" adds that to a single seed of an arm.
@@ -46,8 +46,8 @@ def _recipe(asked: argparse.Namespace, out: str) -> Any:
             "task": {"sst2": {"path": asked.data}},
             "models": [asked.model],
             "arms": [
-                {method: {"name": f"{method}, {one}", "layers": one, **settings}}
-                for method, settings in METHODS.items()
+                {method: {"name": f"{method}, {one}", "layers": one, **METHODS[method]}}
+                for method in asked.methods.split(",")
                 for one in layers
             ],
             "seeds": list(range(asked.seeds)),
@@ -135,6 +135,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks trunk")
     parser.add_argument("--data", required=True, help="a folder with glue_train and glue_dev")
     parser.add_argument("--model", default="minilm", help="a shelf name or a folder")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--last", type=int, default=2)
     parser.add_argument("--train", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=3)

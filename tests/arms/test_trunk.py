@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.arms.questions import question_recipe
 from tests.arms.small import arm_of, begin, folder_of, follow, logits_of, small_recipe, steps_of
 from tests.tiny_models import tiny_model
 from tuneproof.arms.event import Said, StageBegun
@@ -209,3 +210,20 @@ def test_the_trunk_stays_as_it_was_whatever_the_rate(tmp_path, models, arm) -> N
     logits_of(begun.model, begun.ready, begun.objective).sum()
     for one, other in zip(before, lower.model.layers[0].parameters(), strict=True):
         assert (one == other).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [("bert", {}), ("distilbert", {}), ("llama", {}), ("llama", {"objective": "words"})],
+)
+def test_questions_have_a_trunk_too(tmp_path, models, model, options) -> None:
+    arm = {"full": {"layers": "last 1", "learning_rate": 1e-4, **options}}
+    found = []
+    for out, disk in (("kept", "1GB"), ("run", "1B")):
+        recipe = question_recipe(tmp_path, [models[model]], [arm], out=out, compute={"disk": disk})
+        stages = trunk_stages(follow(recipe))
+        words = "objective" in options  # test's answers are written token by token
+        wanted = ["train", "dev", "test"][: 2 if words else 3] if out == "kept" else []
+        assert stages == [f"trunk of {part}" for part in wanted]
+        found.append([step["loss"] for step in steps_of(recipe, "full")])
+    np.testing.assert_allclose(found[0], found[1], rtol=2e-6, atol=1e-6)

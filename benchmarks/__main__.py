@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "squad": ("squad_scoring", [["--data", "{shared}/data/squad_v2"]]),
     "starting": ("starting", [["--model", "{shared}/models/minilm-l6"]]),
     "statistics": ("simulate_statistics", None),
+    "trunk": ("frozen_trunk", [SST2]),
 }
 
 

@@ -251,6 +251,33 @@ RECIPES = {
         "recipe.yaml, line 2: arms[1].lexical.ngrams is 9; it should be less "
         "than or equal to 4. Longest word sequence that is a feature.",
     ),
+    "layers misspelt": arms(
+        "[majority, {lora: {layers: top 2}}]",
+        "recipe.yaml, line 2: arms[1].lora.layers is 'top 2'; it should be all, or last N with N from 1, "
+        "such as last 4. Which layers train. last N: the upper N and "
+        "what follows them; the embeddings and the lower layers stay as they are and are read once an item: "
+        "every epoch, evaluation and seed starts from their kept states.",
+    ),
+    "layers none": arms(
+        "[majority, {full: {layers: last 0}}]",
+        "recipe.yaml, line 2: arms[1].full.layers is 'last 0'; it should be all, or last N with N from 1, "
+        "such as last 4. Which layers train. last N: the upper N and "
+        "what follows them; the embeddings and the lower layers stay as they are and are read once an item: "
+        "every epoch, evaluation and seed starts from their kept states.",
+    ),
+    "layers a number": arms(
+        "[majority, {full: {layers: 4}}]",
+        "recipe.yaml, line 2: arms[1].full.layers is 4; it should be all, or last N with N from 1, "
+        "such as last 4. Which layers train. last N: the upper N and "
+        "what follows them; the embeddings and the lower layers stay as they are and are read once an item: "
+        "every epoch, evaluation and seed starts from their kept states.",
+    ),
+    "disk no amount": arms(
+        "[majority]\ncompute: {disk: auto}",
+        "recipe.yaml, line 3: compute.disk is 'auto'; it should be an amount, such as 20GB. Disk that a "
+        "study's kept states of frozen layers (layers: last N) may take; where they would take more, these "
+        "layers run in every step instead. The result is the same.",
+    ),
     "bool for number": arms(
         "[majority, {lexical: {ngrams: true}}]",
         "recipe.yaml, line 2: arms[1].lexical.ngrams is True; it cannot be true "
@@ -1449,6 +1476,26 @@ COUNTS = {
         "own.json --method lora --set lora.targets=attention --task sst2",
         "--method lora: the names of own's attention layers are not known. Use targets: all.",
         own='{"model_type": "gpt2"}',
+    ),
+    "layers all of them": Case(
+        [
+            "count",
+            "distilbert",
+            "--method",
+            "full",
+            "--set",
+            "full.layers=last 6",
+            "--task",
+            "sst2",
+        ],
+        "--method full: distilbert has 6 layers: nothing is below its last 6. Use layers: last 1 to last "
+        "5, or all.",
+    ),
+    "layers that share weights": Case(
+        ["count", "own.json", "--method", "full", "--set", "full.layers=last 2", "--task", "sst2"],
+        "AlbertForSequenceClassification: has no list of its 12 layers, each with weights of its own. Write "
+        "layers: all.",
+        files={"own.json": '{"model_type": "albert"}'},
     ),
     "no adapters": counted(
         "own.json --method lora",

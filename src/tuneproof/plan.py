@@ -84,8 +84,9 @@ def settings_of(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     if arm.method.apply is None and arm.method.kind == "tuned":
         parts = tuple(part for part in parts if part != "train")
     found = {part: values[part] for part in parts}
-    if "compute" in found:  # how much memory there is changes no outcome
-        found["compute"] = {k: v for k, v in values["compute"].items() if k != "memory"}
+    if "compute" in found:  # how much memory and disk there is changes no outcome
+        room = ("memory", "disk")
+        found["compute"] = {k: v for k, v in values["compute"].items() if k not in room}
     if "train" in found:
         found["train"] = {k: v for k, v in values["train"].items() if k != "trackers"}
     return {**found, "options": arm.options.model_dump(mode="json")}

@@ -216,6 +216,12 @@ class ComputeSettings(Settings):
         "at once are chosen to fit; the effective batch stays. Default: as train and predict say.",
     )
 
+    disk: str = Field(
+        "20GB",
+        description="Disk that a study's kept states of frozen layers (layers: last N) may take; where "
+        "they would take more, these layers run in every step instead. The result is the same.",
+    )
+
     @field_validator("memory")
     @classmethod
     def _an_amount(cls, value: str | None) -> str | None:
@@ -224,6 +230,15 @@ class ComputeSettings(Settings):
                 memory_bytes(value, "memory")
             except RecipeError as error:
                 raise ValueError(str(error).removeprefix("memory: ")) from None
+        return value
+
+    @field_validator("disk")
+    @classmethod
+    def _an_amount_of_disk(cls, value: str) -> str:
+        try:
+            memory_bytes(value, "disk")
+        except RecipeError:
+            raise ValueError("it should be an amount, such as 20GB") from None
         return value
 
 

@@ -35,6 +35,13 @@ VARIANTS = {
     "qlora-dora": {"qlora": {"variant": "dora"}},
     "lp-ft": {"lp-ft": {}},
     "lp-ft-lora": {"lp-ft": {"then": "lora"}},
+    "full-last": {"full": {"layers": "last 1"}},
+    "full-words-last": {"full": {"objective": "words", "layers": "last 1"}},
+    "lora-last": {"lora": {"layers": "last 1"}},
+    "lora-words-last": {"lora": {"objective": "words", "layers": "last 1"}},
+    "pissa-last": {"lora": {"variant": "pissa", "rank": 4, "layers": "last 1"}},
+    "qlora-last": {"qlora": {"layers": "last 1"}},
+    "lp-ft-last": {"lp-ft": {"layers": "last 1"}},
 }
 MODELS = ("distilbert", "bert", "llama")
 CASES = [
@@ -156,8 +163,14 @@ def test_only_declared_weights_train_and_each_of_them_gets_a_gradient(begun) -> 
         assert {n.split(".modules_to_save.")[0].split(".")[-1] for n in heads} == (
             set() if words else set(head)
         )
-    else:
+        if begun.arm.options.layers != "all":
+            assert not [
+                name for name in declared if ".0." in name.partition(".modules_to_save.")[0]
+            ]
+    elif begun.arm.options.layers == "all":
         declared = set(everything)
+    else:  # two layers: the second one and what follows it
+        declared = {n for n in everything if ".0." not in n and "embed" not in n}
     assert trainable == declared
     before = {name: p.detach().clone() for name, p in everything.items()}
     train(begun, 3)  # the second gradient: at the first, A's is zero because B is

@@ -410,6 +410,8 @@ ARMS = {
     "dora": ["lora.rank=4", "lora.variant=dora"],
     "words": ["lora.rank=2", "lora.objective=words"],
     "packed": ["qlora.rank=2"],
+    "upper-full": ["full.layers=last 1"],
+    "upper-lora": ["lora.rank=2", "lora.layers=last 1"],
 }
 
 

@@ -57,9 +57,9 @@ def test_the_largest_number_is_found_by_few_forecasts(fixed, an_item, other, siz
         assert found == true
 
 
-def subject_of(tmp_path, method="lora", **options) -> Subject:
+def subject_of(tmp_path, method="lora", values=CONFIGURATION, **options) -> Subject:
     path = tmp_path / "small.json"
-    path.write_text(json.dumps(CONFIGURATION))
+    path.write_text(json.dumps(values))
     source = resolve_model(path, weights=False)
     config, _, _ = configuration(source)
     found = METHODS[method]
@@ -121,6 +121,23 @@ def test_recomputing_and_half_precision_take_less(tmp_path) -> None:
     assert recomputing.train.activations < 0.5 * plain.train.activations
     assert half.train.weights < 0.8 * plain.train.weights
     assert half.train.activations < 0.75 * plain.train.activations
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_below_the_last_layers_nothing_is_kept_for_the_backward_pass(
+    method, recompute, tmp_path
+) -> None:
+    deep = {**CONFIGURATION, "num_hidden_layers": 6}
+    shallow = {**CONFIGURATION, "num_hidden_layers": 3}
+    scene = Scene(micro_batch=8, length=128, recompute=recompute, predicts=False)
+    last = play(subject_of(tmp_path, method, deep, layers="last 2"), scene).train
+    same = play(subject_of(tmp_path, method, shallow, layers="last 2"), scene).train
+    whole = play(subject_of(tmp_path, method, deep), scene).train
+    assert last.activations == same.activations < whole.activations
+    assert (last.gradients, last.optimizer) == (same.gradients, same.optimizer)
+    assert last.optimizer < 0.5 * whole.optimizer
+    assert last.weights > same.weights
 
 
 def test_words_have_logits_at_the_answers_and_no_others(tmp_path) -> None:

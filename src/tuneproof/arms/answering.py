@@ -22,6 +22,7 @@ from tuneproof.data.asking import Asking, EncodedQuestions, encode_gold_answers,
 from tuneproof.data.batches import by_length
 from tuneproof.data.encode import EncodedAnswers
 from tuneproof.data.tokens import pad_batch
+from tuneproof.model.kept_states import Row
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.choose import empty_scores, score_labels
@@ -91,6 +92,13 @@ class AnswerObjective:
     def unit_ids(self) -> list[str]:
         """The questions of train."""
         return [example.id for example in self.shared.splits.train]
+
+    def rows(self, part: str) -> list[Row]:
+        """Prompts with their gold answers; of test none, as its answers are written token by token."""
+        golds = self.train if part == "train" else None
+        if part == "dev":
+            golds = self.golds("dev", self.shared.splits.dev)
+        return [Row(ids) for ids in golds.ids] if golds else []
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """Left-padded rows, so that the answers end every row."""

@@ -17,6 +17,7 @@ from tuneproof.data.encode import encode_cloze, encode_prompts
 from tuneproof.errors import RunError
 from tuneproof.ledger.forecast import CONTEXT_BYTES, Forecast, Peak
 from tuneproof.ledger.memory import free_bytes
+from tuneproof.methods.layers import last_layers
 from tuneproof.recipe import Arm
 from tuneproof.settings import memory_bytes
 from tuneproof.tasks.task import Example
@@ -211,7 +212,8 @@ def _scene(
             for name, part in parts
         }
     features = arm.method.apply is None and arm.method.kind == "tuned"
-    predicts = parts if features else held
+    reads_train = features or last_layers(arm.options) is not None
+    predicts = parts if reads_train else held
     return Scene(
         device=device,
         precision=compute.precision,  # type: ignore[arg-type]

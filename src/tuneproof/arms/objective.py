@@ -29,8 +29,16 @@ from tuneproof.data.encode import (
     encode_prompts,
 )
 from tuneproof.data.tokens import pad_batch
+from tuneproof.model.kept_states import Row
 from tuneproof.model.shortage import AtOnce
-from tuneproof.predict.choose import empty_scores, probabilities, score_cloze, score_labels
+from tuneproof.model.words import MOST_TOKENS
+from tuneproof.predict.choose import (
+    empty_scores,
+    probabilities,
+    score_cloze,
+    score_labels,
+    scored_rows,
+)
 from tuneproof.predict.classify import class_probabilities
 from tuneproof.predict.prediction import Predictions
 from tuneproof.tasks.task import Example
@@ -50,6 +58,9 @@ class Objective(Protocol):
     @property
     def unit_ids(self) -> list[str]:
         """The item of every row of train."""
+
+    def rows(self, part: str) -> list[Row]:
+        """The rows of train, dev or test as the model reads them, those that it reads whole."""
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """One micro-batch of train, on the host."""
@@ -105,6 +116,12 @@ class HeadObjective:
     def encode(self, name: str, examples: Sequence[Example]):
         """The part's tokens, shared by the arms of this model."""
         return self.ready.encode(name, examples, self.shared.recipe.encode)
+
+    def rows(self, part: str) -> list[Row]:
+        """The items' texts."""
+        if part == "train":
+            return [Row(ids) for ids in self.train.ids]
+        return [Row(ids) for ids in self.encode(part, self.shared.splits.part(part)).ids]
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """Right-padded rows and their labels."""
@@ -189,6 +206,13 @@ class WordsObjective:
                 self.shared.recipe.encode.chat,
             )  # fmt: skip
         return self._prompts[name]
+
+    def rows(self, part: str) -> list[Row]:
+        """Prompts with the gold label's words; of dev and test with each label's but its last token."""
+        if part == "train":
+            return [Row(ids) for ids in self.train.ids]
+        prompts = self.encode(part, self.shared.splits.part(part))
+        return [Row(ids) for ids in scored_rows(prompts) if len(ids) <= MOST_TOKENS]
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """Left-padded rows, so that the answers end every row."""

@@ -14,6 +14,7 @@ from typing import Any
 from tuneproof.data.encode import Encoded, encode_texts
 from tuneproof.errors import RecipeError
 from tuneproof.families import Family, family_of
+from tuneproof.families.blocks import layers_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.files import sha256_of_file, sha256_of_sample
@@ -244,4 +245,4 @@ def _why_not(arm: Arm, ready: Ready) -> str | None:
     unsure = objective == "words" and family.kind == "decoder" and not has_words
     if unsure and getattr(options, "weights", "") != "random":
         return f"{ready.name} has no language-model head in its checkpoint. Use objective: head."
-    return misfit(arm.method, options, family, ready.name)
+    return misfit(arm.method, options, family, ready.name, layers_of(ready.config))

@@ -17,6 +17,7 @@ from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_answers
 from tuneproof.arms.showing import SHOWN_ITEMS, shown_item
 from tuneproof.data.windows import Windows, collate_windows, encode_windows
+from tuneproof.model.kept_states import Row
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.span import (
     SpansFound,
@@ -65,6 +66,12 @@ class SpanObjective:
     def unit_ids(self) -> list[str]:
         """The question of every window of train."""
         return [self.shared.splits.train[window.item].id for window in self.train.windows]
+
+    def rows(self, part: str) -> list[Row]:
+        """The part's windows."""
+        name = self.shared.train_name if part == "train" else part
+        encoded = self.encode(name, self.shared.splits.part(part))
+        return [Row(window.ids, window.types) for window in encoded.windows]
 
     def collate(self, chosen: NDArray[np.int64]) -> Part:
         """Right-padded windows with where the golds begin and end."""

@@ -20,6 +20,7 @@ from tuneproof.arms.shared import Outcome, Shared, decided
 from tuneproof.arms.showing import encoding_of
 from tuneproof.arms.span_probe import fit_span_head, run_span_probe
 from tuneproof.arms.spans import SpanObjective
+from tuneproof.arms.trunk import read_trunk
 from tuneproof.data.batches import (
     collate_epoch,
     count_batches,
@@ -87,6 +88,7 @@ def run_tuned(
         model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
         recompute_activations(model)
+    trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
     begun = time.perf_counter()
     chosen |= yield from _train(model, objective, arm, shared, compute, seed, steps_file)
     seconds["train"] = time.perf_counter() - begun
@@ -112,7 +114,7 @@ def run_tuned(
     return Outcome(
         test=test,
         dev=dev,
-        ledger=ledger.as_json(),
+        ledger={**ledger.as_json(), **trunk},
         chosen=chosen,
         time_s=seconds,
         encoding={

@@ -10,6 +10,7 @@ from typing import Any
 
 from tuneproof.errors import RecipeError
 from tuneproof.families import Family, family_of
+from tuneproof.families.blocks import layers_of
 from tuneproof.families.facts import Published
 from tuneproof.families.models import ModelSource, facts_of, resolve_model
 from tuneproof.ledger.architecture import Architecture, architecture_of, parameter_groups
@@ -153,7 +154,8 @@ def _adaptation(
             "--head words", f"{source.name} is an encoder: it continues no words.",
             do="Write --head labels:2 or --head span.",
         )  # fmt: skip
-    reason = misfit(arm.method, options, family, source.name) if arm else None
+    known = layers_of(config)
+    reason = misfit(arm.method, options, family, source.name, known) if arm else None
     if arm and reason:
         raise RecipeError(f"--method {arm.method_name}", reason)
     labels = [str(place) for place in range(choice.outputs)]

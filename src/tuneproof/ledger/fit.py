@@ -10,6 +10,7 @@ from typing import Any
 
 from tuneproof.errors import ModelError, RecipeError, did_you_mean
 from tuneproof.families import family_of
+from tuneproof.families.blocks import layers_of
 from tuneproof.families.models import resolve_model
 from tuneproof.ledger.count import configuration
 from tuneproof.ledger.forecast import Forecast
@@ -112,7 +113,7 @@ def fit(
         )  # fmt: skip
     cells, left_out = [], []
     for arm in arms:
-        reason = misfit(arm.method, arm.options, family, source.name)
+        reason = misfit(arm.method, arm.options, family, source.name, layers_of(config))
         if reason and methods:
             raise ModelError(source.name, reason)
         if reason:

@@ -19,12 +19,14 @@ from tuneproof.ledger.forecast import Forecast, Peak, Terms, peak_of, terms_of
 from tuneproof.ledger.live import LiveMemory
 from tuneproof.ledger.packing import packed_ahead
 from tuneproof.ledger.parameters import fresh_ahead
+from tuneproof.methods.layers import last_layers
 from tuneproof.methods.method import Method
 from tuneproof.model.features import pooled_states
 from tuneproof.model.kernels import CACHED_KERNELS, SHORT_TOKENS, keeps_kernels
 from tuneproof.model.load import Head, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.model.packing import packed_layers
 from tuneproof.model.shortage import recompute_activations
+from tuneproof.model.trunk import Trunk
 from tuneproof.model.words import (
     columns,
     new_cache,
@@ -151,6 +153,9 @@ def _built(subject: Subject, scene: Scene) -> tuple[Any, Callable[[Peak], Peak]]
             layer.weight.data = layer.weight.data.to(dtype)
         if scene.recompute:
             recompute_activations(model)
+        last = last_layers(options)
+        if last is not None:
+            Trunk(model, last)
     return model, _packing([layer.weight.numel() for layer in layers], dtype.itemsize)
 
 

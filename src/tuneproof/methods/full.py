@@ -1,6 +1,6 @@
-"""Full fine-tuning: every weight trains.
+"""Full fine-tuning: every weight trains, or every weight of the last layers.
 
-In: a loaded model. Out: the same model, everything marked as trainable.
+In: a loaded model. Out: the same model, what trains marked as trainable.
 Knows nothing of: data, the loop.
 """
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tuneproof.methods.layers import DIFFERS, freeze_below, last_layers
 from tuneproof.methods.method import Method, TunedOptions
 
 
@@ -26,9 +27,15 @@ class FullOptions(TunedOptions):
 
 
 def apply_full(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
-    """Mark every parameter as trainable."""
+    """Mark every parameter as trainable; with `layers`, those that only the last layers read.
+
+    Raises: ModelError where the model's layers are not known.
+    """
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+    last = last_layers(options)
+    if last is not None:
+        freeze_below(model, last)
     return model
 
 
@@ -39,5 +46,6 @@ FULL = Method(
     options=FullOptions,
     chance=True,
     paper="Devlin et al. 2019, arXiv:1810.04805, section 4",
+    differs=DIFFERS,
     apply=apply_full,
 )

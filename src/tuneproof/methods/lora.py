@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tuneproof.errors import ModelError
+from tuneproof.methods.layers import DIFFERS, last_layers, targets_in_last
 from tuneproof.methods.method import Method, TunedOptions, base_frozen
 
 
@@ -38,7 +39,7 @@ class LoraOptions(TunedOptions):
 def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
     """Wrap the model by peft; the head over labels or spans and what else is `fresh` train whole.
 
-    Raises: ModelError where peft cannot.
+    Raises: ModelError where peft cannot, or `layers` are asked for and the model's are not known.
     """
     import torch
     from peft import LoraConfig, TaskType, get_peft_model
@@ -47,12 +48,18 @@ def apply_lora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ())
     over_labels = TaskType.QUESTION_ANS if hasattr(model, "qa_outputs") else TaskType.SEQ_CLS
     modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
     others = [name for name in modules if name.split(".")[0] not in heads]  # a random pooler, say
+    last = last_layers(options)
+    targets = (
+        family.lora_targets(model, options.targets)
+        if last is None
+        else targets_in_last(model, family, options.targets, last)
+    )
     config = LoraConfig(
         task_type=over_labels if heads else TaskType.CAUSAL_LM,
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
-        target_modules=family.lora_targets(model, options.targets),
+        target_modules=targets,
         modules_to_save=[*heads, *others] or None,
         use_rslora=options.variant == "rslora",
         use_dora=options.variant == "dora",
@@ -91,7 +98,7 @@ LORA = Method(
     options=LoraOptions,
     chance=True,
     paper="Hu et al. 2021, arXiv:2106.09685, section 4.1",
-    differs="On all linear layers of the blocks, not on the attention's query and value alone.",
+    differs=f"On all linear layers of the blocks, not on the attention's query and value alone. {DIFFERS}",
     apply=apply_lora,
     freezes=base_frozen,
 )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tuneproof.methods.full import apply_full
+from tuneproof.methods.layers import DIFFERS
 from tuneproof.methods.lora import LoraOptions, apply_lora
 from tuneproof.methods.method import Method
 
@@ -31,7 +32,7 @@ class LpFtOptions(LoraOptions):
 
 
 def apply_lp_ft(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
-    """Full or LoRA, as `then` says."""
+    """Full or LoRA, as `then` says, on all layers or the last."""
     if options.then == "lora":
         return apply_lora(model, family, options, fresh)
     return apply_full(model, family, options, fresh)
@@ -50,6 +51,7 @@ LP_FT = Method(
     chance=True,
     paper="Kumar et al. 2022, arXiv:2202.10054, section 3.3; with LoRA Tomihari and Sato 2024, "
     "arXiv:2405.16747",
+    differs=DIFFERS,
     probe=True,
     apply=apply_lp_ft,
     freezes=frozen_by_lora,

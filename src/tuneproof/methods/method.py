@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from tuneproof.methods.layers import checked_layers
 from tuneproof.settings import Settings
 from tuneproof.tasks.task import Example
 
@@ -58,6 +59,17 @@ class TunedOptions(MethodOptions):
     epochs: int | None = Field(
         None, ge=1, le=1000, description="Passes over train (default: train.epochs)."
     )
+    layers: str = Field(
+        "all",
+        description="Which layers train. last N: the upper N and what follows them; the embeddings and "
+        "the lower layers stay as they are and are read once an item: every epoch, evaluation and seed "
+        "starts from their kept states.",
+    )
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _all_or_last(cls, value: Any) -> str:
+        return checked_layers(value)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tuneproof.errors import RecipeError
+from tuneproof.methods.layers import DIFFERS
 from tuneproof.methods.lora import LoraOptions, apply_lora
 from tuneproof.methods.method import Method, base_frozen
 
@@ -60,7 +61,8 @@ QLORA = Method(
     chance=True,
     paper="Dettmers et al. 2023, arXiv:2305.14314, sections 2 and 3",
     differs="Rank, scale and learning rate are those of lora, so that the two differ in the base's "
-    "precision alone (the paper: rank 64, alpha 16, dropout 0.1 or 0.05). No paged optimizer.",
+    "precision alone (the paper: rank 64, alpha 16, dropout 0.1 or 0.05). No paged "
+    f"optimizer. {DIFFERS}",
     apply=apply_qlora,
     freezes=base_frozen,
     packs=True,

@@ -165,6 +165,11 @@ def _rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
     ]
 
 
+def scored_rows(prompts: EncodedPrompts) -> list[NDArray[np.int64]]:
+    """The tokens of every row that `score_labels` reads."""
+    return [row.ids for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
+
+
 def cloze_log_likelihoods(
     model: Any,
     cloze: EncodedCloze,

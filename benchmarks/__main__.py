@@ -8,10 +8,16 @@ In: a name and its options. Out: what the benchmark prints. Knows nothing of: wh
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import encoder_finetuning, memory_prediction, simulate_statistics
+from benchmarks import (
+    encoder_finetuning,
+    label_scoring,
+    memory_prediction,
+    simulate_statistics,
+)
 
 BENCHMARKS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "encoder": encoder_finetuning.main,
+    "labels": label_scoring.main,
     "memory": memory_prediction.main,
     "statistics": simulate_statistics.main,
 }

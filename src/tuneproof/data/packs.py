@@ -92,7 +92,7 @@ def batches_of_kin(
 
 
 def make_packs(rows: Sequence[IntArray], most: int = PACKED) -> list[Pack]:
-    """The rows as packs of about `most` tokens of about one size; kin (alike for the most part) stand together.
+    """The rows as packs of about `most` tokens of one size, roughly; kin (alike for the most part) together.
 
     What kin have in common stands once, in a pack of twice as many tokens too. A longer row is a pack of
     its own.

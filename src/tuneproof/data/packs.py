@@ -94,14 +94,14 @@ def batches_of_kin(
 def make_packs(rows: Sequence[IntArray], most: int = PACKED) -> list[Pack]:
     """The rows as packs of about `most` tokens of one size, roughly; kin (alike for the most part) together.
 
-    What kin have in common stands once, in a pack of twice as many tokens too. A longer row is a pack of
-    its own.
+    What kin have in common stands once, as long as none has more than `most` tokens of others beside it.
+    A longer row is a pack of its own.
     """
     kin: list[_Growing] = []
     for place in lexical_order(rows):
         row = rows[place]
         same = kin[-1].same(row) if kin else 0
-        if not kin or 2 * same < len(row) or kin[-1].size + len(row) - same > 2 * most:
+        if not kin or 2 * same < len(row) or kin[-1].size - same > most:
             kin.append(_Growing())
             same = 0
         kin[-1].add(place, row, same)

@@ -96,7 +96,7 @@ class _Layer:
             pairs = zip(self.start, (keys, values), strict=True)
             return tuple(torch.cat([s.expand(len(n), -1, -1, -1), n], 2) for s, n in pairs)
         if self.held is None:
-            self.held = tuple(self._place(new) for new in (keys, values))  # type: ignore[assignment]
+            self.held = tuple(self.place(new) for new in (keys, values))  # type: ignore[assignment]
             if self.start is not None:
                 for held, start in zip(self.held, self.start, strict=True):  # type: ignore[arg-type]
                     held[:, :, : self.length] = start
@@ -106,7 +106,8 @@ class _Layer:
             held[:, :, before : self.length] = new
         return tuple(held[:, :, : self.length] for held in self.held)
 
-    def _place(self, new: torch.Tensor) -> torch.Tensor:
+    def place(self, new: torch.Tensor) -> torch.Tensor:
+        """Room for all keys, or values, that there will be."""
         rows, heads, _, width = new.shape
         return new.new_empty((rows, heads, self.room, width))
 

@@ -12,6 +12,7 @@ from benchmarks import (
     encoder_finetuning,
     label_scoring,
     memory_prediction,
+    question_generation,
     simulate_statistics,
 )
 
@@ -19,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "encoder": encoder_finetuning.main,
     "labels": label_scoring.main,
     "memory": memory_prediction.main,
+    "questions": question_generation.main,
     "statistics": simulate_statistics.main,
 }
 

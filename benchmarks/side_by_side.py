@@ -36,6 +36,7 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     for text in texts:
         counts.update(word for word, _ in split.pre_tokenize_str(text))
     words = [word for word, _ in counts.most_common(WORDS - len(SPECIAL)) if word not in SPECIAL]
+    words += [f"word{place}" for place in range(len(SPECIAL) + len(words), WORDS)]
     vocabulary = {word: place for place, word in enumerate((*SPECIAL, *words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = split
@@ -45,8 +46,11 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     )  # fmt: skip
 
 
-def small_decoder(hidden: int, layers: int) -> Any:
-    """A Llama of random weights with the proportions of Llama 3.2 1B and 16k words."""
+def small_decoder(hidden: int, layers: int, tied: bool = True) -> Any:
+    """A Llama of random weights with the proportions of Llama 3.2 1B and 16k words.
+
+    Without tied embeddings what it writes is not what it read last.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -55,7 +59,7 @@ def small_decoder(hidden: int, layers: int) -> Any:
         vocab_size=WORDS, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=4 * hidden,
         num_attention_heads=hidden // 64, num_key_value_heads=max(1, hidden // 256),
         max_position_embeddings=4096, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied, initializer_range=0.05,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 

@@ -14,6 +14,7 @@ from tuneproof.data.batches import Indices
 IntArray = NDArray[np.int64]
 
 PACKED = 512  # tokens of a pack; attention looks at every pair of them
+LINEAR = 3000  # so many looks cost what a token's linear layers do: six times a small model's width
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def make_packs(rows: Sequence[IntArray], most: int = PACKED) -> list[Pack]:
     What kin have in common stands once, as long as none has more than `most` tokens of others beside it.
     A longer row is a pack of its own.
     """
+    if not rows:
+        return []
     kin: list[_Growing] = []
     for place in lexical_order(rows):
         row = rows[place]
@@ -105,13 +108,28 @@ def make_packs(rows: Sequence[IntArray], most: int = PACKED) -> list[Pack]:
             kin.append(_Growing())
             same = 0
         kin[-1].add(place, row, same)
-    packs: list[list[_Growing]] = [[] for _ in range(-(-sum(each.size for each in kin) // most))]
-    sizes = [0] * len(packs)
+    least = -(-sum(each.size for each in kin) // most)
+    numbers = {least, least + 1, 3 * least // 2, 2 * least, 3 * least, len(kin)}
+    tried = [_shared_out(kin, number) for number in numbers if least <= number <= len(kin)]
+    best = min(tried or [_shared_out(kin, len(kin))], key=_cost)
+    return [_joined(pack) for pack in best]
+
+
+def _shared_out(kin: Sequence["_Growing"], number: int) -> list[list["_Growing"]]:
+    """Groups of kin in so many packs of about one size."""
+    packs: list[list[_Growing]] = [[] for _ in range(number)]
+    sizes = [0] * number
     for each in sorted(kin, key=lambda each: -each.size):
-        least = sizes.index(min(sizes))
-        packs[least].append(each)
-        sizes[least] += each.size
-    return [_joined(pack) for pack in packs if pack]
+        smallest = sizes.index(min(sizes))
+        packs[smallest].append(each)
+        sizes[smallest] += each.size
+    return packs
+
+
+def _cost(packs: Sequence[Sequence["_Growing"]]) -> int:
+    """What reading the packs costs, all as wide as the widest."""
+    width = max(sum(each.size for each in pack) for pack in packs)
+    return len(packs) * width * (LINEAR + width)
 
 
 def even_turns(packs: Sequence[Pack]) -> list[list[Pack]]:

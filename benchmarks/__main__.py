@@ -23,6 +23,17 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
         ],
     ),
     "head": ("frozen_head", [SST2]),
+    "labels": (
+        "label_scoring",
+        [
+            [
+                "--short",
+                "{shared}/data/sst2/glue_train.parquet",
+                "--long",
+                "{shared}/data/imdb/train.parquet",
+            ]
+        ],
+    ),
     "linear": ("linear_cost", [SST2]),
     "lora": (
         "lora_words",
@@ -32,6 +43,10 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
         ],
     ),
     "memory": ("memory_prediction", None),
+    "questions": (
+        "question_generation",
+        [["--questions", "{shared}/data/squad_v2/dev-v2.0.json.gz"]],
+    ),
     "squad": ("squad_scoring", [["--data", "{shared}/data/squad_v2"]]),
     "starting": ("starting", [["--model", "{shared}/models/minilm-l6"]]),
     "statistics": ("simulate_statistics", None),

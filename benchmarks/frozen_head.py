@@ -50,7 +50,7 @@ def read_part(file: Path, tokenizer: Any, items: int | None) -> Part:
     import pyarrow.parquet as pq
 
     table = pq.read_table(file)
-    texts, labels = table["sentence"].to_pylist(), np.array(table["label"])
+    texts, labels = table["sentence"].to_pylist(), np.array(table["label"], dtype=np.int64)
     order = np.random.default_rng(0).permutation(len(texts))[:items]
     chosen = [texts[place] for place in order]
     ids = tokenizer(chosen, truncation=True, max_length=LONGEST)["input_ids"]

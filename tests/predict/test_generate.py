@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from tests.open_model import SHARED, open_model
-from tests.predict.test_choose import EXAMPLES, PROMPT
+from tests.predict.test_choose import EXAMPLES, PROMPT, different, tokens_read
 from tests.tiny_models import DECODERS, tiny_model
 from tuneproof.data.encode import encode_prompts
 from tuneproof.metrics.metric import UNPARSED
+from tuneproof.model import prefix
+from tuneproof.predict import generate
 from tuneproof.predict.generate import answer_budget, generate_answers, parse_answer
 
 ASKED = replace(PROMPT, template="Sentiment of: {text}")  # the prompts end differently
@@ -138,3 +140,86 @@ def test_labels_made_of_signs_are_parsed() -> None:
     assert parse_answer(":-)", (":-(", ":-)")) == 1
     assert parse_answer("+", ("-", "+")) == 1
     assert parse_answer("3 stars", ("1", "3", "33")) == 1
+
+
+def questions(opened, groups=(4, 1, 3)):
+    """Prompts of which groups begin alike, as questions on one text do, in mixed order."""
+    draw = np.random.default_rng(1)
+    ends = ("Then Lily saw a", "The dog was", "Tom and his mom", "She said it is")
+
+    def ids(text):
+        return np.array(opened.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    rows = []
+    for group, size in enumerate(groups):
+        words = draw.permutation(["the film", "a big cat", "my friend", "the park", "a red ball"])
+        text = f"Tom has {', '.join(words)} and {group} bad story."
+        for place in range(size):
+            begun = np.concatenate([ids("Once upon a time there was a little girl."), ids(text)])
+            rows.append(np.concatenate([begun, ids(ends[(group + place) % 4])]))
+    return [rows[place] for place in draw.permutation(len(rows))]
+
+
+def asked(opened, rows):
+    prompts = encode_prompts(opened.tokenizer, opened.family, PROMPT, EXAMPLES[:1], [], 200, "end")
+    return type(prompts)(**{**vars(prompts), "prompts": rows})
+
+
+@pytest.mark.parametrize("least", [0, 10**6])
+def test_rows_that_share_what_they_begin_with_answer_as_alone(opened, least, monkeypatch) -> None:
+    monkeypatch.setattr(prefix, "LEAST_SAVED", least)
+    rows = questions(opened)
+    expected = [plain_greedy(opened, ids, 9) for ids in rows]
+    assert len(set(expected)) > 2
+    for size in (1, 3, 8):
+        assert answers(opened, asked(opened, rows), size, 9) == expected
+    for name, value in (("MOST_TOKENS", 17), ("LEAST_TOKENS", 5), ("PAIRS", 2000)):
+        monkeypatch.setattr(prefix, name, value)
+    assert answers(opened, asked(opened, rows), 8, 9) == expected
+
+
+def test_a_shared_text_is_read_once_and_ended_rows_are_not_read_on(opened, monkeypatch) -> None:
+    monkeypatch.setattr(prefix, "LEAST_SAVED", 0)
+    rows = questions(opened, (4, 4))
+    prompts = asked(opened, rows)
+    with tokens_read(opened) as counts:
+        answers(opened, prompts, 8, 1)
+    assert sum(counts) == different([row.tolist() for row in rows]) < sum(map(len, rows)) / 2
+    with torch.inference_mode():
+        first = [
+            int(opened.model(input_ids=torch.as_tensor(ids)[None]).logits[0, -1].argmax())
+            for ids in rows
+        ]
+    before = opened.model.generation_config.eos_token_id
+    opened.model.generation_config.eos_token_id = sorted({*before, first[0], first[1]})
+    try:
+        expected = [plain_greedy(opened, ids, 9) for ids in rows]
+        live = sum(one not in opened.model.generation_config.eos_token_id for one in first)
+        with tokens_read(opened) as more:
+            assert answers(opened, prompts, 8, 9) == expected
+    finally:
+        opened.model.generation_config.eos_token_id = before
+    assert live <= 6
+    assert max(more[len(counts) :], default=0) <= live, "rows that ended are read on"
+
+
+def test_a_model_that_takes_no_packs_gives_the_same_answers(opened, prompts, monkeypatch) -> None:
+    shared = answers(opened, prompts, 3)
+    monkeypatch.setattr(generate, "shares_prefixes", lambda model: False)
+    assert answers(opened, prompts, 3) == shared
+
+
+def test_answers_are_the_same_where_memory_runs_out(opened, monkeypatch) -> None:
+    rows = questions(opened)
+    expected = answers(opened, asked(opened, rows), 8, 6)
+    plain, tried = generate.Packed, []
+
+    def small(model, packs, *more):
+        tried.append(sum(len(pack.rows_R) for pack in packs))
+        if tried[-1] > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return plain(model, packs, *more)
+
+    monkeypatch.setattr(generate, "Packed", small)
+    assert answers(opened, asked(opened, rows), 8, 6) == expected
+    assert max(tried) > 2

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared
 from tuneproof.arms.shots import shots_of
 from tuneproof.data.encode import encode_cloze, encode_prompts
+from tuneproof.data.packs import common_start
 from tuneproof.errors import RunError
 from tuneproof.ledger.forecast import CONTEXT_BYTES, Forecast, Peak
 from tuneproof.ledger.memory import free_bytes
@@ -199,13 +201,14 @@ def _scene(
     epochs = getattr(arm.options, "epochs", None) or settings.epochs
     held = ("dev", splits.dev), ("test", splits.test)
     parts = ((shared.train_name, splits.train), *held)
-    answer = 1
+    answer, start = 1, 0
     words = arm.method.kind == "prompt" or getattr(arm.options, "objective", "head") == "words"
     if words:
         shots = shots_of(shared, arm, seed)
         found = {name: _longest_prompt(shared, ready, shots, name, part) for name, part in parts}
-        lengths = {name: length for name, (length, _) in found.items()}
-        answer = max(tokens for _, tokens in found.values())
+        lengths = {name: length for name, (length, _, _) in found.items()}
+        answer = max(tokens for _, tokens, _ in found.values())
+        start = common_start([row for _, _, rows in found.values() for row in rows])
     else:
         lengths = {
             name: int(ready.encode(name, part, shared.recipe.encode).tokens_N.max())
@@ -221,14 +224,15 @@ def _scene(
         predict_length=max(lengths[name] for name, _ in predicts),
         labels=len(splits.labels),
         answer_tokens=answer,
+        start=start,
         keeps_best=epochs * settings.evals_per_epoch > 1 or arm.method.probe,
     )
 
 
 def _longest_prompt(
     shared: Shared, ready: Ready, shots: Sequence[Example], name: str, part: Sequence[Example]
-) -> tuple[int, int]:
-    """Tokens of the longest prompt with its words, and of the longest words, by its longest texts."""
+) -> tuple[int, int, list[NDArray[np.int64]]]:
+    """Tokens of the longest prompt with its words, of the longest words, and the longest texts' prompts."""
     settings = shared.recipe.encode
     lengths_N = ready.encode(name, part, settings).whole_N
     longest = [part[int(place)] for place in np.argsort(-lengths_N)[:LONG_ITEMS]]
@@ -241,10 +245,10 @@ def _longest_prompt(
             ready.max_length,
             settings.truncate,
         )
-        return int(cloze.tokens_N.max()), 1
+        return int(cloze.tokens_N.max()), 1, []
     asked = encode_prompts(
         ready.tokenizer, ready.family, shared.prompt, longest, shots, ready.max_length,
         settings.truncate, settings.chat,
     )  # fmt: skip
     words = max(len(way) for ways in asked.continuations for way in ways)
-    return int(asked.tokens_N.max()), words
+    return int(asked.tokens_N.max()), words, asked.contexts

@@ -19,6 +19,7 @@ from tuneproof.ledger.forecast import Forecast, Peak, Terms, peak_of, terms_of
 from tuneproof.ledger.live import LiveMemory
 from tuneproof.ledger.packing import packed_ahead
 from tuneproof.ledger.parameters import fresh_ahead
+from tuneproof.ledger.prompts import Asking, inputs, play_prompts
 from tuneproof.methods.layers import last_layers
 from tuneproof.methods.method import Method
 from tuneproof.model.features import pooled_states
@@ -27,15 +28,7 @@ from tuneproof.model.load import Head, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.model.packing import packed_layers
 from tuneproof.model.shortage import recompute_activations
 from tuneproof.model.trunk import Trunk
-from tuneproof.model.words import (
-    columns,
-    new_cache,
-    pieces_of,
-    read_ahead,
-    read_piece,
-    words_logits,
-)
-from tuneproof.predict.choose import Asked, asked_logs, cloze_logs
+from tuneproof.predict.choose import cloze_logs
 from tuneproof.predict.classify import label_shares
 from tuneproof.train.checkpoint import capture_trained
 from tuneproof.train.gradients import LossSum, accumulate
@@ -68,6 +61,7 @@ class Scene:
     predict_length: int = 256
     labels: int = 2
     answer_tokens: int = 2
+    start: int = 0
     keeps_best: bool = True
     predicts: bool = True
     lengths: int = CACHED_KERNELS
@@ -100,9 +94,6 @@ class Subject:
 
 def play(subject: Subject, scene: Scene) -> Forecast:
     """The forecast of one arm: a training step where it trains, then a batch of predictions.
-
-    Of a long prompt the first piece and the last two are read, the cache between them is put in place:
-    it alone grows.
 
     Fake tensors have a CPU's kernels, whose attention keeps what a GPU's memory-efficient one keeps.
 
@@ -230,15 +221,6 @@ def _fused(scene: Scene) -> Iterator[None]:
         torch.backends.cuda.enable_flash_sdp(before)
 
 
-def _inputs(rows: int, length: int) -> dict[str, torch.Tensor]:
-    ids_BT = torch.ones(rows, length, dtype=torch.long)
-    return {
-        "input_ids": ids_BT,
-        "attention_mask": torch.ones_like(ids_BT),
-        "position_ids": torch.ones_like(ids_BT),
-    }
-
-
 def _train(model: Any, subject: Subject, scene: Scene, live: LiveMemory, kept: list[Any]) -> Peak:
     """A step in the middle of training: the optimizer has its state, dev has had its best weights."""
     optimizer = make_optimizer(model, 1e-4, 0.01)
@@ -281,7 +263,7 @@ def _loss_of(
 ) -> tuple[Callable[[Any, Any], LossSum], dict[str, Any], int]:
     """The arm's loss, a micro-batch for it, and its supervised units."""
     rows = scene.micro_batch
-    part: dict[str, Any] = {**_inputs(rows, scene.length), "tokens": rows * scene.length}
+    part: dict[str, Any] = {**inputs(rows, scene.length), "tokens": rows * scene.length}
     if subject.objective == "labels":
         part["labels"] = torch.zeros(rows, dtype=torch.long)
         return (lambda model, part: head_loss(model, subject.family, part)), part, rows
@@ -297,7 +279,7 @@ def _loss_of(
 def _predict(model: Any, subject: Subject, scene: Scene, live: LiveMemory) -> None:
     """One batch, as `predict/` carries it out on the device."""
     rows = scene.predict_batch
-    batch = _inputs(rows, scene.predict_length)
+    batch = inputs(rows, scene.predict_length)
     places_B = torch.zeros(rows, dtype=torch.long)
     words_C = torch.zeros(scene.labels, dtype=torch.long)
     if subject.objective == "labels":
@@ -307,47 +289,9 @@ def _predict(model: Any, subject: Subject, scene: Scene, live: LiveMemory) -> No
         pooled_states(model, subject.family, batch, poolings)
     elif subject.objective == "cloze":
         cloze_logs(model, batch, places_B, words_C)
-    elif getattr(subject.options, "scoring", "likelihood") == "generate":
-        with torch.inference_mode():
-            rest, cache = _read_far(model, batch, 1, live)
-            words_logits(model, rest, 1, places_B, cache).float()
     else:
-        keep = scene.answer_tokens
-        asked = torch.zeros(rows * keep, dtype=torch.long)
-        tokens_K = torch.zeros(rows * scene.labels, dtype=torch.long)
-        with torch.inference_mode():
-            rest, cache = _read_far(model, batch, keep, live)
-            asked_logs(model, rest, Asked(keep, asked, tokens_K, tokens_K), cache)
-
-
-def _read_far(
-    model: Any, batch: dict[str, torch.Tensor], tail: int, live: LiveMemory
-) -> tuple[dict[str, torch.Tensor], Any]:
-    """As `read_ahead` leaves a batch, after reading its first piece and the last one before the rest."""
-    pieces = pieces_of(model, batch["input_ids"].shape[1], tail)
-    if len(pieces) < 4:
-        return read_ahead(model, batch, tail, _counted_cache(model, live))
-    cache = _counted_cache(model, live)
-    read_piece(model, columns(batch, *pieces[0]), cache)
-    missing = pieces[-2][0] - pieces[0][1]
-    for place, layer in enumerate(cache.layers):
-        rows, heads, _, width = layer.keys.shape
-        between = layer.keys.new_zeros((rows, heads, missing, width))
-        cache.update(between, between.clone(), place)
-        del between
-    live.forget_peak()
-    read_piece(model, columns(batch, *pieces[-2]), cache)
-    return columns(batch, *pieces[-1]), cache
-
-
-def _counted_cache(model: Any, live: LiveMemory) -> Any:
-    """An empty cache whose keys and values count as such."""
-    cache = new_cache(model)
-    plain = cache.update
-
-    def update(*given: Any, **named: Any) -> Any:
-        with live.part("cache"):
-            return plain(*given, **named)
-
-    cache.update = update
-    return cache
+        generates = getattr(subject.options, "scoring", "likelihood") == "generate"
+        shape = Asking(
+            rows, scene.predict_length, scene.start, scene.labels, scene.answer_tokens, generates
+        )
+        play_prompts(model, shape, live)

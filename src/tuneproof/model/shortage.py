@@ -60,16 +60,21 @@ class AtOnce:
 
 
 def in_batches(
-    lengths: Sequence[int], at_once: AtOnce, work: Callable[[np.ndarray], T]
+    lengths: Sequence[int],
+    at_once: AtOnce,
+    work: Callable[[np.ndarray], T],
+    batches: Sequence[np.ndarray] | None = None,
 ) -> Iterator[tuple[np.ndarray, T]]:
     """(positions of the items, what `work` makes of them) for every batch, longest items first.
+
+    batches: which items go together; by length where none are given.
 
     A batch that does not fit the device is halved, and so is every later one; `at_once` takes note.
     What is computed is the same: an item's row does not depend on its neighbours.
 
     Raises: RunError where a single item does not fit.
     """
-    waiting = by_length(lengths, at_once.size)[::-1]
+    waiting = list(by_length(lengths, at_once.size) if batches is None else batches)[::-1]
     while waiting:
         batch = waiting.pop()
         if len(batch) > at_once.size:

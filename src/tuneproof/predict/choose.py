@@ -13,11 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, pad_batch
+from tuneproof.data.packs import Pack, batches_of_kin, make_packs
 from tuneproof.model.heads import inner_model
+from tuneproof.model.prefix import MOST_LOGITS, Packed, packed_logs, read_start, shares_prefixes
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.words import log_totals, read_ahead, token_logs, words_logits
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 CONTENT_FREE = ("N/A", "", "[MASK]")
 
@@ -64,14 +67,86 @@ def score_labels(
 ) -> Iterator[int]:
     """Fill `into_NC` as `label_log_likelihoods` does; yields items done after every batch.
 
+    What all prompts begin with is read once; prompts and labels of a batch go in packs, in which no
+    token that several of them begin with stands twice: the labels are branches of one prompt. A model
+    that takes no packs (see `shares_prefixes`) reads each way to a label's last token by itself.
+    """
+    model.eval()
+    if not len(into_NC):
+        return
+    if not shares_prefixes(model):
+        yield from _score_apart(model, prompts, pad_id, at_once, device, into_NC)
+        return
+    contexts = prompts.contexts
+    start = read_start(model, contexts, device)
+    begun = 0 if start is None else len(start)
+    most = most_logits(model)
+
+    def work(chosen: Any) -> FloatArray:
+        rows = [row for item in chosen for row in _rows(prompts, item)]
+        packs = make_packs([row.ids[begun:] for row in rows])
+        packed = Packed(model, packs, pad_id, device, start)
+        logs_K = packed_logs(packed, *_asked_of_packs(rows, packs))
+        return logs_K.double().cpu().numpy()
+
+    lengths = [len(context) for context in contexts]
+    weights = [label_places(ways) for ways in prompts.continuations]
+    batches = batches_of_kin(contexts, begun, at_once.size, weights, most)
+    for chosen, logs_K in in_batches(lengths, at_once, work, batches):
+        _fill(into_NC, [row for item in chosen for row in _rows(prompts, item)], logs_K)
+        yield len(chosen)
+
+
+def label_places(ways: Sequence[IntArray]) -> int:
+    """At how many places of a prompt with its labels logits are asked for."""
+    return len({way[:step].tobytes() for way in ways for step in range(len(way))})
+
+
+def most_logits(model: Any) -> int:
+    """At how many places logits may be there at once; a single item may have more."""
+    return max(1, MOST_LOGITS // int(inner_model(model).config.get_text_config().vocab_size))
+
+
+def _asked_of_packs(rows: Sequence[_Row], packs: Sequence[Pack]) -> tuple[IntArray, ...]:
+    """(pack, column, token) of all K tokens that are asked for, row by row."""
+    where: dict[int, tuple[int, IntArray]] = {
+        int(place): (at, columns)
+        for at, pack in enumerate(packs)
+        for place, columns in zip(pack.rows_R, pack.columns, strict=True)
+    }
+    asked = []
+    for place, row in enumerate(rows):
+        at, columns = where[place]
+        before = columns[-row.tail :]  # from the context's last token on
+        for _, tokens in row.asked:
+            asked += [(at, int(before[step]), int(token)) for step, token in enumerate(tokens)]
+    found_3K = np.array(asked, dtype=np.int64).T
+    return found_3K[0], found_3K[1], found_3K[2]
+
+
+def _fill(into_NC: FloatArray, rows: Sequence[_Row], logs_K: FloatArray) -> None:
+    at = 0
+    for row in rows:
+        for label, tokens in row.asked:
+            into_NC[row.item, label] = logs_K[at : at + len(tokens)].sum()
+            at += len(tokens)
+
+
+def _score_apart(
+    model: Any,
+    prompts: EncodedPrompts,
+    pad_id: int,
+    at_once: AtOnce,
+    device: str | torch.device,
+    into_NC: FloatArray,
+) -> Iterator[int]:
+    """The same without packs.
+
     Rows are padded on the left, so that the positions that matter end every row and the vocabulary's
     logits exist at these alone. Labels whose tokens differ in the last one alone share a forward
     pass: single-token labels cost one an item. Long prompts are read in pieces (see `read_ahead`).
     """
-    model.eval()
     rows = [row for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
-    if not rows:
-        return
 
     def work(chosen: Any) -> FloatArray:
         part = [rows[place] for place in chosen]
@@ -83,11 +158,7 @@ def score_labels(
 
     done = seen = 0
     for chosen, logs_K in in_batches([len(row.ids) for row in rows], at_once, work):
-        at = 0
-        for place in chosen:
-            for label, tokens in rows[place].asked:
-                into_NC[rows[place].item, label] = logs_K[at : at + len(tokens)].sum()
-                at += len(tokens)
+        _fill(into_NC, [rows[place] for place in chosen], logs_K)
         seen += len(chosen)
         items = seen * len(into_NC) // len(rows)
         yield items - done

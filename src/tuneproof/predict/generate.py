@@ -5,16 +5,19 @@ Knows nothing of: golds, metrics, probabilities.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tuneproof.data.encode import EncodedPrompts, pad_batch
+from tuneproof.data.packs import Pack, batches_of_kin, even_turns, make_packs
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.model.heads import inner_model
+from tuneproof.model.prefix import Packed, read_start, shares_prefixes
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.words import read_ahead
 
@@ -59,59 +62,136 @@ def answer_prompts(
 ) -> Iterator[int]:
     """Fill `into` as `generate_answers` does; yields items done after every batch.
 
-    Rows are padded on the left. An answer ends with an end-of-text token or one of `ends`, with the
-    end of its first line that holds anything, or after `max_new_tokens`; what a row's neighbours do
-    does not change it. Long prompts are read in pieces (see `read_ahead`).
-    """
-    from transformers import GenerationConfig, StoppingCriteriaList
+    An answer ends with an end-of-text token or one of `ends`, with the end of its first line that
+    holds anything, or after `max_new_tokens`; what a row's neighbours do does not change it.
 
+    What all prompts begin with is read once; prompts of a batch that begin alike (questions on one
+    text) share the keys and values of what they begin with, also while answers are written. A row
+    that has ended is not read on. A model that takes no packs (see `shares_prefixes`) reads each
+    prompt by itself, padded on the left.
+    """
     model.eval()
-    inner = inner_model(model)
-    known = inner.generation_config.eos_token_id
-    end_ids = [] if known is None else list(known) if isinstance(known, list | tuple) else [known]
-    end_ids = sorted({*end_ids, *ends})
-    settings = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=pad_id,
-        eos_token_id=end_ids or None,
-    )
     if not into:
         return
+    known = inner_model(model).generation_config.eos_token_id
+    end_ids = [] if known is None else list(known) if isinstance(known, list | tuple) else [known]
+    stops = _Stops(tokenizer, sorted({*end_ids, *ends}), max_new_tokens)
+    rows = prompts.prompts
+    if shares_prefixes(model):
+        start = read_start(model, rows, device)
+        begun = 0 if start is None else len(start)
+        batches: Sequence[Any] | None = batches_of_kin(rows, begun, at_once.size)
 
-    def work(chosen: Any) -> NDArray[np.int64]:
-        batch = pad_batch([prompts.prompts[place] for place in chosen], pad_id, "left")
-        width = batch["input_ids"].shape[1]
+        def work(chosen: Any) -> list[list[int]]:
+            new: list[list[int]] = [[] for _ in chosen]
+            for packs in even_turns(make_packs([rows[place][begun:] for place in chosen])):
+                more = max_new_tokens * len(packs[0].rows_R)
+                with torch.inference_mode():
+                    packed = Packed(model, packs, pad_id, device, start, more)
+                    _write(packed, packs, stops, new)
+            return new
+    else:
+        batches = None
 
-        def line_ended(input_ids_BT: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-            texts = tokenizer.batch_decode(input_ids_BT[:, width:], skip_special_tokens=True)
-            done = ["\n" in text.lstrip() for text in texts]
-            return torch.tensor(done, device=input_ids_BT.device)
+        def work(chosen: Any) -> list[list[int]]:
+            batch = pad_batch([rows[place] for place in chosen], pad_id, "left")
+            on_device = {name: values.to(device) for name, values in batch.items()}
+            return _written_apart(model, on_device, pad_id, stops)
 
-        on_device = {name: values.to(device) for name, values in batch.items()}
-        with torch.inference_mode():
-            _, cache = read_ahead(model, on_device, 1)
-            out_BT = model.generate(
-                input_ids=on_device["input_ids"],
-                attention_mask=on_device["attention_mask"],
-                generation_config=settings,
-                stopping_criteria=StoppingCriteriaList([line_ended]),
-                **({} if cache is None else {"past_key_values": cache}),
-            )
-        return out_BT[:, width:].cpu().numpy()
-
-    for chosen, new_BT in in_batches([len(ids) for ids in prompts.prompts], at_once, work):
-        for place, new in zip(chosen, new_BT, strict=True):
-            into[place] = _first_line(tokenizer, new, end_ids)
+    for chosen, new in in_batches([len(ids) for ids in rows], at_once, work, batches):
+        for place, tokens in zip(chosen, new, strict=True):
+            into[place] = stops.first_line(tokens)
         yield len(chosen)
 
 
-def _first_line(tokenizer: Any, new: NDArray[np.int64], end_ids: Sequence[int]) -> str:
-    stops = np.flatnonzero(np.isin(new, end_ids))
-    kept = new[: stops[0]] if len(stops) else new
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return text.splitlines()[0].strip() if text else ""
+@dataclass(frozen=True)
+class _Stops:
+    """When an answer has ended, and the text that is left of it then."""
+
+    tokenizer: Any
+    end_ids: Sequence[int]
+    budget: int
+
+    def ended(self, tokens: Sequence[int]) -> bool:
+        """Whether the last one of these tokens of an answer ends it."""
+        if tokens[-1] in self.end_ids or len(tokens) >= self.budget:
+            return True
+        return "\n" in self.tokenizer.decode(tokens, skip_special_tokens=True).lstrip()
+
+    def first_line(self, tokens: Sequence[int]) -> str:
+        """The first line that holds anything, before an end."""
+        kept = list(tokens)
+        for place, token in enumerate(kept):
+            if token in self.end_ids:
+                kept = kept[:place]
+                break
+        text = self.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        return text.splitlines()[0].strip() if text else ""
+
+
+def _write(packed: Packed, packs: Sequence[Pack], stops: _Stops, new: list[list[int]]) -> None:
+    """Put what the model writes after each row of the packs, greedily, to the row's own place."""
+    at = [(pack, row) for pack, one in enumerate(packs) for row in range(len(one.rows_R))]
+    ids = {one: int(packs[one[0]].rows_R[one[1]]) for one in at}
+    lengths = {one: packed.before + len(packs[one[0]].columns[one[1]]) for one in at}
+    ends = np.array([packs[pack].columns[row][-1] for pack, row in at])
+    logits_SV = packed.logits_at(np.array([pack for pack, _ in at]), ends)
+    held = list(range(len(packs)))  # the packs that are still on the device
+    while True:
+        for one, token in zip(at, logits_SV.argmax(-1).tolist(), strict=True):
+            new[ids[one]].append(token)
+        at = [one for one in at if not stops.ended(new[ids[one]])]
+        if not at:
+            return
+        live = sorted({pack for pack, _ in at})
+        if 2 * len(live) <= len(held):
+            packed.keep_packs(np.array([held.index(pack) for pack in live]))
+            held = live
+        most = max(Counter(pack for pack, _ in at).values())
+        tokens_BQ, owner_BQ, positions_BQ = (
+            np.zeros((len(held), most), dtype=np.int64) for _ in range(3)
+        )
+        taken: Counter[int] = Counter()
+        places = []
+        for pack, row in at:
+            place = held.index(pack), taken[pack]
+            written = new[ids[pack, row]]
+            tokens_BQ[place], owner_BQ[place] = written[-1], row
+            positions_BQ[place] = lengths[pack, row] + len(written) - 1
+            taken[pack] += 1
+            places.append(place[0] * most + place[1])
+        logits_SV = packed.add(tokens_BQ, owner_BQ, positions_BQ, np.array(places))
+
+
+def _written_apart(
+    model: Any, batch: dict[str, torch.Tensor], pad_id: int, stops: _Stops
+) -> list[list[int]]:
+    """The same for the rows of a left-padded batch, each with its own keys and values."""
+    from transformers import GenerationConfig, StoppingCriteriaList
+
+    width = batch["input_ids"].shape[1]
+
+    def ended(input_ids_BT: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        done = [stops.ended(row) for row in input_ids_BT[:, width:].tolist()]
+        return torch.tensor(done, device=input_ids_BT.device)
+
+    settings = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=stops.budget,
+        pad_token_id=pad_id,
+        eos_token_id=list(stops.end_ids) or None,
+    )
+    with torch.inference_mode():
+        _, cache = read_ahead(model, batch, 1)
+        out_BT = model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            generation_config=settings,
+            stopping_criteria=StoppingCriteriaList([ended]),
+            **({} if cache is None else {"past_key_values": cache}),
+        )
+    return out_BT[:, width:].tolist()
 
 
 def parse_answer(text: str, words: Sequence[str]) -> int:

@@ -1,0 +1,144 @@
+"""Labels' words scored after prompts: ours and lm-evaluation-harness's HFLM in turn.
+
+In: real texts, a decoder of random weights. Out: a table of ratios of process-CPU time.
+Knows nothing of: tasks, recipes, accuracy.
+
+    python -m benchmarks labels [--short FILE.parquet] [--long FILE.parquet]
+
+Both score the same token ids, so that no tokenizer is timed; log-probabilities must agree.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.side_by_side import (
+    alternate,
+    common_options,
+    read_texts,
+    small_decoder,
+    word_tokenizer,
+)
+
+LOG_BAR = 1e-4
+CLASSES = 20
+CUT = 200  # words of a long text
+READ = 20_000  # short texts whose words are counted, and a tenth of the long ones
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    name: str
+    texts: str
+    items: int  # at most
+    shots: int
+    words: tuple[str, ...]
+    mark: float
+    shipped: bool = False  # the peer with torch's own choice of kernels
+
+
+TWO = ("good", "bad")
+CASES = (
+    Case("SST-2, 0 shots", "short", 200, 0, TWO, 1.3),
+    Case("SST-2, 0 shots, as shipped", "short", 200, 0, TWO, 2.2, True),
+    Case("SST-2, 5 shots", "short", 200, 5, TWO, 3.0),
+    Case("IMDB, 5 shots", "long", 200, 5, TWO, 8.0),
+    Case(f"SST-2, {CLASSES} classes of several tokens, 0 shots", "short", 50, 0, (), 5.0),
+)
+
+
+def _encoded(case: Case, texts: Sequence[str], tokenizer: Any, items: int) -> Any:
+    from tuneproof.data.encode import encode_prompts
+    from tuneproof.families import FAMILIES
+    from tuneproof.tasks.task import Example, Prompt
+
+    words = case.words
+    if not words:  # classes of three words each, the first of which some share
+        vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+        plain = [word for word in vocabulary if word.isalpha()]
+        words = tuple(
+            f"{plain[100 + at // 2]} {plain[200 + at]} {plain[300 + at]}" for at in range(CLASSES)
+        )
+    prompt = Prompt(
+        instruction="Is the review good or bad ?", template="Review : {text}\nSentiment :",
+        words=words, cloze="{text} {mask}", cloze_words=TWO,
+    )  # fmt: skip
+    cut = [" ".join(text.split()[:CUT]) for text in texts]
+    shots = [Example(f"s{at}", cut[at], at % 2, "") for at in range(case.shots)]
+    examples = [Example(str(at), cut[at], 0, "") for at in range(10, 10 + items)]
+    return encode_prompts(tokenizer, FAMILIES["llama"], prompt, examples, shots, 4096, "end")
+
+
+def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], asked: Any) -> bool:
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.predict.choose import label_log_likelihoods
+
+    prompts = _encoded(case, texts, tokenizer, min(asked.items, case.items))
+    longest = int(prompts.tokens_N.max())
+    peer = HFLM(
+        pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=4096, device="cpu"
+    )
+    requests = [
+        (("", ""), context.tolist(), way.tolist())
+        for context, ways in zip(prompts.contexts, prompts.continuations, strict=True)
+        for way in ways
+    ]
+
+    def ours() -> Any:
+        choose_matmul("cpu", longest)
+        return label_log_likelihoods(model, prompts, 0, asked.batch)
+
+    def theirs() -> Any:
+        choose_matmul("cpu", longest)
+        if case.shipped:
+            torch.set_float32_matmul_precision("highest")
+            torch.backends.cuda.enable_flash_sdp(True)
+        found = peer._loglikelihood_tokens(requests, disable_tqdm=True)
+        return np.array([log for log, _ in found]).reshape(len(prompts.contexts), -1)
+
+    def differ(one: Any, other: Any) -> str:
+        apart = float(np.abs(one - other).max())
+        return "" if apart <= LOG_BAR else f"log-probabilities differ by {apart:.1e}"
+
+    tokens = sum(map(len, prompts.contexts)) / len(prompts.contexts)
+    name = f"{case.name} ({tokens:.0f} tokens a prompt)"
+    return alternate(name, asked.times, case.mark, ours, theirs, differ)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table; 1 where log-probabilities differ."""
+    parser = common_options("labels")
+    parser.add_argument("--short", help="a Parquet file of short texts (default: the demo's)")
+    parser.add_argument("--short-column", default="sentence")
+    parser.add_argument("--long", help="a Parquet file of long texts (default: short ones joined)")
+    parser.add_argument("--long-column", default="text")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    asked = parser.parse_args(words)
+    import lm_eval
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    short = read_texts(asked.short, asked.short_column)
+    joined = [" ".join(short[at : at + 20]) for at in range(0, len(short), 20)]
+    long = read_texts(asked.long, asked.long_column) if asked.long else joined
+    tokenizer = word_tokenizer([*short[:READ], *long[: READ // 10]])
+    model = small_decoder(asked.hidden, asked.layers)
+    print(
+        f"ours against lm-eval {lm_eval.__version__} (transformers {transformers.__version__}, torch "
+        f"{torch.__version__}), one thread, process-CPU time, median (spread) of {asked.times} "
+        f"alternations; {asked.items} items, batch {asked.batch}, hidden {asked.hidden} x {asked.layers}"
+    )
+    agreed = True
+    for case in CASES:
+        if asked.only in case.name:
+            texts = short if case.texts == "short" else long
+            agreed &= _row(case, model, tokenizer, texts, asked)
+    return 0 if agreed else 1

@@ -106,11 +106,12 @@ def value_of(kind: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     return WORDS
 
 
-AMOUNTS = (
-    st.none()
-    | st.just("auto")
-    | st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["MB", "GiB"]))
-)
+AMOUNTS = st.builds("{}{}".format, st.integers(1, 999), st.sampled_from(["MB", "GiB"]))
+SPELT = {  # settings with a spelling of their own
+    "memory": st.none() | st.just("auto") | AMOUNTS,
+    "disk": AMOUNTS,
+    "layers": st.just("all") | st.builds("last {}".format, st.integers(1, 5)),
+}
 
 
 @st.composite
@@ -120,8 +121,8 @@ def values_of(draw: Any, part: type[BaseModel]) -> dict[str, Any]:
     fields = part.model_fields
     return {
         name: draw(
-            AMOUNTS
-            if name == "memory"
+            SPELT[name]
+            if name in SPELT
             else value_of(fields[name].annotation, fields[name].metadata)
         )
         for name in sorted(names)

@@ -180,11 +180,12 @@ def test_rows_that_share_what_they_begin_with_answer_as_alone(opened, least, mon
 
 def test_a_shared_text_is_read_once_and_ended_rows_are_not_read_on(opened, monkeypatch) -> None:
     monkeypatch.setattr(prefix, "LEAST_SAVED", 0)
-    rows = questions(opened, (4, 4))
+    rows = questions(opened, (6,))
     prompts = asked(opened, rows)
     with tokens_read(opened) as counts:
         answers(opened, prompts, 8, 1)
-    assert sum(counts) == different([row.tolist() for row in rows]) < sum(map(len, rows)) / 2
+    read = different([row.tolist() for row in rows])
+    assert read <= sum(counts) <= 1.1 * read < sum(map(len, rows)) / 3
     with torch.inference_mode():
         first = [
             int(opened.model(input_ids=torch.as_tensor(ids)[None]).logits[0, -1].argmax())
@@ -199,7 +200,7 @@ def test_a_shared_text_is_read_once_and_ended_rows_are_not_read_on(opened, monke
             assert answers(opened, prompts, 8, 9) == expected
     finally:
         opened.model.generation_config.eos_token_id = before
-    assert live <= 6
+    assert live < 6
     assert max(more[len(counts) :], default=0) <= live, "rows that ended are read on"
 
 

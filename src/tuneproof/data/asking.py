@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.encode import EncodedAnswers, EncodedPrompts, common_start
+from tuneproof.data.encode import EncodedAnswers, EncodedPrompts
 from tuneproof.data.frames import SLOT, Fitted, Frame, build_frame, fit_frames
+from tuneproof.data.packs import common_tokens
 from tuneproof.data.tokens import (
     Cut,
     IntArray,
@@ -156,7 +157,7 @@ def _split(
     continuations: list[tuple[IntArray, ...]] = []
     cut_N = np.zeros(len(fitted.ids), dtype=bool)
     for place, (whole, *answered) in enumerate(fitted.ids):
-        shared = min(common_start(whole, ids) for ids in answered)
+        shared = min(common_tokens(whole, ids) for ids in answered)
         ways = [[*ids[shared:], *ends] for ids in answered]
         cut_N[place] = len(ways[-1]) > asking.answer_tokens
         contexts.append(np.array(whole[:shared], dtype=np.int64))

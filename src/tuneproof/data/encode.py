@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.frames import Frame, check_words, fit_frame, mask_words, prompt_frame
+from tuneproof.data.packs import common_tokens
 from tuneproof.data.tokens import (
     Cut,
     IntArray,
@@ -161,7 +162,7 @@ def encode_prompts(
     continuations: list[tuple[IntArray, ...]] = []
     checked: set[tuple[tuple[int, ...], ...]] = set()
     for whole, *answered in fitted.ids:
-        shared = min(common_start(whole, ids) for ids in answered)
+        shared = min(common_tokens(whole, ids) for ids in answered)
         ways = tuple(tuple(ids[shared:]) for ids in answered)
         if ways not in checked:
             check_words(prompt.words, ways)
@@ -241,13 +242,3 @@ def encode_cloze(
 
 def _lengths(ids: Sequence[IntArray]) -> IntArray:
     return np.array([len(row) for row in ids], dtype=np.int64)
-
-
-def common_start(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids two rows begin with in common."""
-    length = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        length += 1
-    return length

@@ -33,10 +33,10 @@ class Pack:
     positions_K: IntArray
 
 
-def common_tokens(one: IntArray, other: IntArray) -> int:
+def common_tokens(one: Sequence[int] | IntArray, other: Sequence[int] | IntArray) -> int:
     """How many tokens two rows begin with in common."""
     length = min(len(one), len(other))
-    differ = np.flatnonzero(one[:length] != other[:length])
+    differ = np.flatnonzero(np.asarray(one[:length]) != np.asarray(other[:length]))
     return int(differ[0]) if len(differ) else length
 
 

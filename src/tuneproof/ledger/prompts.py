@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tuneproof.data.packs import even_turns, make_packs
 from tuneproof.ledger.live import LiveMemory
-from tuneproof.model.prefix import Packed, Start, shares_prefixes
+from tuneproof.model.prefix import Packed, Start, shares_prefixes, started
 from tuneproof.model.words import (
     columns,
     new_cache,
@@ -101,7 +101,7 @@ def _start(model: Any, asking: Asking, live: LiveMemory) -> Start | None:
     ids = np.zeros(asking.start, dtype=np.int64)
     packed = Packed(model, make_packs([ids]), 0, "cpu", keeps=True)
     _read_far(packed, None, live)
-    return Start(ids, tuple(layer.held for layer in packed.layers if layer.held is not None))
+    return started(packed, ids)
 
 
 def _rows(items: int, length: int, ways: int, tail: int) -> list[NDArray[np.int64]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tuneproof.data.packs import Pack, common_start, make_packs
 from tuneproof.model.heads import inner_model, takes
+from tuneproof.model.shortage import give_back, tried
 from tuneproof.model.words import (
     LEAST_TOKENS,
     MOST_TOKENS,
@@ -26,6 +27,7 @@ from tuneproof.model.words import (
 
 IntArray = NDArray[np.int64]
 
+FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them
 LEAST_SAVED = 256  # tokens that are not read again, for which a pass of their own is worth it
 MOST_LOGITS = 2**25  # that are asked for at once, in float32 128 MiB
 
@@ -51,9 +53,6 @@ def shares_prefixes(model: Any) -> bool:
     layers = new_cache(model).layers
     names = {type(layer).__name__ for layer in layers}
     return names <= {"DynamicLayer", "DynamicSlidingWindowLayer"} and len(_windows(layers)) < 3
-
-
-FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def _windows(layers: Sequence[Any]) -> set[int | None]:
@@ -280,16 +279,26 @@ class Packed:
 
 
 def read_start(model: Any, rows: Sequence[IntArray], device: str | torch.device) -> Start | None:
-    """What all rows begin with, read once; None where that is too little to be worth it."""
+    """What all rows begin with, read once; None where that is too little to be worth it, or no room."""
     size = common_start(rows)
     if size * len(rows) < LEAST_SAVED:
         return None
-    ids = rows[0][:size]
+    done, start = tried(lambda: _read_start(model, rows[0][:size], device))
+    if not done:
+        give_back()
+    return start
+
+
+def _read_start(model: Any, ids: IntArray, device: str | torch.device) -> Start:
     with torch.inference_mode():
-        (pack,) = make_packs([ids])
-        packed = Packed(model, [pack], 0, device, keeps=True)
+        packed = Packed(model, make_packs([ids]), 0, device, keeps=True)
         for first, last in packed.pieces:
             packed.read(first, last)
+    return started(packed, ids)
+
+
+def started(packed: Packed, ids: IntArray) -> Start:
+    """What was read of one pack of one row, for others to follow on."""
     return Start(ids, tuple(layer.held for layer in packed.layers if layer.held is not None))
 
 

@@ -109,3 +109,23 @@ def test_places_outside_the_context_have_no_share_and_the_loss_is_the_mean_of_bo
     start = -torch.log_softmax(torch.tensor([0.0, 2.0, 3.0]), 0)[2]
     end = -torch.log_softmax(torch.tensor([0.0, -2.0, -3.0]), 0)[0]
     assert span_losses(logits, batch)[0] == pytest.approx(float((start + end) / 2))
+
+
+@pytest.mark.parametrize("kind", ["roberta", "bert"])
+def test_an_encoder_counts_its_positions_as_it_learned_to(kind):
+    from transformers import AutoConfig, AutoModelForQuestionAnswering
+
+    from tuneproof.data.windows import collate_windows
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind, vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=40, pad_token_id=1, initializer_range=0.5,
+    )  # fmt: skip
+    model = AutoModelForQuestionAnswering.from_config(config).eval()
+    ids = np.arange(3, 11)
+    one = Window(0, ids, 2, 0, 5, 0, (0, 0), None)
+    with torch.no_grad():
+        plain = model(input_ids=torch.from_numpy(ids)[None])
+        found = span_logits(model, collate_windows([one], 1))
+    assert torch.allclose(found[0, 2:7, 0], plain.start_logits[0, 2:7], atol=1e-5)

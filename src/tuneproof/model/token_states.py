@@ -66,7 +66,11 @@ def read_states(
     """Fill `into`; yields the windows done after every batch."""
     model.eval()
     base = inner_model(model).base_model
-    names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+    names = (
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+    )  # right-padded: positions count themselves
     for chosen in by_length([len(window.ids) for window in windows], batch_size):
         part = [windows[place] for place in chosen]
         batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items() if k in names}

@@ -128,7 +128,9 @@ class Trunk:
                     base_states(self.base, family, batch)
                 else:
                     with real_tokens(self.base, batch["attention_mask"]):
-                        self.base(**model_inputs(self.base, batch))
+                        taken = model_inputs(self.base, batch)
+                        taken.pop("position_ids", None)  # right-padded: an encoder counts itself
+                        self.base(**taken)
         except _Reached as reached:
             return reached.output
         finally:

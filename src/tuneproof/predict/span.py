@@ -54,7 +54,11 @@ class SpansFound:
 
 def span_logits(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits [B, T, 2] of where an answer begins and ends; NEVER where it may not."""
-    names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+    names = (
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+    )  # right-padded: positions count themselves
     inputs = {name: batch[name] for name in names if name in batch}
     inner = inner_model(model)
     with real_tokens(inner.base_model, batch["attention_mask"]):

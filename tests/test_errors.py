@@ -960,7 +960,7 @@ OWN_FILES = {
     ),
     "parquet": rows(
         "nothing",
-        "own.parquet: is not a Parquet file: <library>. Is its ending right?",
+        "own.parquet: cannot be read as Parquet: <library>. Is its ending right? Or write it anew.",
         name="own.parquet",
     ),
     "test file": rows(

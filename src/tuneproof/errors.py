@@ -13,13 +13,19 @@ In: the four parts as sentences. Out: exceptions that print as one paragraph. Kn
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from tuneproof.outward import redacted
+
 
 class TuneproofError(Exception):
-    """An error with its four parts as attributes; `str()` joins them to one paragraph."""
+    """An error with its four parts as attributes; `str()` joins them to one paragraph.
+
+    No secret stands in them: other packages' words may come with a header or an address.
+    """
 
     exit_code = 1
 
     def __init__(self, where: str, found: str, allowed: str = "", do: str = "") -> None:
+        where, found, allowed, do = map(redacted, (where, found, allowed, do))
         self.where, self.found, self.allowed, self.do = where, found, allowed, do
         rest = " ".join(part for part in (found, allowed, do) if part)
         super().__init__(f"{where}: {rest}" if where else rest)

@@ -22,6 +22,7 @@ from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
+from tuneproof.outward import redacted
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
 from tuneproof.record.conclude import conclude as conclude_study
@@ -156,7 +157,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TuneproofError):
         return str(error)
     place = extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    said = redacted(f"{type(error).__name__}: {error}")
+    return f"{said} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def _longest(plan: Plan) -> int:

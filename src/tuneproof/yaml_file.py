@@ -182,6 +182,8 @@ def read_yaml(path: Path) -> Document:
     try:
         if path.is_dir():
             raise RecipeError(str(path), "is a folder, not a recipe.", do="Name a .yaml file.")
+        if path.exists() and not path.is_file():
+            raise RecipeError(str(path), "is a device or a pipe, not a recipe.")
         if path.stat().st_size > LARGEST_BYTES:
             raise RecipeError(str(path), f"is larger than {LARGEST_BYTES:,} bytes: no recipe.")
         text = path.read_text("utf-8-sig")

@@ -20,6 +20,7 @@ from tuneproof.arms.shared import Shared
 from tuneproof.data.splits import Splits
 from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.files import check_folder, write_text
+from tuneproof.outward import printable
 from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Arm, ModelChoice, Recipe, read_recipe
 from tuneproof.record.rundir import RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
@@ -285,7 +286,7 @@ def write_rows(rows: Sequence[dict[str, Any]], target: str | None) -> None:
     if target:
         write_text(Path(target), written)
     else:
-        print(written, end="")
+        print(printable(written) if sys.stdout.isatty() else written, end="")
 
 
 def _shares(found: Predictions, place: int) -> dict[str, float]:

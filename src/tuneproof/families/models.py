@@ -110,6 +110,18 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60] or "model"
 
 
+def _refuse_links(folder: Path) -> None:
+    """Raises ModelError where a file leads out of the folder; the hub's cache links to its blobs."""
+    home = folder.resolve()
+    inside = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    for file in sorted(folder.iterdir()):
+        if file.is_symlink() and not any(file.resolve().is_relative_to(place) for place in inside):
+            raise ModelError(
+                str(file), "is a link that leads out of the model's folder.",
+                do="Put the file itself there, or name the folder where it is.",
+            )  # fmt: skip
+
+
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
     """Check what can be seen from the file names alone; `weights`: they must be there.
 
@@ -130,6 +142,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
             + ", ".join(MODELS)
             + ".",
         )
+    _refuse_links(folder)
     names = [file.name for file in folder.iterdir() if file.is_file()]
     if weights and not any(file.endswith(".safetensors") for file in names):
         pickles = sorted(file for file in names if file.endswith(PICKLES))

@@ -25,6 +25,7 @@ from tuneproof.model.source import (
     read_config,
     read_tokenizer,
     require_words_head,
+    weight_files,
     weight_names,
 )
 
@@ -208,6 +209,9 @@ def _from_pretrained(
     from safetensors import SafetensorError
 
     folder = fetch(source, weights=True)
+    weight_files(source, folder)
+    if (folder / "adapter_config.json").exists():  # transformers would follow it to another model
+        raise ModelError(source.path_or_id, "holds an adapter beside its weights.")
     try:
         with quiet():
             return auto.from_pretrained(

@@ -38,6 +38,8 @@ CODE_KEYS = {
     "kernel_config",
     "allow_all_kernels",
 }
+CODE_ENDINGS = ("_implementation", "_internal")  # kernels that would be fetched by name
+LARGEST_JSON = 50_000_000  # bytes of a configuration; a shard index has a few million at most
 # A tokenizer that knows less than this share of the model's rows belongs to another model: padding
 # of embeddings to round sizes takes a few per cent at most.
 LEAST_VOCABULARY_SHARE = 0.9
@@ -103,24 +105,24 @@ def fetch(source: ModelSource, weights: bool) -> Path:
             enable_progress_bars()
 
 
+def _names_code(key: str) -> bool:
+    return key in CODE_KEYS or key.endswith(CODE_ENDINGS) or "attn_implementation" in key
+
+
 def _without_code(value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            key: _without_code(inner)
-            for key, inner in value.items()
-            if key not in CODE_KEYS
-            and not key.endswith(("_implementation", "_internal"))
-            and "attn_implementation" not in key
-        }
+        return {k: _without_code(inner) for k, inner in value.items() if not _names_code(k)}
     return [_without_code(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST_JSON):
+            raise ModelError(str(path), f"is no file of at most {LARGEST_JSON:,} bytes.")
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(name, f"has no {path.name}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(str(path), f"is not JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ModelError(str(path), "is not a JSON object.")
@@ -143,7 +145,28 @@ def code_keys(values: Any) -> list[str]:
         return sorted({key for inner in values for key in code_keys(inner)})
     if not isinstance(values, dict):
         return []
-    return sorted({key for key in values if key in CODE_KEYS} | set(code_keys([*values.values()])))
+    return sorted({key for key in values if _names_code(key)} | set(code_keys([*values.values()])))
+
+
+def left_aside(source: ModelSource) -> tuple[str, ...]:
+    """A sentence for every key that names code, in the configurations of model and tokenizer.
+
+    Raises: as `read_values`.
+    """
+    path, values = read_values(source)
+    said = [code_sentence(key) for key in code_keys(values)]
+    beside = path.with_name("tokenizer_config.json")
+    if beside.is_file():
+        said += [code_sentence(key, "tokenizer's ") for key in code_keys(_read_json(beside, ""))]
+    return tuple(said)
+
+
+def code_sentence(key: str, whose: str = "") -> str:
+    """That a key is left aside."""
+    return (
+        f"{key} in its {whose}configuration can name code that comes with the checkpoint: left "
+        "aside, never run."
+    )
 
 
 def read_config(source: ModelSource) -> Any:
@@ -216,14 +239,15 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
             "Save the tokenizer that the model was trained with beside it.",
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise ModelError(
-            source.path_or_id,
-            f"its tokenizer cannot be read: {str(error).splitlines()[0].rstrip('.')}.",
-        ) from None
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError
+    ) as error:  # fmt: skip
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {said}.") from None
     if not tokenizer.is_fast:
         raise ModelError(
             source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json."
@@ -307,25 +331,34 @@ def weight_names(source: ModelSource) -> set[str]:
             pass  # offline: the cached files, where there are some
     from safetensors import SafetensorError, safe_open
 
-    folder = fetch(source, weights=not source.local)
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        files = ["model.safetensors"]
-    elif index.is_file():
-        files = sorted(set(map(str, _read_json(index, source.name).get("weight_map", {}).values())))
-        outside = [name for name in files if Path(name).name != name]
-        if outside:
-            raise ModelError(str(index), f"points outside its folder: {outside[0]}.")
-    else:
-        raise ModelError(source.path_or_id, "has no model.safetensors and no index of its shards.")
     names: set[str] = set()
-    for name in files:
+    for path in weight_files(source, fetch(source, weights=not source.local)):
         try:
-            with safe_open(str(folder / name), framework="np") as file:
+            with safe_open(str(path), framework="np") as file:
                 names.update(file.keys())
         except (OSError, SafetensorError) as error:
-            raise ModelError(str(folder / name), f"cannot be read: {error}.") from None
+            raise ModelError(str(path), f"cannot be read: {error}.") from None
     return names
+
+
+def weight_files(source: ModelSource, folder: Path) -> list[Path]:
+    """The safetensors files of a model that lies in this folder.
+
+    Raises: ModelError where there are none, or the index leads out of the folder.
+    """
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if not index.is_file():
+        raise ModelError(source.path_or_id, "has no model.safetensors and no index of its shards.")
+    shards = _read_json(index, source.name).get("weight_map")
+    if not isinstance(shards, dict):
+        raise ModelError(str(index), "has no weight_map.")
+    files = sorted(set(map(str, shards.values())))
+    outside = [name for name in files if Path(name).name != name or "\\" in name]
+    if outside:
+        raise ModelError(str(index), f"points outside its folder: {outside[0]}.")
+    return [folder / name for name in files]
 
 
 def require_words_head(source: ModelSource, config: Any, family: Family) -> None:

@@ -27,7 +27,15 @@ from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
 from tuneproof.record.conclude import conclude as conclude_study
 from tuneproof.record.provenance import provenance
-from tuneproof.record.rundir import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, STEPS
+from tuneproof.record.rundir import (
+    ARM,
+    AUDIT,
+    PROVENANCE,
+    RECIPE,
+    SPLITS,
+    STEPS,
+    refuse_foreign,
+)
 from tuneproof.report.page import render
 
 
@@ -66,7 +74,8 @@ def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
 
 
 def _claim_folder(plan: Plan) -> None:
-    """Refuse a folder that holds another study's results."""
+    """Refuse a folder that is not ours, or holds another study's results."""
+    refuse_foreign(plan.folder)
     file = plan.folder / SPLITS
     if file.is_file() and read_json(file).get("fingerprints") != plan.splits.report.get(
         "fingerprints"

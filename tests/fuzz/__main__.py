@@ -70,12 +70,14 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["tuneproof", "ruamel", "tests.fuzz", "csv", "json"]):
+        import ruamel.yaml  # noqa: F401  it is loaded when it is used, too late to be instrumented
+
         from tests.fuzz.targets import TARGETS
     (folder / target).mkdir(parents=True, exist_ok=True)
     seeds(target, folder / target)
     words = folder / f"{target}.words"
     words.write_text("".join(f'"{token}"\n' for token in TOKENS[target]), "utf-8")
-    options = [f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=3000", "-max_len=8192",
+    options = [f"-max_total_time={seconds}", "-timeout=300", "-rss_limit_mb=3000", "-max_len=8192",
                f"-dict={words}", f"-artifact_prefix={folder}/{target}-finding-",
                "-print_final_stats=1"]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(folder / target)], TARGETS[target])

@@ -23,12 +23,13 @@ Knows nothing of: models, torch, how anything was computed.
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneproof.errors import RunError
+from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import read_json, sha256_of_text
 
 RECIPE = "recipe.yaml"
@@ -75,6 +76,21 @@ def arm_folder(
     if plain != whole or "." in name:
         plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, size, seed)))[:8]}"
     return Path(study) / ARMS / plain
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises RecipeError where a study's folder is a link or belongs to another user."""
+    if folder.is_symlink():
+        raise RecipeError(
+            str(folder), f"is a link to {folder.resolve()}.", "A study is written into a folder.",
+            "Name that folder itself with --out.",
+        )  # fmt: skip
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    if user and folder.exists() and folder.stat().st_uid != user:
+        raise RecipeError(
+            str(folder), "belongs to another user, who could change what is written there.",
+            do="Name another folder with --out.",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,10 @@ def make_parser() -> Parser:
         "--text", metavar="COLUMN", help="the column with the text (default: the study's)"
     )
     predict.add_argument("--output", metavar="FILE", help="CSV or JSONL (default: standard output)")
+    doctor = commands.add_parser(
+        "doctor", help="what this machine has of what a study needs, and what to do about the rest"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the lines as JSON")
     compare = commands.add_parser(
         "compare", help="compare two arms, or two studies, on the same items"
     )
@@ -319,13 +323,20 @@ def _compare(words: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(words: argparse.Namespace) -> int:
+    from tuneproof.doctor import examine
+    from tuneproof.show import print_doctor
+
+    found = examine()
+    print_doctor(found, as_json=words.json)
+    return int(any(line.state == "broken" for line in found))
+
+
 def _report(words: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in words.studies]
     if len(folders) == 1 and words.out:
-        raise RecipeError(
-            "--out", "names the index of several studies, and one is given.",
-            do="Name more studies, or leave it out.",
-        )  # fmt: skip
+        raise RecipeError("--out", "names the index of several studies, and one is given.",
+                          do="Name more studies, or leave it out.")  # fmt: skip
     if len(folders) == 1:
         from tuneproof.report.page import render
 
@@ -338,8 +349,8 @@ def _report(words: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count,
-    "fit": _fit,    "predict": _predict, "compare": _compare, "report": _report,
+    "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count, "fit": _fit,
+    "predict": _predict, "doctor": _doctor, "compare": _compare, "report": _report,
 }  # fmt: skip
 
 

@@ -26,6 +26,8 @@ from tuneproof.outward import json_text, printable, printable_json
 from tuneproof.recipe import Recipe
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
+STATES = {"fine": ("✓", "green"), "note": ("–", "dim"), "problem": ("!", "yellow"),
+          "broken": ("✗", "red")}  # fmt: skip
 TERMINAL_COLUMNS = (0, 2, 3, 5, 6)  # arm, score, trainable, time, peak memory
 COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "yellow"}
 
@@ -231,6 +233,22 @@ def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
         return
     for comparison in comparisons:
         print(printable(comparison["sentence"]))
+
+
+def print_doctor(found: Any, as_json: bool) -> None:
+    """A line each; where something lacks, what to do stands under it."""
+    if as_json:
+        print(json_text([line.as_json() for line in found]))
+        return
+    console = Console(soft_wrap=True)
+    wide = max(len(line.name) for line in found)
+    for line in found:
+        sign, colour = STATES[line.state]
+        console.print(
+            f"[{colour}]{sign}[/] {line.name.ljust(wide)}  {clean(line.found)}", highlight=False
+        )
+        if line.do:
+            console.print(f"  {' ' * wide}  {clean(line.do)}", style="bold", highlight=False)
 
 
 def print_fit(found: Any, as_json: bool) -> None:

@@ -50,12 +50,16 @@ COMPARISONS = "comparisons.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
+DEVICES = re.compile(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]")
 
 
 def slug(name: str) -> str:
-    """A file name from any name: letters, digits, dot, dash, underscore; at most 80 characters."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    return plain[:80] or "arm"
+    """A file name from any name: letters, digits, dot, dash, underscore; at most 80 characters.
+
+    What Windows keeps for devices (con, nul, com1) gets an underscore in front.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "arm"
+    return f"_{plain}" if DEVICES.fullmatch(plain.partition(".")[0]) else plain
 
 
 def arm_folder(

@@ -109,7 +109,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         raise RunError(str(path), "is not there.", do="Run the study again.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(str(path), f"is not JSON: {error}.", do="Run the study again.") from None
 
 

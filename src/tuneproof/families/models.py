@@ -4,6 +4,7 @@ In: a name, a hub id or a folder. Out: a ModelSource. Knows nothing of: tokenize
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,9 +179,9 @@ def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> Mod
         revision = other or entry.revision
         return ModelSource(short, entry.hub_id, revision, False, entry.licence, entry.gated)
     folder = Path(name).expanduser()
-    if name and "\0" not in name and folder.is_dir():
+    if name and os.path.isdir(folder):  # False, where Path would raise, for what is no path
         return _from_folder(folder, folder.resolve().name, weights)
-    if name and "\0" not in name and folder.is_file():
+    if name and os.path.isfile(folder):
         if not weights:
             called = folder.resolve().parent.name if folder.name == "config.json" else folder.stem
             return ModelSource(_safe(called), str(folder), None, True)

@@ -152,8 +152,18 @@ def _steps(path: Path) -> list[dict[str, Any]]:
         ) from None
 
 
+def _object(path: Path, *needed: str) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RunError(str(path), "is not a JSON object.", do="Run the study again.")
+    lacking = [name for name in needed if name not in value]
+    if lacking:
+        raise RunError(str(path), f"has no {lacking[0]}.", do="Run the arm again.")
+    return value
+
+
 def _optional(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return _object(path) if path.is_file() else {}
 
 
 def read_arm(folder: Path) -> ArmRecord:
@@ -167,7 +177,7 @@ def read_arm(folder: Path) -> ArmRecord:
         )
     return ArmRecord(
         folder=folder,
-        about=read_json(folder / ARM),
+        about=_object(folder / ARM, "arm", "status"),
         ledger=_optional(folder / LEDGER),
         scores=_optional(folder / SCORES),
         steps=_steps(folder / STEPS),

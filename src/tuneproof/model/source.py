@@ -14,20 +14,9 @@ from typing import Any
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
+from tuneproof.model.fetch import client_error, fetch
 from tuneproof.model.quiet import quiet
 
-SMALL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-)
-WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 CODE_KEYS = {
     "auto_map",
@@ -47,62 +36,6 @@ LARGEST = {
     "vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_hidden_layers": 10_000,
     "num_experts": 10_000, "num_local_experts": 10_000, "n_routed_experts": 10_000,
 }  # fmt: skip
-
-
-def fetch(source: ModelSource, weights: bool) -> Path:
-    """The folder that holds the model; from the hub only the named small files or safetensors come.
-
-    Raises: ModelError where the hub cannot be reached, has no such model, or asks for consent.
-    """
-    if source.local:
-        return Path(source.path_or_id)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    shown = not are_progress_bars_disabled()
-    if not weights:
-        disable_progress_bars()  # small files are there at once
-    try:
-        return Path(
-            snapshot_download(
-                source.path_or_id,
-                revision=source.revision,
-                allow_patterns=list(SMALL_FILES + (WEIGHT_FILES if weights else ())),
-            )
-        )
-    except GatedRepoError:
-        raise ModelError(
-            source.path_or_id,
-            "asks for consent before it is downloaded.",
-            do=f"Accept its terms at https://huggingface.co/{source.path_or_id}, then log in with "
-            "`hf auth login`.",
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise ModelError(
-            source.path_or_id,
-            f"the hub has no such model (revision {source.revision}).",
-            do="Check the name, or log in with `hf auth login` where it is private.",
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            source.path_or_id,
-            f"is not on this machine and could not be fetched ({type(error).__name__}).",
-            do="Connect to the network, or name a folder that holds the model.",
-        ) from None
-    finally:
-        if shown:
-            enable_progress_bars()
 
 
 def _names_code(key: str) -> bool:
@@ -316,18 +249,16 @@ def weight_names(source: ModelSource) -> set[str]:
     """
     if not source.local:
         from huggingface_hub import get_safetensors_metadata
-        from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
+        from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
-        # the HTTP client's own error, whichever client the hub's library is built on
-        unreachable: type[Exception] = next(
-            (c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError"), HfHubHTTPError
-        )
         try:
             found = get_safetensors_metadata(source.path_or_id, revision=source.revision)
             return set(found.weight_map)
         except NotASafetensorsRepoError:
             raise ModelError(source.path_or_id, "holds no safetensors weights.") from None
-        except (unreachable, OSError):
+        except SafetensorsParsingError as error:
+            raise ModelError(source.path_or_id, f"its weights cannot be read: {error}.") from None
+        except (client_error(), OSError):
             pass  # offline: the cached files, where there are some
     from safetensors import SafetensorError, safe_open
 

@@ -303,10 +303,12 @@ def _as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """CSV in which no text begins as a spreadsheet's formula does."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writerow({name: _plain(name) for name in rows[0]})
-    for row in rows:
-        writer.writerow({name: _plain(value) for name, value in row.items()})
+    plain = csv.writer(stream, lineterminator="\n")
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (list(rows[0]), *(list(row.values()) for row in rows)):
+        cells = [_plain(value) for value in row]
+        # Python before 3.13 leaves a carriage return unquoted, and readers end the row there.
+        (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
     return stream.getvalue()
 
 

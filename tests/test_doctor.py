@@ -6,6 +6,7 @@ import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -175,6 +176,30 @@ def test_more_threads_than_cores_are_a_problem(monkeypatch):
 def test_little_memory_is_a_problem(monkeypatch):
     monkeypatch.setattr("tuneproof.ledger.memory.free_bytes", lambda device: 2**20)
     assert found("memory").state == "problem"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_has_its_memory_and_precisions(monkeypatch, native):
+    fake = {"is_available": lambda: True, "device_count": lambda: 1,
+            "get_device_properties": lambda place: SimpleNamespace(name="Tesla T4"),
+            "is_bf16_supported": lambda including_emulation=True: native or including_emulation,
+            "mem_get_info": lambda place: (14 * 2**30, 15 * 2**30)}  # fmt: skip
+    for name, value in fake.items():
+        monkeypatch.setattr(f"torch.cuda.{name}", value)
+    line = found("cuda:0")
+    assert line.found.startswith("Tesla T4, 14.0 GiB of 15.0 GiB free; fp32, ")
+    assert ("emulated" in line.found) != native
+
+
+def test_a_gpu_that_torch_does_not_see_is_a_problem(monkeypatch):
+    real = Path.exists
+    monkeypatch.setattr(
+        Path, "exists", lambda self: str(self) == "/proc/driver/nvidia/version" or real(self)
+    )
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", None)
+    assert found("cuda").state == "problem"
+    assert "built for CPUs" in found("cuda").do
 
 
 def test_nothing_is_left_behind(tmp_path):

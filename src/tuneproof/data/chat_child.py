@@ -22,7 +22,9 @@ def limit(memory: int) -> None:
     for what, most in (
         (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip
-        resource.setrlimit(what, (most, most))
+        bound = resource.getrlimit(what)[1]
+        least = most if bound == resource.RLIM_INFINITY else min(most, bound)
+        resource.setrlimit(what, (least, least))
 
 
 def compiled(text: str) -> Any:

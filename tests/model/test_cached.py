@@ -40,6 +40,10 @@ def test_another_content_is_found_and_dropped(tmp_path, kind, data):
     assert list((tmp_path / "blobs").iterdir()) == []
 
 
+def test_weights_are_read_only_where_they_are_asked_for(tmp_path):
+    assert damaged(snapshot(tmp_path, NAMES["sha256"], b""), weights=False) == []
+
+
 def test_a_blob_that_changes_is_looked_at_again(tmp_path):
     place = snapshot(tmp_path, NAMES["sha256"], DATA)
     assert damaged(place) == []

@@ -35,10 +35,10 @@ def fetch(source: ModelSource, weights: bool) -> Path:
     if source.local:
         return Path(source.path_or_id)
     folder = _snapshot(source, weights)
-    if bad := damaged(folder):
+    if bad := damaged(folder, weights):
         drop(bad)
         folder = _snapshot(source, weights)
-    if bad := damaged(folder):
+    if bad := damaged(folder, weights):
         drop(bad)
         raise ModelError(
             source.path_or_id, f"what the hub sent as {bad[0].name} is not what it announced "

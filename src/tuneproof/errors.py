@@ -15,6 +15,8 @@ from difflib import get_close_matches
 
 from tuneproof.outward import redacted
 
+LONGEST = 10_000  # characters of a part
+
 
 class TuneproofError(Exception):
     """An error with its four parts as attributes; `str()` joins them to one paragraph.
@@ -25,10 +27,15 @@ class TuneproofError(Exception):
     exit_code = 1
 
     def __init__(self, where: str, found: str, allowed: str = "", do: str = "") -> None:
-        where, found, allowed, do = map(redacted, (where, found, allowed, do))
+        where, found, allowed, do = (redacted(_short(part)) for part in (where, found, allowed, do))
         self.where, self.found, self.allowed, self.do = where, found, allowed, do
         rest = " ".join(part for part in (found, allowed, do) if part)
         super().__init__(f"{where}: {rest}" if where else rest)
+
+
+def _short(part: str) -> str:
+    """A part with its middle left out where a stranger's name or label made it endless."""
+    return part if len(part) <= LONGEST else f"{part[: LONGEST // 2]} … {part[-LONGEST // 2 :]}"
 
 
 class RecipeError(TuneproofError):

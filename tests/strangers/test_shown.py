@@ -341,6 +341,16 @@ def test_41_too_many_labels_columns_and_characters_are_refused(place: Place):
     own(place, "f.csv", f"review,mood\n{long}").refused("a label has 1,001 characters")
 
 
+def test_41_a_name_without_end_makes_no_sentence_without_end(place: Place):
+    name = "x" * 1_000_000
+    said = own(place, "a.csv", f"{name},{name}y\na,b\n")
+    said.refused("there is no column review", " … ")
+    assert len(said.err) < 50_000
+    said = own(place, "b.jsonl", json.dumps({name: 1}))
+    said.refused("there is no column review")
+    assert len(said.err) < 50_000
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("review,mood\n", "no rows"), ("", "is empty"), ("review,mood\na,x\nb,x\n", "every row"),

@@ -40,10 +40,16 @@ def asked(place: Place, url: str, *words: str, arms: str = "head") -> subprocess
 
 @pytest.mark.parametrize(
     ("file", "wrong"),
-    [("config.json", "html"), ("config.json", "503"), ("config.json", "file:///etc/passwd"),
-     ("model.safetensors", "html"), ("model.safetensors", "twin"), ("model.safetensors", "short"),
-     ("tokenizer.json", "twin")],
-)  # fmt: skip
+    [
+        ("config.json", "html"),
+        ("config.json", "503"),
+        ("config.json", "file:///etc/passwd"),
+        ("model.safetensors", "html"),
+        pytest.param("model.safetensors", "twin", marks=pytest.mark.slow),
+        pytest.param("model.safetensors", "short", marks=pytest.mark.slow),
+        pytest.param("tokenizer.json", "twin", marks=pytest.mark.slow),
+    ],
+)
 def test_44_what_the_hub_did_not_announce_is_not_used(place: Place, served, file, wrong):
     words = ["run", "--quiet", "--out", "study"] if file == "model.safetensors" else ["check"]
     with running_hub(served) as hub:
@@ -58,6 +64,7 @@ def test_44_what_the_hub_did_not_announce_is_not_used(place: Place, served, file
         assert again.returncode == 0, again.stderr  # nothing wrong stayed in the cache
 
 
+@pytest.mark.slow
 def test_44_a_blob_that_rots_in_the_cache_is_fetched_again(place: Place, served):
     with running_hub(served) as hub:
         assert asked(place, hub.url, "run", "--quiet", "--out", "study").returncode == 0

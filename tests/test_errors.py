@@ -642,7 +642,7 @@ WORDS = {
     ),
     "out long": Case(
         ["run", "reviews.csv", *OWN, "--arms", "majority", "--out", "a" * 300, "--quiet"],
-        "a" * 300 + "/splits.json: File name too long.",
+        "a" * 300 + ": File name too long.",
         code=1,
     ),
     "what nul": Case(

@@ -6,7 +6,9 @@ SHARED ?= ../shared
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check slow bench simulate
+MINUTES ?= 15
+
+.PHONY: setup demo test check slow bench simulate fuzz
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -28,6 +30,11 @@ check: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# coverage-guided, for MINUTES in all; findings become tests in tests/strangers/test_findings.py
+fuzz: $(READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 simulate: $(READY)
 	$(BIN)/python -m benchmarks statistics

@@ -19,10 +19,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """The running stub: its address and what was asked of it."""
+    """The running stub: its address and what was asked of it.
+
+    `spoil` says of a file's name what is wrong with it: html, short, other, twin (one changed bit),
+    a status (503) or an address to which it is redirected.
+    """
 
     url: str
     asked: list[str] = field(default_factory=list)
+    spoil: dict[str, str] = field(default_factory=dict)
 
 
 def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -76,7 +81,23 @@ def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
             if not file.is_file():
                 return self.missing("EntryNotFound")
             body = file.read_bytes()
+            wrong = hub.spoil.get(file.name, "")
+            if wrong.isdecimal():
+                return self.answer(int(wrong), b"{}")
+            if ":" in wrong:
+                return self.answer(302, b"", Location=wrong)
             tag = hashlib.sha256(body).hexdigest()
+            if wrong == "html":
+                body = b"<!doctype html><title>Sign in</title>".ljust(len(body))
+            elif wrong == "twin":
+                body = body[:-1] + bytes([body[-1] ^ 1])
+            elif wrong == "short" and self.command == "GET":
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+                return None
             code, headers = 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}
             if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
                 first, last = int(wanted[1]), int(wanted[2] or len(body) - 1)

@@ -669,7 +669,7 @@ WORDS = {
     ),
     "out long": Case(
         ["run", "reviews.csv", *OWN, "--arms", "majority", "--out", "a" * 300, "--quiet"],
-        "a" * 300 + "/splits.json: File name too long.",
+        "a" * 300 + ": File name too long.",
         code=1,
     ),
     "what nul": Case(
@@ -987,7 +987,7 @@ OWN_FILES = {
     ),
     "parquet": rows(
         "nothing",
-        "own.parquet: is not a Parquet file: <library>. Is its ending right?",
+        "own.parquet: cannot be read as Parquet: <library>. Is its ending right? Or write it anew.",
         name="own.parquet",
     ),
     "test file": rows(

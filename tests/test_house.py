@@ -9,12 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
-    "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file", "checked",
-    "recipe", "schema",
+    "outward", "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file",
+    "checked", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "plan", "pipeline", "study", "shelves", "show", "cli", "__main__",
+    "plan", "pipeline", "study", "shelves", "doctor", "show", "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (
+    "outward",
     "errors",
     "files",
     "settings",

@@ -8,11 +8,13 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from tuneproof.errors import RecipeError, TuneproofError, did_you_mean
+from tuneproof.outward import printable, redacted
 
 OWN_FILES = ("labels", "questions")  # tasks that a file's path stands for
 EXAMPLES = """examples:
@@ -130,6 +132,10 @@ def make_parser() -> Parser:
         "--text", metavar="COLUMN", help="the column with the text (default: the study's)"
     )
     predict.add_argument("--output", metavar="FILE", help="CSV or JSONL (default: standard output)")
+    doctor = commands.add_parser(
+        "doctor", help="what this machine has of what a study needs, and what to do about the rest"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the lines as JSON")
     compare = commands.add_parser(
         "compare", help="compare two arms, or two studies, on the same items"
     )
@@ -317,27 +323,34 @@ def _compare(words: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(words: argparse.Namespace) -> int:
+    from tuneproof.doctor import examine
+    from tuneproof.show import print_doctor
+
+    found = examine()
+    print_doctor(found, as_json=words.json)
+    return int(any(line.state == "broken" for line in found))
+
+
 def _report(words: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in words.studies]
     if len(folders) == 1 and words.out:
-        raise RecipeError(
-            "--out", "names the index of several studies, and one is given.",
-            do="Name more studies, or leave it out.",
-        )  # fmt: skip
+        raise RecipeError("--out", "names the index of several studies, and one is given.",
+                          do="Name more studies, or leave it out.")  # fmt: skip
     if len(folders) == 1:
         from tuneproof.report.page import render
 
-        print(render(folders[0]).html)
+        print(printable(str(render(folders[0]).html)))
         return 0
     from tuneproof.report.index import INDEX_HTML, render_index
 
-    print(render_index(folders, Path(words.out or INDEX_HTML)))
+    print(printable(str(render_index(folders, Path(words.out or INDEX_HTML)))))
     return 0
 
 
 COMMANDS = {
-    "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count,
-    "fit": _fit,    "predict": _predict, "compare": _compare, "report": _report,
+    "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count, "fit": _fit,
+    "predict": _predict, "doctor": _doctor, "compare": _compare, "report": _report,
 }  # fmt: skip
 
 
@@ -361,7 +374,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words.own_process = argv is None
         return COMMANDS[words.command](words)
     except TuneproofError as error:
-        print(f"tuneproof: {_printable(str(error))}", file=sys.stderr)
+        print(f"tuneproof: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(
@@ -373,13 +386,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"tuneproof: {_printable(f'{where}{error.strerror or error}')}.", file=sys.stderr)
+        said = printable(redacted(f"{where}{error.strerror or error}"))
+        print(f"tuneproof: {said}.", file=sys.stderr)
         return 1
-
-
-def _printable(text: str) -> str:
-    """Control characters as visible escapes, so that no file's text can steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    except Exception:  # a mistake of ours: shown whole, as Python would, but for secrets
+        print(printable(redacted(traceback.format_exc())), end="", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -13,16 +13,29 @@ In: the four parts as sentences. Out: exceptions that print as one paragraph. Kn
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from tuneproof.outward import redacted
+
+LONGEST = 10_000  # characters of a part
+
 
 class TuneproofError(Exception):
-    """An error with its four parts as attributes; `str()` joins them to one paragraph."""
+    """An error with its four parts as attributes; `str()` joins them to one paragraph.
+
+    No secret stands in them: other packages' words may come with a header or an address.
+    """
 
     exit_code = 1
 
     def __init__(self, where: str, found: str, allowed: str = "", do: str = "") -> None:
+        where, found, allowed, do = (redacted(_short(part)) for part in (where, found, allowed, do))
         self.where, self.found, self.allowed, self.do = where, found, allowed, do
         rest = " ".join(part for part in (found, allowed, do) if part)
         super().__init__(f"{where}: {rest}" if where else rest)
+
+
+def _short(part: str) -> str:
+    """A part with its middle left out where a stranger's name or label made it endless."""
+    return part if len(part) <= LONGEST else f"{part[: LONGEST // 2]} … {part[-LONGEST // 2 :]}"
 
 
 class RecipeError(TuneproofError):

@@ -64,13 +64,22 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def private(path: str, flags: int) -> int:
+    """An opener of files that their owner alone can read."""
+    return os.open(path, flags, 0o600)
+
+
 def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then fsync and rename it into place."""
+    """Let `write` fill a temporary file beside `path`, then fsync and rename it into place.
+
+    The file can be read by its owner alone, whatever the umask is.
+    """
     path = Path(path)
     make_folder(path.parent)
     temporary = _beside(path)
     try:
         with _named(path):
+            os.close(private(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             write(temporary)
             _sync(temporary)
             os.replace(temporary, path)
@@ -100,7 +109,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         raise RunError(str(path), "is not there.", do="Run the study again.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(str(path), f"is not JSON: {error}.", do="Run the study again.") from None
 
 
@@ -148,6 +157,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             manifest = {str(p.relative_to(temporary)): sha256_of_file(p) for p in inside}
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
             for file in [*inside, temporary / MANIFEST, temporary]:
+                file.chmod(0o700 if file.is_dir() else 0o600)
                 _sync(file)
             _take_place(temporary, path)
             _sync(path.parent)

@@ -22,11 +22,20 @@ from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
+from tuneproof.outward import redacted
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
 from tuneproof.record.conclude import conclude as conclude_study
 from tuneproof.record.provenance import provenance
-from tuneproof.record.rundir import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, STEPS
+from tuneproof.record.rundir import (
+    ARM,
+    AUDIT,
+    PROVENANCE,
+    RECIPE,
+    SPLITS,
+    STEPS,
+    refuse_foreign,
+)
 from tuneproof.report.page import render
 
 
@@ -65,7 +74,8 @@ def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
 
 
 def _claim_folder(plan: Plan) -> None:
-    """Refuse a folder that holds another study's results."""
+    """Refuse a folder that is not ours, or holds another study's results."""
+    refuse_foreign(plan.folder)
     file = plan.folder / SPLITS
     if file.is_file() and read_json(file).get("fingerprints") != plan.splits.report.get(
         "fingerprints"
@@ -156,7 +166,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TuneproofError):
         return str(error)
     place = extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    said = redacted(f"{type(error).__name__}: {error}")
+    return f"{said} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def _longest(plan: Plan) -> int:

@@ -4,7 +4,6 @@ In: events and plain values. Out: text, in colour on a terminal, plain when pipe
 Knows nothing of: how anything was computed.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,19 @@ from tuneproof.arms.event import (
     StudyEnded,
 )
 from tuneproof.errors import TuneproofError
+from tuneproof.outward import json_text, printable, printable_json
 from tuneproof.recipe import Recipe
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
+STATES = {"fine": ("✓", "green"), "note": ("–", "dim"), "problem": ("!", "yellow"),
+          "broken": ("✗", "red")}  # fmt: skip
 TERMINAL_COLUMNS = (0, 2, 3, 5, 6)  # arm, score, trainable, time, peak memory
 COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "yellow"}
 
 
 def clean(text: str) -> str:
     """Control and direction characters as visible escapes, and no markup."""
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+    return escape(printable(text).replace("\n", "\\n"))
 
 
 class Follower:
@@ -90,7 +92,7 @@ class Follower:
     def _advance(self, event: Advanced) -> None:
         if self.task is None:
             return
-        self.progress.update(self.task, advance=event.done, note=event.note)
+        self.progress.update(self.task, advance=event.done, note=clean(event.note))
         task = next((t for t in self.progress.tasks if t.id == self.task), None)
         if task is not None and task.elapsed and task.elapsed > 0.5:
             done = task.completed - task.fields["begun"]
@@ -131,7 +133,7 @@ def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool) -> int:
                 raise
     assert ended is not None
     if as_json:
-        print((Path(ended.folder) / REPORT_JSON).read_text("utf-8"), end="")
+        print(printable_json((Path(ended.folder) / REPORT_JSON).read_text("utf-8")), end="")
     else:
         print_study(Path(ended.folder), console)
         console.print(f"Report: {clean(ended.report)}", highlight=False)
@@ -176,7 +178,7 @@ def print_plan(plan: Any, as_json: bool) -> None:
     if as_json:
         values = {"sizes": report["sizes"], "dropped": report["dropped"], "arms": arms,
                   "findings": findings, "folder": str(plan.folder)}  # fmt: skip
-        print(json.dumps(values, indent=1, ensure_ascii=False))
+        print(json_text(values))
         return
     console = Console(soft_wrap=True)
     sizes = ", ".join(f"{name} {size:,}" for name, size in report["sizes"].items())
@@ -203,7 +205,7 @@ def print_plan(plan: Any, as_json: bool) -> None:
 def print_count(found: Any, as_json: bool) -> None:
     """A model's architecture, its parameters by group, and the ledger of its adaptation."""
     if as_json:
-        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+        print(json_text(found.as_json()))
         return
     from tuneproof.ledger.lines import adaptation_lines, architecture_lines, parameter_lines
 
@@ -227,10 +229,26 @@ def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
     """Comparisons as sentences, or as JSON."""
     comparisons = list(found)
     if as_json:
-        print(json.dumps(comparisons, indent=1, ensure_ascii=False))
+        print(json_text(comparisons))
         return
     for comparison in comparisons:
-        print(comparison["sentence"])
+        print(printable(comparison["sentence"]))
+
+
+def print_doctor(found: Any, as_json: bool) -> None:
+    """A line each; where something lacks, what to do stands under it."""
+    if as_json:
+        print(json_text([line.as_json() for line in found]))
+        return
+    console = Console(soft_wrap=True)
+    wide = max(len(line.name) for line in found)
+    for line in found:
+        sign, colour = STATES[line.state]
+        console.print(
+            f"[{colour}]{sign}[/] {line.name.ljust(wide)}  {clean(line.found)}", highlight=False
+        )
+        if line.do:
+            console.print(f"  {' ' * wide}  {clean(line.do)}", style="bold", highlight=False)
 
 
 def print_fit(found: Any, as_json: bool) -> None:
@@ -238,7 +256,7 @@ def print_fit(found: Any, as_json: bool) -> None:
     from tuneproof.ledger.fit_lines import fit_sentences, fit_table
 
     if as_json:
-        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+        print(json_text(found.as_json()))
         return
     console = Console(soft_wrap=True)
     first, *rest = fit_sentences(found)

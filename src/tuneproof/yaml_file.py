@@ -120,38 +120,48 @@ def _plain(node: Any) -> Any:
     return str(node)  # dates stay words
 
 
-def _parse(text: str, where: str) -> Any:
-    """Scan for what a recipe never needs (aliases, tags, depth), then load with lines."""
+def _refuse_what_is_no_data(text: str, where: str) -> None:
+    """Raises RecipeError for what a recipe never needs: aliases, tags, depth, keys that are no words."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.events import (
         AliasEvent,
         MappingEndEvent,
         MappingStartEvent,
+        NodeEvent,
+        ScalarEvent,
         SequenceEndEvent,
         SequenceStartEvent,
     )
 
+    holders: list[list[int]] = []  # of every open map or list: whether it is a map, nodes so far
+    for event in YAML(typ="safe", pure=True).parse(text):
+        at = f"{where}, line {event.start_mark.line + 1}"
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            raise RecipeError(at, "holds an anchor or alias.", do="Write it out.")
+        if getattr(event, "tag", None) and str(event.tag) not in ("!", "None"):
+            raise RecipeError(at, f"holds the tag {event.tag}.", do="Leave it out.")
+        if isinstance(event, NodeEvent) and holders:
+            is_map, nodes = holders[-1]
+            if is_map and nodes % 2 == 0 and not isinstance(event, ScalarEvent):
+                raise RecipeError(at, "has a list or a map as a key.", do="A key is a word.")
+            holders[-1][1] += 1
+        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
+            holders.append([isinstance(event, MappingStartEvent), 0])
+            if len(holders) > DEEPEST:
+                raise RecipeError(at, f"is nested deeper than {DEEPEST} levels.")
+        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
+            holders.pop()
+
+
+def _parse(text: str, where: str) -> Any:
+    """Scan for what a recipe never needs, then load with lines."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     yaml = YAML(typ="rt", pure=True)
     yaml.version = (1, 2)
     try:
-        depth = 0
-        for event in YAML(typ="safe", pure=True).parse(text):
-            line = event.start_mark.line + 1
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-                raise RecipeError(
-                    f"{where}, line {line}", "holds an anchor or alias.", do="Write it out."
-                )
-            if getattr(event, "tag", None) and str(event.tag) not in ("!", "None"):
-                raise RecipeError(
-                    f"{where}, line {line}", f"holds the tag {event.tag}.", do="Leave it out."
-                )
-            depth += isinstance(event, (MappingStartEvent, SequenceStartEvent))
-            depth -= isinstance(event, (MappingEndEvent, SequenceEndEvent))
-            if depth > DEEPEST:
-                raise RecipeError(
-                    f"{where}, line {line}", f"is nested deeper than {DEEPEST} levels."
-                )
+        _refuse_what_is_no_data(text, where)
         return yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -182,6 +192,8 @@ def read_yaml(path: Path) -> Document:
     try:
         if path.is_dir():
             raise RecipeError(str(path), "is a folder, not a recipe.", do="Name a .yaml file.")
+        if path.exists() and not path.is_file():
+            raise RecipeError(str(path), "is a device or a pipe, not a recipe.")
         if path.stat().st_size > LARGEST_BYTES:
             raise RecipeError(str(path), f"is larger than {LARGEST_BYTES:,} bytes: no recipe.")
         text = path.read_text("utf-8-sig")

@@ -4,10 +4,12 @@ In: tiny tokenizers of every architecture, the two real ones. Out: nothing.
 Knows nothing of: weights.
 """
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken
 
 from tests.open_model import SHARED
 from tests.tiny_models import DECODERS, ENCODERS, TYPES, tiny_config, tiny_tokenizer
@@ -19,7 +21,14 @@ from tuneproof.data.encode import (
     pad_batch,
     show_tokens,
 )
-from tuneproof.data.tokens import cut_text, keep_of
+from tuneproof.data.tokens import (
+    cut_text,
+    encode_plain,
+    holds_special,
+    keep_of,
+    special_ids,
+    special_strings,
+)
 from tuneproof.errors import ModelError, RecipeError
 from tuneproof.families import FAMILIES, family_of
 from tuneproof.tasks.task import Example, Prompt
@@ -239,6 +248,21 @@ def test_chat_never_uses_no_template(chatty) -> None:
     prompts = encode_prompts(tokenizer, family, PROMPT, items("good"), [], 300, "end", chat="never")
     assert not prompts.chat
     assert prompts.first == "Is it positive or negative?\n\nReview: good\nSentiment:"
+
+
+def test_a_mark_that_is_not_called_special_is_text_in_a_text_too() -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer("llama", chat=True))
+    tokenizer.add_tokens([AddedToken("<|mine|>", special=False, normalized=False)])
+    text = "a film <|mine|> of note"
+    mark = tokenizer.convert_tokens_to_ids("<|mine|>")
+    assert mark in encode_plain(tokenizer, [text])[0]  # no template writes it: it is a word
+    tokenizer.chat_template = "<|mine|>{{ messages[0].content }}<|mine|>"
+    assert mark not in encode_plain(tokenizer, [text])[0]
+    assert mark in special_ids(tokenizer)
+    assert holds_special(text, special_strings(tokenizer))
+    tokenizer.add_tokens([AddedToken("\n\n", special=False), AddedToken("user", special=False)])
+    tokenizer.chat_template += "\n\nuser"
+    assert not {"\n\n", "user"} & set(special_strings(tokenizer))
 
 
 def test_a_text_cannot_forge_a_turn(chatty) -> None:

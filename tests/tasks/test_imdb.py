@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,9 +44,12 @@ def test_the_hub_is_asked_for_the_pinned_revision(monkeypatch):
         }
         rows = {"text": ["bad<br />film", "good"], "label": [0, 1]}
         part = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
-        return datasets.DatasetDict(train=part, test=part, unsupervised=part)
+        parts = datasets.DatasetDict(train=part, test=part, unsupervised=part)
+        return SimpleNamespace(
+            name="parquet", download_and_prepare=lambda: None, as_dataset=lambda: parts
+        )
 
-    monkeypatch.setattr(datasets, "load_dataset", stub)
+    monkeypatch.setattr(datasets, "load_dataset_builder", stub)
     rows = TASK.read(TASK.options())
     assert asked == [("stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31")]
     assert [(item.text, item.label) for item in rows.parts["test"]] == [
@@ -60,7 +64,7 @@ def test_a_hub_that_cannot_be_reached_points_to_local_files(monkeypatch):
     def stub(name, config, revision):
         raise ConnectionError("Couldn't reach the hub.")
 
-    monkeypatch.setattr(datasets, "load_dataset", stub)
+    monkeypatch.setattr(datasets, "load_dataset_builder", stub)
     with pytest.raises(DataError) as error:
         TASK.read(TASK.options())
     assert str(error.value) == (

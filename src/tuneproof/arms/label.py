@@ -20,6 +20,7 @@ from tuneproof.arms.shared import Shared
 from tuneproof.data.splits import Splits
 from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.files import check_folder, write_text
+from tuneproof.outward import printable
 from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Arm, ModelChoice, Recipe, read_recipe
 from tuneproof.record.rundir import RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
@@ -285,7 +286,7 @@ def write_rows(rows: Sequence[dict[str, Any]], target: str | None) -> None:
     if target:
         write_text(Path(target), written)
     else:
-        print(written, end="")
+        print(printable(written) if sys.stdout.isatty() else written, end="")
 
 
 def _shares(found: Predictions, place: int) -> dict[str, float]:
@@ -302,10 +303,12 @@ def _as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """CSV in which no text begins as a spreadsheet's formula does."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writerow({name: _plain(name) for name in rows[0]})
-    for row in rows:
-        writer.writerow({name: _plain(value) for name, value in row.items()})
+    plain = csv.writer(stream, lineterminator="\n")
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (list(rows[0]), *(list(row.values()) for row in rows)):
+        cells = [_plain(value) for value in row]
+        # Python before 3.13 leaves a carriage return unquoted, and readers end the row there.
+        (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
     return stream.getvalue()
 
 

@@ -19,7 +19,13 @@ from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.files import sha256_of_file, sha256_of_sample
 from tuneproof.methods.misfit import misfit
-from tuneproof.model.source import fetch, read_config, read_tokenizer, weight_names
+from tuneproof.model.source import (
+    fetch,
+    left_aside,
+    read_config,
+    read_tokenizer,
+    weight_names,
+)
 from tuneproof.recipe import Arm, ModelChoice
 from tuneproof.settings import ComputeSettings, EncodeSettings
 from tuneproof.tasks.task import Example
@@ -185,7 +191,7 @@ def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
     tokenizer = read_tokenizer(source, config, family)
     limit = family.position_limit(config)
     pad = family.pad_rule(tokenizer, config)
-    notes = []
+    notes = [*left_aside(source)]
     max_length = settings.max_length
     if limit is not None and max_length > limit:
         notes.append(f"max_length {max_length} is cut to {limit}, all that {source.name} can read.")

@@ -30,7 +30,7 @@ from tuneproof.data.batches import (
 )
 from tuneproof.errors import ModelError, RunError
 from tuneproof.families.models import resolve_model
-from tuneproof.files import make_folder
+from tuneproof.files import make_folder, private
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.model.packing import Packing
@@ -238,7 +238,7 @@ def _train(
         best.offer(model, found["dev_loss"], 0)
     folder = steps_file.parent
     sent = open_trackers(settings.trackers, folder.parent.parent, folder.name)
-    with open(steps_file, "w", encoding="utf-8") as file, sent as trackers:
+    with open(steps_file, "w", encoding="utf-8", opener=private) as file, sent as trackers:
         for step in steps:
             found = {}
             stop = False

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data.chat import fill_in
 from tuneproof.data.tokens import (
     Cut,
     begin_once,
@@ -107,7 +108,7 @@ def _chat_frame(
         turns.append({"role": "user", "content": question})
         turns.append({"role": "assistant", "content": answer})
     turns.append({"role": "user", "content": questions[-1]})
-    whole = _render(tokenizer, turns, answer_follows=True)
+    whole = fill_in(tokenizer, turns, answer_follows=True)
     before, slot, after = whole.rpartition(SLOT)
     if not slot:
         raise ModelError(
@@ -115,27 +116,12 @@ def _chat_frame(
         )
     ways, tail = [], ""
     for answer in answers:
-        told = _render(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
+        told = fill_in(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
         rest = told[len(whole) :] if told.startswith(whole) else ""
         place = rest.find(answer)
         ways.append(rest[: place + len(answer)] if place >= 0 else answer)
         tail = rest[place + len(answer) :] if place >= 0 else tail
     return Frame(before, after, tuple(ways), markup=True, tail=tail)
-
-
-def _render(tokenizer: Any, turns: list[dict[str, str]], answer_follows: bool) -> str:
-    from jinja2 import TemplateError
-
-    try:
-        return str(
-            tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=answer_follows
-            )
-        )
-    except (TemplateError, ValueError, TypeError) as error:
-        raise ModelError(
-            "tokenizer", f"its chat template failed: {error}.", do="Set encode.chat: never."
-        ) from None
 
 
 def fit_frame(

@@ -4,8 +4,10 @@ In: a tokenizer and texts. Out: ids, shorter texts, padded tensors.
 Knows nothing of: labels, prompts, models' weights.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from tuneproof.families.family import Family
 if TYPE_CHECKING:
     import torch
 
+BRACKETED = re.compile(r"<\S+>|\[\S+\]")
 IntArray = NDArray[np.int64]
 Cut = Literal["end", "start", "middle"]
 
@@ -28,10 +31,32 @@ class ShownToken:
     supervised: bool
 
 
+def _added(tokenizer: Any) -> tuple[tuple[int, str, bool], ...]:
+    """Every added token: id, string, whether it is called special."""
+    return tuple((i, str(t), t.special) for i, t in tokenizer.added_tokens_decoder.items())
+
+
+@lru_cache(maxsize=8)
+def _markup(added: tuple[tuple[int, str, bool], ...], template: str) -> dict[int, str]:
+    """The added tokens that are special, or are brackets that the chat template writes all the same.
+
+    Some models call the marks of their turns ordinary tokens; runs of spaces and words are ordinary.
+    """
+    return {
+        i: token
+        for i, token, special in added
+        if special or (token in template and BRACKETED.fullmatch(token))
+    }
+
+
+def _markup_of(tokenizer: Any) -> dict[int, str]:
+    template = tokenizer.chat_template or ""
+    return _markup(_added(tokenizer), str(template))
+
+
 def special_strings(tokenizer: Any) -> tuple[str, ...]:
-    """The strings that the tokenizer would read as special tokens, longest first."""
-    found = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special}
-    found.update(tokenizer.all_special_tokens)
+    """The strings that the tokenizer would read as special tokens or as a turn's marks, longest first."""
+    found = {*_markup_of(tokenizer).values(), *tokenizer.all_special_tokens}
     return tuple(sorted(found, key=lambda token: (-len(token), token)))
 
 
@@ -50,8 +75,7 @@ def defuse(text: str, specials: Sequence[str]) -> str:
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
     """Ids that only markup may produce: every special token's but the unknown one's."""
-    ids = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    ids.update(tokenizer.all_special_ids)
+    ids = {*_markup_of(tokenizer), *tokenizer.all_special_ids}
     return frozenset(ids - {tokenizer.unk_token_id})
 
 

@@ -4,6 +4,7 @@ In: a name, a hub id or a folder. Out: a ModelSource. Knows nothing of: tokenize
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,18 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60] or "model"
 
 
+def _refuse_links(folder: Path) -> None:
+    """Raises ModelError where a file leads out of the folder; the hub's cache links to its blobs."""
+    home = folder.resolve()
+    inside = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    for file in sorted(folder.iterdir()):
+        if file.is_symlink() and not any(file.resolve().is_relative_to(place) for place in inside):
+            raise ModelError(
+                str(file), "is a link that leads out of the model's folder.",
+                do="Put the file itself there, or name the folder where it is.",
+            )  # fmt: skip
+
+
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
     """Check what can be seen from the file names alone; `weights`: they must be there.
 
@@ -130,6 +143,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
             + ", ".join(MODELS)
             + ".",
         )
+    _refuse_links(folder)
     names = [file.name for file in folder.iterdir() if file.is_file()]
     if weights and not any(file.endswith(".safetensors") for file in names):
         pickles = sorted(file for file in names if file.endswith(PICKLES))
@@ -165,9 +179,9 @@ def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> Mod
         revision = other or entry.revision
         return ModelSource(short, entry.hub_id, revision, False, entry.licence, entry.gated)
     folder = Path(name).expanduser()
-    if name and "\0" not in name and folder.is_dir():
+    if name and os.path.isdir(folder):  # False, where Path would raise, for what is no path
         return _from_folder(folder, folder.resolve().name, weights)
-    if name and "\0" not in name and folder.is_file():
+    if name and os.path.isfile(folder):
         if not weights:
             called = folder.resolve().parent.name if folder.name == "config.json" else folder.stem
             return ModelSource(_safe(called), str(folder), None, True)

@@ -18,7 +18,7 @@ from tuneproof.ledger.asked import HeadChoice, asked_arm, asked_head, default_he
 from tuneproof.ledger.packing import packed_ahead
 from tuneproof.ledger.parameters import Ledger, fresh_ahead, parameter_ledger, probe_ledger
 from tuneproof.methods.misfit import misfit
-from tuneproof.model.source import code_keys, config_from, read_values
+from tuneproof.model.source import code_keys, code_sentence, config_from, read_values
 from tuneproof.recipe import Arm
 
 
@@ -125,10 +125,7 @@ def configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
         return config_from(facts.values, source.name), f"the shelf's, as published at {where}", []
     path, values = read_values(source)
     where = str(path) if source.local else f"https://huggingface.co/{source.path_or_id}"
-    notes = [
-        f"{key} in its configuration names code that comes with the checkpoint: left aside, never run."
-        for key in code_keys(values)
-    ]
+    notes = [code_sentence(key) for key in code_keys(values)]
     return config_from(values, str(path)), where, notes
 
 

@@ -8,6 +8,7 @@ Knows nothing of: tasks, methods, training.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ from tuneproof.model.source import (
     read_config,
     read_tokenizer,
     require_words_head,
+    weight_files,
     weight_names,
 )
 
@@ -42,6 +44,7 @@ __all__ = [
     "weight_names",
 ]
 
+MOST_FRESH = 50_000_000  # parameters of a head that no checkpoint holds
 Head = Literal["labels", "span", "words", "cloze", "base"]
 
 
@@ -79,6 +82,7 @@ def load_model(
     """
     auto = _auto_class(source, config, head)
     config = _under_head(config, head, labels)
+    _refuse_larger(auto, source, config)
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
@@ -96,6 +100,27 @@ def load_model(
             fresh = _check_weights(source, family, head, info)
     _set_ids(model, tokenizer)
     return Loaded(model.eval(), fresh, _notes(fresh, random))
+
+
+def _refuse_larger(auto: Any, source: ModelSource, config: Any) -> None:
+    """Raises ModelError where the configuration asks for far more weights than the checkpoint has.
+
+    They would be drawn, and fill the memory, before any comparison by name.
+    """
+    from safetensors import safe_open
+
+    held = 0
+    for path in weight_files(source, fetch(source, weights=True)):
+        with safe_open(str(path), framework="pt") as file:
+            held += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    asked = sum(parameter.numel() for parameter in _on_meta(auto, config).parameters())
+    if asked > 2 * held + MOST_FRESH:
+        raise ModelError(
+            source.path_or_id,
+            f"its configuration describes {asked:,} parameters ({4 * asked / 2**30:,.1f} GiB in fp32), "
+            f"and the checkpoint holds {held:,} values.",
+            do="Fetch it again: config.json and the weights do not belong together.",
+        )
 
 
 def _notes(fresh: tuple[str, ...], random: bool) -> tuple[str, ...]:
@@ -208,6 +233,9 @@ def _from_pretrained(
     from safetensors import SafetensorError
 
     folder = fetch(source, weights=True)
+    weight_files(source, folder)
+    if (folder / "adapter_config.json").exists():  # transformers would follow it to another model
+        raise ModelError(source.path_or_id, "holds an adapter beside its weights.")
     try:
         with quiet():
             return auto.from_pretrained(

@@ -14,20 +14,9 @@ from typing import Any
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
+from tuneproof.model.fetch import client_error, fetch
 from tuneproof.model.quiet import quiet
 
-SMALL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-)
-WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 CODE_KEYS = {
     "auto_map",
@@ -38,6 +27,8 @@ CODE_KEYS = {
     "kernel_config",
     "allow_all_kernels",
 }
+CODE_ENDINGS = ("_implementation", "_internal")  # kernels that would be fetched by name
+LARGEST_JSON = 50_000_000  # bytes of a configuration; a shard index has a few million at most
 # A tokenizer that knows less than this share of the model's rows belongs to another model: padding
 # of embeddings to round sizes takes a few per cent at most.
 LEAST_VOCABULARY_SHARE = 0.9
@@ -47,80 +38,24 @@ LARGEST = {
 }  # fmt: skip
 
 
-def fetch(source: ModelSource, weights: bool) -> Path:
-    """The folder that holds the model; from the hub only the named small files or safetensors come.
-
-    Raises: ModelError where the hub cannot be reached, has no such model, or asks for consent.
-    """
-    if source.local:
-        return Path(source.path_or_id)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    shown = not are_progress_bars_disabled()
-    if not weights:
-        disable_progress_bars()  # small files are there at once
-    try:
-        return Path(
-            snapshot_download(
-                source.path_or_id,
-                revision=source.revision,
-                allow_patterns=list(SMALL_FILES + (WEIGHT_FILES if weights else ())),
-            )
-        )
-    except GatedRepoError:
-        raise ModelError(
-            source.path_or_id,
-            "asks for consent before it is downloaded.",
-            do=f"Accept its terms at https://huggingface.co/{source.path_or_id}, then log in with "
-            "`hf auth login`.",
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise ModelError(
-            source.path_or_id,
-            f"the hub has no such model (revision {source.revision}).",
-            do="Check the name, or log in with `hf auth login` where it is private.",
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            source.path_or_id,
-            f"is not on this machine and could not be fetched ({type(error).__name__}).",
-            do="Connect to the network, or name a folder that holds the model.",
-        ) from None
-    finally:
-        if shown:
-            enable_progress_bars()
+def _names_code(key: str) -> bool:
+    return key in CODE_KEYS or key.endswith(CODE_ENDINGS) or "attn_implementation" in key
 
 
 def _without_code(value: Any) -> Any:
     if isinstance(value, dict):
-        return {
-            key: _without_code(inner)
-            for key, inner in value.items()
-            if key not in CODE_KEYS
-            and not key.endswith(("_implementation", "_internal"))
-            and "attn_implementation" not in key
-        }
+        return {k: _without_code(inner) for k, inner in value.items() if not _names_code(k)}
     return [_without_code(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST_JSON):
+            raise ModelError(str(path), f"is no file of at most {LARGEST_JSON:,} bytes.")
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(name, f"has no {path.name}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(str(path), f"is not JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ModelError(str(path), "is not a JSON object.")
@@ -143,7 +78,28 @@ def code_keys(values: Any) -> list[str]:
         return sorted({key for inner in values for key in code_keys(inner)})
     if not isinstance(values, dict):
         return []
-    return sorted({key for key in values if key in CODE_KEYS} | set(code_keys([*values.values()])))
+    return sorted({key for key in values if _names_code(key)} | set(code_keys([*values.values()])))
+
+
+def left_aside(source: ModelSource) -> tuple[str, ...]:
+    """A sentence for every key that names code, in the configurations of model and tokenizer.
+
+    Raises: as `read_values`.
+    """
+    path, values = read_values(source)
+    said = [code_sentence(key) for key in code_keys(values)]
+    beside = path.with_name("tokenizer_config.json")
+    if beside.is_file():
+        said += [code_sentence(key, "tokenizer's ") for key in code_keys(_read_json(beside, ""))]
+    return tuple(said)
+
+
+def code_sentence(key: str, whose: str = "") -> str:
+    """That a key is left aside."""
+    return (
+        f"{key} in its {whose}configuration can name code that comes with the checkpoint: left "
+        "aside, never run."
+    )
 
 
 def read_config(source: ModelSource) -> Any:
@@ -216,14 +172,15 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
             "Save the tokenizer that the model was trained with beside it.",
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise ModelError(
-            source.path_or_id,
-            f"its tokenizer cannot be read: {str(error).splitlines()[0].rstrip('.')}.",
-        ) from None
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError
+    ) as error:  # fmt: skip
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {said}.") from None
     if not tokenizer.is_fast:
         raise ModelError(
             source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json."
@@ -292,40 +249,47 @@ def weight_names(source: ModelSource) -> set[str]:
     """
     if not source.local:
         from huggingface_hub import get_safetensors_metadata
-        from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
+        from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
-        # the HTTP client's own error, whichever client the hub's library is built on
-        unreachable: type[Exception] = next(
-            (c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError"), HfHubHTTPError
-        )
         try:
             found = get_safetensors_metadata(source.path_or_id, revision=source.revision)
             return set(found.weight_map)
         except NotASafetensorsRepoError:
             raise ModelError(source.path_or_id, "holds no safetensors weights.") from None
-        except (unreachable, OSError):
+        except SafetensorsParsingError as error:
+            raise ModelError(source.path_or_id, f"its weights cannot be read: {error}.") from None
+        except (client_error(), OSError):
             pass  # offline: the cached files, where there are some
     from safetensors import SafetensorError, safe_open
 
-    folder = fetch(source, weights=not source.local)
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        files = ["model.safetensors"]
-    elif index.is_file():
-        files = sorted(set(map(str, _read_json(index, source.name).get("weight_map", {}).values())))
-        outside = [name for name in files if Path(name).name != name]
-        if outside:
-            raise ModelError(str(index), f"points outside its folder: {outside[0]}.")
-    else:
-        raise ModelError(source.path_or_id, "has no model.safetensors and no index of its shards.")
     names: set[str] = set()
-    for name in files:
+    for path in weight_files(source, fetch(source, weights=not source.local)):
         try:
-            with safe_open(str(folder / name), framework="np") as file:
+            with safe_open(str(path), framework="np") as file:
                 names.update(file.keys())
         except (OSError, SafetensorError) as error:
-            raise ModelError(str(folder / name), f"cannot be read: {error}.") from None
+            raise ModelError(str(path), f"cannot be read: {error}.") from None
     return names
+
+
+def weight_files(source: ModelSource, folder: Path) -> list[Path]:
+    """The safetensors files of a model that lies in this folder.
+
+    Raises: ModelError where there are none, or the index leads out of the folder.
+    """
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if not index.is_file():
+        raise ModelError(source.path_or_id, "has no model.safetensors and no index of its shards.")
+    shards = _read_json(index, source.name).get("weight_map")
+    if not isinstance(shards, dict):
+        raise ModelError(str(index), "has no weight_map.")
+    files = sorted(set(map(str, shards.values())))
+    outside = [name for name in files if Path(name).name != name or "\\" in name]
+    if outside:
+        raise ModelError(str(index), f"points outside its folder: {outside[0]}.")
+    return [folder / name for name in files]
 
 
 def require_words_head(source: ModelSource, config: Any, family: Family) -> None:

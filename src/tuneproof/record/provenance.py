@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tuneproof.outward import redacted
+
 PACKAGES = (
     "tuneproof",
     "torch",
@@ -86,7 +88,7 @@ def provenance(command: str | None) -> dict[str, Any]:
     """All of it, with the time of day in UTC."""
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command or "python",
+        "command": redacted(command or "python"),
         "executable": Path(sys.executable).name,
         "versions": versions(),
         "hardware": hardware(),

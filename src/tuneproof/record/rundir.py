@@ -23,12 +23,13 @@ Knows nothing of: models, torch, how anything was computed.
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneproof.errors import RunError
+from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import read_json, sha256_of_text
 
 RECIPE = "recipe.yaml"
@@ -49,12 +50,16 @@ COMPARISONS = "comparisons.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
+DEVICES = re.compile(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]")
 
 
 def slug(name: str) -> str:
-    """A file name from any name: letters, digits, dot, dash, underscore; at most 80 characters."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    return plain[:80] or "arm"
+    """A file name from any name: letters, digits, dot, dash, underscore; at most 80 characters.
+
+    What Windows keeps for devices (con, nul, com1) gets an underscore in front.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "arm"
+    return f"_{plain}" if DEVICES.fullmatch(plain.partition(".")[0]) else plain
 
 
 def arm_folder(
@@ -75,6 +80,21 @@ def arm_folder(
     if plain != whole or "." in name:
         plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, size, seed)))[:8]}"
     return Path(study) / ARMS / plain
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises RecipeError where a study's folder is a link or belongs to another user."""
+    if folder.is_symlink():
+        raise RecipeError(
+            str(folder), f"is a link to {folder.resolve()}.", "A study is written into a folder.",
+            "Name that folder itself with --out.",
+        )  # fmt: skip
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    if user and folder.exists() and folder.stat().st_uid != user:
+        raise RecipeError(
+            str(folder), "belongs to another user, who could change what is written there.",
+            do="Name another folder with --out.",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,8 +152,18 @@ def _steps(path: Path) -> list[dict[str, Any]]:
         ) from None
 
 
+def _object(path: Path, *needed: str) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RunError(str(path), "is not a JSON object.", do="Run the study again.")
+    lacking = [name for name in needed if name not in value]
+    if lacking:
+        raise RunError(str(path), f"has no {lacking[0]}.", do="Run the arm again.")
+    return value
+
+
 def _optional(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+    return _object(path) if path.is_file() else {}
 
 
 def read_arm(folder: Path) -> ArmRecord:
@@ -147,7 +177,7 @@ def read_arm(folder: Path) -> ArmRecord:
         )
     return ArmRecord(
         folder=folder,
-        about=read_json(folder / ARM),
+        about=_object(folder / ARM, "arm", "status"),
         ledger=_optional(folder / LEDGER),
         scores=_optional(folder / SCORES),
         steps=_steps(folder / STEPS),

@@ -4,9 +4,11 @@ In: a study read back. Out: one dictionary for the template. Knows nothing of: H
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from shlex import quote
 from typing import Any
 
+from tuneproof.errors import RecipeError
 from tuneproof.metrics.labels import BINS
 from tuneproof.record.rundir import RECIPE, StudyRecord, read_items
 from tuneproof.report.curves import panels, reliability_figure
@@ -51,20 +53,25 @@ from tuneproof.report.tables import (
     overlap_share,
     pooled_rows,
 )
+from tuneproof.yaml_file import parse_value
 
 LONG_LIST = 12
 SHOWN_WITHOUT_SCRIPT = 25
 LEVELS = {"error": 0, "stop": 0, "warning": 1, "warn": 1}
 
 
+@lru_cache(maxsize=1)
+def _recipe(text: str) -> Any:
+    """The recipe's values; None where the text is none."""
+    try:
+        return parse_value(text, RECIPE)
+    except RecipeError:
+        return None
+
+
 def setting(study: StudyRecord, *keys: str) -> Any:
     """A value of the filled-in recipe, or None."""
-    from ruamel.yaml import YAML, YAMLError
-
-    try:
-        value = YAML(typ="safe", pure=True).load(study.recipe_text)
-    except YAMLError:
-        return None
+    value = _recipe(study.recipe_text)
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value

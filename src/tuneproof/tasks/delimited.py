@@ -5,12 +5,14 @@ Knows nothing of: files, labels, prompts.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuneproof.errors import DataError, RecipeError
 
-_LONGEST_CELL = 50_000_000
+LONGEST_CELL = 50_000_000  # characters
+MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,13 @@ class Cells:
 
 
 def refuse_twins(name: str, header: Sequence[str]) -> None:
-    """Raises DataError where a header names a column twice."""
-    twins = [column for column in header if column and header.count(column) > 1]
+    """Raises DataError where a header names a column twice, or more columns than a table has."""
+    if len(header) > MOST_COLUMNS:
+        raise DataError(
+            f"{name}, row 1", f"the header names {len(header):,} columns.",
+            f"At most {MOST_COLUMNS:,} are read.", "Keep the columns that are needed.",
+        )  # fmt: skip
+    twins = [column for column, times in Counter(header).items() if column and times > 1]
     if twins:
         raise DataError(
             f"{name}, row 1", f"the header names {twins[0]} twice.", do="Rename one of the columns."
@@ -53,7 +60,7 @@ def read_cells(name: str, text: str, delimiter: str, quotes: bool) -> Cells:
         quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
         strict=True,
     )
-    limit = csv.field_size_limit(_LONGEST_CELL)
+    limit = csv.field_size_limit(LONGEST_CELL)
     try:
         for record in reader:
             count, line = count + 1, reader.line_num + 1
@@ -99,8 +106,12 @@ def _ragged(name: str, row: int, found: int, wanted: int, delimiter: str) -> Dat
 
 
 def _malformed(name: str, row: int, line: int, said: str) -> DataError:
-    if "unexpected end" in said or "larger than" in said:
+    if "unexpected end" in said:
         found = "a quotation mark is opened and never closed."
+    elif "larger than" in said:
+        found = (
+            f"a cell has more than {LONGEST_CELL:,} characters; is a quotation mark never closed?"
+        )
     elif "expected after" in said:
         found = "text follows a closing quotation mark."
     else:

@@ -4,19 +4,36 @@ In: its name, revision and configuration. Out: one table a part.
 Knows nothing of: labels, prompts, splits, files of the user's own.
 """
 
+from pathlib import Path
+
 from tuneproof.errors import DataError
 from tuneproof.tasks.tables import Table
+
+READERS = ("parquet", "csv", "json", "arrow", "text")
 
 
 def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, Table]:
     """The parts of a data set on the hub, class numbers turned into class names.
 
-    Raises: DataError where it cannot be fetched.
+    Raises: DataError where it cannot be fetched, or only by code that comes with it.
     """
     import datasets
 
+    if Path(name).exists():  # datasets would take it for the hub's
+        raise DataError(
+            name, "is a file or folder here, and hub: names a data set on the hub.",
+            do="Name the file with path:.",
+        )  # fmt: skip
     try:
-        parts = datasets.load_dataset(name, config, revision=revision)
+        builder = datasets.load_dataset_builder(name, config, revision=revision)
+        if builder.name not in READERS:
+            raise DataError(
+                f"hub data set {name}", f"is read by {builder.name}, which is not used here.",
+                f"Read are {', '.join(READERS)}: rows without code and without archives.",
+                "Use its Parquet files.",
+            )  # fmt: skip
+        builder.download_and_prepare()
+        parts = builder.as_dataset()
     except (OSError, ValueError, RuntimeError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuneproof.errors import DataError
+from tuneproof.tasks.delimited import LONGEST_CELL
 from tuneproof.tasks.tables import Table
 
 MOST_LABELS = 1000
+LONGEST_LABEL = 1000  # characters
 
 
 def as_name(value: Any) -> str | None:
@@ -47,6 +49,11 @@ def text_column(table: Table, name: str) -> list[str]:
                 f"the column {name} holds {_kind(value)}, not text.",
                 do="Name the column of the texts with text:.",
             )
+        if len(value) > LONGEST_CELL:
+            raise DataError(
+                table.at(index), f"the column {name} has {len(value):,} characters.",
+                f"At most {LONGEST_CELL:,} are read.", "Cut the text into several rows.",
+            )  # fmt: skip
         texts.append(value.strip())
         numbers += _is_number(value)
     filled = sum(1 for text in texts if text)
@@ -138,6 +145,12 @@ def label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tu
             f"At most {MOST_LABELS:,} labels are allowed.",
             "Does label: name the right column?",
         )
+    longest = max(counts, key=len, default="")
+    if len(longest) > LONGEST_LABEL:
+        raise DataError(
+            name, f"a label has {len(longest):,} characters; it begins {longest[:30]!r}.",
+            f"At most {LONGEST_LABEL:,} are allowed.", "Does label: name the right column?",
+        )  # fmt: skip
     folded: dict[str, str] = {}
     for label in counts:
         key = "".join(unicodedata.normalize("NFKC", label).casefold().split())

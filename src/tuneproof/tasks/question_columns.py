@@ -92,7 +92,7 @@ def _answers(where: str, cell: Any) -> tuple[tuple[str, ...], tuple[int | None, 
             return (stripped,), (None,)
         try:
             cell = json.loads(stripped)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(where, f"the answers are not JSON: {error}.", SHAPES) from None
     if isinstance(cell, Mapping):
         return _texts_and_starts(where, cell)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import DataError, did_you_mean
-from tuneproof.tasks.delimited import read_cells, refuse_twins
+from tuneproof.tasks.delimited import MOST_COLUMNS, read_cells, refuse_twins
 from tuneproof.tasks.text_file import FileBytes, decode, read_bytes
 
+MOST_UNPACKED = 16_000_000_000  # bytes of a Parquet file's rows in memory
+ROWS_AT_ONCE = 4096
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _REFUSED = {
     ".pkl": "a pickle can run code when it is read",
@@ -162,21 +164,36 @@ def _objects(
                 do="Each row is one object with the columns as its keys.",
             )
         names.update(dict.fromkeys(value))
+        if len(names) > MOST_COLUMNS:
+            raise DataError(
+                f"{name}, {noun} {number}", f"with it there are {len(names):,} different keys.",
+                f"At most {MOST_COLUMNS:,} columns are read.", "Use the same keys in every row.",
+            )  # fmt: skip
     columns = {key: [value.get(key) for value in values] for key in names}
     return Table(name, columns, numbers, noun, blank)
 
 
 def _parquet(file: FileBytes) -> Table:
+    """The rows, unpacked piece by piece, so that a small file cannot fill the memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pieces, size = [], 0
     try:
-        table = pq.read_table(pa.BufferReader(file.data))
-    except (pa.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0].rstrip(".")
+        opened = pq.ParquetFile(pa.BufferReader(file.data))
+        refuse_twins(file.name, opened.schema_arrow.names)
+        for piece in opened.iter_batches(ROWS_AT_ONCE):
+            size += piece.nbytes
+            if size > MOST_UNPACKED:
+                raise DataError(file.name, f"unpacks to more than {MOST_UNPACKED:,} bytes.")
+            piece.validate(full=True)  # that its texts are UTF-8, and no offset leads outside
+            pieces.append(piece)
+        table = pa.Table.from_batches(pieces, opened.schema_arrow)
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(
-            file.name, f"is not a Parquet file: {said}.", do="Is its ending right?"
-        ) from None
-    refuse_twins(file.name, table.column_names)
-    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+            file.name, f"cannot be read as Parquet: {said}.",
+            do="Is its ending right? Or write it anew.",
+        ) from None  # fmt: skip
     return Table(file.name, columns, range(1, table.num_rows + 1))

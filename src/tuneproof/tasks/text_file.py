@@ -8,9 +8,11 @@ import codecs
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from tuneproof.errors import DataError, RecipeError
 
+MOST_BYTES = 8_000_000_000
 _MAGIC = (
     (b"PAR1", "Parquet", "Name it .parquet."),
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "Save the sheet as CSV."),
@@ -43,12 +45,20 @@ class FileBytes:
 def read_bytes(path: Path) -> FileBytes:
     """The file's bytes.
 
-    Raises: DataError where it is missing, a folder, empty or not readable.
+    Raises: DataError where it is missing, no file, too large, empty or not readable.
     """
     name = str(path)
     if path.is_dir():
         raise DataError(name, "is a folder.", do="Name one file.")
     try:
+        kind = path.stat()
+        if not S_ISREG(kind.st_mode):
+            raise DataError(name, "is no regular file but a device or a pipe.", do="Name a file.")
+        if kind.st_size > MOST_BYTES:
+            raise DataError(
+                name, f"has {kind.st_size:,} bytes.", f"At most {MOST_BYTES:,} are read.",
+                "Split the file, or keep the columns that are needed.",
+            )  # fmt: skip
         data = path.read_bytes()
     except FileNotFoundError:
         near = _beside(path)

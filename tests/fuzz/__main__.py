@@ -1,0 +1,109 @@
+"""Coverage-guided fuzzing by atheris: `python -m tests.fuzz MINUTES [CORPUS]`, every target in turn.
+
+In: minutes in all. Out: executions of each target; a finding's bytes in CORPUS/<target>-finding.
+Knows nothing of: what a target does.
+
+Each target runs in a process of its own, since libFuzzer ends it. A finding is mended and kept as a
+test in tests/strangers/test_findings.py.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TOKENS = {
+    "recipe": ["task:", "arms:", "models:", "labels", "lora", "head", "claim:", "seeds:", "split:",
+               "train:", "&a", "*a", "!!", "1e3", "2e-5", "no", "~", "? ", "- ", "{", "}", "[", "]",
+               "|\\x0a", ">", "%YAML 1.1", "---", "...", "\\\\x41", "<<:", "0o7", "0x", ".inf", ".nan"],
+    "own_file": ["text", "label", "question", "context", "answers", "answer_start", "is_impossible",
+                 "data", "paragraphs", "qas", "id", "title", "\\x22\\x22", "PAR1", "NaN", "\\xef\\xbb\\xbf",
+                 "\\xff\\xfe", "\\x0d\\x0a", "1e999", "\\\\ud800", "null", "true"],
+    "answer": ["yes", "no", "positive", "negative", "\\x00", "\\x01", "**",
+               "\\xc4\\xb0", "\\xc3\\x9f", "\\xe2\\x80\\xa8"],
+}  # fmt: skip
+
+
+def seeds(target: str, folder: Path) -> None:
+    """A first corpus: what is good, and what is known to be nearly good."""
+    made: list[bytes] = []
+    if target == "recipe":
+        made = [path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.yaml"))]
+        made.append(b"task: {labels: {path: a.csv}}\narms: [majority, lexical]\nout: x\n")
+    elif target == "own_file":
+        rows = [{"text": f"good film {n}", "label": "ab"[n % 2]} for n in range(6)]
+        lines = "\n".join(json.dumps(row) for row in rows).encode()
+        asked = {"id": "a", "question": "When?", "answers": [{"text": "1066", "answer_start": 10}]}
+        other = {"id": "b", "question": "Who?", "answers": [], "is_impossible": True}
+        squad = {"data": [{"title": "t", "paragraphs": [
+            {"context": "It was in 1066 .", "qas": [asked, other]}]}]}  # fmt: skip
+        table = b"text,label\n" + b"\n".join(b'"a film, %d",%d' % (n, n % 2) for n in range(6))
+        asking = b"question,context,answers\nWhen?,In 1066.,1066\nWho?,In 1066.,\n"
+        made = [b"\x00" + table, b"\x01" + table.replace(b",", b"\t"), b"\x02" + lines,
+                b"\x03" + json.dumps(rows).encode(), b"\x84" + asking,
+                b"\x85" + json.dumps(squad).encode()]  # fmt: skip
+        made += parquet(rows)
+    else:
+        made = [b"positive\x01negative\x00**Positive**.", b"yes\x00no answer at all", b"\x00"]
+    for place, data in enumerate(made):
+        (folder / f"seed-{place}").write_bytes(data)
+
+
+def parquet(rows: list[dict[str, str]]) -> list[bytes]:
+    """The rows as small Parquet files, plain and compressed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = []
+    for compression in ("none", "zstd"):
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows), sink, compression=compression)
+        made.append(b"\x04" + sink.getvalue().to_pybytes())
+    return made
+
+
+def fuzz(target: str, seconds: int, folder: Path) -> None:
+    """Fuzz one target in this process, which libFuzzer then ends."""
+    import atheris
+
+    with atheris.instrument_imports(include=["tuneproof", "ruamel", "tests.fuzz", "csv", "json"]):
+        import ruamel.yaml  # noqa: F401  it is loaded when it is used, too late to be instrumented
+
+        from tests.fuzz.targets import TARGETS
+    (folder / target).mkdir(parents=True, exist_ok=True)
+    seeds(target, folder / target)
+    words = folder / f"{target}.words"
+    words.write_text("".join(f'"{token}"\n' for token in TOKENS[target]), "utf-8")
+    options = [f"-max_total_time={seconds}", "-timeout=300", "-rss_limit_mb=3000", "-max_len=8192",
+               f"-dict={words}", f"-artifact_prefix={folder}/{target}-finding-",
+               "-print_final_stats=1"]  # fmt: skip
+    atheris.Setup([sys.argv[0], *options, str(folder / target)], TARGETS[target])
+    atheris.Fuzz()
+
+
+def main() -> int:
+    """Every target for its share of the minutes."""
+    if sys.argv[1] == "one":
+        fuzz(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+        return 0
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp(prefix="fuzz-"))
+    seconds = max(1, round(float(sys.argv[1]) * 60 / len(TOKENS)))
+    failed = 0
+    for target in TOKENS:
+        words = [sys.executable, "-m", "tests.fuzz", "one", target, str(seconds), str(folder)]
+        done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+        runs = re.findall(r"number_of_executed_units: (\d+)|Done (\d+) runs", done.stderr)
+        count = max((int(a or b) for a, b in runs), default=0)
+        print(f"{target}: {count:,} executions in {seconds} s, exit {done.returncode}", flush=True)
+        if done.returncode:
+            failed += 1
+            print(done.stderr[-6000:], file=sys.stderr)
+    print(f"corpus and findings: {folder}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

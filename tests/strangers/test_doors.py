@@ -1,0 +1,86 @@
+"""Bad inputs 38 to 40 and the table: doors that are not there, and that no number lacks its test."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.strangers.test_models import SOURCES, calls, imported
+from tests.test_errors import CASES
+from tuneproof.cli import COMMANDS
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    "name", ["http.server", "socketserver", "flask", "fastapi", "uvicorn", "aiohttp", "asyncio"]
+)
+def test_38_there_is_no_server(name):
+    assert [file.name for file in SOURCES if name in imported(file)] == []
+    assert not {"serve", "server", "ui"} & set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["bind", "listen", "accept", "create_server", "serve_forever"])
+def test_38_nothing_listens(name):
+    every = [call for file in SOURCES for call in calls(file)]
+    assert [call for call in every if re.match(rf".*\.{name}\(", call) and "socket" in call] == []
+    assert [call for call in every if call.startswith(("socket.socket(", "socket.create"))] == []
+
+
+@pytest.mark.parametrize("name", ["ray", "dask", "pyspark", "torch.distributed", "torchrun"])
+def test_39_and_40_no_cluster_is_started(name):
+    found = [
+        file.name
+        for file in SOURCES
+        for module in imported(file)
+        if module == name or module.startswith(f"{name}.")
+    ]
+    assert found == []
+
+
+def test_40_no_rendezvous_is_opened():
+    every = [call for file in SOURCES for call in calls(file)]
+    assert [call for call in every if "init_process_group" in call] == []
+
+
+def test_programs_are_started_by_a_list_of_words_and_never_by_a_shell():
+    started = [
+        (file.name, ast.unparse(node.args[0]))
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess.")
+    ]
+    assert {name for name, _ in started} == {"provenance.py", "chat.py"}
+    assert all(words.startswith("[") for _, words in started)
+    every = [call for file in SOURCES for call in calls(file)]
+    assert [call for call in every if call.startswith(("os.system", "eval(", "exec("))] == []
+    assert [call for call in every if "shell=True" in call] == []
+
+
+def numbers(name: str) -> set[int]:
+    """The bad inputs that a test's name begins with: test_07_, test_39_and_40_, test_21_to_25_."""
+    found = re.match(r"test_(\d\d)(?:_(and|to)_(\d\d))?_", name)
+    if not found:
+        return set()
+    first, how, last = found.groups()
+    if how == "to":
+        return set(range(int(first), int(last) + 1))
+    return {int(first), int(last or first)}
+
+
+def test_every_number_has_its_test():
+    tested: dict[int, list[str]] = {}
+    for file in sorted(HERE.glob("test_*.py")):
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                for number in numbers(node.name):
+                    tested.setdefault(number, []).append(node.name)
+    assert sorted(tested) == list(range(1, 47))
+
+
+def test_there_are_a_hundred_inputs_and_more(request):
+    here = [item for item in request.session.items if "strangers" in str(item.path)]
+    assert len(CASES) >= 250
+    if len({item.path.name for item in here}) >= 6:  # the whole table was asked for
+        assert len(here) >= 300

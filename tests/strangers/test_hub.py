@@ -1,0 +1,78 @@
+"""Bad input 44: a hub, or a proxy before it, that sends something else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub_stub import running_hub
+from tests.strangers.place import OWN, Place
+from tests.tiny_models import tiny_model
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("hub")
+    tiny_model(root / "evil" / "llama", "llama")
+    return root
+
+
+def asked(place: Place, url: str, *words: str, arms: str = "head") -> subprocess.CompletedProcess:
+    """The program in a process of its own, with this hub and an empty cache."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(place / "home"),
+        "HF_TOKEN": "hf_abcdefghijklmnopqrstuvwxyz",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "tuneproof", *words, *OWN, "--model", "evil/llama", "--arms", arms],
+        capture_output=True, text=True, env=environment, timeout=300, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "wrong"),
+    [
+        ("config.json", "html"),
+        ("config.json", "503"),
+        ("config.json", "file:///etc/passwd"),
+        ("model.safetensors", "html"),
+        pytest.param("model.safetensors", "twin", marks=pytest.mark.slow),
+        pytest.param("model.safetensors", "short", marks=pytest.mark.slow),
+        pytest.param("tokenizer.json", "twin", marks=pytest.mark.slow),
+    ],
+)
+def test_44_what_the_hub_did_not_announce_is_not_used(place: Place, served, file, wrong):
+    words = ["run", "--quiet", "--out", "study"] if file == "model.safetensors" else ["check"]
+    with running_hub(served) as hub:
+        hub.spoil[file] = wrong
+        done = asked(place, hub.url, *words)
+        assert done.returncode in (1, 2), done.stdout
+        assert "Traceback" not in done.stderr
+        assert "hf_abcdef" not in done.stdout + done.stderr
+        assert "evil/llama" in done.stderr
+        hub.spoil.clear()
+        again = asked(place, hub.url, *words)
+        assert again.returncode == 0, again.stderr  # nothing wrong stayed in the cache
+
+
+@pytest.mark.slow
+def test_44_a_blob_that_rots_in_the_cache_is_fetched_again(place: Place, served):
+    with running_hub(served) as hub:
+        assert asked(place, hub.url, "run", "--quiet", "--out", "study").returncode == 0
+        blob = next((place / "home").rglob("model.safetensors")).resolve()
+        data = bytearray(blob.read_bytes())
+        data[-1] ^= 1
+        blob.write_bytes(bytes(data))
+        hub.asked.clear()
+        done = asked(place, hub.url, "run", "--quiet", "--out", "other")
+        assert done.returncode == 0, done.stderr
+        assert any("model.safetensors" in line and "GET" in line for line in hub.asked)

@@ -21,7 +21,7 @@ demo: $(READY)
 	$(BIN)/tuneproof demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -29,7 +29,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 # coverage-guided, for MINUTES in all; findings become tests in tests/strangers/test_findings.py
 fuzz: $(READY)

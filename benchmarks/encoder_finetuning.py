@@ -13,7 +13,6 @@ import argparse
 import statistics
 import tempfile
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternating import Timed, row, widest
+from benchmarks.stand_ins import read_texts, texts_as_ids
 
-VOCABULARY, LONGEST = 30_522, 256
+VOCABULARY = 30_522
 RATE, CLIP = 5e-5, 1.0
 LOSS_BAR = 1e-4
 LONG = 64  # tokens on average: reviews rather than phrases
@@ -56,33 +56,6 @@ class Data:
     ids: list[list[int]]
     labels: list[int]
     batch: int
-
-
-def read_texts(file: str | None, column: str) -> list[str]:
-    """A column of a Parquet file; without one, the demo's texts."""
-    if file:
-        import pyarrow.parquet as pq
-
-        return [str(text) for text in pq.read_table(file)[column].to_pylist()]
-    from tuneproof.tasks.demo_task import DemoOptions, read
-
-    return [example.text for example in read(DemoOptions()).parts["train"]]
-
-
-def texts_as_ids(texts: Sequence[str], items: int, vocabulary: int) -> list[list[int]]:
-    """So many of the texts, drawn, a token a word: its place in the vocabulary by its CRC."""
-    chosen = np.random.default_rng(0).permutation(len(texts))[:items]
-    return [
-        [
-            1,
-            *(
-                8 + zlib.crc32(w.encode()) % (vocabulary - 8)
-                for w in texts[i].split()[: LONGEST - 2]
-            ),
-            2,
-        ]
-        for i in chosen
-    ]
 
 
 def _data(texts: Sequence[str], batch: int, steps: int) -> Data:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.side_by_side import (
-    alternate,
+from benchmarks.alternating import row, timed
+from benchmarks.stand_ins import (
     common_options,
     read_texts,
     small_decoder,
@@ -103,13 +103,14 @@ def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], asked: An
         found = peer._loglikelihood_tokens(requests, disable_tqdm=True)
         return np.array([log for log, _ in found]).reshape(len(prompts.contexts), -1)
 
-    def differ(one: Any, other: Any) -> str:
-        apart = float(np.abs(one - other).max())
-        return "" if apart <= LOG_BAR else f"log-probabilities differ by {apart:.1e}"
+    def apart(one: Any, other: Any) -> float:
+        return float(np.abs(one - other).max())
 
     tokens = sum(map(len, prompts.contexts)) / len(prompts.contexts)
     name = f"{case.name} ({tokens:.0f} tokens a prompt)"
-    return alternate(name, asked.times, case.mark, ours, theirs, differ)
+    return row(
+        name, asked.times, lambda: timed(ours), lambda: timed(theirs), case.mark, apart, LOG_BAR
+    )
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternating import Timed, row, widest
-from benchmarks.encoder_finetuning import read_texts, texts_as_ids
+from benchmarks.stand_ins import read_texts, texts_as_ids
 
 RATE, CLIP, RANK = 2e-4, 1.0, 8
 LOSS_BAR = 1e-4

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.side_by_side import (
-    alternate,
+from benchmarks.alternating import row, timed
+from benchmarks.stand_ins import (
     common_options,
     read_texts,
     small_decoder,
@@ -124,9 +124,8 @@ def main(words: Sequence[str] | None = None) -> int:
         known = tokenizer.get_vocab()
         return [_text(tokenizer, [known[word] for word in answer.split()]) for answer in found]
 
-    def differ(one: list[str], other: list[str]) -> str:
-        wrong = sum(a != b for a, b in zip(one, other, strict=True))
-        return f"{wrong} of {len(one)} answers differ" if wrong else ""
+    def differing(one: list[str], other: list[str]) -> float:
+        return sum(a != b for a, b in zip(one, other, strict=True))
 
     choose_matmul("cpu", max(map(len, ids_of(texts))))
     answers = ours(texts)
@@ -144,8 +143,9 @@ def main(words: Sequence[str] | None = None) -> int:
         ("lm-eval, questions shuffled", shuffled, harness, 3.0),
     )
     agreed = [
-        alternate(
-            name, asked.times, mark, lambda p=prompts: ours(p), lambda p=prompts, w=way: w(p), differ
+        row(
+            name, asked.times, lambda p=prompts: timed(lambda: ours(p)),
+            lambda p=prompts, w=way: timed(lambda: w(p)), mark, differing,
         )
         for name, prompts, way, mark in rows
     ]  # fmt: skip

@@ -1,15 +1,16 @@
-"""What benchmarks against peers have in common: texts as tokens, a small decoder, turns taken.
+"""What stands in for real texts and models in benchmarks: tokens that are words, a small decoder.
 
-In: texts, two ways to do the same. Out: token ids, a model, a ratio of process-CPU times.
-Knows nothing of: the peers.
+In: texts. Out: token ids, a tokenizer, a model of random weights.
+Knows nothing of: the peers, clocks.
 """
 
 import argparse
-import statistics
-import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 WORDS = 16_384
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
@@ -24,6 +25,27 @@ def read_texts(file: str | None, column: str) -> list[str]:
     from tuneproof.tasks.demo_task import DemoOptions, read
 
     return [example.text for example in read(DemoOptions()).parts["train"]]
+
+
+def texts_as_ids(
+    texts: Sequence[str], items: int, vocabulary: int, longest: int = 256
+) -> list[list[int]]:
+    """So many of the texts, drawn, a token a word: its place in the vocabulary by its CRC.
+
+    At most `longest` tokens a text, so that no tokenizer is timed.
+    """
+    chosen = np.random.default_rng(0).permutation(len(texts))[:items]
+    return [
+        [
+            1,
+            *(
+                8 + zlib.crc32(w.encode()) % (vocabulary - 8)
+                for w in texts[i].split()[: longest - 2]
+            ),
+            2,
+        ]
+        for i in chosen
+    ]
 
 
 def word_tokenizer(texts: Sequence[str]) -> Any:
@@ -62,43 +84,6 @@ def small_decoder(hidden: int, layers: int, tied: bool = True) -> Any:
         tie_word_embeddings=tied, initializer_range=0.05,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Process-CPU seconds, and what came out."""
-    begun = time.process_time()
-    found = work()
-    return time.process_time() - begun, found
-
-
-def alternate(
-    name: str,
-    times: int,
-    mark: float,
-    ours: Callable[[], Any],
-    theirs: Callable[[], Any],
-    differ: Callable[[Any, Any], str],
-) -> bool:
-    """Take turns, print the ratio with its spread and the mark; false where results differ.
-
-    differ: says how results differ, "" where they agree.
-    """
-    ratios, spent = [], []
-    said = ""
-    for turn in range(times):
-        first, second = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
-        found = {first: timed(first), second: timed(second)}
-        ratios.append(found[theirs][0] / found[ours][0])
-        spent.append((found[ours][0], found[theirs][0]))
-        said = said or differ(found[ours][1], found[theirs][1])
-    ratio = statistics.median(ratios)
-    mine, other = (statistics.median(side) for side in zip(*spent, strict=True))
-    print(
-        f"{name:<56}{ratio:6.2f}x  ({min(ratios):.2f} to {max(ratios):.2f}), to reach {mark:g}"
-        f"{'' if ratio >= mark else ' (*)'}; {mine:.2f} s, {other:.2f} s{'; ' + said if said else ''}",
-        flush=True,
-    )
-    return not said
 
 
 def common_options(name: str) -> argparse.ArgumentParser:

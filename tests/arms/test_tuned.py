@@ -213,6 +213,7 @@ def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> 
     assert set(TrainSettings.model_fields) == {
         "epochs", "min_steps", "batch_size", "micro_batch", "schedule", "warmup_share", "weight_decay",
         "clip_norm", "evals_per_epoch", "patience", "gradient_checkpointing", "trackers",
+        "nonfinite", "self_test", "checkpoint_minutes",
     }  # fmt: skip
 
 

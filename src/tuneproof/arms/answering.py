@@ -146,8 +146,8 @@ class AnswerObjective:
             model, scored.asked, self.ready.pad.id, at_once, self.compute.device, scores_N2
         )
         for event in advancing(under(self.compute, steps), at_once):
-            if isinstance(event, Said):  # its progress was shown with the answers
-                yield event
+            # its progress was shown with the answers
+            yield event if isinstance(event, Said) else Advanced(0)
         return self._answers(examples, said, scores_N2, encoded)
 
     def _answers(

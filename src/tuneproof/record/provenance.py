@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ PACKAGES = (
     "transformers",
     "tokenizers",
     "peft",
+    "bitsandbytes",
     "accelerate",
     "datasets",
     "safetensors",
@@ -31,6 +33,7 @@ PACKAGES = (
 )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Installed versions of what a result depends on."""
     found = {"python": platform.python_version()}

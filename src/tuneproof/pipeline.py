@@ -37,7 +37,16 @@ from tuneproof.record.changes import Changes, write_facts
 from tuneproof.record.conclude import conclude as conclude_study
 from tuneproof.record.lock import StudyLock
 from tuneproof.record.provenance import provenance
-from tuneproof.record.rundir import ARM, AUDIT, CHECKPOINTS, PROVENANCE, RECIPE, SPLITS, STEPS
+from tuneproof.record.rundir import (
+    ARM,
+    AUDIT,
+    CHECKPOINTS,
+    JOURNAL,
+    PROVENANCE,
+    RECIPE,
+    SPLITS,
+    STEPS,
+)
 from tuneproof.report.page import render
 
 NO_CHANGE = Change()
@@ -163,7 +172,11 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
 
 
 def forget_checkpoints(work: Work) -> None:
-    """Remove the checkpoints of an arm that is complete."""
+    """Remove the checkpoints and journals of an arm that is complete."""
+    if (work.folder / JOURNAL).is_dir():
+        from tuneproof.model.journal import forget_journals
+
+        forget_journals(work.folder / JOURNAL)
     if (work.folder / CHECKPOINTS).is_dir():
         from tuneproof.train.resume import Keeper
 
@@ -236,11 +249,14 @@ def _outcome(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
         return (yield from run_baseline(shared, work.arm))
     from tuneproof.arms.prompted import run_prompted
     from tuneproof.arms.tuned import run_tuned
-
-    compute, seed = plan.compute[0], work.seed or 0
-    if work.arm.method.kind == "prompt":
-        return (yield from run_prompted(shared, work.arm, work.ready, compute, seed))
+    from tuneproof.model.journal import Journals
     from tuneproof.train.resume import Keeper
+
+    asked = (shared, work.arm, work.ready, plan.compute[0], work.seed or 0)
+    kept = Journals(work.folder / JOURNAL, work.fingerprint)
+    if work.arm.method.kind == "prompt":
+        with kept:
+            return (yield from run_prompted(*asked, kept))
 
     minutes = shared.recipe.train.checkpoint_minutes
     keeper = Keeper(
@@ -249,8 +265,8 @@ def _outcome(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
         Changes(plan.folder).accepted(work.folder, work.fingerprint),
         every_s=None if minutes is None else 60 * minutes,
     )
-    steps = work.folder / STEPS
-    return (yield from run_tuned(shared, work.arm, work.ready, compute, seed, steps, keeper))
+    with kept:
+        return (yield from run_tuned(*asked, work.folder / STEPS, keeper, kept))
 
 
 def conclude(plan: Plan) -> Running[StudyEnded]:

@@ -22,6 +22,7 @@ from tuneproof.data.asking import Asking, EncodedQuestions, encode_gold_answers,
 from tuneproof.data.batches import by_length
 from tuneproof.data.encode import EncodedAnswers
 from tuneproof.data.tokens import pad_batch
+from tuneproof.model.journal import Journal, Journals
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.choose import empty_scores, score_labels
@@ -60,6 +61,7 @@ class AnswerObjective:
     ready: Ready
     compute: Compute
     shots: Sequence[Example] = ()
+    kept: Journals | None = None
     _golds: dict[str, EncodedAnswers] = field(default_factory=dict, repr=False)
 
     @property
@@ -130,7 +132,7 @@ class AnswerObjective:
         encoded = encode_questions(self.asking, examples)
         texts = [""] * len(examples)
         settings = self.shared.recipe
-        at_once = AtOnce(settings.predict.batch_size)
+        at_once = AtOnce(settings.predict.batch_size, kept=self._journal(f"{name}-answers"))
         steps = answer_prompts(
             model, self.ready.tokenizer, encoded.asked, self.ready.pad.id, at_once,
             settings.encode.answer_tokens, self.compute.device, texts, encoded.ends,
@@ -141,7 +143,7 @@ class AnswerObjective:
         ]
         scored = encode_questions(self.asking, examples, said)
         scores_N2 = empty_scores(scored.asked)
-        at_once = AtOnce(settings.predict.batch_size)
+        at_once = AtOnce(settings.predict.batch_size, kept=self._journal(f"{name}-scores"))
         steps = score_labels(
             model, scored.asked, self.ready.pad.id, at_once, self.compute.device, scores_N2
         )
@@ -149,6 +151,9 @@ class AnswerObjective:
             # its progress was shown with the answers
             yield event if isinstance(event, Said) else Advanced(0)
         return self._answers(examples, said, scores_N2, encoded)
+
+    def _journal(self, name: str) -> Journal | None:
+        return self.kept.of(name) if self.kept is not None else None
 
     def _answers(
         self,

@@ -21,6 +21,7 @@ from tuneproof.arms.shots import shots_of
 from tuneproof.arms.showing import SHOWN_ITEMS, encoding_of, shown_item
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
 from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.model.journal import Journal, Journals
 from tuneproof.model.load import load_model, pretrained_on_meta
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
@@ -43,9 +44,9 @@ def load_asked(ready: Ready, compute: Compute) -> Any:
 
 
 def run_prompted(
-    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int
+    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int, kept: Journals
 ) -> Running[Outcome]:
-    """Draw the shots, load, ask, calibrate. Returns the Outcome."""
+    """Draw the shots, load, ask, calibrate; finished batches are in `kept`. Returns the Outcome."""
     splits = shared.splits
     shots = shots_of(shared, arm, seed)
     begun = time.perf_counter()
@@ -56,7 +57,7 @@ def run_prompted(
     yield StageBegun("ask", len(splits.dev) + len(splits.test))
     chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
     if shared.kind == "questions":
-        answering = AnswerObjective(shared, ready, compute, shots)
+        answering = AnswerObjective(shared, ready, compute, shots, kept)
         dev_answers = yield from answering.ask(model, splits.dev, "dev")
         known = decided(dev_answers, (yield from answering.ask(model, splits.test, "test")))
         dev: Predicted = known.dev
@@ -64,9 +65,9 @@ def run_prompted(
         chosen |= {"answers": known.chosen}
         shown = answering.shown_prompts(splits.test[:SHOWN_ITEMS])
     else:
-        asker = PromptAsker(shared, arm, ready, compute, model, shots)
-        dev = yield from asker.ask(splits.dev)
-        test = yield from asker.ask(splits.test)
+        asker = PromptAsker(shared, arm, ready, compute, model, shots, kept)
+        dev = yield from asker.ask(splits.dev, "dev")
+        test = yield from asker.ask(splits.test, "test")
         shown = asker.shown(splits.test[:SHOWN_ITEMS])
     seconds["predict"] = time.perf_counter() - begun
     skeleton = pretrained_on_meta(ready.source, ready.config)
@@ -87,8 +88,9 @@ class PromptAsker:
 
     def __init__(
         self, shared: Shared, arm: Arm, ready: Ready, compute: Compute, model: Any,
-        shots: Sequence[Example],
+        shots: Sequence[Example], kept: Journals | None = None,
     ) -> None:  # fmt: skip
+        self.kept = kept
         self.shared, self.arm, self.ready = shared, arm, ready
         self.compute, self.model, self.shots = compute, model, list(shots)
         self._content_free: Any = None
@@ -106,12 +108,13 @@ class PromptAsker:
             ready.max_length, settings.truncate, settings.chat,
         )  # fmt: skip
 
-    def ask(self, examples: Sequence[Example]) -> Running[Predictions]:
-        """Returns the Predictions of these examples."""
+    def ask(self, examples: Sequence[Example], name: str = "new") -> Running[Predictions]:
+        """Returns the Predictions of these examples; `name` is what the part is called."""
+        journal = self.kept.of(name) if self.kept is not None else None
         encoded = self.encode(examples)
         if getattr(self.arm.options, "scoring", "likelihood") == "generate":
-            return (yield from self._generated(examples, encoded))
-        scores_NC = yield from self._scores(encoded)
+            return (yield from self._generated(examples, encoded, journal))
+        scores_NC = yield from self._scores(encoded, journal)
         raw_NC = probabilities(scores_NC)
         found_NC = raw_NC
         if getattr(self.arm.options, "calibration", "none") == "contextual":
@@ -124,13 +127,17 @@ class PromptAsker:
             uncalibrated_NC=raw_NC,
         )  # fmt: skip
 
-    def _scores(self, encoded: EncodedPrompts | EncodedCloze) -> Running[NDArray[np.float64]]:
+    def _scores(
+        self, encoded: EncodedPrompts | EncodedCloze, journal: Journal | None = None
+    ) -> Running[NDArray[np.float64]]:
         size = self.shared.recipe.predict.batch_size
-        return (yield from scored(self.model, encoded, self.ready, self.compute, size))
+        return (yield from scored(self.model, encoded, self.ready, self.compute, size, journal))
 
-    def _generated(self, examples: Sequence[Example], encoded: Any) -> Running[Predictions]:
+    def _generated(
+        self, examples: Sequence[Example], encoded: Any, journal: Journal | None
+    ) -> Running[Predictions]:
         texts = [""] * len(examples)
-        at_once = AtOnce(self.shared.recipe.predict.batch_size)
+        at_once = AtOnce(self.shared.recipe.predict.batch_size, kept=journal)
         steps = answer_prompts(
             self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
             at_once, answer_budget(encoded), self.compute.device, texts,

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
-from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.answering import AnswerObjective
+from tuneproof.arms.event import Running, Said, StageBegun
 from tuneproof.arms.objective import Objective, make_objective
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.selftest import self_test
 from tuneproof.arms.shared import Outcome, Shared, decided
 from tuneproof.arms.showing import encoding_of
 from tuneproof.arms.span_probe import fit_span_head, run_span_probe
@@ -24,6 +26,7 @@ from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
 from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.model.journal import Journals
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.model.packing import Packing
 from tuneproof.model.shortage import recompute_activations
@@ -40,10 +43,12 @@ def run_tuned(
     seed: int,
     steps_file: Path,
     keeper: Keeper,
+    kept: Journals,
 ) -> Running[Outcome]:
     """Load, fit the head where the method says so, train, keep the best on dev, predict.
 
-    Training goes on from the newest checkpoint of `keeper`. Returns the Outcome.
+    Training goes on from the newest checkpoint of `keeper`; finished batches of written answers are in
+    `kept`. Returns the Outcome.
     """
     if arm.method.apply is None:
         run = run_span_probe if shared.kind == "questions" else run_probe
@@ -81,10 +86,13 @@ def run_tuned(
         model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
     if shared.recipe.train.gradient_checkpointing:
         recompute_activations(model)
+    yield from _prove(model, objective, ready, compute, shared, arm, seconds)
     training = Training(model, objective, arm, shared, compute, seed, steps_file, keeper)
     chosen |= yield from training.run()
     seconds["train"] = training.place.train_s
     begun = time.perf_counter()
+    if isinstance(objective, AnswerObjective):
+        objective.kept = kept.of_weights(chosen)
     dev, test, answers = yield from _ask(model, objective, shared.splits, training)
     chosen |= answers
     seconds["predict"] = time.perf_counter() - begun
@@ -111,6 +119,25 @@ def run_tuned(
         notes=[*ready.notes, *loaded.notes],
         save=save,
     )
+
+
+def _prove(
+    model: Any,
+    objective: Objective,
+    ready: Ready,
+    compute: Compute,
+    shared: Shared,
+    arm: Arm,
+    seconds: dict[str, float],
+) -> Running[None]:
+    """The self-test, unless it is turned off."""
+    if not shared.recipe.train.self_test:
+        return
+    begun = time.perf_counter()
+    yield StageBegun("self-test", None)
+    if not self_test(model, objective, ready, compute, arm.method.packs, arm.name):
+        yield Said("Memory was too small for the self-test; it was left out.", noted=True)
+    seconds["self-test"] = time.perf_counter() - begun
 
 
 def _ask(

@@ -56,8 +56,8 @@ def test_it_passes_on_every_kind_of_arm_and_leaves_nothing_behind(
 
 def test_an_output_that_depends_on_the_neighbours_is_named(tmp_path, models) -> None:
     b = begun(tmp_path, models)
-    b.model.distilbert.register_forward_hook(
-        lambda module, given, out: (out[0] + 0.01 * out[0].mean(0, keepdim=True) * len(out[0]),)
+    b.model.classifier.register_forward_hook(
+        lambda module, given, out: out + out.mean(0, keepdim=True) * len(out)
     )
     with pytest.raises(
         RunError, match=r"self-test failed: the logits of row-\d+ in a batch padded"

@@ -81,19 +81,15 @@ def run_tuned(
         else:
             chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
         seconds["probe"] = time.perf_counter() - begun
-    torch.manual_seed(seed)
-    with quiet():
-        model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
-    if shared.recipe.train.gradient_checkpointing:
-        recompute_activations(model)
+    model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
     yield from _prove(model, objective, ready, compute, shared, arm, seconds)
     training = Training(model, objective, arm, shared, compute, seed, steps_file, keeper)
     chosen |= yield from training.run()
     seconds["train"] = training.place.train_s
     begun = time.perf_counter()
-    if isinstance(objective, AnswerObjective):
-        objective.kept = kept.of_weights(chosen)
-    dev, test, answers = yield from _ask(model, objective, shared.splits, training)
+    dev, test, answers = yield from _ask(
+        objective, shared.splits, training, kept.of_weights(chosen)
+    )
     chosen |= answers
     seconds["predict"] = time.perf_counter() - begun
     ledger = parameter_ledger(
@@ -121,6 +117,19 @@ def run_tuned(
     )
 
 
+def _applied(
+    model: Any, arm: Arm, ready: Ready, compute: Compute, shared: Shared, seed: int, fresh: Any
+) -> Any:
+    """The model as the arm's method trains it."""
+    assert arm.method.apply is not None
+    torch.manual_seed(seed)
+    with quiet():
+        model = arm.method.apply(model, ready.family, arm.options, fresh).to(compute.device)
+    if shared.recipe.train.gradient_checkpointing:
+        recompute_activations(model)
+    return model
+
+
 def _prove(
     model: Any,
     objective: Objective,
@@ -141,13 +150,15 @@ def _prove(
 
 
 def _ask(
-    model: Any, objective: Objective, splits: Splits, training: Training
+    objective: Objective, splits: Splits, training: Training, kept: Journals
 ) -> Running[tuple[Any, Any, dict[str, Any]]]:
     """Returns predictions of dev and of test, and what dev chose by its own."""
+    if isinstance(objective, AnswerObjective):
+        objective.kept = kept
     yield StageBegun("predict", len(splits.dev) + len(splits.test))
     try:
-        dev = yield from objective.ask(model, splits.dev, "dev")
-        test = yield from objective.ask(model, splits.test, "test")
+        dev = yield from objective.ask(training.model, splits.dev, "dev")
+        test = yield from objective.ask(training.model, splits.test, "test")
     except StoppedError:
         training.save()
         raise

@@ -8,11 +8,19 @@ In: a name and its options. Out: what the benchmark prints. Knows nothing of: wh
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import encoder_finetuning, memory_prediction, simulate_statistics
+from benchmarks import (
+    chaos,
+    encoder_finetuning,
+    memory_prediction,
+    reliability,
+    simulate_statistics,
+)
 
 BENCHMARKS: dict[str, Callable[[Sequence[str] | None], int]] = {
+    "chaos": chaos.main,
     "encoder": encoder_finetuning.main,
     "memory": memory_prediction.main,
+    "reliability": reliability.main,
     "statistics": simulate_statistics.main,
 }
 

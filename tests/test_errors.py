@@ -712,15 +712,17 @@ WORDS |= {
     ),
     "folder of another study": Case(
         [*TWO[:-3], "one", "--set", "split.seed=1"],
-        "one: holds a study on other items. A study's folder takes more arms, "
-        "models and seeds, but the same items. Name another folder with --out, "
-        "or remove this one.",
+        "one: holds a study on other items: those of train, dev, test, or their labels, differ. "
+        "A study's folder takes more arms, models and seeds, but the same items. "
+        "Name another folder with --out, or run every arm again with --restart all.",
         first=[RUN],
     ),
     "arm from other settings": Case(
         [*RUN, "--set", "task.template='Says {text}'"],
-        "one/arms/majority: is a finished arm from other settings. Give the arm "
-        "another name, name another folder with --out, or remove this one.",
+        "one/arms/majority: is a finished arm from other settings: task.labels.template was None, is "
+        "Says {text}. (1 more arms differ.) Run it again with --restart majority (the old one is moved "
+        "aside), keep it as it is with --accept-change (recorded), give the arm another name, or name "
+        "another folder with --out.",
         first=[RUN],
     ),
     "study whose recipe is broken": Case(

@@ -53,7 +53,7 @@ def test_every_tuned_arm_learns_and_writes_all_its_files(tmp_path, models, count
         about, folder = arm_of(recipe, arm.name), folder_of(recipe, arm.name)
         assert about["status"] == "done"
         assert {file.name for file in folder.iterdir()} == {
-            "arm.json", "ledger.json", "steps.jsonl", "predictions.parquet",
+            "arm.json", "facts.json", "ledger.json", "steps.jsonl", "predictions.parquet",
             "dev_predictions.parquet", "scores.json", "weights",
         }  # fmt: skip
         steps = steps_of(recipe, arm.name)

@@ -36,10 +36,11 @@ class Journal:
         self,
         path: Path,
         belongs: str,
-        every_s: float = EVERY_S,
+        every_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path, self.every_s, self.clock = path, every_s, clock
+        self.path, self.clock = path, clock
+        self.every_s = EVERY_S if every_s is None else every_s
         self._log: Appended | None = None
         self._first = self._sum = sha256_of_text(belongs)
         self._unwritten: list[str] = []
@@ -132,14 +133,14 @@ class Journal:
 class Journals:
     """The journals of an arm's predictions, by name. Leaving the context flushes them, whatever happens."""
 
-    def __init__(self, folder: Path, belongs: str, every_s: float = EVERY_S) -> None:
-        self.folder, self.belongs, self.every_s = folder, belongs, every_s
+    def __init__(self, folder: Path, belongs: str) -> None:
+        self.folder, self.belongs = folder, belongs
         self._open: list[Journal] = []
 
     def of(self, name: str) -> Journal:
         """The journal of one prediction."""
         path = self.folder / f"{name}.jsonl"
-        self._open.append(Journal(path, f"{self.belongs}|{name}", self.every_s))
+        self._open.append(Journal(path, f"{self.belongs}|{name}"))
         return self._open[-1]
 
     def of_weights(self, chosen: dict[str, Any]) -> "Journals":

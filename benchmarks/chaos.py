@@ -3,7 +3,7 @@
 In: how many kills, or minutes. Out: a table of killed, recovered, identical; exit code 1 where one is not.
 Knows nothing of: why anything holds.
 
-    python -m benchmarks chaos [--kills 100] [--minutes M] [--seed S] [--every N]
+    python -m benchmarks chaos [--kills 100] [--minutes M] [--seed S] [--every N] [--whole N] [--json FILE]
 
 Kills are SIGKILL: at random moments of whole studies (up to three in a row before a study may end), and at
 every operation on the disk of one checkpoint, one prediction's journal and file, one report, with and
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.killing import Ended, attempt, lose_power
@@ -30,6 +30,7 @@ IN_A_ROW = 3
 FEW = 4  # operations that every place has
 # What is killed at each of its operations: the study, and what their paths hold.
 PLACES = {
+    "a whole run": ("full", ""),
     "one checkpoint": ("full", "checkpoints/step-2"),
     "one journal": ("generated", "journal/"),
     "one prediction file": ("generated", "/predictions.parquet"),
@@ -174,14 +175,16 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def run(kills: int, minutes: float, seed: int, every: int, folder: Path) -> dict[str, Count]:
-    """All kinds of kills; `every`: of the operations each so many."""
+def run(
+    kills: int, minutes: float, seed: int, every: int, whole: int, folder: Path
+) -> dict[str, Count]:
+    """All kinds of kills; `every`: of the operations each so many, of a whole run's times `whole`."""
     chaos, found = Chaos(folder, seed), {}
     until = time.monotonic() + 60 * minutes
     for name, (arms, where) in PLACES.items():
         for power in (False, True):
             count = found[f"{name}{', power cut' if power else ''}"] = Count()
-            chaos.at_operations(arms, where, count, power, every)
+            chaos.at_operations(arms, where, count, power, every * (1 if where else whole))
     found["random moments"] = Count()
     chaos.at_random(kills, until, found["random moments"])
     return found
@@ -194,15 +197,19 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=600.0, help="of those, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of the operations each so many")
+    parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
+    parser.add_argument("--json", type=Path, help="a file for the counts")
     given = parser.parse_args(words)
     parent = str(TMPFS) if TMPFS.is_dir() else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="chaos-") as folder:
-        found = run(given.kills, given.minutes, given.seed, given.every, Path(folder))
+        found = run(given.kills, given.minutes, given.seed, given.every, given.whole, Path(folder))
     print(f"{'SIGKILL at':42}{'killed':>8}{'studies':>9}{'recovered':>11}{'identical':>11}")
     for name, count in found.items():
         print(f"{name:42}{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}")
         for line in count.wrong:
             print(f"  {line}")
+    if given.json:
+        given.json.write_text(json.dumps({name: asdict(count) for name, count in found.items()}))
     total = sum(count.kills for count in found.values())
     good = total > 0 and all(count.good for count in found.values())
     print(f"{total} kills: {'all recovered, all identical' if good else 'NOT all identical'}")

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from safetensors.numpy import load_file
 
-from tests.arms.small import arm_of, folder_of, follow, small_recipe, steps_of
+from tests.arms.small import arm_of, dies, folder_of, follow, results, small_recipe, steps_of
 from tests.tiny_models import tiny_model
 from tuneproof.arms import training
 from tuneproof.errors import RunError, StoppedError
@@ -19,7 +18,6 @@ ARMS = {
     "lora": {"lora": RATE},
     "lp-ft": {"lp-ft": RATE},
 }
-TIMES = {"time_s", "tokens_per_s"}
 SOON = {"checkpoint_minutes": 0, "evals_per_epoch": 2, "micro_batch": 3}
 
 
@@ -27,31 +25,6 @@ SOON = {"checkpoint_minutes": 0, "evals_per_epoch": 2, "micro_batch": 3}
 def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     return {kind: tiny_model(root / kind, kind) for kind in ("distilbert", "llama")}
-
-
-def results(recipe, name: str) -> dict:
-    folder = folder_of(recipe, name)
-    weights = {}
-    for file in sorted((folder / "weights").glob("*.safetensors")):
-        weights |= {key: value.tobytes() for key, value in load_file(file).items()}
-    steps = [{k: v for k, v in s.items() if k not in TIMES} for s in steps_of(recipe, name)]
-    chosen = arm_of(recipe, name)["chosen"]
-    files = ("predictions.parquet", "dev_predictions.parquet", "scores.json")
-    return {"weights": weights, "steps": steps, "chosen": chosen} | {
-        file: (folder / file).read_bytes() for file in files
-    }
-
-
-def dies(monkeypatch, at: int) -> None:
-    """The process is killed, as far as its files tell, after the line of step `at`."""
-    line = training._line
-
-    def stop(step, found):
-        if step.step == at:
-            raise KeyboardInterrupt
-        return line(step, found)
-
-    monkeypatch.setattr(training, "_line", stop)
 
 
 def stopped(recipe, until) -> None:

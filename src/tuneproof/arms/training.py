@@ -82,6 +82,9 @@ class Training:
         self.place.done, self.place.train_s = True, self._seconds()
         if self.keeper.written or self.keeper.due:
             self.save()
+        if self.keeper.written:
+            count = self.keeper.written
+            yield Said(f"{count} checkpoints; deleted when the arm is complete.", noted=True)
         changed = _fingerprint(self.model) != before
         chosen_step = self.best.restore(self.model)
         if not changed:

@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# `make chaos`: kills at random moments, and minutes of them at most
+KILLS ?= 100
+MINUTES ?= 600
 
-.PHONY: setup demo test check slow bench simulate
+.PHONY: setup demo test check slow bench simulate chaos
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -29,6 +32,9 @@ slow: $(READY)
 
 simulate: $(READY)
 	$(BIN)/python -m benchmarks statistics
+
+chaos: $(READY)
+	$(BIN)/python -m benchmarks chaos --kills $(KILLS) --minutes $(MINUTES)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -50,6 +50,7 @@ from tuneproof.record.rundir import (
 from tuneproof.report.page import render
 
 NO_CHANGE = Change()
+UNGUARDED = "The file system keeps no locks: start no second process in this study's folder."
 
 
 def check(recipe: Recipe) -> Plan:
@@ -76,6 +77,8 @@ def prepare(
         raise refusal(blocked)
     if lock is not None:
         lock.take()
+        if lock.unguarded:
+            yield Said(UNGUARDED, "warning")
     for sentence in changed(plan, restarted, blocked):
         yield Said(sentence)
     score_again(plan.folder, recipe, plan.splits.grouped)

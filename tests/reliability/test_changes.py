@@ -1,5 +1,6 @@
 """What changed under a study is refused with what differs, or begun again, or accepted; all on record."""
 
+import errno
 import json
 import os
 import resource
@@ -147,9 +148,20 @@ def test_r12_a_dead_holders_lock_is_taken_over(tmp_path) -> None:
 def test_r12_a_link_in_the_locks_place_is_not_followed(tmp_path) -> None:
     (tmp_path / "other").write_text("precious")
     (tmp_path / LOCK).symlink_to(tmp_path / "other")
-    with pytest.raises((RunError, OSError)):
+    with pytest.raises(RunError, match="could not be opened"):
         StudyLock(tmp_path).take()
     assert (tmp_path / "other").read_text() == "precious"
+
+
+def test_r12_a_file_system_without_locks_is_said(tmp_path, monkeypatch) -> None:
+    from tuneproof.record import lock as room
+
+    def refuse(*given) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(room.fcntl, "flock", refuse)
+    events = follow(small_recipe(tmp_path, [], ["majority", "lexical"]))
+    assert any("keeps no locks" in getattr(event, "text", "") for event in events)
 
 
 # Items

@@ -129,12 +129,12 @@ class Training:
     def _fit(self) -> Iterator[Step]:
         """The steps that are left, first the one whose evaluation is."""
         place, settings, objective = self.place, self.settings, self.objective
-        ids = objective.unit_ids
+        ids, done = objective.unit_ids, place.step
         steps = fit(
             self.model,
             lambda epoch: collate_epoch(
                 ids, objective.collate, settings.batch_size, self.seed, epoch,
-                settings.micro_batch, objective.lengths.tolist(),
+                settings.micro_batch, objective.lengths.tolist(), done - epoch * self.per_epoch,
             ),
             objective.loss,
             objective.count,

@@ -96,12 +96,16 @@ def collate_epoch(
     epoch: int,
     micro_batch: int | None = None,
     lengths: Sequence[int] | None = None,
+    skip: int = 0,
 ) -> Iterator[Batch]:
-    """The batches of one epoch, each collated when its turn comes.
+    """The batches of one epoch, each collated when its turn comes; the first `skip` are not.
 
     `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`.
     """
-    for batch in plan_batches(len(ids), batch_size, seed, epoch):
+    for place, batch in enumerate(plan_batches(len(ids), batch_size, seed, epoch)):
+        if place < skip:
+            yield Batch(tuple(ids[i] for i in batch), ())
+            continue
         parts = split_micro(batch, micro_batch, lengths)
         yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
 

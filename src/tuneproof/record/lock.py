@@ -4,6 +4,7 @@ In: a study's directory. Out: the lock held, or an error that names who holds it
 Knows nothing of: what is done under it.
 """
 
+import errno
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ except ImportError:  # not POSIX: there is no such lock
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "study.lock"
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class StudyLock:
@@ -32,18 +34,20 @@ class StudyLock:
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / LOCK
+        self.unguarded = fcntl is None
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        """Take the lock; again is nothing.
+        """Take the lock; again is nothing. `unguarded` is true where the file system keeps no locks.
 
-        Raises: RunError naming the process, its host and since when, where another one holds it.
+        Raises: RunError naming the process, its host and since when, where another one holds it, or
+        where the file cannot be opened.
         """
-        if self._descriptor is not None or fcntl is None:
+        if self._descriptor is not None or self.unguarded:
             return
         make_folder(self.path.parent)
         while self._descriptor is None:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            descriptor = self._opened()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -53,6 +57,13 @@ class StudyLock:
                     str(self.path.parent), f"is in use by {holder}.",
                     do="Wait for it, or name another folder with --out.",
                 ) from None  # fmt: skip
+            except OSError as error:
+                os.close(descriptor)
+                self.path.unlink(missing_ok=True)
+                if error.errno not in NO_LOCKS:
+                    raise
+                self.unguarded = True
+                return
             if _is(descriptor, self.path):
                 self._descriptor = descriptor
             else:  # its last holder removed the name in between
@@ -64,6 +75,15 @@ class StudyLock:
         }
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(about).encode(), 0)
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise RunError(
+                str(self.path), f"could not be opened: {error.strerror}.",
+                do="Remove it if it is not a file, or name another folder with --out.",
+            ) from error  # fmt: skip
 
     def check(self) -> None:
         """Whether the directory is still there and ours.

@@ -126,3 +126,31 @@ def test_the_items_are_short_and_of_different_lengths() -> None:
     assert lengths[some_items(lengths)].tolist() == [3, 5, 8, 9]
     assert sorted(some_items(np.array([4, 4, 4])).tolist()) == [0, 1, 2]
     assert some_items(np.array([7])).tolist() == [0]
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "gpt2"])
+def test_a_model_that_is_asked_is_tested_on_its_prompts(
+    tmp_path, models, monkeypatch, kind
+) -> None:
+    from tuneproof.arms import prompted
+
+    proved, original = [], prompted.prove_prompts
+
+    def mixed(module, given, out):
+        states = out.last_hidden_state
+        out.last_hidden_state = states + 0.1 * states.mean(0, keepdim=True) * len(states)
+        return out
+
+    def prove(model, rows, *rest):
+        proved.append(original(model, rows, *rest))
+        assert len({len(row) for row in rows}) > 1
+        model.base_model.register_forward_hook(mixed)
+        return original(model, rows, *rest)
+
+    monkeypatch.setattr(prompted, "prove_prompts", prove)
+    recipe = small_recipe(tmp_path, [models[kind]], ["zero-shot"])
+    with pytest.raises(
+        RunError, match=r"self-test failed: the states of row-\d+ in a batch padded"
+    ):
+        follow(recipe)
+    assert proved == [True]

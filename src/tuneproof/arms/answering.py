@@ -174,7 +174,11 @@ class AnswerObjective:
             for place, example in enumerate(self.shared.splits.train[:SHOWN_ITEMS])
         ]
 
+    def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
+        """Tokens of these questions' prompts."""
+        return encode_questions(self.asking, examples).asked.prompts
+
     def shown_prompts(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """These questions' prompts as the model sees them."""
-        ids = encode_questions(self.asking, examples).asked.prompts
+        ids = self.prompts(examples)
         return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]

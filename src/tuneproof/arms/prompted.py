@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.arms.answering import AnswerObjective
-from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.event import Running, Said, StageBegun
 from tuneproof.arms.objective import scored
 from tuneproof.arms.progress import advancing, under
 from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.selftest import prove_prompts, some_items
 from tuneproof.arms.shared import Outcome, Shared, as_predictions, decided
 from tuneproof.arms.shots import shots_of
 from tuneproof.arms.showing import SHOWN_ITEMS, encoding_of, shown_item
@@ -29,6 +30,8 @@ from tuneproof.predict.generate import answer_budget, answer_prompts, parse_answ
 from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
+
+CANDIDATES = 32  # short items from which the self-test takes some of different lengths
 
 
 def load_asked(ready: Ready, compute: Compute) -> Any:
@@ -53,19 +56,23 @@ def run_prompted(
     yield StageBegun("load", None)
     model = load_asked(ready, compute).to(compute.device)
     seconds = {"load": time.perf_counter() - begun}
+    asker = (
+        AnswerObjective(shared, ready, compute, shots, kept)
+        if shared.kind == "questions"
+        else PromptAsker(shared, arm, ready, compute, model, shots, kept)
+    )
+    yield from _prove(model, asker, shared, arm, ready, compute)
     begun = time.perf_counter()
     yield StageBegun("ask", len(splits.dev) + len(splits.test))
     chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
-    if shared.kind == "questions":
-        answering = AnswerObjective(shared, ready, compute, shots, kept)
-        dev_answers = yield from answering.ask(model, splits.dev, "dev")
-        known = decided(dev_answers, (yield from answering.ask(model, splits.test, "test")))
+    if isinstance(asker, AnswerObjective):
+        dev_answers = yield from asker.ask(model, splits.dev, "dev")
+        known = decided(dev_answers, (yield from asker.ask(model, splits.test, "test")))
         dev: Predicted = known.dev
         test: Predicted = known.test
         chosen |= {"answers": known.chosen}
-        shown = answering.shown_prompts(splits.test[:SHOWN_ITEMS])
+        shown = asker.shown_prompts(splits.test[:SHOWN_ITEMS])
     else:
-        asker = PromptAsker(shared, arm, ready, compute, model, shots, kept)
         dev = yield from asker.ask(splits.dev, "dev")
         test = yield from asker.ask(splits.test, "test")
         shown = asker.shown(splits.test[:SHOWN_ITEMS])
@@ -81,6 +88,21 @@ def run_prompted(
         prompts=shown,
         notes=list(ready.notes),
     )
+
+
+def _prove(
+    model: Any, asker: Any, shared: Shared, arm: Arm, ready: Ready, compute: Compute
+) -> Running[None]:
+    """The self-test on a few prompts, unless it is turned off."""
+    if not shared.recipe.train.self_test:
+        return
+    yield StageBegun("self-test", None)
+    short = sorted(shared.splits.dev, key=lambda example: len(example.text))[:CANDIDATES]
+    prompts = asker.prompts(short)
+    chosen = some_items([len(prompt) for prompt in prompts])
+    rows, ids = [prompts[place] for place in chosen], [short[place].id for place in chosen]
+    if not prove_prompts(model, rows, ids, ready, compute, arm.name):
+        yield Said("Memory was too small for the self-test; it was left out.", noted=True)
 
 
 class PromptAsker:
@@ -150,8 +172,12 @@ class PromptAsker:
             predicted_N=found_N, texts=texts,
         )  # fmt: skip
 
+    def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
+        """Tokens of these items' prompts."""
+        encoded = self.encode(examples)
+        return encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompts
+
     def shown(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """These items' prompts as the model sees them."""
-        encoded = self.encode(examples)
-        ids = encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompts
+        ids = self.prompts(examples)
         return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]

@@ -8,8 +8,9 @@ either padding side; the gradient of a batch is the same whole and in micro-batc
 said to train gets a gradient, and no other does. Dropout is off meanwhile, and nothing is left behind.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -41,14 +42,32 @@ def self_test(
     name: the arm's. Raises: RunError saying which fact does not hold, of what.
     """
     chosen = some_items(objective.lengths)
-    exact = compute.precision == "fp32" and not packed
-    tolerance = EXACT if exact else ROUNDED
+    tolerance = EXACT if compute.precision == "fp32" and not packed else ROUNDED
+    parts = [objective.collate(chosen[place : place + 1]) for place in range(len(chosen))]
+    rows = [part["input_ids"][0].numpy() for part in parts]
+    ids = [objective.unit_ids[place] for place in chosen]
+    read = _logits if "labels" in parts[0] else _states
 
-    def work() -> bool:
-        check_batching(model, objective, ready, compute, chosen, tolerance, name)
+    def work() -> None:
+        check_batching(partial(read, model, ready, compute), rows, ids, tolerance, name)
         check_gradients(model, objective, compute, chosen, tolerance, name)
-        return True
 
+    return _tried(model, work)
+
+
+def prove_prompts(
+    model: Any, rows: Sequence[Any], ids: Sequence[str], ready: Ready, compute: Compute, name: str
+) -> bool:
+    """Try the first fact for a model that is only asked; False where memory was too small.
+
+    rows: tokens of a few prompts; ids: their items. Raises: RunError as `self_test`.
+    """
+    tolerance = EXACT if compute.precision == "fp32" else ROUNDED
+    read = partial(_states, model, ready, compute)
+    return _tried(model, lambda: check_batching(read, rows, ids, tolerance, name))
+
+
+def _tried(model: Any, work: Callable[[], None]) -> bool:
     with _at_rest(model):
         done, _ = tried(work)
     if not done:
@@ -65,30 +84,27 @@ def some_items(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def check_batching(
-    model: Any,
-    objective: Objective,
-    ready: Ready,
-    compute: Compute,
-    chosen: np.ndarray,
+    read: Callable[[Sequence[Any], Any], list[torch.Tensor]],
+    rows: Sequence[Any],
+    ids: Sequence[str],
     tolerance: float,
     name: str,
 ) -> None:
-    """Raises RunError where an item's outputs in a padded batch are not those that it has alone."""
-    parts = [objective.collate(chosen[place : place + 1]) for place in range(len(chosen))]
-    rows = [part["input_ids"][0].numpy() for part in parts]
-    head = "labels" in parts[0]
-    read = _logits if head else _states
-    alone = [read(model, ready, compute, [row], "right")[0] for row in rows]
+    """Raises RunError where an item's outputs in a padded batch are not those that it has alone.
+
+    read: (rows of tokens, padding side) → each row's outputs, of one or more dimensions.
+    """
+    alone = [read([row], "right")[0] for row in rows]
     for side in SIDES:
-        together = read(model, ready, compute, rows, side)
-        for place, (one, other) in enumerate(zip(alone, together, strict=True)):
+        for place, other in enumerate(read(rows, side)):
+            one = alone[place]
             off = float((one - other).abs().max() / one.abs().max().clamp(min=1))
             if not off <= tolerance:
                 raise RunError(
                     name,
-                    f"the self-test failed: the {'logits' if head else 'states'} of "
-                    f"{objective.unit_ids[chosen[place]]} in a batch padded on the {side} differ by "
-                    f"{off:.2g} (relative) from those that it has alone; {tolerance:g} is allowed.",
+                    f"the self-test failed: the {'logits' if one.ndim == 1 else 'states'} of "
+                    f"{ids[place]} in a batch padded on the {side} differ by {off:.2g} (relative) from "
+                    f"those that it has alone; {tolerance:g} is allowed.",
                     "Its scores would depend on its neighbours.",
                     f"Use another model. {OFF}",
                 )

@@ -376,13 +376,15 @@ RECIPES = {
         "[majority]\ntrain: {lr: 3}",
         "recipe.yaml, line 3: train.lr is not a setting of train. Allowed: "
         "epochs, min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
-        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
+        "nonfinite, self_test, checkpoint_minutes, trackers.",
     ),
     "section a word": arms(
         "[majority]\ntrain: fast",
         "recipe.yaml, line 3: train is 'fast', not settings with names. Allowed: "
         "epochs, min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
-        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
+        "nonfinite, self_test, checkpoint_minutes, trackers.",
     ),
     "nan": arms(
         "[majority]\ntrain: {clip_norm: .nan}",
@@ -483,7 +485,8 @@ RECIPES = {
         "[majority]",
         "recipe.yaml: train. is not a setting of train. Allowed: epochs, "
         "min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
-        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
+        "nonfinite, self_test, checkpoint_minutes, trackers.",
         "--set",
         "train..epochs=0",
     ),
@@ -642,7 +645,8 @@ WORDS = {
     ),
     "out long": Case(
         ["run", "reviews.csv", *OWN, "--arms", "majority", "--out", "a" * 300, "--quiet"],
-        "a" * 300 + "/splits.json: File name too long.",
+        "a" * 300
+        + ": cannot be a study's folder: File name too long. Name another folder with --out.",
         code=1,
     ),
     "what nul": Case(
@@ -719,8 +723,8 @@ WORDS |= {
     ),
     "arm from other settings": Case(
         [*RUN, "--set", "task.template='Says {text}'"],
-        "one/arms/majority: is a finished arm from other settings: task.labels.template was None, is "
-        "Says {text}. (1 more arms differ.) Run it again with --restart majority (the old one is moved "
+        "one/arms/majority: is a finished arm from other settings: task.labels.template was "
+        "'Text: {text} Label:', is 'Says {text}'. Run it again with --restart majority (the old one is moved "
         "aside), keep it as it is with --accept-change (recorded), give the arm another name, or name "
         "another folder with --out.",
         first=[RUN],

@@ -135,5 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
+    if isinstance(value, str) and " " in text:
+        text = f"'{text}'"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -106,7 +106,14 @@ class StudyLock:
         self._descriptor = None
 
     def __enter__(self) -> "StudyLock":
-        if self.path.parent.is_dir():
+        try:
+            there = self.path.parent.is_dir()
+        except OSError as error:
+            raise RunError(
+                str(self.path.parent), f"cannot be a study's folder: {error.strerror}.",
+                do="Name another folder with --out.",
+            ) from error  # fmt: skip
+        if there:
             self.take()
         return self
 

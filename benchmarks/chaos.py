@@ -62,6 +62,7 @@ class Chaos:
         self.folder, self.random = folder, random.Random(seed)
         self.references: dict[str, Path] = {}
         self.seconds: dict[str, float] = {}
+        self.operations: dict[str, list[Path]] = {}
         self.number = 0
         self._prepare()
 
@@ -85,6 +86,7 @@ class Chaos:
             recipe = small_study(self.folder, arms, f"whole-{arms}")
             ended = attempt(lambda: _carry_out(recipe), log=self.folder / "log")
             self.seconds[arms] = _well(ended).time_s
+            self.operations[arms] = [path for _, path in ended.operations]
             self.references[arms] = Path(recipe.out)
         return self.references[arms]
 
@@ -129,8 +131,9 @@ class Chaos:
         self, arms: str, where: str, count: Count, power: bool = False, every: int = 1
     ) -> None:
         """Kill a study at each operation whose path holds `where`, every so many of them."""
-        at = 1 + self.random.randrange(min(every, FEW))
-        while True:
+        self.reference(arms)
+        total = sum(where in str(path) for path in self.operations[arms])
+        for at in range(1 + self.random.randrange(min(every, FEW)), total + 1, every):
             recipe = self.begun(arms)
             ended = attempt(
                 lambda recipe=recipe: _carry_out(recipe),  # type: ignore[misc]
@@ -138,15 +141,10 @@ class Chaos:
                 where=where,
                 log=self.folder / "log",
             )
-            if not ended.killed:
-                _well(ended)
-                _remove(Path(recipe.out))
-                return
-            count.kills += 1
+            count.kills += ended.killed
             if power:
                 lose_power(ended)
             self.ends_alike(recipe, arms, count)
-            at += every
 
 
 def _carry_out(recipe: Recipe) -> None:
@@ -181,7 +179,7 @@ def run(
     """All kinds of kills; `every`: of the operations each so many, of a whole run's times `whole`."""
     chaos, found = Chaos(folder, seed), {}
     until = time.monotonic() + 60 * minutes
-    for name, (arms, where) in PLACES.items():
+    for name, (arms, where) in PLACES.items() if every else ():
         for power in (False, True):
             count = found[f"{name}{', power cut' if power else ''}"] = Count()
             chaos.at_operations(arms, where, count, power, every * (1 if where else whole))
@@ -196,7 +194,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=100, help="at random moments")
     parser.add_argument("--minutes", type=float, default=600.0, help="of those, at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=1, help="of the operations each so many")
+    parser.add_argument(
+        "--every", type=int, default=1, help="of the operations each so many; 0: none"
+    )
     parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     given = parser.parse_args(words)

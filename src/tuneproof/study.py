@@ -117,8 +117,11 @@ def run(
     models: Sequence[str] = (),
     arms: Sequence[Any] = (),
     out: str | None = None,
+    change: Change = NO_CHANGE,
 ) -> Study:
     """Run a study: a recipe (object, file or values), or a task with models and arms.
+
+    change: arms to begin again, or differences to accept, where the folder holds arms of other settings.
 
     Raises: TuneproofError.
     """
@@ -139,7 +142,7 @@ def run(
     if out and recipe.out != out:
         recipe = recipe.model_copy(update={"out": out})
     folder = Path(recipe.out)
-    for event in events_of(recipe):
+    for event in events_of(recipe, change=change):
         if isinstance(event, StudyEnded):
             folder = Path(event.folder)
     return Study(folder)

@@ -25,6 +25,7 @@ from tests.arms.small import (
 from tests.tiny_models import tiny_model
 from tuneproof import plan as plan_room
 from tuneproof.belonging import Change
+from tuneproof.cli import main
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.pipeline import check
 from tuneproof.plan import CHANGES_NOTHING
@@ -43,7 +44,7 @@ def model(tmp_path_factory):
 
 def begun(folder: Path, model: Path, monkeypatch, **sections):
     """A study whose arm was killed at its sixth step."""
-    recipe = small_recipe(folder, [model], [FULL], train={**SOON, **sections.pop("train", {})})
+    recipe = small_recipe(folder, [model], [FULL], train=SOON, **sections)
     dies(monkeypatch, 6)
     with pytest.raises(KeyboardInterrupt):
         follow(recipe)
@@ -88,6 +89,21 @@ def test_r11_micro_batches_that_were_halved_stay_halved_after_a_kill(
     found = [results(recipe, "full") for recipe in recipes]
     assert {step["micro_batches"] for step in found[0]["steps"]} == {2, 4}
     assert found[0] == found[1]
+
+
+def test_r11_settings_that_fitted_the_memory_stay_when_more_of_it_is_free(
+    tmp_path, model, monkeypatch
+) -> None:
+    recipe = begun(tmp_path, model, monkeypatch, compute={"memory": "8GB"})
+    file = folder_of(recipe, "full") / "facts.json"
+    found = json.loads(file.read_text())
+    assert found["fitted"]["train.micro_batch"] == 8
+    found["fitted"]["train.micro_batch"] = 2  # as if less had been free at first
+    file.write_text(json.dumps(found))
+    follow(changed(recipe, compute={"memory": "16GB"}))
+    steps = [step["micro_batches"] for step in results(recipe, "full")["steps"]]
+    assert steps[:5] == [1, 1, 1, 1, 1]
+    assert steps[6:9] == [4, 4, 4]
 
 
 # The lock
@@ -332,6 +348,22 @@ def test_r17_another_version_is_refused_then_accepted_and_recorded(
     assert found[0]["differences"][0].startswith("version of torch was")
     assert "version of torch was" in (Path(recipe.out) / "report.html").read_text()
     follow(recipe)  # accepted once and for all
+
+
+def test_r17_the_program_takes_both_ways_out(tmp_path, capsys) -> None:
+    recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
+    (tmp_path / "r.yaml").write_text(recipe.text())
+    words = ["run", str(tmp_path / "r.yaml"), "--quiet"]
+    assert main(words) == 0
+    other = [*words, "--set", "split.dev_share=0.2"]
+    assert main(other) == 2
+    assert "split.dev_share was 0.1, is 0.2" in capsys.readouterr().err
+    assert main([*other, "--restart", "lexical"]) == 2, "majority still differs"
+    assert main([*other, "--restart", "lexical", "--accept-change"]) == 0
+    assert main(other) == 0
+    found = json.loads((Path(recipe.out) / "provenance.json").read_text())
+    assert [entry["what"] for entry in found["changes"]] == ["restarted", "accepted"]
+    assert "--restart" not in found["command"]
 
 
 def test_r17_a_finished_arm_of_another_version_can_begin_again(

@@ -5,10 +5,12 @@ BENCH_VENV ?= .venv-bench
 SHARED ?= ../shared
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# `make chaos`: kills at random moments, and minutes of them at most
+KILLS ?= 100
+chaos: MINUTES ?= 600
+fuzz: MINUTES ?= 15
 
-MINUTES ?= 15
-
-.PHONY: setup demo test check slow bench simulate fuzz
+.PHONY: setup demo test check slow bench simulate fuzz chaos
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -38,6 +40,9 @@ fuzz: $(READY)
 
 simulate: $(READY)
 	$(BIN)/python -m benchmarks statistics
+
+chaos: $(READY)
+	$(BIN)/python -m benchmarks chaos --kills $(KILLS) --minutes $(MINUTES)
 
 # Beside the peers, in an environment of their own; SHARED holds data/ and models/.
 $(BENCH_VENV)/.ready: pyproject.toml constraints.txt benchmarks/constraints.txt

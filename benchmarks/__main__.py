@@ -15,6 +15,7 @@ from collections.abc import Sequence
 SST2 = ["--data", "{shared}/data/sst2", "--model", "{shared}/models/minilm-l6"]
 BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "accuracy": ("accuracy_parity", [SST2]),
+    "chaos": ("chaos", None),
     "encoder": (
         "encoder_finetuning",
         [
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
         "question_generation",
         [["--questions", "{shared}/data/squad_v2/dev-v2.0.json.gz"]],
     ),
+    "reliability": ("reliability", None),
     "squad": ("squad_scoring", [["--data", "{shared}/data/squad_v2"]]),
     "starting": ("starting", [["--model", "{shared}/models/minilm-l6"]]),
     "statistics": ("simulate_statistics", None),

@@ -403,13 +403,15 @@ RECIPES = {
         "[majority]\ntrain: {lr: 3}",
         "recipe.yaml, line 3: train.lr is not a setting of train. Allowed: "
         "epochs, min_steps, batch_size, micro_batch, group_by_length, schedule, warmup_share, "
-        "weight_decay, clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "weight_decay, clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
+        "nonfinite, self_test, checkpoint_minutes, trackers.",
     ),
     "section a word": arms(
         "[majority]\ntrain: fast",
         "recipe.yaml, line 3: train is 'fast', not settings with names. Allowed: "
         "epochs, min_steps, batch_size, micro_batch, group_by_length, schedule, warmup_share, "
-        "weight_decay, clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "weight_decay, clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
+        "nonfinite, self_test, checkpoint_minutes, trackers.",
     ),
     "nan": arms(
         "[majority]\ntrain: {clip_norm: .nan}",
@@ -510,7 +512,8 @@ RECIPES = {
         "[majority]",
         "recipe.yaml: train. is not a setting of train. Allowed: epochs, "
         "min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
-        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, trackers.",
+        "clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
+        "nonfinite, self_test, checkpoint_minutes, trackers.",
         "--set",
         "train..epochs=0",
     ),
@@ -669,7 +672,8 @@ WORDS = {
     ),
     "out long": Case(
         ["run", "reviews.csv", *OWN, "--arms", "majority", "--out", "a" * 300, "--quiet"],
-        "a" * 300 + ": File name too long.",
+        "a" * 300
+        + ": cannot be a study's folder: File name too long. Name another folder with --out.",
         code=1,
     ),
     "what nul": Case(
@@ -739,15 +743,17 @@ WORDS |= {
     ),
     "folder of another study": Case(
         [*TWO[:-3], "one", "--set", "split.seed=1"],
-        "one: holds a study on other items. A study's folder takes more arms, "
-        "models and seeds, but the same items. Name another folder with --out, "
-        "or remove this one.",
+        "one: holds a study on other items: those of train, dev, test, or their labels, differ. "
+        "A study's folder takes more arms, models and seeds, but the same items. "
+        "Name another folder with --out, or run every arm again with --restart all.",
         first=[RUN],
     ),
     "arm from other settings": Case(
         [*RUN, "--set", "task.template='Says {text}'"],
-        "one/arms/majority: is a finished arm from other settings. Give the arm "
-        "another name, name another folder with --out, or remove this one.",
+        "one/arms/majority: is a finished arm from other settings: task.labels.template was "
+        "'Text: {text} Label:', is 'Says {text}'. Run it again with --restart majority (the old one is moved "
+        "aside), keep it as it is with --accept-change (recorded), give the arm another name, or name "
+        "another folder with --out.",
         first=[RUN],
     ),
     "study whose recipe is broken": Case(

@@ -18,7 +18,7 @@ from tests.arms.small import (
 )
 from tests.tiny_models import tiny_model
 from tuneproof import pipeline
-from tuneproof.arms import tuned
+from tuneproof.arms import training, tuned
 from tuneproof.arms.event import ArmBegun, ArmEnded, Said, StudyEnded
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.predict.prediction import read_predictions
@@ -110,14 +110,14 @@ def test_an_interrupted_study_goes_on_to_the_same_results(
 
         monkeypatch.setattr(pipeline, "write_outcome", stop_writing)
     else:
-        write = tuned._write_step
+        line = training._line
 
-        def stop(file, step, *rest):
-            write(file, step, *rest)
+        def stop(step, found):
             if step.step == (1 if at == "first step" else 7):
                 raise KeyboardInterrupt
+            return line(step, found)
 
-        monkeypatch.setattr(tuned, "_write_step", stop)
+        monkeypatch.setattr(training, "_line", stop)
     seen: list = []
     with pytest.raises(KeyboardInterrupt):
         list(follow_until(recipe, seen))

@@ -109,6 +109,10 @@ def make_parser() -> Parser:
     _add_recipe(run)
     run.add_argument("--json", action="store_true", help="print report.json at the end")
     run.add_argument("--quiet", action="store_true", help="no progress")
+    run.add_argument("--restart", action="append", default=[], metavar="ARM",
+                     help="begin this arm again (all: every one); what was there is moved aside")  # fmt: skip
+    run.add_argument("--accept-change", action="store_true",
+                     help="go on though settings, model or versions differ; recorded")  # fmt: skip
     check = commands.add_parser("check", help="say what would happen, without loading weights")
     _add_recipe(check)
     check.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -219,10 +223,13 @@ def recipe_of(words: argparse.Namespace):
 
 
 def _run(words: argparse.Namespace) -> int:
+    from tuneproof.belonging import Change
     from tuneproof.show import follow
+    from tuneproof.stopping import goes_on
 
-    command = "tuneproof " + " ".join(words.argv)
-    return follow(recipe_of(words), command, quiet=words.quiet, as_json=words.json)
+    change = Change(tuple(words.restart), words.accept_change)
+    command = goes_on(words.argv)
+    return follow(recipe_of(words), command, quiet=words.quiet, as_json=words.json, change=change)
 
 
 def _demo(words: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ Knows nothing of: how an arm of a kind works, how anything is shown.
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -16,27 +17,41 @@ from tuneproof.arms.foresight import Foresight, foresee
 from tuneproof.arms.ready import make_compute
 from tuneproof.arms.shared import Outcome, Shared
 from tuneproof.arms.writing import score_again, write_items, write_outcome
+from tuneproof.belonging import (
+    Change,
+    as_begun,
+    blocked_works,
+    changed,
+    refusal,
+    to_restart,
+)
 from tuneproof.data.audit import looked_for
 from tuneproof.data.splits import PARTS
-from tuneproof.errors import RecipeError, TuneproofError
+from tuneproof.errors import RecipeError, StoppedError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
 from tuneproof.outward import redacted
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
+from tuneproof.record.changes import Changes, write_facts
 from tuneproof.record.conclude import conclude as conclude_study
+from tuneproof.record.lock import StudyLock
 from tuneproof.record.provenance import provenance
 from tuneproof.record.rundir import (
     ARM,
     AUDIT,
+    CHECKPOINTS,
+    JOURNAL,
     PROVENANCE,
     RECIPE,
     SPLITS,
     STEPS,
-    refuse_foreign,
 )
 from tuneproof.report.page import render
+
+NO_CHANGE = Change()
+UNGUARDED = "The file system keeps no locks: start no second process in this study's folder."
 
 
 def check(recipe: Recipe) -> Plan:
@@ -47,16 +62,31 @@ def check(recipe: Recipe) -> Plan:
     return look_ahead(recipe, CHECKED_ITEMS)
 
 
-def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
-    """Plan the study and write what it rests on. Returns the Plan."""
+def prepare(
+    recipe: Recipe,
+    command: str | None = None,
+    lock: StudyLock | None = None,
+    change: Change = NO_CHANGE,
+) -> Running[Plan]:
+    """Plan the study and write what it rests on, under its lock. Returns the Plan."""
     yield StageBegun("data and audit", None)
     plan = look_ahead(recipe)
-    _claim_folder(plan)
-    for work in plan.works:
-        finished(plan, work)  # other settings are refused before anything is written
+    restarted = to_restart(plan, change)
+    _claim_folder(plan, every="all" in change.restart)
+    blocked = blocked_works(plan, restarted)  # refused before anything is written
+    if blocked and not change.accept:
+        raise refusal(blocked)
+    if lock is not None:
+        lock.take()
+        if lock.unguarded:
+            yield Said(UNGUARDED, "warning")
+    for sentence in changed(plan, restarted, blocked):
+        yield Said(sentence)
     score_again(plan.folder, recipe, plan.splits.grouped)
     write_text(plan.folder / RECIPE, recipe.text())
-    write_json(plan.folder / PROVENANCE, {**provenance(command), "source": dict(plan.rows.source)})
+    about = {**provenance(command), "source": dict(plan.rows.source)}
+    changes = Changes(plan.folder).entries
+    write_json(plan.folder / PROVENANCE, {**about, **({"changes": changes} if changes else {})})
     write_json(plan.folder / SPLITS, plan.splits.report)
     write_items(plan.folder, plan.splits)
     audit = {
@@ -73,36 +103,21 @@ def prepare(recipe: Recipe, command: str | None = None) -> Running[Plan]:
     return plan
 
 
-def _claim_folder(plan: Plan) -> None:
-    """Refuse a folder that is not ours, or holds another study's results."""
-    refuse_foreign(plan.folder)
+def _claim_folder(plan: Plan, every: bool) -> None:
+    """Refuse a folder that holds another study's results; not where every arm begins again."""
     file = plan.folder / SPLITS
-    if file.is_file() and read_json(file).get("fingerprints") != plan.splits.report.get(
-        "fingerprints"
-    ):
+    if every or not file.is_file():
+        return
+    old = read_json(file).get("fingerprints") or {}
+    new = plan.splits.report.get("fingerprints") or {}
+    if old != new:
+        parts = [part for part in new if old.get(part) != new[part]]
         raise RecipeError(
-            str(plan.folder), "holds a study on other items.",
+            str(plan.folder),
+            f"holds a study on other items: those of {', '.join(parts)}, or their labels, differ.",
             "A study's folder takes more arms, models and seeds, but the same items.",
-            "Name another folder with --out, or remove this one.",
-        )  # fmt: skip
-
-
-def finished(plan: Plan, work: Work) -> bool:
-    """Whether the arm is there already, from the same settings and items.
-
-    Raises: RecipeError where an arm of that name is there from other settings.
-    """
-    if not (work.folder / ARM).is_file():
-        return False
-    about = read_json(work.folder / ARM)
-    if about.get("status") != "done":
-        return False
-    if about.get("fingerprint") != work.fingerprint:
-        raise RecipeError(
-            str(work.folder), "is a finished arm from other settings.",
-            do="Give the arm another name, name another folder with --out, or remove this one.",
-        )  # fmt: skip
-    return True
+            "Name another folder with --out, or run every arm again with --restart all.",
+        )
 
 
 def carry_out(plan: Plan, work: Work) -> Running[bool]:
@@ -130,7 +145,8 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         return True
     notes: list[str] = []
     try:
-        foresight = yield from _foreseen(plan, work)
+        foresight = as_begun(work, (yield from _foreseen(plan, work)))
+        write_facts(work.folder, work.facts, foresight.chosen)
         begin_peak()
         resident = resident_bytes()
         outcome: Outcome = yield from _noted(_outcome(plan, work, foresight.shared), notes)
@@ -148,12 +164,27 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
              "peak_memory_bytes": peaks.get("device", peaks["process"]), "peaks": peaks},
             plan.recipe, plan.splits.grouped,
         )  # fmt: skip
+        forget_checkpoints(work)
+    except StoppedError:
+        raise
     except Exception as error:  # recorded as it is; the other arms do not pay for it
         write_json(work.folder / ARM, {**about, "status": "failed", "reason": _reason(error)})
         yield ArmEnded(work.label, "failed", _reason(error), time.perf_counter() - begun)
         return False
     yield ArmEnded(work.label, "done", _short(plan, outcome), seconds)
     return True
+
+
+def forget_checkpoints(work: Work) -> None:
+    """Remove the checkpoints and journals of an arm that is complete."""
+    if (work.folder / JOURNAL).is_dir():
+        from tuneproof.model.journal import forget_journals
+
+        forget_journals(work.folder / JOURNAL)
+    if (work.folder / CHECKPOINTS).is_dir():
+        from tuneproof.train.resume import Keeper
+
+        Keeper(work.folder / CHECKPOINTS, work.fingerprint).clear()
 
 
 def _short(plan: Plan, outcome: Outcome) -> str:
@@ -202,14 +233,19 @@ def _foreseen(plan: Plan, work: Work) -> Running[Foresight]:
 
 def _noted(running: Running[Outcome], notes: list[str]) -> Running[Outcome]:
     """The same, what belongs to the record kept in `notes`. Returns the Outcome."""
+    step = running.__next__
     while True:
         try:
-            event = next(running)
+            event = step()
         except StopIteration as end:
             return end.value
         if isinstance(event, Said) and event.noted:
             notes.append(event.text)
-        yield event
+        step = running.__next__
+        try:
+            yield event
+        except StoppedError as error:  # the arm keeps what it has before it stops
+            step = partial(running.throw, error)
 
 
 def _outcome(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
@@ -218,12 +254,24 @@ def _outcome(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
         return (yield from run_baseline(shared, work.arm))
     from tuneproof.arms.prompted import run_prompted
     from tuneproof.arms.tuned import run_tuned
+    from tuneproof.model.journal import Journals
+    from tuneproof.train.resume import Keeper
 
-    compute, seed = plan.compute[0], work.seed or 0
+    asked = (shared, work.arm, work.ready, plan.compute[0], work.seed or 0)
+    kept = Journals(work.folder / JOURNAL, work.fingerprint)
     if work.arm.method.kind == "prompt":
-        return (yield from run_prompted(shared, work.arm, work.ready, compute, seed))
-    steps = work.folder / STEPS
-    return (yield from run_tuned(shared, work.arm, work.ready, compute, seed, steps))
+        with kept:
+            return (yield from run_prompted(*asked, kept))
+
+    minutes = shared.recipe.train.checkpoint_minutes
+    keeper = Keeper(
+        work.folder / CHECKPOINTS,
+        work.fingerprint,
+        Changes(plan.folder).accepted(work.folder, work.fingerprint),
+        every_s=None if minutes is None else 60 * minutes,
+    )
+    with kept:
+        return (yield from run_tuned(*asked, work.folder / STEPS, keeper, kept))
 
 
 def conclude(plan: Plan) -> Running[StudyEnded]:

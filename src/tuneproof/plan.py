@@ -4,6 +4,7 @@ In: a recipe. Out: a Plan, or the first thing that is wrong.
 Knows nothing of: weights, how an arm is carried out, files of a study.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from tuneproof.arms.question_encoding import (
     audit_windows,
     reads_spans,
 )
-from tuneproof.arms.ready import Compute, Ready, check_compute, make_ready, why_impossible
+from tuneproof.arms.ready import Compute, Ready, check_compute, make_ready, resolved, why_impossible
 from tuneproof.arms.shared import Shared
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
 from tuneproof.data.splits import Splits, make_splits
 from tuneproof.errors import RecipeError
-from tuneproof.files import sha256_of_text
 from tuneproof.recipe import Arm, Recipe
+from tuneproof.record.changes import fingerprint_of
+from tuneproof.record.provenance import versions
 from tuneproof.record.rundir import arm_folder
 from tuneproof.tasks.task import Rows
 from tuneproof.train.trackers import check_trackers
@@ -33,7 +35,8 @@ CHECKED_ITEMS = 500  # of each part, when nothing is to run
 class Work:
     """One arm of the study: a method with its options, a model (None for a baseline), a seed.
 
-    `size`: it learns from so many items of train; None: from all.
+    `size`: it learns from so many items of train; None: from all. `facts`: everything that its outcome
+    depends on, by name; `fingerprint` changes with any of them.
     """
 
     place: int
@@ -44,6 +47,7 @@ class Work:
     fingerprint: str
     impossible: str | None = None
     size: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -73,45 +77,93 @@ class Plan:
     compute: list[Compute] = field(default_factory=list)
 
 
+# Settings under which an arm's outcome is the same to the bit, whatever they are.
+CHANGES_NOTHING = {
+    "compute.disk",
+    "compute.memory",  # what was chosen to fit it is kept with the arm
+    "train.trackers",
+    "train.checkpoint_minutes",
+    "train.self_test",
+}
+BASELINE_PACKAGES = ("python", "tuneproof", "numpy", "scipy", "scikit-learn")
+MODEL_PACKAGES = (*BASELINE_PACKAGES, "torch", "transformers", "tokenizers", "accelerate", "peft")
+
+
 def settings_of(arm: Arm, recipe: Recipe) -> dict[str, Any]:
-    """The settings that an arm's outcome depends on, by the kind of its method."""
+    """The settings that an arm's outcome depends on, by their dotted names."""
     values = recipe.values()
     parts = {
-        "baseline": ("task", "split"),
-        "prompt": ("task", "split", "encode", "compute"),
-        "tuned": ("task", "split", "encode", "compute", "train"),
+        "baseline": ("split",),
+        "prompt": ("split", "encode", "compute", "predict"),
+        "tuned": ("split", "encode", "compute", "predict", "train"),
     }[arm.method.kind]
     if arm.method.apply is None and arm.method.kind == "tuned":
         parts = tuple(part for part in parts if part != "train")
-    found = {part: values[part] for part in parts}
-    if "compute" in found:  # how much memory and disk there is changes no outcome
-        room = ("memory", "disk")
-        found["compute"] = {k: v for k, v in values["compute"].items() if k not in room}
-    if "train" in found:
-        found["train"] = {k: v for k, v in values["train"].items() if k != "trackers"}
-    return {**found, "options": arm.options.model_dump(mode="json")}
+    found = {f"{part}.{key}": value for part in parts for key, value in values[part].items()}
+    found |= {
+        f"task.{recipe.task_name}.{k}": v for k, v in values["task"][recipe.task_name].items()
+    }
+    options = arm.options.model_dump(mode="json")
+    found |= {f"{arm.method_name}.{key}": value for key, value in options.items()}
+    return {name: value for name, value in found.items() if name not in CHANGES_NOTHING}
 
 
-def list_works(shared: Shared, readies: list[Ready], data_print: str) -> list[Work]:
+def study_facts(recipe: Recipe, splits: Splits, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What every arm's outcome depends on besides its settings: items, labels, where it is computed."""
+    prints = splits.report.get("fingerprints") or {}
+    items = {f"the items of {part}": str(value) for part, value in prints.items()}
+    version = {f"version of the task {recipe.task_name}": recipe.task.version}
+    return {"labels": list(splits.labels), **items, **version, **machine}
+
+
+def facts_of(
+    arm: Arm,
+    ready: Ready | None,
+    seed: int | None,
+    size: int | None,
+    recipe: Recipe,
+    whole: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that an arm's outcome depends on, by name; `whole` is what `study_facts` gives."""
+    facts = {
+        **settings_of(arm, recipe),
+        "method": arm.method_name,
+        "seed": seed,
+        "train size": size,
+    }
+    packages: tuple[str, ...] = BASELINE_PACKAGES
+    if ready is None:
+        whole = {name: value for name, value in whole.items() if not name.startswith("compute.")}
+    else:
+        packages = (*MODEL_PACKAGES, *(("bitsandbytes",) if arm.method.packs else ()))
+        facts["model"] = ready.source.path_or_id
+        for line in ready.sketch.split("|"):
+            file, _, digest = line.rpartition(" ")
+            facts[f"the model's {file}" if file else "the model's commit"] = digest
+    known = versions()
+    return {**facts, **whole} | {f"version of {name}": known[name] for name in packages}
+
+
+def list_works(
+    shared: Shared, readies: list[Ready], machine: Mapping[str, Any] | None = None
+) -> list[Work]:
     """The arms in the order of the recipe: method by method, model by model, seed by seed.
 
     After them the arms that learn, on samples of train: those have every seed, since the seed
-    draws the sample.
+    draws the sample. machine: where arms are computed (see `resolved`), as far as it is known.
 
     Raises: RecipeError where no model of the recipe can do an arm.
     """
     works: list[Work] = []
     recipe = shared.recipe
-    sketches = {ready.name: ready.sketch for ready in readies}
+    whole = study_facts(recipe, shared.splits, machine or {})
 
     def add(arm: Arm, ready: Ready | None, seed: int | None, reason: str | None, size: int | None):
         name = ready.name if ready else None
         folder = arm_folder(recipe_folder(recipe), name, arm.name, seed, size)
-        facts = [settings_of(arm, recipe), recipe.task.version, arm.method_name, seed, size,
-                 ready.source.path_or_id if ready else None,
-                 sketches.get(ready.name) if ready else None, data_print]  # fmt: skip
-        digest = sha256_of_text(repr(facts))[:16]
-        works.append(Work(len(works), arm, ready, seed, folder, digest, reason, size))
+        facts = facts_of(arm, ready, seed, size, recipe, whole)
+        digest = fingerprint_of(facts)
+        works.append(Work(len(works), arm, ready, seed, folder, digest, reason, size, facts))
 
     able: list[tuple[Arm, Ready | None]] = []
     for arm in recipe.arms:
@@ -184,7 +236,8 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     prompt = task.prompt(recipe.task_options, splits.labels)
     folder = recipe_folder(recipe)
     shared = Shared(recipe, splits, prompt, folder / "cache")
-    works = list_works(shared, readies, str(splits.report.get("fingerprints")))
+    machine = resolved(recipe.compute) if readies and looked_at is None else {}
+    works = list_works(shared, readies, machine)
     findings += _audit_tokens(shared, works, readies, looked_at)
     stop_on_errors(findings, recipe.audit.allow)
     return Plan(recipe, folder, rows, splits, findings, shared, works, readies)

@@ -160,6 +160,23 @@ class TrainSettings(Settings):
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, more time."
     )
+    nonfinite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="Where a loss or gradient is not finite: stop the arm, or leave that update out; such "
+        "updates are counted.",
+    )
+    self_test: bool = Field(
+        True,
+        description="Before the first step, on a few items: batched equals one by one, micro-batches add "
+        "up to the batch's gradient, what is trained gets a gradient.",
+    )
+    checkpoint_minutes: float | None = Field(
+        1.0,
+        ge=0,
+        description="Minutes of training after which a checkpoint is written (or twenty times what "
+        "writing one takes, where that is longer); 0: after every step; null: never. A study that "
+        "is stopped goes on from there to the same bits.",
+    )
     trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = Field(
         (), description="Where steps are sent besides steps.jsonl, through Accelerate."
     )

@@ -112,18 +112,25 @@ class Follower:
             )
 
 
-def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool) -> int:
-    """Run the study and show it; returns the exit code."""
+def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool, change: Any = None) -> int:
+    """Run the study and show it; returns the exit code.
+
+    change: arms to begin again, or differences to accept (see `Change`).
+    """
+    from tuneproof.pipeline import NO_CHANGE
     from tuneproof.record.rundir import REPORT_JSON
+    from tuneproof.stopping import listening, until_asked
     from tuneproof.study import events_of
 
     console = Console(stderr=as_json, soft_wrap=True)
     follower = Follower(console, quiet or as_json)
     ended: StudyEnded | None = None
     failure: TuneproofError | None = None
-    with follower.progress:
+    with follower.progress, listening() as asked:
         try:
-            for event in events_of(recipe, command):
+            for event in until_asked(
+                events_of(recipe, command, change or NO_CHANGE), asked, command
+            ):
                 follower.see(event)
                 if isinstance(event, StudyEnded):
                     ended = event
@@ -131,6 +138,8 @@ def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool) -> int:
             failure = error
             if ended is None:
                 raise
+        except KeyboardInterrupt:
+            raise asked.error(command) from None
     assert ended is not None
     if as_json:
         print(printable_json((Path(ended.folder) / REPORT_JSON).read_text("utf-8")), end="")

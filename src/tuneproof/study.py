@@ -4,18 +4,28 @@ In: a recipe. Out: a study's directory, and an object to look at it from Python.
 Knows nothing of: how an arm is carried out, how anything is shown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuneproof.arms.event import Event, StudyEnded
+from tuneproof.belonging import Change, finished
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import read_json
-from tuneproof.pipeline import carry_out, conclude, finished, prepare
+from tuneproof.pipeline import NO_CHANGE, carry_out, conclude, forget_checkpoints, prepare
+from tuneproof.plan import recipe_folder
 from tuneproof.predict.prediction import Predicted, read_predictions
 from tuneproof.recipe import Recipe, read_recipe, recipe_from
-from tuneproof.record.rundir import ARM, PREDICTIONS, REPORT_HTML, StudyRecord, read_study
+from tuneproof.record.lock import StudyLock
+from tuneproof.record.rundir import (
+    ARM,
+    PREDICTIONS,
+    REPORT_HTML,
+    StudyRecord,
+    read_study,
+    refuse_foreign,
+)
 
 
 @dataclass(frozen=True)
@@ -74,20 +84,29 @@ class Study:
         )
 
 
-def events_of(recipe: Recipe, command: str | None = None) -> Iterator[Event]:
+def events_of(
+    recipe: Recipe, command: str | None = None, change: Change = NO_CHANGE
+) -> Generator[Event, None, None]:
     """Carry out the study; yields what happens. Finished arms of the same recipe are skipped.
+
+    Where a caller throws StoppedError in, the arm that runs keeps what it has, and it is raised again.
 
     Raises: TuneproofError where the study cannot begin; RunError at its end where an arm failed.
     """
-    plan = yield from prepare(recipe, command)
     failed = []
-    for work in plan.works:
-        if finished(plan, work):
-            yield work.skipped(len(plan.works))
-            continue
-        if not (yield from carry_out(plan, work)):
-            failed.append(work)
-    ended = yield from conclude(plan)
+    refuse_foreign(recipe_folder(recipe))
+    with StudyLock(recipe_folder(recipe)) as lock:
+        plan = yield from prepare(recipe, command, lock, change)
+        for work in plan.works:
+            lock.check()
+            if finished(work):
+                forget_checkpoints(work)
+                yield work.skipped(len(plan.works))
+                continue
+            if not (yield from carry_out(plan, work)):
+                failed.append(work)
+        lock.check()
+        ended = yield from conclude(plan)
     yield ended
     if failed:
         reason = str(read_json(failed[0].folder / ARM)["reason"]).rstrip(".")
@@ -106,8 +125,11 @@ def run(
     models: Sequence[str] = (),
     arms: Sequence[Any] = (),
     out: str | None = None,
+    change: Change = NO_CHANGE,
 ) -> Study:
     """Run a study: a recipe (object, file or values), or a task with models and arms.
+
+    change: arms to begin again, or differences to accept, where the folder holds arms of other settings.
 
     Raises: TuneproofError.
     """
@@ -128,7 +150,7 @@ def run(
     if out and recipe.out != out:
         recipe = recipe.model_copy(update={"out": out})
     folder = Path(recipe.out)
-    for event in events_of(recipe):
+    for event in events_of(recipe, change=change):
         if isinstance(event, StudyEnded):
             folder = Path(event.folder)
     return Study(folder)

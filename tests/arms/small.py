@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 
+from tuneproof.arms import training
 from tuneproof.arms.event import Event
 from tuneproof.arms.objective import make_objective
 from tuneproof.arms.probe import fit_model_head
@@ -25,6 +27,7 @@ from tuneproof.plan import Plan
 from tuneproof.recipe import Arm, Recipe, recipe_from
 from tuneproof.study import events_of
 
+TIMES = {"time_s", "tokens_per_s"}
 WHO = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
 WHAT = ("movie", "film", "story", "wonderful plot", "terrible ending", "music")
 HOW = {"negative": "bad", "positive": "very good", "mixed": "not great at all"}
@@ -176,3 +179,29 @@ def logits_of(model: Any, ready: Ready, objective: Any, items: int = 6) -> torch
     found = model(**batch).logits[:, -1] if words else class_logits(model, ready.family, batch)
     model.train(was)
     return found.clone()
+
+
+def results(recipe: Recipe, name: str) -> dict[str, Any]:
+    """Everything about an arm that must be the same to the bit: weights, steps, choices, predictions."""
+    folder = folder_of(recipe, name)
+    weights = {}
+    for file in sorted((folder / "weights").glob("*.safetensors")):
+        weights |= {key: value.tobytes() for key, value in load_file(file).items()}
+    steps = [{k: v for k, v in s.items() if k not in TIMES} for s in steps_of(recipe, name)]
+    chosen = arm_of(recipe, name)["chosen"]
+    files = ("predictions.parquet", "dev_predictions.parquet", "scores.json")
+    return {"weights": weights, "steps": steps, "chosen": chosen} | {
+        file: (folder / file).read_bytes() for file in files
+    }
+
+
+def dies(monkeypatch: Any, at: int) -> None:
+    """The process is killed, as far as its files tell, after the line of step `at`."""
+    line = training._line
+
+    def stop(step, found):
+        if step.step == at:
+            raise KeyboardInterrupt
+        return line(step, found)
+
+    monkeypatch.setattr(training, "_line", stop)

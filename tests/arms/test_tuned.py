@@ -53,7 +53,7 @@ def test_every_tuned_arm_learns_and_writes_all_its_files(tmp_path, models, count
         about, folder = arm_of(recipe, arm.name), folder_of(recipe, arm.name)
         assert about["status"] == "done"
         assert {file.name for file in folder.iterdir()} == {
-            "arm.json", "ledger.json", "steps.jsonl", "predictions.parquet",
+            "arm.json", "facts.json", "ledger.json", "steps.jsonl", "predictions.parquet",
             "dev_predictions.parquet", "scores.json", "weights",
         }  # fmt: skip
         steps = steps_of(recipe, arm.name)
@@ -229,6 +229,7 @@ def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> 
     assert set(TrainSettings.model_fields) == {
         "epochs", "min_steps", "batch_size", "micro_batch", "group_by_length", "schedule", "warmup_share",
         "weight_decay", "clip_norm", "evals_per_epoch", "patience", "gradient_checkpointing", "trackers",
+        "nonfinite", "self_test", "checkpoint_minutes",
     }  # fmt: skip
 
 

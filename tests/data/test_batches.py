@@ -115,3 +115,15 @@ def test_micro_batches_are_collated_when_their_batch_is_asked_for():
     assert first.ids == tuple(f"row-{i}" for part in collated for i in part)
     rest = [first, *batches]
     assert sorted(i for batch in rest for i in batch.ids) == sorted(ids)
+
+
+def test_skipped_batches_keep_their_ids_and_are_not_collated() -> None:
+    made: list = []
+    ids = [f"i{place}" for place in range(10)]
+    whole = list(collate_epoch(ids, lambda part: part.tolist(), 4, seed=1, epoch=0))
+    rest = list(
+        collate_epoch(ids, lambda part: made.append(1) or part.tolist(), 4, seed=1, epoch=0, skip=2)
+    )
+    assert [batch.ids for batch in rest] == [batch.ids for batch in whole]
+    assert rest[2].micro_batches == whole[2].micro_batches
+    assert len(made) == 1

@@ -22,6 +22,7 @@ from tuneproof.data.asking import Asking, EncodedQuestions, encode_gold_answers,
 from tuneproof.data.batches import by_length
 from tuneproof.data.encode import EncodedAnswers
 from tuneproof.data.tokens import pad_batch
+from tuneproof.model.journal import Journal, Journals
 from tuneproof.model.kept_states import Row
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.answers import AnswerPredictions
@@ -61,6 +62,7 @@ class AnswerObjective:
     ready: Ready
     compute: Compute
     shots: Sequence[Example] = ()
+    kept: Journals | None = None
     _golds: dict[str, EncodedAnswers] = field(default_factory=dict, repr=False)
 
     @property
@@ -138,7 +140,7 @@ class AnswerObjective:
         encoded = encode_questions(self.asking, examples)
         texts = [""] * len(examples)
         settings = self.shared.recipe
-        at_once = AtOnce(settings.predict.batch_size)
+        at_once = AtOnce(settings.predict.batch_size, kept=self._journal(f"{name}-answers"))
         steps = answer_prompts(
             model, self.ready.tokenizer, encoded.asked, self.ready.pad.id, at_once,
             settings.encode.answer_tokens, self.compute.device, texts, encoded.ends,
@@ -149,14 +151,17 @@ class AnswerObjective:
         ]
         scored = encode_questions(self.asking, examples, said)
         scores_N2 = empty_scores(scored.asked)
-        at_once = AtOnce(settings.predict.batch_size)
+        at_once = AtOnce(settings.predict.batch_size, kept=self._journal(f"{name}-scores"))
         steps = score_labels(
             model, scored.asked, self.ready.pad.id, at_once, self.compute.device, scores_N2
         )
         for event in advancing(under(self.compute, steps), at_once):
-            if isinstance(event, Said):  # its progress was shown with the answers
-                yield event
+            # its progress was shown with the answers
+            yield event if isinstance(event, Said) else Advanced(0)
         return self._answers(examples, said, scores_N2, encoded)
+
+    def _journal(self, name: str) -> Journal | None:
+        return self.kept.of(name) if self.kept is not None else None
 
     def _answers(
         self,
@@ -177,7 +182,11 @@ class AnswerObjective:
             for place, example in enumerate(self.shared.splits.train[:SHOWN_ITEMS])
         ]
 
+    def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
+        """Tokens of these questions' prompts."""
+        return encode_questions(self.asking, examples).asked.prompts
+
     def shown_prompts(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """These questions' prompts as the model sees them."""
-        ids = encode_questions(self.asking, examples).asked.prompts
+        ids = self.prompts(examples)
         return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]

@@ -29,6 +29,7 @@ from tuneproof.data.encode import (
     encode_prompts,
 )
 from tuneproof.data.tokens import pad_batch
+from tuneproof.model.journal import Journal
 from tuneproof.model.kept_states import Row
 from tuneproof.model.shortage import AtOnce
 from tuneproof.model.words import MOST_TOKENS
@@ -253,10 +254,11 @@ def scored(
     ready: Ready,
     compute: Compute,
     batch_size: int,
+    kept: Journal | None = None,
 ) -> Running[NDArray[np.float64]]:
     """Log-likelihoods of the labels' words, with progress. Returns scores [N, C]."""
     scores_NC = empty_scores(encoded)
-    pad, device, at_once = ready.pad.id, compute.device, AtOnce(batch_size)
+    pad, device, at_once = ready.pad.id, compute.device, AtOnce(batch_size, kept=kept)
     if isinstance(encoded, EncodedCloze):
         steps = score_cloze(model, encoded, pad, at_once, device, scores_NC)
     else:

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.arms.answering import AnswerObjective
-from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.event import Running, Said, StageBegun
 from tuneproof.arms.objective import scored
 from tuneproof.arms.progress import advancing, under
 from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.selftest import prove_prompts, some_items
 from tuneproof.arms.shared import Outcome, Shared, as_predictions, decided
 from tuneproof.arms.shots import shots_of
 from tuneproof.arms.showing import SHOWN_ITEMS, encoding_of, shown_item
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
 from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.model.journal import Journal, Journals
 from tuneproof.model.load import load_model, pretrained_on_meta
 from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
@@ -28,6 +30,8 @@ from tuneproof.predict.generate import answer_budget, answer_prompts, parse_answ
 from tuneproof.predict.prediction import Predicted, Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
+
+CANDIDATES = 32  # short items from which the self-test takes some of different lengths
 
 
 def load_asked(ready: Ready, compute: Compute) -> Any:
@@ -43,30 +47,34 @@ def load_asked(ready: Ready, compute: Compute) -> Any:
 
 
 def run_prompted(
-    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int
+    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int, kept: Journals
 ) -> Running[Outcome]:
-    """Draw the shots, load, ask, calibrate. Returns the Outcome."""
+    """Draw the shots, load, ask, calibrate; finished batches are in `kept`. Returns the Outcome."""
     splits = shared.splits
     shots = shots_of(shared, arm, seed)
     begun = time.perf_counter()
     yield StageBegun("load", None)
     model = load_asked(ready, compute).to(compute.device)
     seconds = {"load": time.perf_counter() - begun}
+    asker = (
+        AnswerObjective(shared, ready, compute, shots, kept)
+        if shared.kind == "questions"
+        else PromptAsker(shared, arm, ready, compute, model, shots, kept)
+    )
+    yield from _prove(model, asker, shared, arm, ready, compute)
     begun = time.perf_counter()
     yield StageBegun("ask", len(splits.dev) + len(splits.test))
     chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
-    if shared.kind == "questions":
-        answering = AnswerObjective(shared, ready, compute, shots)
-        dev_answers = yield from answering.ask(model, splits.dev, "dev")
-        known = decided(dev_answers, (yield from answering.ask(model, splits.test, "test")))
+    if isinstance(asker, AnswerObjective):
+        dev_answers = yield from asker.ask(model, splits.dev, "dev")
+        known = decided(dev_answers, (yield from asker.ask(model, splits.test, "test")))
         dev: Predicted = known.dev
         test: Predicted = known.test
         chosen |= {"answers": known.chosen}
-        shown = answering.shown_prompts(splits.test[:SHOWN_ITEMS])
+        shown = asker.shown_prompts(splits.test[:SHOWN_ITEMS])
     else:
-        asker = PromptAsker(shared, arm, ready, compute, model, shots)
-        dev = yield from asker.ask(splits.dev)
-        test = yield from asker.ask(splits.test)
+        dev = yield from asker.ask(splits.dev, "dev")
+        test = yield from asker.ask(splits.test, "test")
         shown = asker.shown(splits.test[:SHOWN_ITEMS])
     seconds["predict"] = time.perf_counter() - begun
     skeleton = pretrained_on_meta(ready.source, ready.config)
@@ -82,13 +90,29 @@ def run_prompted(
     )
 
 
+def _prove(
+    model: Any, asker: Any, shared: Shared, arm: Arm, ready: Ready, compute: Compute
+) -> Running[None]:
+    """The self-test on a few prompts, unless it is turned off."""
+    if not shared.recipe.train.self_test:
+        return
+    yield StageBegun("self-test", None)
+    short = sorted(shared.splits.dev, key=lambda example: len(example.text))[:CANDIDATES]
+    prompts = asker.prompts(short)
+    chosen = some_items([len(prompt) for prompt in prompts])
+    rows, ids = [prompts[place] for place in chosen], [short[place].id for place in chosen]
+    if not prove_prompts(model, rows, ids, ready, compute, arm.name):
+        yield Said("Memory was too small for the self-test; it was left out.", noted=True)
+
+
 class PromptAsker:
     """Asks one model by one prompt with fixed shots, calibrated once."""
 
     def __init__(
         self, shared: Shared, arm: Arm, ready: Ready, compute: Compute, model: Any,
-        shots: Sequence[Example],
+        shots: Sequence[Example], kept: Journals | None = None,
     ) -> None:  # fmt: skip
+        self.kept = kept
         self.shared, self.arm, self.ready = shared, arm, ready
         self.compute, self.model, self.shots = compute, model, list(shots)
         self._content_free: Any = None
@@ -106,12 +130,13 @@ class PromptAsker:
             ready.max_length, settings.truncate, settings.chat,
         )  # fmt: skip
 
-    def ask(self, examples: Sequence[Example]) -> Running[Predictions]:
-        """Returns the Predictions of these examples."""
+    def ask(self, examples: Sequence[Example], name: str = "new") -> Running[Predictions]:
+        """Returns the Predictions of these examples; `name` is what the part is called."""
+        journal = self.kept.of(name) if self.kept is not None else None
         encoded = self.encode(examples)
         if getattr(self.arm.options, "scoring", "likelihood") == "generate":
-            return (yield from self._generated(examples, encoded))
-        scores_NC = yield from self._scores(encoded)
+            return (yield from self._generated(examples, encoded, journal))
+        scores_NC = yield from self._scores(encoded, journal)
         raw_NC = probabilities(scores_NC)
         found_NC = raw_NC
         if getattr(self.arm.options, "calibration", "none") == "contextual":
@@ -124,13 +149,17 @@ class PromptAsker:
             uncalibrated_NC=raw_NC,
         )  # fmt: skip
 
-    def _scores(self, encoded: EncodedPrompts | EncodedCloze) -> Running[NDArray[np.float64]]:
+    def _scores(
+        self, encoded: EncodedPrompts | EncodedCloze, journal: Journal | None = None
+    ) -> Running[NDArray[np.float64]]:
         size = self.shared.recipe.predict.batch_size
-        return (yield from scored(self.model, encoded, self.ready, self.compute, size))
+        return (yield from scored(self.model, encoded, self.ready, self.compute, size, journal))
 
-    def _generated(self, examples: Sequence[Example], encoded: Any) -> Running[Predictions]:
+    def _generated(
+        self, examples: Sequence[Example], encoded: Any, journal: Journal | None
+    ) -> Running[Predictions]:
         texts = [""] * len(examples)
-        at_once = AtOnce(self.shared.recipe.predict.batch_size)
+        at_once = AtOnce(self.shared.recipe.predict.batch_size, kept=journal)
         steps = answer_prompts(
             self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
             at_once, answer_budget(encoded), self.compute.device, texts,
@@ -143,8 +172,12 @@ class PromptAsker:
             predicted_N=found_N, texts=texts,
         )  # fmt: skip
 
+    def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
+        """Tokens of these items' prompts."""
+        encoded = self.encode(examples)
+        return encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompts
+
     def shown(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """These items' prompts as the model sees them."""
-        encoded = self.encode(examples)
-        ids = encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompts
+        ids = self.prompts(examples)
         return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]

@@ -86,6 +86,27 @@ def check_compute(settings: ComputeSettings) -> None:
         )  # fmt: skip
 
 
+def resolved(settings: ComputeSettings) -> dict[str, Any]:
+    """Device, precision and threads as they will be, by the settings' dotted names.
+
+    Raises: as `check_compute`.
+    """
+    import torch
+
+    check_compute(settings)
+    cuda = settings.device != "cpu" and torch.cuda.is_available()
+    mps = settings.device != "cpu" and torch.backends.mps.is_available()
+    precision = settings.precision
+    if precision == "auto":
+        half = "bf16" if cuda and torch.cuda.is_bf16_supported(False) else "fp16"
+        precision = half if cuda else "fp32"  # type: ignore[assignment]
+    return {
+        "compute.device": "cuda" if cuda else "mps" if mps else "cpu",
+        "compute.precision": precision,
+        "compute.threads": settings.threads or torch.get_num_threads(),
+    }
+
+
 def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     """Choose device, precision, threads and matrix kernels as the settings say.
 
@@ -99,17 +120,11 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     from tuneproof.model.kernels import choose_matmul
     from tuneproof.train.loop import make_accelerator
 
-    check_compute(settings)
+    precision = resolved(settings)["compute.precision"]
     if settings.threads:
         torch.set_num_threads(settings.threads)
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
     returned = on_cpu and settings.memory is not None and return_freed_blocks()
-    precision = settings.precision
-    if precision == "auto":
-        half = (
-            "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "fp16"
-        )
-        precision = "fp32" if on_cpu else half  # type: ignore[assignment]
     accelerator = make_accelerator(settings.device, precision)
     kernels = choose_matmul(accelerator.device.type, longest)
     waiting = os.environ.get("OMP_WAIT_POLICY", "")

@@ -4,53 +4,52 @@ In: what all arms share, one arm, a ready model, a seed. Out: events and an Outc
 Knows nothing of: other arms, scores.
 """
 
-import json
-import math
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
-from tuneproof.arms.event import Advanced, Running, Said, StageBegun
+from tuneproof.arms.answering import AnswerObjective
+from tuneproof.arms.event import Running, Said, StageBegun
 from tuneproof.arms.objective import Objective, make_objective
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.ready import Compute, Ready
+from tuneproof.arms.selftest import self_test
 from tuneproof.arms.shared import Outcome, Shared, decided
 from tuneproof.arms.showing import encoding_of
 from tuneproof.arms.span_probe import fit_span_head, run_span_probe
 from tuneproof.arms.spans import SpanObjective
+from tuneproof.arms.training import Training
 from tuneproof.arms.trunk import read_trunk
-from tuneproof.data.batches import (
-    collate_epoch,
-    count_batches,
-    padding_share,
-    plan_batches,
-    split_micro,
-)
-from tuneproof.errors import ModelError, RunError
+from tuneproof.data.batches import padding_share, plan_batches, split_micro
+from tuneproof.data.splits import Splits
+from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
-from tuneproof.files import make_folder, private
 from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.model.journal import Journals
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.model.packing import Packing
 from tuneproof.model.shortage import recompute_activations
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.recipe import Arm
-from tuneproof.train.checkpoint import BestOnDev
-from tuneproof.train.loop import Step, fit
-from tuneproof.train.optimizer import make_optimizer, make_schedule
-from tuneproof.train.trackers import open_trackers, track
-
-AT_ONCE = 1 << 20  # weights that are summed at once
+from tuneproof.train.resume import Keeper
 
 
 def run_tuned(
-    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int, steps_file: Path
+    shared: Shared,
+    arm: Arm,
+    ready: Ready,
+    compute: Compute,
+    seed: int,
+    steps_file: Path,
+    keeper: Keeper,
+    kept: Journals,
 ) -> Running[Outcome]:
     """Load, fit the head where the method says so, train, keep the best on dev, predict.
 
-    Returns the Outcome.
+    Training goes on from the newest checkpoint of `keeper`; finished batches of written answers are in
+    `kept`. Returns the Outcome.
     """
     if arm.method.apply is None:
         run = run_span_probe if shared.kind == "questions" else run_probe
@@ -59,21 +58,9 @@ def run_tuned(
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
     yield StageBegun("load", None)
-    objective_name = getattr(options, "objective", "head")
-    loaded = load_model(
-        ready.source,
-        ready.config,
-        ready.tokenizer,
-        ready.family,
-        head=head_of(objective_name, shared.kind),
-        labels=shared.labels,
-        random=getattr(options, "weights", "pretrained") == "random",
-        dtype=held_dtype(arm, compute),
-        packing=packing_of(arm, compute),
-        seed=seed,
-    )
+    loaded = _loaded(shared, arm, ready, compute, seed)
     model = loaded.model.to(compute.device)
-    objective = make_objective(objective_name, shared, ready, compute)
+    objective = make_objective(getattr(options, "objective", "head"), shared, ready, compute)
     seconds["load"] = time.perf_counter() - begun
     chosen: dict[str, Any] = {}
     if arm.method.probe:
@@ -83,24 +70,17 @@ def run_tuned(
         else:
             chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
         seconds["probe"] = time.perf_counter() - begun
-    torch.manual_seed(seed)
-    with quiet():
-        model = arm.method.apply(model, ready.family, options, loaded.fresh).to(compute.device)
-    if shared.recipe.train.gradient_checkpointing:
-        recompute_activations(model)
+    model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
     trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
+    yield from _prove(model, objective, ready, compute, shared, arm, seconds)
+    training = Training(model, objective, arm, shared, compute, seed, steps_file, keeper)
+    chosen |= yield from training.run()
+    seconds["train"] = training.place.train_s
     begun = time.perf_counter()
-    chosen |= yield from _train(model, objective, arm, shared, compute, seed, steps_file)
-    seconds["train"] = time.perf_counter() - begun
-    begun = time.perf_counter()
-    splits = shared.splits
-    yield StageBegun("predict", len(splits.dev) + len(splits.test))
-    dev = yield from objective.ask(model, splits.dev, "dev")
-    test = yield from objective.ask(model, splits.test, "test")
-    if isinstance(dev, AnswerPredictions):
-        known = decided(dev, test)
-        dev, test = known.dev, known.test
-        chosen |= {"answers": known.chosen}
+    dev, test, answers = yield from _ask(
+        objective, shared.splits, training, kept.of_weights(chosen)
+    )
+    chosen |= answers
     seconds["predict"] = time.perf_counter() - begun
     ledger = parameter_ledger(
         model, pretrained_on_meta(ready.source, ready.config), ready.family, fresh=loaded.fresh
@@ -125,6 +105,74 @@ def run_tuned(
         notes=[*ready.notes, *loaded.notes],
         save=save,
     )
+
+
+def _loaded(shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int) -> Any:
+    """The pretrained model under the head of the arm's objective."""
+    options: Any = arm.options
+    return load_model(
+        ready.source,
+        ready.config,
+        ready.tokenizer,
+        ready.family,
+        head=head_of(getattr(options, "objective", "head"), shared.kind),
+        labels=shared.labels,
+        random=getattr(options, "weights", "pretrained") == "random",
+        dtype=held_dtype(arm, compute),
+        packing=packing_of(arm, compute),
+        seed=seed,
+    )
+
+
+def _applied(
+    model: Any, arm: Arm, ready: Ready, compute: Compute, shared: Shared, seed: int, fresh: Any
+) -> Any:
+    """The model as the arm's method trains it."""
+    assert arm.method.apply is not None
+    torch.manual_seed(seed)
+    with quiet():
+        model = arm.method.apply(model, ready.family, arm.options, fresh).to(compute.device)
+    if shared.recipe.train.gradient_checkpointing:
+        recompute_activations(model)
+    return model
+
+
+def _prove(
+    model: Any,
+    objective: Objective,
+    ready: Ready,
+    compute: Compute,
+    shared: Shared,
+    arm: Arm,
+    seconds: dict[str, float],
+) -> Running[None]:
+    """The self-test, unless it is turned off."""
+    if not shared.recipe.train.self_test:
+        return
+    begun = time.perf_counter()
+    yield StageBegun("self-test", None)
+    if not self_test(model, objective, ready, compute, arm.method.packs, arm.name):
+        yield Said("Memory was too small for the self-test; it was left out.", noted=True)
+    seconds["self-test"] = time.perf_counter() - begun
+
+
+def _ask(
+    objective: Objective, splits: Splits, training: Training, kept: Journals
+) -> Running[tuple[Any, Any, dict[str, Any]]]:
+    """Returns predictions of dev and of test, and what dev chose by its own."""
+    if isinstance(objective, AnswerObjective):
+        objective.kept = kept
+    yield StageBegun("predict", len(splits.dev) + len(splits.test))
+    try:
+        dev = yield from objective.ask(training.model, splits.dev, "dev")
+        test = yield from objective.ask(training.model, splits.test, "test")
+    except StoppedError:
+        training.save()
+        raise
+    if not isinstance(dev, AnswerPredictions):
+        return dev, test, {}
+    known = decided(dev, test)
+    return known.dev, known.test, {"answers": known.chosen}
 
 
 def held_dtype(arm: Arm, compute: Compute) -> Any:
@@ -190,119 +238,3 @@ def _padding(objective: Objective, shared: Shared, seed: int) -> float:
     batches = plan_batches(len(lengths), settings.batch_size, seed, 0, grouped)
     parts = [part for b in batches for part in split_micro(b, settings.micro_batch, lengths)]
     return padding_share(lengths, parts)
-
-
-def _train(
-    model: Any,
-    objective: Objective,
-    arm: Arm,
-    shared: Shared,
-    compute: Compute,
-    seed: int,
-    steps_file: Path,
-) -> Running[dict[str, Any]]:
-    """The loop, with evaluation on dev and the best weights put back. Returns what dev chose."""
-    settings: Any = shared.recipe.train
-    options: Any = arm.options
-    dev, ids = shared.splits.dev, objective.unit_ids
-    per_epoch = count_batches(len(ids), settings.batch_size)
-    epochs = getattr(options, "epochs", None) or settings.epochs
-    epochs = max(epochs, math.ceil(settings.min_steps / per_epoch))
-    asked = settings.evals_per_epoch
-    places = {per_epoch * place // asked for place in range(1, asked + 1)}  # the end is one
-    best = BestOnDev(patience=settings.patience)
-    before = _fingerprint(model)
-    steps = fit(
-        model,
-        lambda epoch: collate_epoch(
-            ids, objective.collate, settings.batch_size, seed, epoch, settings.micro_batch,
-            objective.lengths.tolist(), settings.group_by_length,
-        ),
-        objective.loss,
-        objective.count,
-        make_optimizer(model, options.learning_rate, settings.weight_decay),
-        make_schedule(settings.schedule, per_epoch * epochs, settings.warmup_share),
-        epochs=epochs,
-        steps_per_epoch=per_epoch,
-        clip_norm=settings.clip_norm,
-        seed=seed,
-        accelerator=compute.accelerator,
-    )  # fmt: skip
-    yield StageBegun("train", per_epoch * epochs, "steps")
-    make_folder(steps_file.parent)
-    evaluations: list[dict[str, float]] = []
-    found: dict[str, float]
-    if arm.method.probe:  # the fitted head itself is a candidate: training may only hurt
-        found = yield from objective.measure(model, dev)
-        evaluations.append({"step": 0, "epoch": 0.0, **found})
-        best.offer(model, found["dev_loss"], 0)
-    folder = steps_file.parent
-    sent = open_trackers(settings.trackers, folder.parent.parent, folder.name)
-    with open(steps_file, "w", encoding="utf-8", opener=private) as file, sent as trackers:
-        for step in steps:
-            found = {}
-            stop = False
-            if step.retries:
-                yield Said(_cut_smaller(step), "warning", noted=True)
-            yield Advanced(1, f"loss {step.loss:.3f}")
-            if (step.step - 1) % per_epoch + 1 in places:
-                yield StageBegun("dev", len(dev))
-                found = yield from objective.measure(model, dev)
-                evaluations.append({"step": step.step, "epoch": step.epoch, **found})
-                stop = best.offer(model, found["dev_loss"], step.step).stop
-                yield StageBegun("train", per_epoch * epochs, "steps", done=step.step)
-                yield Advanced(0, f"loss {step.loss:.3f}, dev {found['dev_loss']:.3f}")
-            _write_step(file, step, found, trackers)
-            if stop:
-                break
-    changed = _fingerprint(model) != before
-    chosen_step = best.restore(model)
-    if not changed:
-        raise RunError(arm.name, "no weight changed in training.", do="Raise the learning rate.")
-    return {
-        "step": chosen_step,
-        "epoch": chosen_step / per_epoch,
-        "dev_loss": best.loss,
-        "by": "lowest loss on dev",
-        "evaluations": evaluations,
-        "steps_done": step.step,
-    }
-
-
-def _cut_smaller(step: Step) -> str:
-    return (
-        f"Memory ran out in step {step.step}; it was taken again, and later ones are, in "
-        f"{step.micro_batches} micro-batches: the same items, the same update (where there is dropout, "
-        "other draws of it)."
-    )
-
-
-def _fingerprint(model: Any) -> list[float]:
-    """Sums of the trainable weights, which training must change; no weight is copied whole."""
-    return [
-        sum(float(piece.double().sum()) for piece in p.detach().flatten().split(AT_ONCE))
-        for p in model.parameters()
-        if p.requires_grad
-    ]
-
-
-def _write_step(file: TextIO, step: Step, found: dict[str, float], trackers: list[Any]) -> None:
-    line = {
-        "step": step.step,
-        "epoch": step.epoch,
-        "loss": step.loss,
-        "dev_loss": found.get("dev_loss"),
-        "dev_accuracy": found.get("dev_accuracy"),
-        "dev_f1": found.get("dev_f1"),
-        "learning_rate": step.learning_rate,
-        "gradient_norm": step.gradient_norm,
-        "count": step.count,
-        "tokens": step.tokens,
-        "tokens_per_s": step.tokens_per_s,
-        "time_s": step.time_s,
-        "skipped": step.skipped,
-        "micro_batches": step.micro_batches,
-    }
-    file.write(json.dumps(line) + "\n")
-    file.flush()
-    track(trackers, line, step.step)

@@ -118,13 +118,18 @@ def collate_epoch(
     micro_batch: int | None = None,
     lengths: Sequence[int] | None = None,
     grouped: bool = False,
+    skip: int = 0,
 ) -> Iterator[Batch]:
-    """The batches of one epoch, each collated when its turn comes.
+    """The batches of one epoch, each collated when its turn comes; the first `skip` are not.
 
     `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`,
     and `grouped` has batches of similar lengths, as in `plan_batches`.
     """
-    for batch in plan_batches(len(ids), batch_size, seed, epoch, lengths if grouped else None):
+    planned = plan_batches(len(ids), batch_size, seed, epoch, lengths if grouped else None)
+    for place, batch in enumerate(planned):
+        if place < skip:
+            yield Batch(tuple(ids[i] for i in batch), ())
+            continue
         parts = split_micro(batch, micro_batch, lengths)
         yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
 

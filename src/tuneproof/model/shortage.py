@@ -7,13 +7,16 @@ Knows nothing of: what is computed, losses, labels.
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from tuneproof.data.batches import by_length
 from tuneproof.errors import RunError
+
+if TYPE_CHECKING:
+    from tuneproof.model.journal import Journal
 
 T = TypeVar("T")
 
@@ -53,10 +56,14 @@ def tried(work: Callable[[], T]) -> tuple[bool, T | None]:
 
 @dataclass
 class AtOnce:
-    """How many items may be on the device at once; `too_many` holds the numbers that did not fit."""
+    """How many items may be on the device at once; `too_many` holds the numbers that did not fit.
+
+    kept: where finished batches are kept, and found again.
+    """
 
     size: int
     too_many: list[int] = field(default_factory=list)
+    kept: "Journal | None" = None
 
 
 def in_batches(
@@ -75,14 +82,23 @@ def in_batches(
     Raises: RunError where a single item does not fit.
     """
     waiting = list(by_length(lengths, at_once.size) if batches is None else batches)[::-1]
+    kept = at_once.kept
     while waiting:
         batch = waiting.pop()
+        if kept is not None and kept.next_size is not None:
+            at_once.size = min(at_once.size, kept.next_size)
         if len(batch) > at_once.size:
             cut = [batch[i : i + at_once.size] for i in range(0, len(batch), at_once.size)]
             waiting += cut[::-1]
             continue
+        known: Any = kept.take(batch) if kept is not None else None
+        if known is not None:
+            yield batch, known
+            continue
         done, found = tried(lambda batch=batch: work(batch))  # type: ignore[misc]
         if done:
+            if kept is not None:
+                kept.add(batch, at_once.size, found)  # type: ignore[arg-type]
             yield batch, found  # type: ignore[misc]
             continue
         give_back()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tuneproof.data.encode import EncodedPrompts, pad_batch
 from tuneproof.data.packs import Pack, batches_of_kin, even_turns, make_packs
@@ -21,6 +22,9 @@ from tuneproof.model.prefix import Packed, read_start, shares_prefixes
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.words import read_ahead
 
+IntArray = NDArray[np.int64]
+
+NOTHING = -1  # in an array of tokens, behind the end of an answer
 SPARE_TOKENS = 4  # beyond the longest label: a quotation mark, a line end, a word to say too much
 
 
@@ -82,26 +86,34 @@ def answer_prompts(
         begun = 0 if start is None else len(start)
         batches: Sequence[Any] | None = batches_of_kin(rows, begun, at_once.size)
 
-        def work(chosen: Any) -> list[list[int]]:
+        def work(chosen: Any) -> IntArray:
             new: list[list[int]] = [[] for _ in chosen]
             for packs in even_turns(make_packs([rows[place][begun:] for place in chosen])):
                 more = max_new_tokens * len(packs[0].rows_R)
                 with torch.inference_mode():
                     packed = Packed(model, packs, pad_id, device, start, more)
                     _write(packed, packs, stops, new)
-            return new
+            return _as_array(new)
     else:
         batches = None
 
-        def work(chosen: Any) -> list[list[int]]:
+        def work(chosen: Any) -> IntArray:
             batch = pad_batch([rows[place] for place in chosen], pad_id, "left")
             on_device = {name: values.to(device) for name, values in batch.items()}
-            return _written_apart(model, on_device, pad_id, stops)
+            return _as_array(_written_apart(model, on_device, pad_id, stops))
 
     for chosen, new in in_batches([len(ids) for ids in rows], at_once, work, batches):
         for place, tokens in zip(chosen, new, strict=True):
-            into[place] = stops.first_line(tokens)
+            into[place] = stops.first_line(tokens[tokens != NOTHING].tolist())
         yield len(chosen)
+
+
+def _as_array(answers: Sequence[Sequence[int]]) -> IntArray:
+    """Tokens [B, T] of B answers, as a journal keeps them; NOTHING behind the shorter ones."""
+    found_BT = np.full((len(answers), max(map(len, answers))), NOTHING, dtype=np.int64)
+    for row, tokens in zip(found_BT, answers, strict=True):
+        row[: len(tokens)] = tokens
+    return found_BT
 
 
 @dataclass(frozen=True)

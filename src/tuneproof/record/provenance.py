@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ PACKAGES = (
     "transformers",
     "tokenizers",
     "peft",
+    "bitsandbytes",
     "accelerate",
     "datasets",
     "safetensors",
@@ -33,6 +35,7 @@ PACKAGES = (
 )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Installed versions of what a result depends on."""
     found = {"python": platform.python_version()}

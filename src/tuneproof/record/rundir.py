@@ -18,6 +18,9 @@ Knows nothing of: models, torch, how anything was computed.
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}
         weights/         safetensors and the tokenizer, with a manifest
+    changes.json         changes that were accepted, arms that were begun again (see record/changes.py)
+    aside/               the folders of arms that were begun again
+    study.lock           while a process works here: who
     comparisons.json     {"comparisons": [...], "verdict": {...}}
     report.html, report.json, report.md
 """
@@ -46,6 +49,11 @@ PREDICTIONS = "predictions.parquet"
 DEV_PREDICTIONS = "dev_predictions.parquet"
 SCORES = "scores.json"
 WEIGHTS = "weights"
+CHECKPOINTS = "checkpoints"
+JOURNAL = "journal"
+FACTS = "facts.json"
+CHANGES = "changes.json"
+ASIDE = "aside"
 COMPARISONS = "comparisons.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"

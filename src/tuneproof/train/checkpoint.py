@@ -4,10 +4,12 @@ In: a model with marked trainable weights; a dev loss an evaluation. Out: named 
 Knows nothing of: how the loss came about, optimizers, methods, the study's file names.
 """
 
+import errno
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -61,7 +63,20 @@ def write_weights(
     path: Path, weights: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None
 ) -> Path:
     """Write named tensors (and notes: text by name) as one safetensors file, complete or absent."""
-    return write_with(path, lambda file: save_file(dict(weights), file, dict(notes or {})))
+    return write_with(path, lambda file: save_weights(file, weights, notes))
+
+
+def save_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None
+) -> None:
+    """The same without the care: for a folder that is made as a whole.
+
+    Raises: OSError where the system refuses, which safetensors says in its own way.
+    """
+    try:
+        save_file(dict(weights), path, dict(notes or {}))
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def read_weights(path: Path) -> Weights:
@@ -125,8 +140,7 @@ class BestOnDev:
             self._keep(model)
         else:
             self.evaluations_since_best += 1
-        stop = self.patience is not None and self.evaluations_since_best >= self.patience
-        return Offer(is_best, stop)
+        return Offer(is_best, self.used_up)
 
     def restore(self, model: nn.Module) -> int:
         """Put the best weights back into the model; returns the step that they come from.
@@ -137,6 +151,36 @@ class BestOnDev:
             raise RunError("best on dev", "no evaluation took place.", do="Evaluate at least once.")
         restore_trained(model, self._kept())
         return self.step
+
+    def state(self) -> dict[str, Any]:
+        """What it counts, as JSON takes it; `take_back` gives it and the weights to another one."""
+        return {
+            "loss": None if self.step is None else self.loss,
+            "step": self.step,
+            "evaluations": self.evaluations,
+            "evaluations_since_best": self.evaluations_since_best,
+        }
+
+    def kept(self) -> Weights:
+        """The best weights; empty where nothing was offered."""
+        return {} if self.step is None else self._kept()
+
+    def take_back(self, state: Mapping[str, Any], weights: Weights) -> None:
+        """Go on from what `state` and `kept` gave."""
+        self.step, self.evaluations = state["step"], state["evaluations"]
+        self.evaluations_since_best = state["evaluations_since_best"]
+        self.loss = math.inf if self.step is None else state["loss"]
+        if self.step is None:
+            return
+        if self.path is None:
+            self._weights = dict(weights)
+        else:
+            write_weights(self.path, weights)
+
+    @property
+    def used_up(self) -> bool:
+        """Whether patience is."""
+        return self.patience is not None and self.evaluations_since_best >= self.patience
 
     def _keep(self, model: nn.Module) -> None:
         if self.path is not None:

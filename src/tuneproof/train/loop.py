@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LossSum", "Step", "fit", "make_accelerator"]
 
+Nonfinite = Literal["stop", "skip"]
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -45,8 +46,9 @@ class Step:
     step: from 1. epoch: passes over train so far (0.5 is half of the first). loss: mean per
     supervised unit of the effective batch, before the update. count: those units. learning_rate:
     of this update. gradient_norm: L2, before clipping. tokens: read, without padding. time_s: of
-    this step, the caller's own time between steps not counted. skipped: fp16 only, the scaled
-    gradient overflowed, no weight moved, gradient_norm is None. micro_batches: how many the batch was
+    this step, the caller's own time between steps not counted. skipped: no weight moved, since fp16's
+    scaled gradient overflowed, or loss or gradient was not finite and `nonfinite` is skip;
+    gradient_norm is None then. micro_batches: how many the batch was
     cut into; retries: how often in this step memory ran out and they were halved.
     """
 
@@ -93,6 +95,8 @@ def fit(
     seed: int,
     accelerator: "Accelerator | None" = None,
     start: int = 0,
+    halvings: int = 0,
+    nonfinite: Nonfinite = "stop",
 ) -> Iterator[Step]:
     """Train; yields after every update, and goes on when asked for the next step.
 
@@ -101,16 +105,16 @@ def fit(
     on the host; known before the first backward, so that every micro-batch's sum is divided by the
     whole batch's count and 1×8, 2×4 and 8×1 are one and the same update.
     schedule: step from 0 → factor on the rates that the optimizer came with.
-    clip_norm: bound of the gradient's global L2 norm. start: steps already done.
+    clip_norm: bound of the gradient's global L2 norm. start: steps already done; halvings: how often
+    their micro-batches had been halved (the sum of their `retries`). nonfinite: "skip" leaves out an
+    update whose loss or gradient is not finite (`Step.skipped`) instead of stopping.
 
     Random numbers (dropout) are seeded by (seed, step) at every step: what the caller draws in
     between changes nothing, and a step can be done again. `train()` is set again at every step.
 
     Where the device runs out of memory before the weights move, the step is done again with every
-    micro-batch halved, and so are all later ones: the same items, the same learning rate, the same sum
-    over the whole batch. Without dropout the update is the same to rounding (1e-6). With dropout it is
-    one of the same distribution but not the same: the masks are drawn micro-batch by micro-batch, as
-    with another `micro_batch` from the start.
+    micro-batch halved, and so are all later ones: the same sum over the same items. Without dropout the
+    update is the same to rounding (1e-6); with it the masks are other draws, as with another `micro_batch`.
 
     Raises: RunError, the weights as they were before the step, where the loss or the gradient is
     not finite, a batch has nothing supervised, an epoch is not `steps_per_epoch` long, or one item
@@ -123,11 +127,10 @@ def fit(
     job = _Job(
         model, loss, count, optimizer, schedule, accelerator, clip_norm, seed, steps_per_epoch,
         [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups],
-        RowGradients(model),
+        RowGradients(model), nonfinite,
     )  # fmt: skip
 
-    def steps() -> Iterator[Step]:
-        halvings = 0
+    def steps(halvings: int) -> Iterator[Step]:
         with job.rows.kept():
             for number, batch in _numbered(batches, epochs, steps_per_epoch, start):
                 for _ in range(halvings):
@@ -136,7 +139,7 @@ def fit(
                 halvings += step.retries
                 yield step
 
-    return steps()
+    return steps(halvings)
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ class _Job:
     steps_per_epoch: int
     rates: list[float]
     rows: RowGradients
+    nonfinite: Nonfinite
 
     def clear(self, whole: bool = False) -> None:
         """No gradients; `whole`: also where no row was read."""
@@ -182,7 +186,7 @@ def _take(job: _Job, number: int, batch: Batch) -> Step:
         try:
             skipped = _update(job, mean_loss, gradient_norm, batch, number)
         finally:
-            job.clear(whole=not math.isfinite(gradient_norm))
+            job.clear(whole=not math.isfinite(gradient_norm + mean_loss))
     return Step(
         step=number,
         epoch=number / job.steps_per_epoch,
@@ -218,11 +222,16 @@ def _room_to_move(number: int) -> Iterator[None]:
 
 
 def _update(job: _Job, mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> bool:
-    """Move the weights, or refuse to; true where fp16's scaler skipped the step."""
+    """Move the weights, or refuse to; true where fp16's scaler, or who asked for it, skipped the step."""
     scaler = job.accelerator.scaler
-    if not math.isfinite(mean_loss):
-        raise _not_finite("loss", mean_loss, batch, number)
     overflowed = not math.isfinite(gradient_norm)
+    bad_loss = not math.isfinite(mean_loss)
+    if (bad_loss or (overflowed and scaler is None)) and job.nonfinite == "skip":
+        if scaler is not None:
+            scaler.update()
+        return True
+    if bad_loss:
+        raise _not_finite("loss", mean_loss, batch, number)
     if overflowed and scaler is None:
         raise _not_finite("gradient's norm", gradient_norm, batch, number)
     if scaler is None:

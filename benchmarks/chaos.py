@@ -1,0 +1,216 @@
+"""Studies that are killed and started again: they must end as if nothing had been.
+
+In: how many kills, or minutes. Out: a table of killed, recovered, identical; exit code 1 where one is not.
+Knows nothing of: why anything holds.
+
+    python -m benchmarks chaos [--kills 100] [--minutes M] [--seed S] [--every N] [--whole N] [--json FILE]
+
+Kills are SIGKILL: at random moments of whole studies (up to three in a row before a study may end), and at
+every operation on the disk of one checkpoint, one prediction's journal and file, one report, with and
+without a power cut that takes what was not synced.
+"""
+
+import argparse
+import importlib
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from benchmarks.killing import Ended, attempt, lose_power
+from benchmarks.small_studies import ARMS, carry_out, make_ready_for, small_study, unlike
+from tuneproof.recipe import Recipe
+
+TMPFS = Path("/dev/shm")
+IN_A_ROW = 3
+FEW = 4  # operations that every place has
+# What is killed at each of its operations: the study, and what their paths hold.
+PLACES = {
+    "a whole run": ("full", ""),
+    "one checkpoint": ("full", "checkpoints/step-2"),
+    "one journal": ("generated", "journal/"),
+    "one prediction file": ("generated", "/predictions.parquet"),
+    "one report": ("generated", "/report."),
+    "an arm's record": ("generated", "/arm.json"),
+}
+
+
+@dataclass
+class Count:
+    """Of one kind of kill."""
+
+    kills: int = 0
+    recovered: int = 0
+    identical: int = 0
+    trials: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether every study that was killed came to the same end."""
+        return self.trials == self.recovered == self.identical
+
+
+class Chaos:
+    """References, trials and their counts in one folder."""
+
+    def __init__(self, folder: Path, seed: int = 0) -> None:
+        self.folder, self.random = folder, random.Random(seed)
+        self.references: dict[str, Path] = {}
+        self.seconds: dict[str, float] = {}
+        self.operations: dict[str, list[Path]] = {}
+        self.number = 0
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Rows and models, then every module that a study imports: children start at once."""
+
+        def work() -> None:
+            make_ready_for(self.folder)
+            for arms in ARMS:
+                _carry_out(small_study(self.folder, arms, f"warm-{arms}"))
+            (self.folder / "modules.json").write_text(json.dumps(list(sys.modules)))
+
+        _well(attempt(work, log=self.folder / "log"))
+        for name in json.loads((self.folder / "modules.json").read_text()):
+            if name.split(".")[0] not in ("__main__", "__mp_main__", "benchmarks"):
+                _import(name)
+
+    def reference(self, arms: str) -> Path:
+        """The study that nobody kills; made when first asked for."""
+        if arms not in self.references:
+            recipe = small_study(self.folder, arms, f"whole-{arms}")
+            ended = attempt(lambda: _carry_out(recipe), log=self.folder / "log")
+            self.seconds[arms] = _well(ended).time_s
+            self.operations[arms] = [path for _, path in ended.operations]
+            self.references[arms] = Path(recipe.out)
+        return self.references[arms]
+
+    def begun(self, arms: str) -> Recipe:
+        """A new study of this kind."""
+        self.reference(arms)
+        self.number += 1
+        return small_study(self.folder, arms, f"trial-{self.number}")
+
+    def ends_alike(self, recipe: Recipe, arms: str, count: Count) -> None:
+        """Start it again without a kill, and compare."""
+        ended = attempt(lambda: _carry_out(recipe), log=self.folder / "log")
+        count.trials += 1
+        if ended.killed or ended.code:
+            count.wrong.append(f"{recipe.out}: {ended.said or ended.code}")
+            return
+        count.recovered += 1
+        names = unlike(Path(recipe.out), self.reference(arms))
+        if names:
+            count.wrong.append(f"{recipe.out}: {', '.join(names)} differ")
+            return
+        count.identical += 1
+        _remove(Path(recipe.out))
+
+    def at_random(self, kills: int, until: float, count: Count) -> None:
+        """Kill studies at random moments until there were so many kills, or until that time."""
+        kinds = list(ARMS)
+        while count.kills < kills and time.monotonic() < until:
+            arms = kinds[count.trials % len(kinds)]
+            recipe = self.begun(arms)
+            for _ in range(self.random.randint(1, IN_A_ROW)):
+                after_s = self.random.uniform(0, self.seconds[arms])
+                ended = attempt(
+                    lambda recipe=recipe: _carry_out(recipe),  # type: ignore[misc]
+                    after_s=after_s,
+                    log=self.folder / "log",
+                )
+                count.kills += ended.killed
+            self.ends_alike(recipe, arms, count)
+
+    def at_operations(
+        self, arms: str, where: str, count: Count, power: bool = False, every: int = 1
+    ) -> None:
+        """Kill a study at each operation whose path holds `where`, every so many of them."""
+        self.reference(arms)
+        total = sum(where in str(path) for path in self.operations[arms])
+        for at in range(1 + self.random.randrange(min(every, FEW)), total + 1, every):
+            recipe = self.begun(arms)
+            ended = attempt(
+                lambda recipe=recipe: _carry_out(recipe),  # type: ignore[misc]
+                at=at,
+                where=where,
+                log=self.folder / "log",
+            )
+            count.kills += ended.killed
+            if power:
+                lose_power(ended)
+            self.ends_alike(recipe, arms, count)
+
+
+def _carry_out(recipe: Recipe) -> None:
+    from tuneproof.model import journal
+
+    journal.EVERY_S = 0.0  # seconds are long here
+    carry_out(recipe)
+
+
+def _well(ended: Ended) -> Ended:
+    if ended.killed or ended.code:
+        raise SystemExit(f"A study that nobody killed ended with {ended.code}.\n{ended.said}")
+    return ended
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder)
+
+
+def run(
+    kills: int, minutes: float, seed: int, every: int, whole: int, folder: Path
+) -> dict[str, Count]:
+    """All kinds of kills; `every`: of the operations each so many, of a whole run's times `whole`."""
+    chaos, found = Chaos(folder, seed), {}
+    until = time.monotonic() + 60 * minutes
+    for name, (arms, where) in PLACES.items() if every else ():
+        for power in (False, True):
+            count = found[f"{name}{', power cut' if power else ''}"] = Count()
+            chaos.at_operations(arms, where, count, power, every * (1 if where else whole))
+    found["random moments"] = Count()
+    chaos.at_random(kills, until, found["random moments"])
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit code: 0 where every study ended alike."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="at random moments")
+    parser.add_argument("--minutes", type=float, default=600.0, help="of those, at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--every", type=int, default=1, help="of the operations each so many; 0: none"
+    )
+    parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
+    parser.add_argument("--json", type=Path, help="a file for the counts")
+    given = parser.parse_args(words)
+    parent = str(TMPFS) if TMPFS.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=parent, prefix="chaos-") as folder:
+        found = run(given.kills, given.minutes, given.seed, given.every, given.whole, Path(folder))
+    print(f"{'SIGKILL at':42}{'killed':>8}{'studies':>9}{'recovered':>11}{'identical':>11}")
+    for name, count in found.items():
+        print(f"{name:42}{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}")
+        for line in count.wrong:
+            print(f"  {line}")
+    if given.json:
+        given.json.write_text(json.dumps({name: asdict(count) for name, count in found.items()}))
+    total = sum(count.kills for count in found.values())
+    good = total > 0 and all(count.good for count in found.values())
+    print(f"{total} kills: {'all recovered, all identical' if good else 'NOT all identical'}")
+    return 0 if good else 1

@@ -1,0 +1,83 @@
+"""Ctrl-C and SIGTERM: the first finishes what is begun and keeps it, the second stops at once.
+
+In: the events of a study. Out: the same, with StoppedError thrown in where a stop was asked for.
+Knows nothing of: what is kept, how anything is shown.
+"""
+
+import shlex
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Any
+
+from tuneproof.arms.event import Event, StageBegun
+from tuneproof.errors import StoppedError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Asked:
+    """Whether a stop was asked for, and by which signal.
+
+    `patient`: what is going on comes to an event soon, so that it may be finished; else a signal
+    stops at once, since nothing is lost by it.
+    """
+
+    def __init__(self) -> None:
+        self.by: str | None = None
+        self.patient = False
+
+    def heard(self, number: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        self.by = signal.Signals(number).name
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        if not self.patient:
+            raise KeyboardInterrupt
+
+    def error(self, again: str) -> StoppedError:
+        """What is raised in the end; `again` is the command that goes on."""
+        return StoppedError(
+            self.by or "Ctrl-C",
+            "stopped. Finished arms, checkpoints and finished predictions are kept.",
+            do=f"Go on with: {again}",
+        )
+
+
+@contextmanager
+def listening() -> Iterator[Asked]:
+    """Handlers for both signals while this lasts; outside the main thread there are none."""
+    asked = Asked()
+    if current_thread() is not main_thread():
+        yield asked
+        return
+    before = {each: signal.signal(each, asked.heard) for each in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def until_asked(events: Generator[Event, Any, None], asked: Asked, again: str) -> Iterator[Event]:
+    """The events, until a stop is asked for.
+
+    again: the command that goes on. Raises: StoppedError when the study has kept what it has.
+    """
+    for event in events:
+        if isinstance(event, StageBegun):
+            asked.patient = event.total is not None
+        yield event
+        if asked.by is not None:
+            events.throw(asked.error(again))
+
+
+def goes_on(words: Sequence[str]) -> str:
+    """The command of these words that goes on: without what was to be done once."""
+    kept = [
+        word for at, word in enumerate(words) if "--restart" not in words[max(0, at - 1) : at + 1]
+    ]
+    once = ("--restart=", "--accept-change")
+    return "tuneproof " + shlex.join(word for word in kept if not word.startswith(once))

@@ -1,0 +1,147 @@
+"""Training that is stopped at any step goes on from its checkpoint to the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.arms.small import arm_of, dies, folder_of, follow, results, small_recipe, steps_of
+from tests.tiny_models import tiny_model
+from tuneproof.arms import training
+from tuneproof.errors import RunError, StoppedError
+from tuneproof.study import events_of
+
+RATE = {"learning_rate": 3e-3}
+ARMS = {
+    "full": {"full": RATE},
+    "full, words": {"full": {**RATE, "name": "full", "objective": "words"}},
+    "lora": {"lora": RATE},
+    "lp-ft": {"lp-ft": RATE},
+}
+SOON = {"checkpoint_minutes": 0, "evals_per_epoch": 2, "micro_batch": 3}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {kind: tiny_model(root / kind, kind) for kind in ("distilbert", "llama")}
+
+
+def stopped(recipe, until) -> None:
+    """A caller asks to stop after the first event for which `until` holds."""
+    events = events_of(recipe)
+    for event in events:
+        if until(event):
+            with pytest.raises(StoppedError):
+                events.throw(StoppedError("study", "was asked to stop."))
+            return
+    raise AssertionError("nothing to stop at")
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("kind", ["distilbert", "llama"])
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, kind, arm) -> None:
+    if kind == "distilbert" and "words" in arm:
+        pytest.skip("an encoder continues no words")
+    name = next(iter(ARMS[arm]))
+    recipes = [
+        small_recipe(tmp_path, [models[kind]], [ARMS[arm]], out=out, train=SOON)
+        for out in ("whole", "killed")
+    ]
+    follow(recipes[0])
+    for at in (1, 2, 5, 10):
+        dies(monkeypatch, at)
+        with pytest.raises(KeyboardInterrupt):
+            follow(recipes[1])
+        monkeypatch.undo()
+    follow(recipes[1])
+    assert results(recipes[1], name) == results(recipes[0], name)
+    assert not (folder_of(recipes[1], name) / "checkpoints").exists()
+    notes = " ".join(arm_of(recipes[1], name)["notes"])
+    assert "goes on after step 10" in notes
+
+
+@pytest.mark.parametrize("moment", ["step", "dev", "predict"])
+def test_a_stop_that_is_asked_for_loses_nothing(tmp_path, models, moment) -> None:
+    recipes = [
+        small_recipe(
+            tmp_path, [models["llama"]], [ARMS["full"]], out=out,
+            train={"checkpoint_minutes": None, "evals_per_epoch": 2},
+        )
+        for out in ("whole", "stopped")
+    ]  # fmt: skip
+    follow(recipes[0])
+    seen: list = []
+
+    def until(event) -> bool:
+        seen.append(event)
+        names = [getattr(one, "name", "") for one in seen]
+        wanted = {"step": "train", "dev": "dev", "predict": "predict"}[moment]
+        return names.count(wanted) >= 1 and type(event).__name__ == "Advanced"
+
+    stopped(recipes[1], until)
+    folder = folder_of(recipes[1], "full")
+    assert len(list((folder / "checkpoints").glob("step-*"))) == 1
+    assert not (folder / "arm.json").exists()
+    events = follow(recipes[1])
+    assert results(recipes[1], "full") == results(recipes[0], "full")
+    steps = [e for e in events if getattr(e, "note", "").startswith("loss")]
+    if moment == "predict":
+        assert not steps, "it trained again"
+
+
+def test_checkpoints_are_rotated_and_deleted_when_the_arm_is_complete(
+    tmp_path, models, monkeypatch
+) -> None:
+    recipe = small_recipe(tmp_path, [models["llama"]], [ARMS["full"]], train=SOON)
+    dies(monkeypatch, 7)
+    with pytest.raises(KeyboardInterrupt):
+        follow(recipe)
+    folder = folder_of(recipe, "full") / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["step-6", "step-7"]
+    monkeypatch.undo()
+    follow(recipe)
+    assert not folder.exists()
+
+
+def test_a_short_arm_writes_no_checkpoint(tmp_path, models, monkeypatch) -> None:
+    monkeypatch.setattr(training.Keeper, "save", lambda *given: pytest.fail("one was written"))
+    follow(small_recipe(tmp_path, [models["llama"]], [ARMS["full"]]))
+
+
+def test_a_bad_number_names_the_last_good_checkpoint_and_skips_when_asked(
+    tmp_path, models, monkeypatch
+) -> None:
+    from tuneproof.arms.objective import HeadObjective
+    from tuneproof.train.gradients import LossSum
+
+    loss, calls = HeadObjective.loss, []
+
+    def bad(self, model, part):
+        found = loss(self, model, part)
+        if model.training:
+            calls.append(1)
+        wrong = len(calls) == 4 and model.training
+        return LossSum(found.sum * float("nan"), found.count, found.tokens) if wrong else found
+
+    monkeypatch.setattr(HeadObjective, "loss", bad)
+    train = {"checkpoint_minutes": 0}
+    recipe = small_recipe(tmp_path, [models["llama"]], [ARMS["full"]], train=train)
+    with pytest.raises(RunError, match="1 of 1 arms failed"):
+        follow(recipe)
+    reason = arm_of(recipe, "full")["reason"]
+    assert "step 4: the loss is nan in the batch of row-" in reason
+    assert reason.endswith("checkpoints/step-3.")
+    assert "failed" in (Path(recipe.out) / "report.html").read_text()
+    calls.clear()
+    recipe = small_recipe(
+        tmp_path, [models["llama"]], [ARMS["full"]], out="skip",
+        train={**train, "nonfinite": "skip"},
+    )  # fmt: skip
+    follow(recipe)
+    steps = steps_of(recipe, "full")
+    assert [step["step"] for step in steps if step["skipped"]] == [4]
+    assert steps[3]["loss"] is None
+    assert steps[3]["gradient_norm"] is None
+    assert arm_of(recipe, "full")["chosen"]["steps_skipped"] == 1
+    assert "NaN" not in json.dumps(json.loads((Path(recipe.out) / "report.json").read_text()))

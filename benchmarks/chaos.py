@@ -17,7 +17,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -175,17 +175,19 @@ def _remove(folder: Path) -> None:
 
 def run(
     kills: int, minutes: float, seed: int, every: int, whole: int, folder: Path
-) -> dict[str, Count]:
+) -> Iterator[tuple[str, Count]]:
     """All kinds of kills; `every`: of the operations each so many, of a whole run's times `whole`."""
-    chaos, found = Chaos(folder, seed), {}
+    chaos = Chaos(folder, seed)
     until = time.monotonic() + 60 * minutes
     for name, (arms, where) in PLACES.items() if every else ():
         for power in (False, True):
-            count = found[f"{name}{', power cut' if power else ''}"] = Count()
+            count = Count()
             chaos.at_operations(arms, where, count, power, every * (1 if where else whole))
-    found["random moments"] = Count()
-    chaos.at_random(kills, until, found["random moments"])
-    return found
+            yield f"{name}{', power cut' if power else ''}", count
+    if kills:
+        count = Count()
+        chaos.at_random(kills, until, count)
+        yield "random moments", count
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -201,13 +203,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="a file for the counts")
     given = parser.parse_args(words)
     parent = str(TMPFS) if TMPFS.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="chaos-") as folder:
-        found = run(given.kills, given.minutes, given.seed, given.every, given.whole, Path(folder))
+    found: dict[str, Count] = {}
     print(f"{'SIGKILL at':42}{'killed':>8}{'studies':>9}{'recovered':>11}{'identical':>11}")
-    for name, count in found.items():
-        print(f"{name:42}{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}")
-        for line in count.wrong:
-            print(f"  {line}")
+    with tempfile.TemporaryDirectory(dir=parent, prefix="chaos-") as folder:
+        counts = run(given.kills, given.minutes, given.seed, given.every, given.whole, Path(folder))
+        for name, count in counts:
+            found[name] = count
+            numbers = f"{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}"
+            print(
+                f"{name:42}{numbers}", *(f"  {line}" for line in count.wrong), sep="\n", flush=True
+            )
     if given.json:
         given.json.write_text(json.dumps({name: asdict(count) for name, count in found.items()}))
     total = sum(count.kills for count in found.values())

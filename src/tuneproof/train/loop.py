@@ -116,9 +116,8 @@ def fit(
     micro-batch halved, and so are all later ones: the same sum over the same items. Without dropout the
     update is the same to rounding (1e-6); with it the masks are other draws, as with another `micro_batch`.
 
-    Raises: RunError, the weights as they were before the step, where the loss or the gradient is
-    not finite, a batch has nothing supervised, an epoch is not `steps_per_epoch` long, or one item
-    does not fit the device.
+    Raises: RunError, the weights as before the step, where loss or gradient is not finite, a batch has
+    nothing supervised, an epoch is not `steps_per_epoch` long, or one item does not fit the device.
     Source: transformers#34198 on what the mean of unequal micro-batches' means gets wrong.
     """
     accelerator = accelerator or make_accelerator("auto", "fp32")

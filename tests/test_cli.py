@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tuneproof.cli import COMMANDS, main, make_parser
+from tuneproof.cli import COMMANDS, main
+from tuneproof.command_line import make_parser
 from tuneproof.methods import METHODS
 from tuneproof.metrics import METRICS
 from tuneproof.recipe import read_recipe

@@ -511,7 +511,7 @@ RECIPES = {
     "set dots": arms(
         "[majority]",
         "recipe.yaml: train. is not a setting of train. Allowed: epochs, "
-        "min_steps, batch_size, micro_batch, schedule, warmup_share, weight_decay, "
+        "min_steps, batch_size, micro_batch, group_by_length, schedule, warmup_share, weight_decay, "
         "clip_norm, evals_per_epoch, patience, gradient_checkpointing, "
         "nonfinite, self_test, checkpoint_minutes, trackers.",
         "--set",

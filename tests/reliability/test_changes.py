@@ -246,12 +246,14 @@ OTHERS = {
     "train.trackers": ["tensorboard"],
     "train.schedule": "cosine",
     "encode.truncate": "middle",
+    "compute.disk": "3GB",
     "compute.memory": "8GB",
     "compute.threads": 2,
     "compute.device": "auto",
     "compute.precision": "bf16",
     "full.weights": "random",
     "full.epochs": 1,
+    "full.layers": "last 1",
 }
 SECTIONS = ("split", "encode", "predict", "train", "compute")
 

@@ -106,14 +106,7 @@ class StudyLock:
         self._descriptor = None
 
     def __enter__(self) -> "StudyLock":
-        try:
-            there = self.path.parent.is_dir()
-        except OSError as error:
-            raise RunError(
-                str(self.path.parent), f"cannot be a study's folder: {error.strerror}.",
-                do="Name another folder with --out.",
-            ) from error  # fmt: skip
-        if there:
+        if self.path.parent.is_dir():
             self.take()
         return self
 

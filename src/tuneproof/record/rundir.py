@@ -91,14 +91,21 @@ def arm_folder(
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises RecipeError where a study's folder is a link or belongs to another user."""
-    if folder.is_symlink():
+    """Raises RecipeError where a study's folder is a link or another user's, RunError where it cannot be."""
+    try:
+        linked, there = folder.is_symlink(), folder.exists()
+    except OSError as error:
+        raise RunError(
+            str(folder), f"cannot be a study's folder: {error.strerror}.",
+            do="Name another folder with --out.",
+        ) from error  # fmt: skip
+    if linked:
         raise RecipeError(
             str(folder), f"is a link to {folder.resolve()}.", "A study is written into a folder.",
             "Name that folder itself with --out.",
         )  # fmt: skip
     user = os.geteuid() if hasattr(os, "geteuid") else 0
-    if user and folder.exists() and folder.stat().st_uid != user:
+    if user and there and folder.stat().st_uid != user:
         raise RecipeError(
             str(folder), "belongs to another user, who could change what is written there.",
             do="Name another folder with --out.",

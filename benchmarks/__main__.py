@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
             ]
         ],
     ),
+    "limits": ("limits", [["--texts", "{shared}/data/sst2/glue_train.parquet"]]),
     "linear": ("linear_cost", [SST2]),
     "lora": (
         "lora_words",

@@ -84,7 +84,7 @@ def _shipped_kernels() -> None:
     torch.backends.cuda.enable_flash_sdp(True)
 
 
-def _ours(hidden: int, data: Data, grouped: bool = False, precision: str = "fp32") -> Timed:
+def ours(hidden: int, data: Data, grouped: bool = False, precision: str = "fp32") -> Timed:
     """Process-CPU seconds of an epoch, and the losses."""
     import torch
     from accelerate.state import AcceleratorState
@@ -210,7 +210,7 @@ def main(words: Sequence[str] | None = None) -> int:
         data = _data(texts, 32 if hidden < 512 else 16, asked.steps)
         mean = statistics.mean(map(len, data.ids))
         print(f"hidden {hidden}, 6 layers, batch {data.batch}, {mean:.0f} tokens on average")
-        _ours(hidden, data)  # the first run of a process pays for imports and kernels
+        ours(hidden, data)  # the first run of a process pays for imports and kernels
         size = "long" if mean > LONG else str(hidden)
         for peer in PEERS:
             if size not in peer.marks:
@@ -218,7 +218,7 @@ def main(words: Sequence[str] | None = None) -> int:
             grouped = peer.strategy == "group_by_length"
             agreed &= row(
                 f"  {peer.name}{', both grouped' if grouped else ''}", asked.times,
-                lambda d=data, h=hidden, g=grouped: _ours(h, d, g),
+                lambda d=data, h=hidden, g=grouped: ours(h, d, g),
                 lambda d=data, h=hidden, p=peer: _theirs(h, d, p),
                 peer.marks[size], widest if peer.alike else None, LOSS_BAR,
             )  # fmt: skip
@@ -226,7 +226,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for name, precision in (("grouped", "fp32"), ("grouped, bf16", "bf16")):
             row(
                 f"  dynamic padding, ours {name}", asked.times,
-                lambda d=data, h=hidden, p=precision: _ours(h, d, True, p),
+                lambda d=data, h=hidden, p=precision: ours(h, d, True, p),
                 lambda d=data, h=hidden, p=dynamic: _theirs(h, d, p),
             )  # fmt: skip
     return 0 if agreed else 1

@@ -1,6 +1,7 @@
 """The program itself: killed, asked to stop, asked twice (R7, R9, R10)."""
 
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -63,6 +64,28 @@ def test_r07_the_program_killed_by_its_process_goes_on(tmp_path, model, whole) -
     process = started(recipe)
     assert process.wait(PATIENCE_S) == 0, process.communicate()
     assert results(recipe, "full") == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", [FULL, {"lora": {"learning_rate": 1e-3}}, "head"], ids=str)
+def test_r07_twenty_kills_of_the_program_change_nothing(tmp_path, model, arm) -> None:
+    name = arm if isinstance(arm, str) else next(iter(arm))
+    whole = small_recipe(tmp_path, [model], [arm], out="whole", train=LONG)
+    follow(whole)
+    recipe = small_recipe(tmp_path, [model], [arm], train=LONG)
+    draw, kills = random.Random(0), 0
+    while kills < 20:
+        process = started(recipe)
+        try:
+            # from before anything is written to after the last file is
+            process.wait(draw.uniform(1, 8) if name == "head" else draw.uniform(4, 14))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        process.communicate()
+    process = started(recipe)
+    assert process.wait(PATIENCE_S) == 0, process.communicate()
+    assert results(recipe, name) == results(whole, name)
 
 
 def test_r09_sigterm_finishes_the_step_and_says_how_to_go_on(tmp_path, model, whole) -> None:

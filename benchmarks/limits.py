@@ -1,0 +1,141 @@
+"""Where the time of each stage goes, and which share of this processor's matrix rate it reaches.
+
+In: real texts. Out: a line a stage: time, its three largest costs, arithmetic, share of the limit.
+Knows nothing of: peers.
+
+    python -m benchmarks limits [--texts FILE.parquet --column sentence] [--items 160]
+
+The limit is the rate of a float32 product of 1,024 x 1,024 matrices in one thread. The arithmetic is that of
+the matrix products that torch's counter sees, forward and backward; attention counts where it is a product.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from benchmarks import encoder_finetuning, lora_words
+from benchmarks.alternating import Timed, timed
+from benchmarks.stand_ins import WORDS, read_texts, small_decoder, texts_as_ids
+
+SIDE, ANSWER = 1024, 12
+DRAWING = (
+    "aten::normal_",
+    "aten::uniform_",
+)  # random weights are made, which is no part of a stage
+
+
+def _matrix_rate() -> float:
+    """Operations a second of a square float32 product, the best of several."""
+    import torch
+
+    one = torch.randn(SIDE, SIDE)
+    best = 0.0
+    for _ in range(8):
+        begun = time.process_time()
+        for _ in range(4):
+            one @ one
+        best = max(best, 4 * 2 * SIDE**3 / (time.process_time() - begun))
+    return best
+
+
+def _features(model: Any, ids: Sequence[list[int]]) -> None:
+    from contextlib import nullcontext
+
+    import torch
+
+    from tuneproof.families import FAMILIES
+    from tuneproof.model.features import pooled_features
+    from tuneproof.model.shortage import AtOnce
+
+    for _ in pooled_features(
+        model, FAMILIES["bert"], ids, 0, ("first", "mean"), AtOnce(32), torch.device("cpu"),
+        nullcontext, {},
+    ):  # fmt: skip
+        pass
+
+
+def _labels(model: Any, ids: Sequence[list[int]]) -> None:
+    from tuneproof.predict.choose import label_log_likelihoods
+
+    ways = [np.array([5]), np.array([6])]
+    prompts: Any = SimpleNamespace(
+        contexts=[np.array(row) for row in ids], continuations=[ways] * len(ids)
+    )
+    label_log_likelihoods(model, prompts, 0, 32)
+
+
+def _answers(model: Any, ids: Sequence[list[int]]) -> None:
+    from tuneproof.predict.generate import generate_answers
+
+    text = [token for row in ids[:12] for token in row]
+    rows: Any = SimpleNamespace(prompts=[np.array([*text, *row]) for row in ids])
+    decode = SimpleNamespace(decode=lambda tokens, **_: "x", batch_decode=None)
+    generate_answers(model, decode, rows, 0, 32, ANSWER)
+
+
+def _line(name: str, work: Callable[[], Timed], rate: float) -> None:
+    from torch.profiler import ProfilerActivity, profile
+    from torch.utils.flop_counter import FlopCounterMode
+
+    work()
+    seconds, _ = work()
+    with FlopCounterMode(display=False) as counter:
+        work()
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        work()
+    averages = [row for row in found.key_averages() if row.key not in DRAWING]
+    rows = sorted(averages, key=lambda row: -row.self_cpu_time_total)
+    total = sum(row.self_cpu_time_total for row in rows)
+    costs = ", ".join(
+        f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / total:.0%}"
+        for row in rows[:3]
+    )
+    done = counter.get_total_flops()
+    print(
+        f"{name:<40}{seconds:6.2f} s  {costs}; {done / 1e9:,.0f} GFLOP, "
+        f"{done / seconds / rate:.0%} of the matrix rate",
+        flush=True,
+    )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="benchmarks limits")
+    parser.add_argument("--texts", help="a Parquet file of real texts (default: the demo's)")
+    parser.add_argument("--column", default="sentence")
+    parser.add_argument("--items", type=int, default=160)
+    asked = parser.parse_args(words)
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.set_num_threads(1)
+    rate = _matrix_rate()
+    print(f"one thread; float32 matrix products: {rate / 1e9:,.0f} GFLOP/s")
+    texts = read_texts(asked.texts, asked.column)
+    ids = texts_as_ids(texts, asked.items, WORDS)
+    for hidden in (256, 768):
+        batch = 32 if hidden < 512 else 16
+        data = encoder_finetuning.Data(ids, [len(one) % 2 for one in ids], batch)
+        _line(
+            f"train an encoder, all weights, {hidden}",
+            lambda h=hidden, d=data: encoder_finetuning.ours(h, d), rate,
+        )  # fmt: skip
+    prompts = lora_words.Data(ids, [5 + len(one) % 2 for one in ids], 8)
+    _line("train LoRA on words, 512 x 8", lambda: lora_words.ours("small", prompts), rate)
+    encoder = BertModel(
+        BertConfig(
+            vocab_size=WORDS, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
+            intermediate_size=1536,
+        )
+    )  # fmt: skip
+    name = "features of a frozen encoder, 384 x 6"
+    _line(name, lambda: timed(lambda: _features(encoder, ids)), rate)
+    model = small_decoder(512, 8)
+    _line("score two labels, 512 x 8", lambda: timed(lambda: _labels(model, ids)), rate)
+    name = "write answers on one text, 512 x 8"
+    _line(name, lambda: timed(lambda: _answers(model, ids[:40])), rate)
+    return 0

@@ -33,7 +33,8 @@ class Asked:
         """A signal came."""
         self.by = signal.Signals(number).name
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, signal.SIG_DFL)
         if not self.patient:
             raise KeyboardInterrupt
 
@@ -48,12 +49,16 @@ class Asked:
 
 @contextmanager
 def listening() -> Iterator[Asked]:
-    """Handlers for both signals while this lasts; outside the main thread there are none."""
+    """Handlers for both signals while this lasts; outside the main thread there are none.
+
+    A signal that is ignored, as a shell has it for a command in the background, stays ignored.
+    """
     asked = Asked()
     if current_thread() is not main_thread():
         yield asked
         return
-    before = {each: signal.signal(each, asked.heard) for each in SIGNALS}
+    heeded = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, asked.heard) for each in heeded}
     try:
         yield asked
     finally:

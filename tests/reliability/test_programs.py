@@ -15,6 +15,7 @@ from tests.arms.small import folder_of, follow, results, small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof import show
 from tuneproof.cli import main
+from tuneproof.stopping import listening
 
 FULL = {"full": {"learning_rate": 3e-4}}
 LONG = {"epochs": 30, "checkpoint_minutes": 0.005, "evals_per_epoch": 1}
@@ -136,12 +137,28 @@ def test_r09_a_second_signal_stops_at_once() -> None:
     assert process.wait(5) == -signal.SIGTERM
 
 
+@pytest.fixture
+def keyboard():
+    """Ctrl-C as a terminal has it; a shell's background command would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_r09_an_ignored_signal_stays_ignored(keyboard) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with listening() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert asked.by is None
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 STAGES = ("data and audit", "load", "self-test", "train", "dev", "predict", "compare and report")
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_r10_ctrl_c_in_any_stage_leaves_a_study_that_goes_on(
-    tmp_path, model, monkeypatch, capsys, stage
+    tmp_path, model, monkeypatch, capsys, keyboard, stage
 ) -> None:
     recipes = [
         small_recipe(tmp_path, [model], [FULL], out=out, train={"epochs": 1})

@@ -291,3 +291,13 @@ def test_check_on_a_local_model_loads_no_torch(here):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
     assert "PyTorch was not found" not in done.stdout + done.stderr
+
+
+def test_a_demo_in_another_folder_goes_on_there(monkeypatch, capsys) -> None:
+    said = []
+    monkeypatch.setattr(
+        "tuneproof.show.follow",
+        lambda recipe, command, **_: said.append((recipe.out, command)) or 0,
+    )
+    assert main(["demo", "--out", "an other"]) == 0
+    assert said == [("an other", "tuneproof demo --out 'an other'")]

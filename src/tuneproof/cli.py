@@ -98,11 +98,12 @@ def _run(words: argparse.Namespace) -> int:
 def _demo(words: argparse.Namespace) -> int:
     from tuneproof.recipe import read_recipe
     from tuneproof.show import follow
+    from tuneproof.stopping import goes_on
     from tuneproof.tasks.demo_task import DEMO_RECIPE
 
     code = follow(
         read_recipe(DEMO_RECIPE, [f"out={json.dumps(words.out)}"]),
-        "tuneproof demo",
+        goes_on(words.argv),
         quiet=words.quiet,
         as_json=False,
     )

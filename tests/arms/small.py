@@ -187,7 +187,8 @@ def results(recipe: Recipe, name: str) -> dict[str, Any]:
     weights = {}
     for file in sorted((folder / "weights").glob("*.safetensors")):
         weights |= {key: value.tobytes() for key, value in load_file(file).items()}
-    steps = [{k: v for k, v in s.items() if k not in TIMES} for s in steps_of(recipe, name)]
+    found = steps_of(recipe, name) if (folder / "steps.jsonl").is_file() else []
+    steps = [{k: v for k, v in step.items() if k not in TIMES} for step in found]
     chosen = arm_of(recipe, name)["chosen"]
     files = ("predictions.parquet", "dev_predictions.parquet", "scores.json")
     return {"weights": weights, "steps": steps, "chosen": chosen} | {

@@ -10,7 +10,6 @@ each side draws its own order and dropout by the seed.
 """
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 
 from benchmarks.alternating import timed
 from benchmarks.frozen_head import LONGEST, Part, read_part
+from benchmarks.training import by_trainer, by_us, head_extra, labelled_rows, padded
 
-BATCH, RATE, CLIP = 32, 5e-5, 1.0
+RATE = 5e-5
 
 
 def _model(folder: str, seed: int) -> Any:
@@ -52,66 +52,20 @@ def _right(model: Any, test: Part) -> NDArray[np.bool_]:
 
 
 def _ours(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool_]:
-    import torch
-    from accelerate.state import AcceleratorState
-
-    from tuneproof.data.batches import collate_epoch, count_batches
-    from tuneproof.data.tokens import pad_batch
     from tuneproof.families import FAMILIES
-    from tuneproof.train.loop import fit, make_accelerator
     from tuneproof.train.losses import head_loss
-    from tuneproof.train.optimizer import make_optimizer, make_schedule
 
-    AcceleratorState._reset_state(True)
     model = _model(folder, seed)
-    labels = torch.tensor(train.labels)
-
-    def collate(chosen: Any) -> dict[str, Any]:
-        part = pad_batch([train.ids[i] for i in chosen], 0, "right")
-        tokens = int(part["attention_mask"].sum())
-        return {**part, "labels": labels[torch.as_tensor(chosen)], "tokens": tokens}
-
-    steps = count_batches(len(train.ids), BATCH)
-    names = [str(place) for place in range(len(train.ids))]
-    for _ in fit(
-        model, lambda epoch: collate_epoch(names, collate, BATCH, seed, epoch),
-        lambda model, part: head_loss(model, FAMILIES["bert"], part),
-        lambda part: len(part["labels"]), make_optimizer(model, RATE, 0.0),
-        make_schedule("linear", steps, 0.0), epochs=1, steps_per_epoch=steps, clip_norm=CLIP,
-        seed=seed, accelerator=make_accelerator("cpu", "fp32"),
-    ):  # fmt: skip
-        pass
+    by_us(
+        model, train.items, lambda model, part: head_loss(model, FAMILIES["bert"], part),
+        head_extra(train.items), RATE, seed=seed,
+    )  # fmt: skip
     return _right(model, test)
 
 
 def _trainer(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool_]:
-    import torch
-    from accelerate.state import AcceleratorState
-    from transformers import Trainer, TrainingArguments
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        wide = max(len(one["input_ids"]) for one in rows)
-        ids = torch.zeros((len(rows), wide), dtype=torch.long)
-        for at, one in enumerate(rows):
-            ids[at, : len(one["input_ids"])] = torch.tensor(one["input_ids"])
-        labels = torch.tensor([one["labels"] for one in rows])
-        return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": labels}
-
-    AcceleratorState._reset_state(True)
     model = _model(folder, seed)
-    rows = [
-        {"input_ids": i, "labels": int(y)} for i, y in zip(train.ids, train.labels, strict=True)
-    ]
-    with tempfile.TemporaryDirectory() as out:
-        Trainer(
-            model,
-            TrainingArguments(
-                out, per_device_train_batch_size=BATCH, num_train_epochs=1, use_cpu=True,
-                learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
-                logging_strategy="no", disable_tqdm=True, seed=seed,
-            ),
-            data_collator=collate, train_dataset=rows,
-        ).train()  # fmt: skip
+    by_trainer(model, train.items, labelled_rows(train.items), padded, RATE, seed=seed)
     return _right(model, test)
 
 

@@ -11,19 +11,16 @@ on the same batches both sides must have the same losses.
 
 import argparse
 import statistics
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from benchmarks.alternating import Timed, row, widest
 from benchmarks.stand_ins import read_texts, texts_as_ids
+from benchmarks.training import Items, by_trainer, by_us, head_extra, labelled_rows, padded
 
 VOCABULARY = 30_522
-RATE, CLIP = 5e-5, 1.0
+RATE = 5e-5
 LOSS_BAR = 1e-4
 LONG = 64  # tokens on average: reviews rather than phrases
 
@@ -49,18 +46,9 @@ PEERS = (
 )
 
 
-@dataclass(frozen=True)
-class Data:
-    """Token ids and labels of the items that one epoch reads."""
-
-    ids: list[list[int]]
-    labels: list[int]
-    batch: int
-
-
-def _data(texts: Sequence[str], batch: int, steps: int) -> Data:
+def _data(texts: Sequence[str], batch: int, steps: int) -> Items:
     ids = texts_as_ids(texts, batch * steps, VOCABULARY)
-    return Data(ids, [len(one) % 2 for one in ids], batch)
+    return Items(ids, [len(one) % 2 for one in ids], batch)
 
 
 def _model(hidden: int) -> Any:
@@ -77,114 +65,24 @@ def _model(hidden: int) -> Any:
     )  # fmt: skip
 
 
-def _shipped_kernels() -> None:
-    import torch
-
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cuda.enable_flash_sdp(True)
-
-
-def ours(hidden: int, data: Data, grouped: bool = False, precision: str = "fp32") -> Timed:
+def ours(hidden: int, items: Items, grouped: bool = False, precision: str = "fp32") -> Timed:
     """Process-CPU seconds of an epoch, and the losses."""
-    import torch
-    from accelerate.state import AcceleratorState
-
-    from tuneproof.data.batches import collate_epoch, count_batches
-    from tuneproof.data.tokens import pad_batch
     from tuneproof.families import FAMILIES
-    from tuneproof.model.kernels import choose_matmul
-    from tuneproof.train.loop import fit, make_accelerator
     from tuneproof.train.losses import head_loss
-    from tuneproof.train.optimizer import make_optimizer, make_schedule
 
-    AcceleratorState._reset_state(True)  # another precision may stand there
-    model = _model(hidden)
-    labels = torch.tensor(data.labels)
-
-    def collate(chosen: Any) -> dict[str, Any]:
-        part = pad_batch([data.ids[i] for i in chosen], 0, "right")
-        return {
-            **part, "labels": labels[torch.as_tensor(chosen)],
-            "tokens": int(part["attention_mask"].sum()),
-        }  # fmt: skip
-
-    steps = count_batches(len(data.ids), data.batch)
-    choose_matmul("cpu", max(map(len, data.ids)))
-    begun = time.process_time()
-    losses = [
-        step.loss
-        for step in fit(
-            model,
-            lambda epoch: collate_epoch(
-                [str(i) for i in range(len(data.ids))], collate, data.batch, 0, epoch,
-                lengths=list(map(len, data.ids)), grouped=grouped,
-            ),
-            lambda model, part: head_loss(model, FAMILIES["bert"], part),
-            lambda part: len(part["labels"]),
-            make_optimizer(model, RATE, 0.0),
-            make_schedule("linear", steps, 0.0),
-            epochs=1, steps_per_epoch=steps, clip_norm=CLIP, seed=0,
-            accelerator=make_accelerator("cpu", precision),
-        )
-    ]  # fmt: skip
-    return time.process_time() - begun, losses
+    return by_us(
+        _model(hidden), items, lambda model, part: head_loss(model, FAMILIES["bert"], part),
+        head_extra(items), RATE, grouped=grouped, precision=precision,
+    )  # fmt: skip
 
 
-def _theirs(hidden: int, data: Data, peer: Peer) -> Timed:
+def _theirs(hidden: int, items: Items, peer: Peer) -> Timed:
     """The same by the Trainer; the losses are kept where it does the same."""
-    import torch
-    from accelerate.state import AcceleratorState
-    from transformers import Trainer, TrainerCallback, TrainingArguments
-
-    from tuneproof.data.batches import plan_batches
-    from tuneproof.model.kernels import choose_matmul
-
     longest = 128 if peer.padding == "max_length" else 0
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        wide = max(longest, *(len(row["input_ids"]) for row in rows))
-        ids = torch.zeros((len(rows), wide), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for at, item in enumerate(rows):
-            ids[at, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
-            mask[at, : len(item["input_ids"])] = 1
-        labels = torch.tensor([item["labels"] for item in rows])
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-    losses: list[float] = []
-
-    class Ordered(Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            if not peer.alike:
-                return super()._get_train_sampler(train_dataset)
-            return np.concatenate(plan_batches(len(data.ids), data.batch, 0, 0)).tolist()
-
-    class Kept(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            losses.extend([logs["loss"]] if "loss" in logs else [])
-
-    AcceleratorState._reset_state(True)
-    rows = [{"input_ids": i, "labels": y} for i, y in zip(data.ids, data.labels, strict=True)]
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Ordered(
-            _model(hidden),
-            TrainingArguments(
-                folder, per_device_train_batch_size=data.batch, num_train_epochs=1, use_cpu=True,
-                learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
-                logging_strategy="steps" if peer.alike else "no", logging_steps=1, disable_tqdm=True,
-                train_sampling_strategy=peer.strategy,
-            ),
-            data_collator=collate, train_dataset=rows, callbacks=[Kept()],
-        )  # fmt: skip
-        trainer.remove_callback(next(
-            type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__
-        ))  # fmt: skip
-        _shipped_kernels()
-        if peer.alike:
-            choose_matmul("cpu", max(map(len, data.ids)))
-        begun = time.process_time()
-        trainer.train()
-        return time.process_time() - begun, losses
+    return by_trainer(
+        _model(hidden), items, labelled_rows(items), lambda rows: padded(rows, longest), RATE,
+        our_order=peer.alike, our_kernels=peer.alike, strategy=peer.strategy,
+    )  # fmt: skip
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternating import Timed, row, timed
+from benchmarks.training import Items, fresh_state, kernels, labelled_rows, padded, silence
 
 LONGEST, BATCH, EPOCHS, RATE = 128, 32, 3, 1e-3
 TRAINERS = {
@@ -39,6 +40,11 @@ class Part:
     texts: list[str]
     ids: list[list[int]]
     labels: np.ndarray
+
+    @property
+    def items(self) -> Items:
+        """Tokens and labels, as training takes them."""
+        return Items(self.ids, self.labels.tolist(), BATCH)
 
     def cut(self, begin: int, end: int | None = None) -> "Part":
         """Some of them."""
@@ -95,27 +101,13 @@ def _ours(folder: str, train: Part, test: Part) -> Timed:
 
 def _trainer(folder: str, train: Part, test: Part, strategy: str, padding: str) -> Timed:
     import torch
-    from accelerate.state import AcceleratorState
     from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
-    AcceleratorState._reset_state(True)
+    fresh_state()
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
     model.base_model.requires_grad_(False)
     wide = LONGEST if padding == "max_length" else 0
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        length = max(wide, *(len(one["input_ids"]) for one in rows))
-        ids = torch.zeros((len(rows), length), dtype=torch.long)
-        for at, one in enumerate(rows):
-            ids[at, : len(one["input_ids"])] = torch.tensor(one["input_ids"])
-        labels = torch.tensor([one["labels"] for one in rows])
-        return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": labels}
-
-    def rows(part: Part) -> list[dict[str, Any]]:
-        return [
-            {"input_ids": i, "labels": int(y)} for i, y in zip(part.ids, part.labels, strict=True)
-        ]
 
     with tempfile.TemporaryDirectory() as out:
         trainer = Trainer(
@@ -126,14 +118,12 @@ def _trainer(folder: str, train: Part, test: Part, strategy: str, padding: str) 
                 save_strategy="no", logging_strategy="no", disable_tqdm=True,
                 train_sampling_strategy=strategy,
             ),
-            data_collator=collate, train_dataset=rows(train), eval_dataset=rows(test),
+            data_collator=lambda rows: padded(rows, wide), train_dataset=labelled_rows(train.items),
+            eval_dataset=labelled_rows(test.items),
             compute_metrics=lambda said: {"accuracy": (said[0].argmax(-1) == said[1]).mean()},
         )  # fmt: skip
-        for callback in list(trainer.callback_handler.callbacks):
-            if "Printer" in type(callback).__name__:
-                trainer.remove_callback(type(callback))
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cuda.enable_flash_sdp(True)
+        silence(trainer)
+        kernels(train.items, ours=False)
         begun = time.process_time()
         trainer.evaluate()
         trainer.train()
@@ -143,12 +133,10 @@ def _trainer(folder: str, train: Part, test: Part, strategy: str, padding: str) 
 
 def _sentences(folder: str, train: Part, test: Part) -> Timed:
     """Encode and a logistic regression, as sentence-transformers' and SetFit's pages show it."""
-    import torch
     from sentence_transformers import SentenceTransformer
     from sklearn.linear_model import LogisticRegression
 
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cuda.enable_flash_sdp(True)
+    kernels(train.items, ours=False)
     model = SentenceTransformer(folder, device="cpu")
 
     def work() -> float:
@@ -201,7 +189,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         import sentence_transformers
     except ImportError:
-        print("  sentence-transformers is not installed: pip install -r benchmarks/constraints.txt")
+        print("  sentence-transformers is not installed; make bench sets it up")
     else:
         name = f"sentence-transformers {sentence_transformers.__version__}, logistic regression"
         theirs = kept(name, lambda: _sentences(asked.model, train, test))

@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import encoder_finetuning, lora_words
 from benchmarks.alternating import Timed, timed
 from benchmarks.stand_ins import WORDS, read_texts, small_decoder, texts_as_ids
+from benchmarks.training import Items
 
 SIDE, ANSWER = 1024, 12
 DRAWING = (
@@ -119,12 +120,12 @@ def main(words: Sequence[str] | None = None) -> int:
     ids = texts_as_ids(texts, asked.items, WORDS)
     for hidden in (256, 768):
         batch = 32 if hidden < 512 else 16
-        data = encoder_finetuning.Data(ids, [len(one) % 2 for one in ids], batch)
+        data = Items(ids, [len(one) % 2 for one in ids], batch)
         _line(
             f"train an encoder, all weights, {hidden}",
             lambda h=hidden, d=data: encoder_finetuning.ours(h, d), rate,
         )  # fmt: skip
-    prompts = lora_words.Data(ids, [5 + len(one) % 2 for one in ids], 8)
+    prompts = Items(ids, [5 + len(one) % 2 for one in ids], 8)
     _line("train LoRA on words, 512 x 8", lambda: lora_words.ours("small", prompts), rate)
     encoder = BertModel(
         BertConfig(

@@ -13,17 +13,23 @@ Dropout is off; on the same batches in float32 both sides must have the same los
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from benchmarks.alternating import Timed, row, widest
+from benchmarks.alternating import Timed, row, timed, widest
 from benchmarks.stand_ins import read_texts, texts_as_ids
+from benchmarks.training import (
+    CLIP,
+    Items,
+    by_trainer,
+    by_us,
+    fresh_state,
+    kernels,
+    padded,
+    silence,
+)
 
-RATE, CLIP, RANK = 2e-4, 1.0, 8
+RATE, RANK = 2e-4, 8
 LOSS_BAR = 1e-4
 SHAPES: dict[str, dict[str, int]] = {
     "small": {
@@ -35,15 +41,6 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 8192, "num_attention_heads": 32, "num_key_value_heads": 8,
     },
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Data:
-    """Prompts and the one token that answers each."""
-
-    ids: list[list[int]]
-    answers: list[int]
-    batch: int
 
 
 def _model(shape: str) -> Any:
@@ -78,106 +75,39 @@ def _adapted(shape: str) -> Any:
     return get_peft_model(model, _config())
 
 
-def _rows(data: Data) -> list[dict[str, list[int]]]:
+def _rows(data: Items) -> list[dict[str, list[int]]]:
     return [
         {"input_ids": [*ids, answer], "labels": [-100] * len(ids) + [answer]}
-        for ids, answer in zip(data.ids, data.answers, strict=True)
+        for ids, answer in zip(data.ids, data.labels, strict=True)
     ]
 
 
-def ours(shape: str, data: Data) -> Timed:
+def ours(shape: str, items: Items) -> Timed:
+    """Process-CPU seconds of an epoch, and the losses."""
     import torch
-    from accelerate.state import AcceleratorState
 
-    from tuneproof.data.batches import collate_epoch, count_batches
-    from tuneproof.data.tokens import pad_batch
-    from tuneproof.model.kernels import choose_matmul
-    from tuneproof.train.loop import fit, make_accelerator
     from tuneproof.train.losses import words_loss
-    from tuneproof.train.optimizer import make_optimizer, make_schedule
 
-    AcceleratorState._reset_state(True)
-    model = _adapted(shape)
+    def extra(chosen: Any) -> dict[str, Any]:
+        answers = torch.tensor([items.labels[i] for i in chosen])
+        return {"keep": 1, "places": torch.arange(len(chosen)), "answers": answers}
 
-    def collate(chosen: Any) -> dict[str, Any]:
-        part = pad_batch([data.ids[i] for i in chosen], 0, "left")
-        return {
-            **part, "keep": 1, "places": torch.arange(len(chosen)),
-            "answers": torch.tensor([data.answers[i] for i in chosen]),
-            "tokens": int(part["attention_mask"].sum()),
-        }  # fmt: skip
-
-    steps = count_batches(len(data.ids), data.batch)
-    choose_matmul("cpu", max(map(len, data.ids)))
-    begun = time.process_time()
-    losses = [
-        step.loss
-        for step in fit(
-            model,
-            lambda epoch: collate_epoch(
-                [str(i) for i in range(len(data.ids))], collate, data.batch, 0, epoch
-            ),
-            words_loss, lambda part: len(part["answers"]), make_optimizer(model, RATE, 0.0),
-            make_schedule("linear", steps, 0.0), epochs=1, steps_per_epoch=steps, clip_norm=CLIP,
-            seed=0, accelerator=make_accelerator("cpu", "fp32"),
-        )
-    ]  # fmt: skip
-    return time.process_time() - begun, losses
+    return by_us(_adapted(shape), items, words_loss, extra, RATE, words=True)
 
 
-def _kernels(alike: bool, data: Data) -> None:
-    import torch
-
-    from tuneproof.model.kernels import choose_matmul
-
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cuda.enable_flash_sdp(True)
-    if alike:
-        choose_matmul("cpu", max(map(len, data.ids)))
+def _trainer(shape: str, items: Items, alike: bool) -> Timed:
+    """Labels of -100 everywhere but at the answer, float32, our order; `alike`: our kernels too."""
+    return by_trainer(
+        _adapted(shape), items, _rows(items), padded, RATE, our_order=True, our_kernels=alike
+    )
 
 
-def _trainer(shape: str, data: Data, alike: bool) -> Timed:
-    """Labels of -100 everywhere but at the answer, float32."""
-    from accelerate.state import AcceleratorState
-    from transformers import Trainer, TrainerCallback, TrainingArguments
-
-    from tuneproof.data.batches import plan_batches
-
-    losses: list[float] = []
-
-    class Ordered(Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            return np.concatenate(plan_batches(len(data.ids), data.batch, 0, 0)).tolist()
-
-    class Kept(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            losses.extend([logs["loss"]] if "loss" in logs else [])
-
-    AcceleratorState._reset_state(True)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Ordered(
-            _adapted(shape),
-            TrainingArguments(
-                folder, per_device_train_batch_size=data.batch, num_train_epochs=1, use_cpu=True,
-                learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
-                logging_strategy="steps", logging_steps=1, disable_tqdm=True,
-            ),
-            data_collator=_padded, train_dataset=_rows(data), callbacks=[Kept()],
-        )  # fmt: skip
-        _silent(trainer)
-        _kernels(alike, data)
-        begun = time.process_time()
-        trainer.train()
-        return time.process_time() - begun, losses
-
-
-def _sft(shape: str, data: Data) -> Timed:
+def _sft(shape: str, data: Items) -> Timed:
     """TRL as shipped: bfloat16, activations recomputed, its own collator, order and kernels."""
-    from accelerate.state import AcceleratorState
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    AcceleratorState._reset_state(True)
+    fresh_state()
     with tempfile.TemporaryDirectory() as folder:
         rows = Dataset.from_list(
             [
@@ -197,11 +127,10 @@ def _sft(shape: str, data: Data) -> Timed:
             ),
             train_dataset=rows, processing_class=_any_tokenizer(), peft_config=_config(),
         )  # fmt: skip
-        _silent(trainer)
-        _kernels(False, data)
-        begun = time.process_time()
-        trainer.train()
-        return time.process_time() - begun, []
+        silence(trainer)
+        kernels(data, ours=False)
+        seconds, _ = timed(trainer.train)
+    return seconds, []
 
 
 def _any_tokenizer() -> Any:
@@ -214,26 +143,6 @@ def _any_tokenizer() -> Any:
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<unk>")), pad_token="<pad>",
         bos_token="<s>", eos_token="</s>", unk_token="<unk>",
     )  # fmt: skip
-
-
-def _padded(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
-    import torch
-
-    wide = max(len(one["input_ids"]) for one in rows)
-    ids = torch.zeros((len(rows), wide), dtype=torch.long)
-    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-    for at, one in enumerate(rows):
-        length = len(one["input_ids"])
-        ids[at, :length] = torch.tensor(one["input_ids"])
-        labels[at, :length] = torch.tensor(one["labels"])
-        mask[at, :length] = 1
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-def _silent(trainer: Any) -> None:
-    for callback in list(trainer.callback_handler.callbacks):
-        if "Printer" in type(callback).__name__:
-            trainer.remove_callback(type(callback))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -254,28 +163,28 @@ def main(words: Sequence[str] | None = None) -> int:
         read_texts(asked.texts, asked.column), asked.batch * asked.steps,
         SHAPES[asked.shape]["vocab_size"],
     )  # fmt: skip
-    data = Data(ids, [5 + len(one) % 2 for one in ids], asked.batch)
+    data = Items(ids, [5 + len(one) % 2 for one in ids], asked.batch)
     print(
         f"ours against transformers {transformers.__version__}, torch {torch.__version__}, one thread, "
         f"process-CPU time, median (spread) of {asked.times} alternations; {asked.shape}: "
         f"{SHAPES[asked.shape]}, batch {asked.batch}, {statistics.mean(map(len, ids)):.0f} tokens"
     )
     shape = asked.shape
-    ours = lambda: ours(shape, data)  # noqa: E731
-    ours()
+    mine = lambda: ours(shape, data)  # noqa: E731
+    mine()
     agreed = row(
-        "  Trainer, -100 labels, same kernels", asked.times, ours,
+        "  Trainer, -100 labels, same kernels", asked.times, mine,
         lambda: _trainer(shape, data, True), 1.3, widest, LOSS_BAR,
     )  # fmt: skip
     agreed &= row(
-        "  Trainer, -100 labels, as shipped", asked.times, ours,
+        "  Trainer, -100 labels, as shipped", asked.times, mine,
         lambda: _trainer(shape, data, False), 2.2, widest, LOSS_BAR,
     )  # fmt: skip
     try:
         import trl
     except ImportError:
-        print("  TRL is not installed: pip install -r benchmarks/constraints.txt")
+        print("  TRL is not installed; make bench sets it up")
     else:
         name = f"  TRL {trl.__version__}'s SFTTrainer, as shipped"
-        row(name, asked.times, ours, lambda: _sft(shape, data), 1.4)
+        row(name, asked.times, mine, lambda: _sft(shape, data), 1.4)
     return 0 if agreed else 1

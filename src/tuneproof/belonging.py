@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tuneproof.arms.foresight import Foresight
+from tuneproof.arms.shared import Shared
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.files import read_json
 from tuneproof.plan import Plan, Work
@@ -116,14 +117,16 @@ def as_begun(work: Work, foresight: Foresight) -> Foresight:
     fitted = fitted_before(work.folder)
     if not fitted or fitted == foresight.chosen:
         return foresight
-    recipe = foresight.shared.recipe
-    recipe = recipe.model_copy(
-        update={
-            part: getattr(recipe, part).model_copy(update=_of(part, fitted))
-            for part in ("train", "predict")
-        }
-    )
-    return replace(foresight, shared=replace(foresight.shared, recipe=recipe), chosen=fitted)
+    return replace(foresight, shared=under(foresight.shared, fitted), chosen=fitted)
+
+
+def under(shared: Shared, fitted: Mapping[str, object]) -> Shared:
+    """The same under settings, by their dotted names, that were chosen to fit the memory."""
+    parts = {
+        part: getattr(shared.recipe, part).model_copy(update=_of(part, fitted))
+        for part in ("train", "predict")
+    }
+    return replace(shared, recipe=shared.recipe.model_copy(update=parts))
 
 
 def _of(part: str, fitted: Mapping[str, object]) -> dict[str, object]:

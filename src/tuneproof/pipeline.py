@@ -31,6 +31,7 @@ from tuneproof.errors import RecipeError, StoppedError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
+from tuneproof.model.team import present
 from tuneproof.outward import redacted
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
@@ -144,12 +145,15 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         yield ArmEnded(work.label, "impossible", work.impossible, 0.0)
         return True
     notes: list[str] = []
+    team = present()
     try:
         foresight = as_begun(work, (yield from _foreseen(plan, work)))
         write_facts(work.folder, work.facts, foresight.chosen)
+        if work.ready is not None:
+            call_others(work, foresight)
         begin_peak()
         resident = resident_bytes()
-        outcome: Outcome = yield from _noted(_outcome(plan, work, foresight.shared), notes)
+        outcome: Outcome = yield from _noted(outcome_of(plan, work, foresight.shared), notes)
         if work.size is not None:  # of an arm on a sample the scores matter; its weights are many
             outcome = replace(outcome, save=None)
         seconds = time.perf_counter() - begun
@@ -166,13 +170,27 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         )  # fmt: skip
         forget_checkpoints(work)
     except StoppedError:
+        team.stop()
         raise
     except Exception as error:  # recorded as it is; the other arms do not pay for it
         write_json(work.folder / ARM, {**about, "status": "failed", "reason": _reason(error)})
+        if team.broken:
+            raise
+        if work.ready is not None:
+            team.over()
         yield ArmEnded(work.label, "failed", _reason(error), time.perf_counter() - begun)
         return False
+    if work.ready is not None:
+        team.over()
     yield ArmEnded(work.label, "done", _short(plan, outcome), seconds)
     return True
+
+
+def call_others(work: Work, foresight: Foresight) -> None:
+    """Tell the other processes of a team which arm is next, and under which settings."""
+    present().say(
+        {"place": work.place, "fingerprint": work.fingerprint, "settings": foresight.chosen}
+    )
 
 
 def forget_checkpoints(work: Work) -> None:
@@ -201,7 +219,7 @@ def _reason(error: Exception) -> str:
     return f"{said} ({Path(place.filename).name}, line {place.lineno})"
 
 
-def _longest(plan: Plan) -> int:
+def longest_item(plan: Plan) -> int:
     """Tokens of the study's longest item, over all models; of questions the most that are read."""
     if plan.shared.kind == "questions":
         return max(ready.max_length for ready in plan.readies)
@@ -220,7 +238,7 @@ def _foreseen(plan: Plan, work: Work) -> Running[Foresight]:
     if work.ready is None:
         return Foresight(shared)
     if not plan.compute:
-        plan.compute.append(make_compute(plan.recipe.compute, _longest(plan)))
+        plan.compute.append(make_compute(plan.recipe.compute, longest_item(plan)))
         yield Said(plan.compute[0].sentence)
     if plan.recipe.compute.memory is None:
         return Foresight(shared)
@@ -248,8 +266,8 @@ def _noted(running: Running[Outcome], notes: list[str]) -> Running[Outcome]:
             step = partial(running.throw, error)
 
 
-def _outcome(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
-    """The arm by the kind of its method. Returns the Outcome."""
+def outcome_of(plan: Plan, work: Work, shared: Shared) -> Running[Outcome]:
+    """The arm by the kind of its method; its leader writes. Returns the Outcome."""
     if work.ready is None:
         return (yield from run_baseline(shared, work.arm))
     from tuneproof.arms.prompted import run_prompted

@@ -233,6 +233,11 @@ class ComputeSettings(Settings):
         "at once are chosen to fit; the effective batch stays. Default: as train and predict say.",
     )
 
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="Under a launcher (torchrun, accelerate launch), while an arm trains: ddp, every "
+        "process holds all weights; fsdp, a share of each (FSDP2), and all of them on dev and after it.",
+    )
     disk: str = Field(
         "20GB",
         description="Disk that a study's kept states of frozen layers (layers: last N) may take; where "

@@ -21,7 +21,8 @@ from tuneproof.arms.event import (
     StageBegun,
     StudyEnded,
 )
-from tuneproof.errors import TuneproofError
+from tuneproof.errors import StoppedError, TuneproofError
+from tuneproof.model.team import present
 from tuneproof.outward import json_text, printable, printable_json
 from tuneproof.recipe import Recipe
 
@@ -135,11 +136,15 @@ def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool, change: Any
                 if isinstance(event, StudyEnded):
                     ended = event
         except TuneproofError as error:
+            if isinstance(error, StoppedError) and not present().leads:
+                return error.exit_code  # the leading process says it
             failure = error
             if ended is None:
                 raise
         except KeyboardInterrupt:
             raise asked.error(command) from None
+    if not present().leads:
+        return 0
     assert ended is not None
     if as_json:
         print(printable_json((Path(ended.folder) / REPORT_JSON).read_text("utf-8")), end="")

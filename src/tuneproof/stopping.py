@@ -4,6 +4,7 @@ In: the events of a study. Out: the same, with StoppedError thrown in where a st
 Knows nothing of: what is kept, how anything is shown.
 """
 
+import os
 import shlex
 import signal
 from collections.abc import Generator, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from tuneproof.arms.event import Event, StageBegun
 from tuneproof.errors import StoppedError
+from tuneproof.model.team import launched
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -85,4 +87,8 @@ def goes_on(words: Sequence[str]) -> str:
         word for at, word in enumerate(words) if "--restart" not in words[max(0, at - 1) : at + 1]
     ]
     once = ("--restart=", "--accept-change")
-    return "tuneproof " + shlex.join(word for word in kept if not word.startswith(once))
+    program = "tuneproof"
+    if launched():
+        count = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+        program = f"torchrun --nproc-per-node {count} -m tuneproof"
+    return f"{program} " + shlex.join(word for word in kept if not word.startswith(once))

@@ -4,15 +4,18 @@ In: a recipe. Out: a study's directory, and an object to look at it from Python.
 Knows nothing of: how an arm is carried out, how anything is shown.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuneproof.arms.event import Event, StudyEnded
 from tuneproof.belonging import Change, finished
-from tuneproof.errors import RecipeError, RunError
+from tuneproof.errors import RecipeError, RunError, TuneproofError
 from tuneproof.files import read_json
+from tuneproof.followers import follow_leader
+from tuneproof.model.team import Team, join
 from tuneproof.pipeline import NO_CHANGE, carry_out, conclude, forget_checkpoints, prepare
 from tuneproof.plan import recipe_folder
 from tuneproof.predict.prediction import Predicted, read_predictions
@@ -94,8 +97,12 @@ def events_of(
     Raises: TuneproofError where the study cannot begin; RunError at its end where an arm failed.
     """
     failed = []
+    team = join(recipe.compute.device)
+    if not team.leads:
+        follow_leader(recipe, team)
+        return
     refuse_foreign(recipe_folder(recipe))
-    with StudyLock(recipe_folder(recipe)) as lock:
+    with _heard_by(team), StudyLock(recipe_folder(recipe)) as lock:
         plan = yield from prepare(recipe, command, lock, change)
         for work in plan.works:
             lock.check()
@@ -107,6 +114,7 @@ def events_of(
                 failed.append(work)
         lock.check()
         ended = yield from conclude(plan)
+        team.say()
     yield ended
     if failed:
         reason = str(read_json(failed[0].folder / ARM)["reason"]).rstrip(".")
@@ -116,6 +124,17 @@ def events_of(
             f"{', '.join(work.label for work in failed)}. The first said: {reason}.",
             do="The report gives each reason; the same command tries them again.",
         )
+
+
+@contextmanager
+def _heard_by(team: Team) -> Iterator[None]:
+    """The other processes stop when this one does."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, TuneproofError) and not team.broken:
+            team.stop()
+        raise
 
 
 def run(

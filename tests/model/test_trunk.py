@@ -83,7 +83,7 @@ def test_from_kept_states_the_logits_are_those_of_the_whole_model(tmp_path, kind
     assert set(ran) == {0, 1}, "reading the trunk stops where it ends"
     ran.clear()
     found = class_logits(model, family, batch)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=5e-6)  # other kernels round otherwise
     assert set(ran) == {2, 3}
 
 

@@ -4,7 +4,7 @@ In: what all arms share, a ready model, shots. Out: batches of answers, losses, 
 Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,12 +19,11 @@ from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_answers
 from tuneproof.arms.showing import SHOWN_ITEMS, shown_item
 from tuneproof.data.asking import Asking, EncodedQuestions, encode_gold_answers, encode_questions
-from tuneproof.data.batches import by_length
 from tuneproof.data.encode import EncodedAnswers
 from tuneproof.data.tokens import pad_batch
 from tuneproof.model.journal import Journal, Journals
 from tuneproof.model.kept_states import Row
-from tuneproof.model.shortage import AtOnce
+from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.choose import empty_scores, score_labels
 from tuneproof.predict.generate import answer_prompts, parse_question_answer
@@ -117,9 +116,10 @@ class AnswerObjective:
     def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
         """Mean loss of dev's gold answers (nats a token); nothing is generated for it."""
         golds = self.golds("dev", dev)
-        summed, count = 0.0, 0
+        summed_2 = np.zeros(2)  # losses and tokens
         model.eval()
-        for chosen in by_length(golds.tokens_N.tolist(), self.shared.recipe.predict.batch_size):
+
+        def work(chosen: Any) -> NDArray[np.float64]:
             part = collate_answers(golds, chosen, self.ready.pad.id)
             part = {
                 k: v.to(self.compute.device) if isinstance(v, torch.Tensor) else v
@@ -127,9 +127,18 @@ class AnswerObjective:
             }
             with torch.inference_mode(), self.compute.autocast():
                 found = words_loss(model, part)
-            summed, count = summed + float(found.sum), count + found.count
-            yield Advanced(len(chosen))
-        return {"dev_loss": summed / count}
+            return np.array([float(found.sum), found.count])
+
+        at_once = AtOnce(self.shared.recipe.predict.batch_size)
+
+        def steps() -> Iterator[int]:
+            nonlocal summed_2
+            for chosen, found_2 in in_batches(golds.tokens_N.tolist(), at_once, work):
+                summed_2 = summed_2 + found_2
+                yield len(chosen)
+
+        yield from advancing(steps(), at_once)
+        return {"dev_loss": float(summed_2[0] / summed_2[1])}
 
     def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[AnswerPredictions]:
         """Greedy answers, and the log-probability of the no-answer string. Returns the answers.

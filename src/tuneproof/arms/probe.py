@@ -32,6 +32,7 @@ from tuneproof.model.features import (
 from tuneproof.model.heads import class_logits, head_layer
 from tuneproof.model.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.model.shortage import AtOnce, in_batches
+from tuneproof.model.team import DismissedError, present
 from tuneproof.predict.prediction import Predictions
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
@@ -69,14 +70,14 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
     # the features of the whole of train serve every sample of it
     whole = shared.sample.whole if shared.sample else splits.train
     weights = f"{ready.fingerprint}|{ready.sketch}"
-    model = None
+    model, team = None, present()
     for part in PARTS:
         examples = whole if part == "train" else splits.part(part)
         encoded = ready.encode(part, examples, shared.recipe.encode)
         held = f"{compute.precision}, weights {compute.frozen_dtype}"
         key = features_key(weights, encoded.ids, poolings, held)
         found = cached_features(shared.cache / f"features-{key}")
-        if found is None:
+        if not team.say(found is not None):
             if model is None:
                 yield StageBegun("load", None)
                 model = load_base(ready, compute).to(compute.device)
@@ -87,8 +88,12 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
                 at_once, compute.device, compute.autocast, found,
             )  # fmt: skip
             yield from advancing(steps, at_once)
-            keep_features(shared.cache / f"features-{key}", found)
-        features[part] = found
+            if team.leads:
+                keep_features(shared.cache / f"features-{key}", found)
+        features[part] = found or {}
+    if not team.leads:
+        team.meet()  # the fit is one process's work
+        raise DismissedError
     if shared.sample:
         places = shared.sample.places
         features["train"] = {name: rows[places] for name, rows in features["train"].items()}
@@ -187,16 +192,20 @@ def fit_model_head(
         at_once = AtOnce(shared.recipe.predict.batch_size)
         yield from advancing(_entering(model, ready, encoded.ids, at_once, compute, into), at_once)
         states[part] = into
-    layer = last_linear(head_layer(model, ready.family))
-    probe = fit_probe(
-        states["train"], _gold(splits.train), states["dev"], _gold(splits.dev),
-        options.strengths, layer.bias is not None, len(splits.labels),
-    )  # fmt: skip
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(probe.weight_CD))
-        if layer.bias is not None:
-            layer.bias.copy_(torch.from_numpy(probe.bias_C))
-    return probe.chosen
+    layer, team = last_linear(head_layer(model, ready.family)), present()
+    chosen: dict[str, Any] = {}
+    if team.leads:
+        probe = fit_probe(
+            states["train"], _gold(splits.train), states["dev"], _gold(splits.dev),
+            options.strengths, layer.bias is not None, len(splits.labels),
+        )  # fmt: skip
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(probe.weight_CD))
+            if layer.bias is not None:
+                layer.bias.copy_(torch.from_numpy(probe.bias_C))
+        chosen = probe.chosen
+    team.copy_from_leader(layer.parameters())
+    return chosen
 
 
 def last_linear(head: Any) -> torch.nn.Linear:

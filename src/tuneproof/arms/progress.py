@@ -32,3 +32,13 @@ def advancing(steps: Iterator[int], at_once: AtOnce) -> Running[None]:
             yield Said(text, "warning", noted=True)
         told = len(at_once.too_many)
         yield Advanced(done)
+
+
+def as_items(steps: Iterator[int], windows: int, items: int) -> Iterator[int]:
+    """Windows done as whole items done, so many of each in all."""
+    seen = told = 0
+    for done in steps:
+        seen += done
+        reached = items * seen // windows
+        yield reached - told
+        told = reached

@@ -26,6 +26,7 @@ from tuneproof.model.source import (
     read_tokenizer,
     weight_names,
 )
+from tuneproof.model.team import launched, present
 from tuneproof.recipe import Arm, ModelChoice
 from tuneproof.settings import ComputeSettings, EncodeSettings
 from tuneproof.tasks.task import Example
@@ -100,10 +101,12 @@ def resolved(settings: ComputeSettings) -> dict[str, Any]:
     if precision == "auto":
         half = "bf16" if cuda and torch.cuda.is_bf16_supported(False) else "fp16"
         precision = half if cuda else "fp32"  # type: ignore[assignment]
+    processes = {"compute.processes": present().size} if present().size > 1 else {}
     return {
         "compute.device": "cuda" if cuda else "mps" if mps else "cpu",
         "compute.precision": precision,
         "compute.threads": settings.threads or torch.get_num_threads(),
+        **processes,
     }
 
 
@@ -128,10 +131,12 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     accelerator = make_accelerator(settings.device, precision)
     kernels = choose_matmul(accelerator.device.type, longest)
     waiting = os.environ.get("OMP_WAIT_POLICY", "")
+    team = present()
+    together = f", {team.size} processes ({settings.parallel})" if launched() else ""
     return Compute(
         accelerator,
         precision,
-        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads"
+        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads{together}"
         f"{', waiting ' + waiting.lower() if on_cpu and waiting else ''}. {kernels}"
         f"{' Freed memory goes back to the system at once.' if returned else ''}",
     )

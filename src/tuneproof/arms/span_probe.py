@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tuneproof.arms.event import Advanced, Running, StageBegun
+from tuneproof.arms.event import Running, StageBegun
+from tuneproof.arms.progress import advancing
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Outcome, Shared, decided
 from tuneproof.arms.showing import encoding_of
@@ -20,6 +21,8 @@ from tuneproof.arms.spans import SpanObjective
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.methods.span_head import Marked, SpanProbe, fit_span_probe
 from tuneproof.model.load import load_model, pretrained_on_meta, quiet
+from tuneproof.model.shortage import AtOnce
+from tuneproof.model.team import present
 from tuneproof.model.token_states import TokenStates, gold_places, read_states
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
@@ -72,13 +75,17 @@ def fit_span_head(model: Any, objective: SpanObjective, options: Any) -> Running
     train = yield from _marked(model, objective, shared.train_name, shared.splits.train)
     dev = yield from _marked(model, objective, "dev", shared.splits.dev)
     yield StageBegun("fit", None)
-    probe: SpanProbe = fit_span_probe(train, dev, options.strengths)
-    layer = model.qa_outputs
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(probe.weight_2D))
-        if layer.bias is not None:
-            layer.bias.zero_()
-    return probe.chosen
+    layer, team = model.qa_outputs, present()
+    chosen: dict[str, Any] = {}
+    if team.leads:
+        probe: SpanProbe = fit_span_probe(train, dev, options.strengths)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(probe.weight_2D))
+            if layer.bias is not None:
+                layer.bias.zero_()
+        chosen = probe.chosen
+    team.copy_from_leader(layer.parameters())
+    return chosen
 
 
 def _marked(
@@ -89,10 +96,10 @@ def _marked(
     ready, compute = objective.ready, objective.compute
     into = TokenStates.of(windows, model.qa_outputs.in_features)
     yield StageBegun(f"states of {name}", len(windows), "windows")
-    for done in read_states(
-        model, ready.family, windows, ready.pad.id, objective.shared.recipe.predict.batch_size,
-        compute.device, compute.autocast, into,
-    ):  # fmt: skip
-        yield Advanced(done)
+    at_once = AtOnce(objective.shared.recipe.predict.batch_size)
+    steps = read_states(
+        model, ready.family, windows, ready.pad.id, at_once, compute.device, compute.autocast, into
+    )
+    yield from advancing(steps, at_once)
     gold_W2 = np.array([gold_places(window) for window in windows], dtype=np.int64)
     return Marked(into.states_PD, into.start_W, gold_W2)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Advanced, Running
+from tuneproof.arms.event import Running
+from tuneproof.arms.progress import advancing, as_items
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared, as_answers
 from tuneproof.arms.showing import SHOWN_ITEMS, shown_item
 from tuneproof.data.windows import Windows, collate_windows, encode_windows
 from tuneproof.model.kept_states import Row
+from tuneproof.model.shortage import AtOnce
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.span import (
     SpansFound,
@@ -105,15 +107,12 @@ class SpanObjective:
         encoded = self.encode(name, examples)
         found = SpansFound.of(encoded.windows)
         recipe = self.shared.recipe
-        done_windows = done_items = 0
-        for done in find_spans(
-            model, encoded.windows, self.ready.pad.id, recipe.predict.batch_size,
+        at_once = AtOnce(recipe.predict.batch_size)
+        steps = find_spans(
+            model, encoded.windows, self.ready.pad.id, at_once,
             self.compute.device, self.compute.autocast, recipe.encode.answer_tokens, found,
-        ):  # fmt: skip
-            done_windows += done
-            reached = len(examples) * done_windows // len(encoded.windows)
-            yield Advanced(reached - done_items)
-            done_items = reached
+        )  # fmt: skip
+        yield from advancing(as_items(steps, len(encoded.windows), len(examples)), at_once)
         best = one_answer_each(found, encoded, examples)
         answers = as_answers(
             examples, best.answers, best.null_N, best.score_N, encoded.tokens_N, encoded.split_N,

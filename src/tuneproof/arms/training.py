@@ -10,7 +10,7 @@ on to the same bits.
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from tuneproof.arms.shared import Shared
 from tuneproof.data.batches import collate_epoch, count_batches
 from tuneproof.errors import RunError, StoppedError
 from tuneproof.files import Appended, write_with
+from tuneproof.model.shards import made_whole, own_part, whole_weights
+from tuneproof.model.team import present
 from tuneproof.recipe import Arm
-from tuneproof.train.checkpoint import BestOnDev
+from tuneproof.tasks.task import Example
+from tuneproof.train.checkpoint import BestOnDev, Weights, capture_trained
 from tuneproof.train.loop import Step, fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
-from tuneproof.train.resume import Keeper, Place
+from tuneproof.train.resume import Keeper, Place, handed_out
 from tuneproof.train.trackers import open_trackers, track
 
 AT_ONCE = 1 << 20  # weights that are summed at once
@@ -51,13 +54,16 @@ class Training:
         self.shared, self.compute, self.seed = shared, compute, seed
         self.steps_file, self.keeper = steps_file, keeper
         self.settings: Any = shared.recipe.train
+        self.team = present()
         self.place = Place()
         self.best = BestOnDev(patience=self.settings.patience)
         self.per_epoch = count_batches(len(objective.unit_ids), self.settings.batch_size)
         epochs = getattr(arm.options, "epochs", None) or self.settings.epochs
         self.epochs = max(epochs, math.ceil(self.settings.min_steps / self.per_epoch))
         options: Any = arm.options
-        self.optimizer = make_optimizer(model, options.learning_rate, self.settings.weight_decay)
+        self.optimizer: Any = make_optimizer(
+            model, options.learning_rate, self.settings.weight_decay
+        )
         self.scaler = compute.accelerator.scaler
         if self.scaler is not None:
             fresh = {"scale": FIRST_SCALE, "_growth_tracker": 0}
@@ -69,23 +75,25 @@ class Training:
         before = _fingerprint(self.model)
         yield from self._take_up()
         folder = self.steps_file.parent
-        sent = open_trackers(self.settings.trackers, folder.parent.parent, folder.name)
+        asked = self.settings.trackers if self.team.leads else ()
+        sent = open_trackers(asked, folder.parent.parent, folder.name)
         log = Appended(self.steps_file)
         try:
             with sent as trackers:
                 yield from self._steps(log, trackers)
         except StoppedError:
+            self.team.stop()
             self.save()
             raise
         finally:
             log.close(sync=True)
         self.place.done, self.place.train_s = True, self._seconds()
-        if self.keeper.written or self.keeper.due:
+        if self.team.say(bool(self.keeper.written) or self.keeper.due):
             self.save()
         if self.keeper.written:
             count = self.keeper.written
             yield Said(f"{count} checkpoints; deleted when the arm is complete.", noted=True)
-        changed = _fingerprint(self.model) != before
+        changed = self.team.most(int(_fingerprint(self.model) != before))
         chosen_step = self.best.restore(self.model)
         if not changed:
             raise RunError(
@@ -107,6 +115,16 @@ class Training:
         lines = self.steps_file.read_bytes() if self.steps_file.is_file() else b""
         self.keeper.save(self.model, self.optimizer, self.best, self.place, lines, self.scaler)
 
+    def let_go(self) -> Weights:
+        """The best weights of a model that is shared out, whole; its shards are free then.
+
+        A checkpoint is written first: there is none to be written later.
+        """
+        self.save()
+        trained = made_whole(self.model, capture_trained(self.model))
+        self.model = self.optimizer = None
+        return trained
+
     def _seconds(self) -> float:
         """Of training, those before a stop among them; until training is done."""
         known = self.place.train_s
@@ -114,10 +132,11 @@ class Training:
 
     def _take_up(self) -> Running[None]:
         """Put back what the newest checkpoint holds; without one, begin."""
-        found = self.keeper.newest()
+        found = self.keeper.newest() if self.team.leads else None
         for sentence in self.keeper.set_aside:
             yield Said(sentence, "warning", noted=True)
         lines = b""
+        found = handed_out(found, self.team)
         if found is not None:
             found.put_back(self.model, self.optimizer, self.best, self.scaler)
             self.place, lines = found.place, found.lines
@@ -135,7 +154,7 @@ class Training:
             lambda epoch: collate_epoch(
                 ids, objective.collate, settings.batch_size, self.seed, epoch,
                 settings.micro_batch, objective.lengths.tolist(), settings.group_by_length,
-                done - epoch * self.per_epoch,
+                done - epoch * self.per_epoch, (self.team.rank, self.team.size),
             ),
             objective.loss,
             objective.count,
@@ -163,7 +182,7 @@ class Training:
         yield StageBegun("train", total, "steps", done=max(0, place.step - bool(place.pending)))
         if self.arm.method.probe and not place.step:
             # the fitted head itself is a candidate: training may only hurt
-            found = yield from self.objective.measure(self.model, dev)
+            found = yield from self._measure(dev)
             self._measured(0, 0.0, found)
         if place.done or (self.best.used_up and not place.pending):
             return
@@ -174,13 +193,13 @@ class Training:
                 place.halvings += step.retries
                 if step.retries:
                     yield Said(_cut_smaller(step), "warning", noted=True)
-                if self.keeper.due:
+                if self.team.say(self.keeper.due):
                     self.save()
             yield Advanced(1, f"loss {step.loss:.3f}")
             found = {}
             if (step.step - 1) % self.per_epoch + 1 in places:
                 yield StageBegun("dev", len(dev))
-                found = yield from self.objective.measure(self.model, dev)
+                found = yield from self._measure(dev)
                 self._measured(step.step, step.epoch, found)
             # from here to `pending = None` nothing is yielded: a stop finds all of it done, or none
             line = _line(step, found)
@@ -204,6 +223,10 @@ class Training:
                 f"{error.do} The last good checkpoint: {self.keeper.newest_name}.",
             ) from error  # fmt: skip
 
+    def _measure(self, dev: Sequence[Example]) -> Running[dict[str, float]]:
+        with whole_weights(self.model):
+            return (yield from self.objective.measure(self.model, dev))
+
     def _measured(self, step: int, epoch: float, found: dict[str, float]) -> None:
         self.place.evaluations.append({"step": step, "epoch": epoch, **found})
         self.best.offer(self.model, found["dev_loss"], step)
@@ -220,7 +243,7 @@ def _cut_smaller(step: Step) -> str:
 def _fingerprint(model: Any) -> list[float]:
     """Sums of the trainable weights, which training must change; no weight is copied whole."""
     return [
-        sum(float(piece.double().sum()) for piece in p.detach().flatten().split(AT_ONCE))
+        sum(float(piece.double().sum()) for piece in own_part(p.detach()).flatten().split(AT_ONCE))
         for p in model.parameters()
         if p.requires_grad
     ]

@@ -30,6 +30,7 @@ from tuneproof.model.kept_states import (
     states_folder,
 )
 from tuneproof.model.shortage import AtOnce
+from tuneproof.model.team import present
 from tuneproof.model.trunk import Trunk
 from tuneproof.recipe import Arm
 from tuneproof.settings import memory_bytes
@@ -76,13 +77,16 @@ def _kept(
     seed: int,
 ) -> Running[dict[str, Any]]:
     """Read the trunk or find it read. Returns what became of it."""
-    begun = time.perf_counter()
-    rows = {part: each_once(objective.rows(part)) for part in PARTS}
-    one = trunk.states(ready.family, rows["train"][:1], ready.pad.id, compute.device)
     lower = f"layers 1 to {trunk.frozen}" if trunk.frozen > 1 else "layer 1"
     what = f"The embeddings and {lower} of {trunk.layers} stay as they are"
     about: dict[str, Any] = {"layers": trunk.layers, "frozen_layers": trunk.frozen}
     about |= {"kept": False, "disk_bytes": 0}
+    if present().size > 1:
+        yield _run_each_time(what, "several processes train it together")
+        return about
+    begun = time.perf_counter()
+    rows = {part: each_once(objective.rows(part)) for part in PARTS}
+    one = trunk.states(ready.family, rows["train"][:1], ready.pad.id, compute.device)
     if one is None:
         yield _run_each_time(what, "this architecture's layers hand on more than states")
         return about

@@ -30,9 +30,12 @@ from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.journal import Journals
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
 from tuneproof.model.packing import Packing
+from tuneproof.model.shards import shard
 from tuneproof.model.shortage import recompute_activations
+from tuneproof.model.team import launched, present
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.recipe import Arm
+from tuneproof.train.checkpoint import restore_trained
 from tuneproof.train.resume import Keeper
 
 
@@ -73,8 +76,18 @@ def run_tuned(
     model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
     trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
     yield from _prove(model, objective, ready, compute, shared, arm, seconds)
+    sharded = shared.recipe.compute.parallel == "fsdp" and launched()
+    present().copy_from_leader(p for p in model.parameters() if p.requires_grad)
+    if sharded:
+        shard(model)
     training = Training(model, objective, arm, shared, compute, seed, steps_file, keeper)
     chosen |= yield from training.run()
+    if sharded:
+        trained = training.let_go()
+        del model
+        model = _loaded(shared, arm, ready, compute, seed).model.to(compute.device)
+        model = training.model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
+        restore_trained(model, trained)
     seconds["train"] = training.place.train_s
     begun = time.perf_counter()
     dev, test, answers = yield from _ask(
@@ -167,7 +180,9 @@ def _ask(
         dev = yield from objective.ask(training.model, splits.dev, "dev")
         test = yield from objective.ask(training.model, splits.test, "test")
     except StoppedError:
-        training.save()
+        training.team.stop()
+        if training.optimizer is not None:
+            training.save()
         raise
     if not isinstance(dev, AnswerPredictions):
         return dev, test, {}

@@ -89,6 +89,19 @@ def split_micro(
     return _cut(batch, micro_batch)
 
 
+def deal(batch: Indices, hand: tuple[int, int], lengths: Sequence[int] | None = None) -> Indices:
+    """The items of a batch for one of several processes, (which, of how many): dealt like cards.
+
+    The longest items first, so that every process has about as many tokens.
+    """
+    which, of = hand
+    if of == 1:
+        return batch
+    if lengths is not None:
+        batch = batch[_longest_first(np.asarray(lengths)[batch])]
+    return batch[which::of]
+
+
 def by_length(lengths: Sequence[int], batch_size: int) -> list[Indices]:
     """Batches for evaluation, longest items first: little padding, and too little memory shows at once.
 
@@ -119,18 +132,21 @@ def collate_epoch(
     lengths: Sequence[int] | None = None,
     grouped: bool = False,
     skip: int = 0,
+    hand: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The batches of one epoch, each collated when its turn comes; the first `skip` are not.
 
     `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`,
-    and `grouped` has batches of similar lengths, as in `plan_batches`.
+    and `grouped` has batches of similar lengths, as in `plan_batches`. hand: (which, of how many)
+    processes among whom every batch is dealt; a hand may be empty.
     """
     planned = plan_batches(len(ids), batch_size, seed, epoch, lengths if grouped else None)
     for place, batch in enumerate(planned):
         if place < skip:
             yield Batch(tuple(ids[i] for i in batch), ())
             continue
-        parts = split_micro(batch, micro_batch, lengths)
+        mine = deal(batch, hand, lengths)
+        parts = split_micro(mine, micro_batch, lengths) if len(mine) else []
         yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from tuneproof.data.batches import by_length
 from tuneproof.errors import RunError
+from tuneproof.model.team import FULL, GO_ON, Team, present
 
 if TYPE_CHECKING:
     from tuneproof.model.journal import Journal
@@ -79,17 +80,22 @@ def in_batches(
     A batch that does not fit the device is halved, and so is every later one; `at_once` takes note.
     What is computed is the same: an item's row does not depend on its neighbours.
 
+    Of several processes each works on other batches, and all of them get what all made: arrays. What is
+    kept on disk is not looked for then.
+
     Raises: RunError where a single item does not fit.
     """
     waiting = list(by_length(lengths, at_once.size) if batches is None else batches)[::-1]
     kept = at_once.kept
+    if present().size > 1:
+        yield from _dealt(lengths, at_once, work, waiting, present())
+        return
     while waiting:
         batch = waiting.pop()
         if kept is not None and kept.next_size is not None:
             at_once.size = min(at_once.size, kept.next_size)
         if len(batch) > at_once.size:
-            cut = [batch[i : i + at_once.size] for i in range(0, len(batch), at_once.size)]
-            waiting += cut[::-1]
+            waiting += _cut(batch, at_once.size)[::-1]
             continue
         known: Any = kept.take(batch) if kept is not None else None
         if known is not None:
@@ -102,15 +108,53 @@ def in_batches(
             yield batch, found  # type: ignore[misc]
             continue
         give_back()
-        if len(batch) == 1:
-            raise RunError(
-                "predict",
-                f"the device has too little memory for a single item of {lengths[batch[0]]} tokens.",
-                do=WAY_OUT,
-            )
-        at_once.too_many.append(len(batch))
-        at_once.size = -(-len(batch) // 2)
+        _ask_for_less(at_once, [batch], lengths)
         waiting.append(batch)
+
+
+def _dealt(
+    lengths: Sequence[int],
+    at_once: AtOnce,
+    work: Callable[[np.ndarray], T],
+    waiting: list[np.ndarray],
+    team: Team,
+) -> Iterator[tuple[np.ndarray, T]]:
+    """The same by several processes: a batch each, round after round."""
+    while waiting:
+        dealt: list[np.ndarray] = []
+        while waiting and len(dealt) < team.size:
+            batch = waiting.pop()
+            if len(batch) > at_once.size:
+                waiting += _cut(batch, at_once.size)[::-1]
+            else:
+                dealt.append(batch)
+        done, found = True, None
+        if team.rank < len(dealt):
+            done, found = tried(lambda batch=dealt[team.rank]: work(batch))  # type: ignore[misc]
+        if FULL in team.meet(GO_ON if done else FULL):
+            give_back()
+            _ask_for_less(at_once, dealt, lengths)
+            waiting += dealt[::-1]
+            continue
+        yield from zip(dealt, team.gather(found), strict=False)
+
+
+def _cut(batch: np.ndarray, size: int) -> list[np.ndarray]:
+    return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+
+def _ask_for_less(at_once: AtOnce, batches: Sequence[np.ndarray], lengths: Sequence[int]) -> None:
+    """Half as many items at once as the largest of these batches had."""
+    most = max(len(batch) for batch in batches)
+    if most == 1:
+        longest = max(lengths[batch[0]] for batch in batches)
+        raise RunError(
+            "predict",
+            f"the device has too little memory for a single item of {longest} tokens.",
+            do=WAY_OUT,
+        )
+    at_once.too_many.append(most)
+    at_once.size = -(-most // 2)
 
 
 def recompute_activations(model: Any) -> None:

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tuneproof.data.batches import by_length
 from tuneproof.data.windows import Window, collate_windows
 from tuneproof.families.family import Family
 from tuneproof.model.heads import inner_model, model_inputs
+from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.unpadded import real_tokens
 
 
@@ -58,7 +58,7 @@ def read_states(
     family: Family,
     windows: Sequence[Window],
     pad_id: int,
-    batch_size: int,
+    at_once: AtOnce,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
     into: TokenStates,
@@ -71,14 +71,20 @@ def read_states(
         "attention_mask",
         "token_type_ids",
     )  # right-padded: positions count themselves
-    for chosen in by_length([len(window.ids) for window in windows], batch_size):
+
+    def work(chosen: Any) -> NDArray[np.float16]:
         part = [windows[place] for place in chosen]
         batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items() if k in names}
         skipping = real_tokens(base, batch["attention_mask"])
         with torch.inference_mode(), autocast(), skipping:
             hidden_BTD = base(**model_inputs(base, batch))[0]
         states_BTD = hidden_BTD.to(torch.float16).cpu().numpy()
-        for row, place in enumerate(chosen):
+        return np.concatenate([states_BTD[row, places_of(w)] for row, w in enumerate(part)])
+
+    for chosen, states_PD in in_batches([len(window.ids) for window in windows], at_once, work):
+        at = 0
+        for place in chosen:
             start, end = into.start_W[place], into.start_W[place + 1]
-            into.states_PD[start:end] = states_BTD[row, places_of(part[row])]
-        yield len(part)
+            into.states_PD[start:end] = states_PD[at : at + end - start]
+            at += end - start
+        yield len(chosen)

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tuneproof.data.batches import by_length
 from tuneproof.data.windows import Window, Windows, collate_windows, span_text
 from tuneproof.model.heads import inner_model, model_inputs
+from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.unpadded import real_tokens
 from tuneproof.tasks.task import Example
 
@@ -78,7 +78,7 @@ def find_spans(
     model: nn.Module,
     windows: Sequence[Window],
     pad_id: int,
-    batch_size: int,
+    at_once: AtOnce,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
     answer_tokens: int,
@@ -86,18 +86,32 @@ def find_spans(
 ) -> Iterator[int]:
     """Fill `into`; yields windows done after every batch, the longest first."""
     model.eval()
-    for chosen in by_length([len(window.ids) for window in windows], batch_size):
+
+    def work(chosen: Any) -> dict[str, NDArray[Any]]:
         part = [windows[place] for place in chosen]
         batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items()}
         with torch.inference_mode(), autocast():
             logits_BT2 = span_logits(model, batch)
             losses_B = span_losses(logits_BT2, batch)
-        into.loss_W[chosen] = losses_B.double().cpu().numpy()
         rows_B = torch.arange(len(part), device=device)
-        into.null_W[chosen] = logits_BT2[rows_B, batch["null"]].sum(-1).double().cpu().numpy()
-        for place, found in zip(chosen, best_spans(logits_BT2, part, answer_tokens), strict=True):
-            into.best[place] = found
-        yield len(part)
+        best = best_spans(logits_BT2, part, answer_tokens)
+        flat = [(row, c.first, c.last) for row, found in enumerate(best) for c in found]
+        return {
+            "loss_B": losses_B.double().cpu().numpy(),
+            "null_B": logits_BT2[rows_B, batch["null"]].sum(-1).double().cpu().numpy(),
+            "spans_K3": np.array(flat, dtype=np.int64).reshape(-1, 3),
+            "scores_K": np.array([c.score for found in best for c in found], dtype=np.float64),
+        }
+
+    lengths = [len(window.ids) for window in windows]
+    for chosen, found in in_batches(lengths, at_once, work):
+        into.loss_W[chosen], into.null_W[chosen] = found["loss_B"], found["null_B"]
+        for place in chosen:
+            into.best[place] = []
+        spans, scores = found["spans_K3"].tolist(), found["scores_K"].tolist()
+        for (row, first, last), score in zip(spans, scores, strict=True):
+            into.best[chosen[row]].append(Candidate(first, last, score))
+        yield len(chosen)
 
 
 def best_spans(

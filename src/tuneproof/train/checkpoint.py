@@ -18,14 +18,18 @@ from torch import nn
 
 from tuneproof.errors import ModelError, RunError
 from tuneproof.files import write_with
+from tuneproof.model.shards import own_part
 
 Weights = dict[str, torch.Tensor]
 
 
 def capture_trained(model: nn.Module) -> Weights:
-    """Copies of the trainable parameters on the CPU, by name; tied weights once."""
+    """Copies of the trainable parameters on the CPU, by name; tied weights once.
+
+    Of a model that is shared out over processes: of what this one holds.
+    """
     return {
-        name: parameter.detach().to("cpu", copy=True).contiguous()
+        name: own_part(parameter.detach()).to("cpu", copy=True).contiguous()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
@@ -48,15 +52,15 @@ def restore_trained(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> No
             do="Restore into the same model with the same method applied.",
         )
     for name, parameter in trainable.items():
-        saved = weights[name]
-        if saved.shape != parameter.shape or saved.dtype != parameter.dtype:
+        saved, held = weights[name], own_part(parameter)
+        if saved.shape != held.shape or saved.dtype != held.dtype:
             raise ModelError(
                 name,
-                f"was saved as {_kind(saved)}, the model has {_kind(parameter)}.",
+                f"was saved as {_kind(saved)}, the model has {_kind(held)}.",
                 do="Restore into the same model with the same method applied.",
             )
     for name, parameter in trainable.items():
-        parameter.copy_(weights[name])
+        own_part(parameter).copy_(weights[name])
 
 
 def write_weights(
@@ -191,7 +195,7 @@ class BestOnDev:
         else:  # in place: there is never a second copy
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    self._weights[name].copy_(parameter.detach())
+                    self._weights[name].copy_(own_part(parameter.detach()))
 
     def _kept(self) -> Weights:
         if self.path is None:

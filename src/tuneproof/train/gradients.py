@@ -14,7 +14,9 @@ from torch import nn
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
+from tuneproof.model.shards import is_sharded
 from tuneproof.model.shortage import WAY_OUT, give_back, tried
+from tuneproof.model.team import FULL, GO_ON, Team, present
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -70,19 +72,29 @@ def gradients(
     """Accumulate the batch's gradients; where memory runs out, again in half the micro-batches.
 
     clear: takes back what a pass that was broken off has added.
+
+    Of several processes each has its hand of the batch; gradients, loss, counts and tokens are of the
+    whole batch in all of them.
     """
-    retries = 0
+    retries, team = 0, present()
+    team.meet()
     while True:
-        total = _total_count(batch, count, number)
-        torch.manual_seed(_seed_of(seed, number))
-        done, sums = tried(
-            lambda batch=batch, total=total: accumulate(  # type: ignore[misc]
-                model, batch, loss, total, accelerator, number
-            )
+        own = sum(count(micro_batch) for micro_batch in batch.micro_batches)
+        total = _total_count(own, batch, number, team)
+        fill = team.most(len(batch.micro_batches)) if is_sharded(model) else 0
+        torch.manual_seed(_seed_of(seed, number, team.rank))
+        done, sums = _tried(
+            model,
+            team,
+            lambda batch=batch, total=total, own=own, fill=fill: accumulate(  # type: ignore[misc]
+                model, batch, loss, total, accelerator, number, own, fill
+            ),
         )
         if done:
             assert sums is not None
-            return Tried(batch, total, sums, retries)
+            if not is_sharded(model):  # else the backward pass has
+                team.sum_gradients(p for p in model.parameters() if p.requires_grad)
+            return Tried(batch, total, _summed(sums, team), retries)
         clear()
         give_back()
         smaller = batch.halved()
@@ -96,6 +108,29 @@ def gradients(
         batch, retries = smaller, retries + 1
 
 
+def _tried(model: nn.Module, team: Team, work: Callable[[], Sums]) -> tuple[bool, Sums | None]:
+    """As `tried`, and False where memory ran out in any process.
+
+    Raises: RunError where it ran out and the weights are shared out: the others wait in the middle of
+    a pass, and cannot be told.
+    """
+    done, sums = tried(work)
+    if not done and team.size > 1 and is_sharded(model):
+        team.broken = True
+        raise RunError(
+            f"process {team.rank}", "ran out of memory in a model shared out over the processes.",
+            do="Write train: {micro_batch: N} with a smaller N, or gradient_checkpointing: true.",
+        )  # fmt: skip
+    return FULL not in team.meet(GO_ON if done else FULL), sums
+
+
+def _summed(sums: Sums, team: Team) -> Sums:
+    if team.size == 1:
+        return sums
+    loss, tokens = team.totals([sums.loss.item(), sums.tokens])
+    return Sums(torch.tensor(loss, device=sums.loss.device), int(tokens))
+
+
 def accumulate(
     model: nn.Module,
     batch: Batch,
@@ -103,12 +138,20 @@ def accumulate(
     total: int,
     accelerator: "Accelerator",
     number: int,
+    own: int | None = None,
+    fill: int = 0,
 ) -> Sums:
-    """Forward and backward of every micro-batch; gradients and loss are means over `total` units."""
+    """Forward and backward of every micro-batch; gradients and loss are means over `total` units.
+
+    own: units of this process's micro-batches (None: all of them).
+    fill: passes that every process makes at least, since each needs the others' shards of the weights;
+    those beyond the batch are of one item that counts nothing.
+    """
     from accelerate.utils import send_to_device
 
     mean_loss = torch.zeros((), device=accelerator.device)
     counted = tokens = 0
+    own = total if own is None else own
     for micro_batch in batch.micro_batches:
         inputs = send_to_device(micro_batch, accelerator.device)
         with accelerator.autocast():
@@ -120,17 +163,23 @@ def accumulate(
         mean_loss += share.detach()
         counted += part.count
         tokens += part.tokens
-    if counted != total:
+    for _ in range(fill - len(batch.micro_batches)):
+        assert batch.collate is not None
+        inputs = send_to_device(batch.collate(np.array([0])), accelerator.device)
+        with accelerator.autocast():
+            nothing = loss(model, inputs).sum * 0
+        accelerator.backward(nothing)
+    if counted != own:
         raise RunError(
             f"step {number}",
-            f"the loss counted {counted} supervised units where the batch has {total}.",
+            f"the loss counted {counted} supervised units where the batch has {own}.",
             do="Let loss and count agree on what is supervised.",
         )
     return Sums(mean_loss, tokens)
 
 
-def _total_count(batch: Batch, count: CountFn, number: int) -> int:
-    total = sum(count(micro_batch) for micro_batch in batch.micro_batches)
+def _total_count(own: int, batch: Batch, number: int, team: Team) -> int:
+    total = int(team.totals([own])[0])
     if total < 1:
         raise RunError(
             f"step {number}",
@@ -145,5 +194,7 @@ def shown(batch: Batch) -> str:
     return ", ".join(batch.ids[:IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _seed_of(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+def _seed_of(seed: int, number: int, rank: int) -> int:
+    """Of a step's random numbers; those of the first process are those of one alone."""
+    parts = [seed, number, rank] if rank else [seed, number]
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
 from tuneproof.model.shortage import WAY_OUT, ran_out
+from tuneproof.model.team import present
 from tuneproof.train.embeddings import RowGradients
 from tuneproof.train.gradients import CountFn, LossFn, LossSum, gradients, shown
 from tuneproof.train.optimizer import Schedule
@@ -112,6 +114,9 @@ def fit(
     Random numbers (dropout) are seeded by (seed, step) at every step: what the caller draws in
     between changes nothing, and a step can be done again. `train()` is set again at every step.
 
+    In several processes (see `Team`) each one's `batches` give its hand of every effective batch; the
+    update is that of the whole batch, and the same in all of them.
+
     Where the device runs out of memory before the weights move, the step is done again with every
     micro-batch halved, and so are all later ones: the same sum over the same items. Without dropout the
     update is the same to rounding (1e-6); with it the masks are other draws, as with another `micro_batch`.
@@ -126,7 +131,7 @@ def fit(
     job = _Job(
         model, loss, count, optimizer, schedule, accelerator, clip_norm, seed, steps_per_epoch,
         [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups],
-        RowGradients(model), nonfinite,
+        RowGradients(model if present().size == 1 else nn.Module()), nonfinite,
     )  # fmt: skip
 
     def steps(halvings: int) -> Iterator[Step]:
@@ -180,6 +185,7 @@ def _take(job: _Job, number: int, batch: Batch) -> Step:
         if scaler is not None:
             scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(trained, job.clip_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         # The one place where the host waits for the device.
         mean_loss, gradient_norm = torch.stack((done.sums.loss, norm.float())).tolist()
         try:
@@ -265,11 +271,11 @@ def _numbered(
 def _check_start(
     model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator"
 ) -> None:
-    if accelerator.num_processes > 1:
+    if accelerator.num_processes != present().size:
         raise RunError(
             "fit",
-            f"{accelerator.num_processes} processes share this run; the loop trains in one.",
-            do="Start it without a launcher, or spread the arms instead.",
+            f"{accelerator.num_processes} processes share this run, and it knows of {present().size}.",
+            do="Call tuneproof.model.team.join(device) in each of them first.",
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise RunError(

@@ -37,6 +37,8 @@ from tuneproof.files import (
     write_inside,
     write_json,
 )
+from tuneproof.model.shards import is_sharded, made_whole, part_of, parts_of, whole_of
+from tuneproof.model.team import Team, present
 from tuneproof.train.checkpoint import (
     BestOnDev,
     Weights,
@@ -110,13 +112,48 @@ class Checkpoint:
     ) -> None:
         """Give model, optimizer, best on dev and scaler what they had.
 
+        Where the model is shared out over processes, each takes its part of what is whole here.
+
         Raises: ModelError where weights are not those of the model.
         """
-        restore_trained(model, self.trained)
-        best.take_back(self.best_state, self.best)
+        restore_trained(model, parts_of(model, self.trained))
+        best.take_back(self.best_state, parts_of(model, self.best))
         _restore_optimizer(model, optimizer, self.optimizer)
         if scaler is not None and self.scaler is not None:
             scaler.load_state_dict(self.scaler)
+
+
+def handed_out(found: Checkpoint | None, team: Team) -> Checkpoint | None:
+    """The leader's checkpoint, in every process."""
+    if team.size == 1:
+        return found
+    sets = {} if found is None else {
+        "trained": found.trained, "best": found.best, "optimizer": found.optimizer
+    }  # fmt: skip
+    about = team.say(
+        None if found is None else {
+            "place": found.place.as_json(),
+            "best_state": found.best_state,
+            "scaler": found.scaler,
+            "tensors": {
+                kind: {name: [list(t.shape), str(t.dtype)] for name, t in tensors.items()}
+                for kind, tensors in sets.items()
+            },
+        }
+    )  # fmt: skip
+    if about is None:
+        return None
+    for kind, named in about["tensors"].items():
+        made = {
+            name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
+            for name, (shape, dtype) in named.items()
+        }
+        sets[kind] = sets.get(kind, made)
+        team.copy_from_leader(sets[kind].values())
+    return found or Checkpoint(
+        folder=Path(), place=Place.of(about["place"]), best_state=about["best_state"],
+        scaler=about["scaler"], lines=b"", **sets,
+    )  # fmt: skip
 
 
 class Keeper:
@@ -186,11 +223,18 @@ class Keeper:
     ) -> Path:
         """Write a checkpoint, check it, and let the oldest go.
 
+        Of several processes all call it, and the leader writes.
+
         Raises: RunError where it cannot be written; the earlier ones stand then.
         """
         begun = self.clock()
         path = self.folder / f"step-{place.step}"
         trained, kept = capture_trained(model), best.kept()
+        tensors = _optimizer_tensors(model, optimizer)
+        if is_sharded(model):
+            trained, kept = made_whole(model, trained), made_whole(model, kept)
+        if not present().leads:
+            return path
         same = _equal(trained, kept)
         state = {
             "format": FORMAT,
@@ -203,7 +247,6 @@ class Keeper:
             write_inside(inside / TRAINED, lambda file: save_weights(file, trained))
             if kept and not same:
                 write_inside(inside / BEST, lambda file: save_weights(file, kept))
-            tensors = _optimizer_tensors(model, optimizer)
             write_inside(inside / OPTIMIZER, lambda file: save_weights(file, tensors))
             write_inside(inside / LINES, lambda file: file.write_bytes(lines))
             write_json(inside / STATE, state)
@@ -272,7 +315,7 @@ def _equal(a: Weights, b: Weights) -> bool:
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Weights:
     """What the optimizer keeps of each trained weight, by the weight's name."""
     return {
-        f"{name}|{key}": torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
+        f"{name}|{key}": whole_of(torch.as_tensor(value), parameter)
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
@@ -291,7 +334,8 @@ def _restore_optimizer(
         name, _, what = key.rpartition("|")
         if name not in by_name or id(by_name[name]) not in places:
             raise ModelError(name, "has an optimizer's state and is not trained.")
-        state.setdefault(places[id(by_name[name])], {})[what] = tensor
+        held = part_of(tensor, by_name[name]) if tensor.ndim else tensor
+        state.setdefault(places[id(by_name[name])], {})[what] = held
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

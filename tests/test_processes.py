@@ -1,0 +1,116 @@
+"""Two processes on one study against one: the same steps, weights and predictions, one writer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, steps_of, write_rows
+from tests.tiny_models import tiny_model
+from tuneproof.predict.prediction import read_predictions
+from tuneproof.recipe import Recipe
+from tuneproof.record.rundir import read_items
+
+PATIENCE_S = 240
+ENCODER_ARMS = ["head", {"lora": {"learning_rate": 3e-3, "dropout": 0}}, {"full": {"learning_rate": 1e-3}},
+                {"lp-ft": {"learning_rate": 1e-3}}]  # fmt: skip
+WORDS = {"learning_rate": 3e-3, "objective": "words"}
+DECODER_ARMS = ["zero-shot", {"lora": {**WORDS, "dropout": 0}}, {"full": WORDS}]
+ODD = {"batch_size": 7, "micro_batch": 2, "epochs": 2}
+STARTER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def without_dropout(folder: Path, kind: str) -> Path:
+    """Draws of dropout are each process's own."""
+    tiny_model(folder, kind)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {name: 0.0 for name in config if "drop" in name}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    where = tmp_path_factory.mktemp("models")
+    return {kind: without_dropout(where / kind, kind) for kind in ("distilbert", "llama")}
+
+
+def odd_recipe(folder: Path, model: Path, arms: list, parallel: str, out: str, **train) -> Recipe:
+    """61 rows, cut into parts and batches that two processes cannot halve."""
+    write_rows(folder / "rows-2.csv", rows_of(("negative", "positive"), 61)[:-1] + [("A bad one.", "negative")])  # fmt: skip
+    return small_recipe(
+        folder, [model], arms, out=out, train={**ODD, **train},
+        compute={"parallel": parallel}, predict={"batch_size": 4},
+        split={"shares": [37, 11, 13]},
+    )  # fmt: skip
+
+
+def started(recipe: Recipe, *words: str) -> subprocess.Popen:
+    """The study in two processes."""
+    path = Path(recipe.out).with_suffix(".yaml")
+    path.write_text(recipe.text())
+    command = [*STARTER, "-m", "tuneproof", "run", str(path), "--quiet", *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+    )  # fmt: skip
+
+
+def by_two(recipe: Recipe, *words: str) -> None:
+    process = started(recipe, *words)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+
+
+def weights_of(recipe: Recipe, name: str) -> dict[str, np.ndarray]:
+    found = {}
+    for file in sorted((folder_of(recipe, name) / "weights").glob("*.safetensors")):
+        found |= load_file(file)
+    assert found
+    return found
+
+
+def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -> None:
+    """Losses within 1e-6, weights within 1e-5, every item predicted once and alike."""
+    assert arm_of(two, name)["status"] == arm_of(one, name)["status"] == "done"
+    if trained and name != "head":
+        pairs = list(zip(steps_of(two, name), steps_of(one, name), strict=True))
+        assert len(pairs) > 8
+        for mine, other in pairs:
+            assert mine["loss"] == pytest.approx(other["loss"], abs=1e-6, rel=1e-6)
+            assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-4)
+            assert (mine["count"], mine["tokens"]) == (other["count"], other["tokens"])
+            assert mine["dev_loss"] == pytest.approx(other["dev_loss"], abs=1e-5)
+    if trained:
+        wanted, found = weights_of(one, name), weights_of(two, name)
+        assert found.keys() == wanted.keys()
+        for key, weight in wanted.items():
+            if key.endswith("k_lin.bias"):  # its gradient is 0 but for rounding, which Adam magnifies
+                continue
+            np.testing.assert_allclose(found[key], weight, atol=1e-5, rtol=1e-4, err_msg=key)
+    mine = read_predictions(folder_of(two, name) / "predictions.parquet")
+    other = read_predictions(folder_of(one, name) / "predictions.parquet")
+    assert list(mine.ids) == list(other.ids) == read_items(Path(two.out), "test").ids
+    assert len(set(mine.ids)) == len(mine.ids) and len(mine.ids) % 2 == 1
+    np.testing.assert_allclose(mine.probabilities_NC, other.probabilities_NC, atol=1e-4)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize(("kind", "arms"), [("distilbert", ENCODER_ARMS), ("llama", DECODER_ARMS)])
+def test_two_processes_train_and_predict_as_one(tmp_path, models, kind, arms, parallel) -> None:
+    one = odd_recipe(tmp_path, models[kind], arms, parallel, "one")
+    follow(one)
+    two = odd_recipe(tmp_path, models[kind], arms, parallel, "two")
+    by_two(two)
+    for arm in two.arms:
+        assert_the_same(two, one, arm.name, trained=arm.method.kind == "tuned")
+    kept = {path.relative_to(two.out).as_posix() for path in Path(two.out).rglob("*")}
+    alone = {path.relative_to(one.out).as_posix() for path in Path(one.out).rglob("*")}
+    assert kept == alone, "two processes leave the files that one does"

@@ -64,7 +64,10 @@ ROWS = (
          "tests/arms/test_probe.py::test_features_are_computed_once_and_damaged_ones_again")),
     Row("R20", "a study's driver killed between and in arms", "finished arms kept",
         ("tests/test_study.py::test_an_interrupted_study", f"{HERE}test_kills.py::test_r02")),
-    Row("R21", "several processes share a run", "refused", (f"{HERE}test_changes.py::test_r21",)),
+    Row(
+        "R21", "several processes share a run", "one leads; others unknown to it are refused",
+        (f"{HERE}test_changes.py::test_r21", "tests/test_processes.py::test_two_processes_killed"),
+    ),
     Row("R22", "read-only, no permission, failed rename, EIO, gone", "said, nothing damaged",
         (f"{HERE}test_disk.py::test_r22",)),
 )  # fmt: skip

@@ -1303,7 +1303,19 @@ MODELS = {
         "compute.precision: fp16 is asked for on a CPU, which does not train in "
         "it. Write bf16, fp32 or auto.",
     ),
-}
+    "fp16 shared out": Case(
+        ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "head", "--out", "study",
+         "--set", "compute.parallel=fsdp", "--set", "compute.precision=fp16"],
+        "compute.precision: fp16 is asked for with compute.parallel: fsdp, whose shards have no "
+        "common scale. Write bf16 or fp32, or compute: {parallel: ddp}.",
+    ),
+    "packed weights shared out": Case(
+        ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "qlora", "--out", "study",
+         "--set", "compute.parallel=fsdp"],
+        "arms: qlora: packs its weights, and compute.parallel: fsdp shares them out. Write compute: "
+        "{parallel: ddp}, or use lora.",
+    ),
+}  # fmt: skip
 
 
 def counted(words: str, sentence: str, before: Before = None, **files: str) -> Case:

@@ -14,14 +14,18 @@ from safetensors.numpy import load_file
 
 from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, steps_of, write_rows
 from tests.tiny_models import tiny_model
+from tuneproof.arms.event import Said
+from tuneproof.belonging import Change
+from tuneproof.errors import RecipeError
 from tuneproof.predict.prediction import read_predictions
 from tuneproof.recipe import Recipe
 from tuneproof.record.rundir import read_items
+from tuneproof.study import events_of
 
 PATIENCE_S = 240
-ENCODER_ARMS = ["head", {"lora": {"learning_rate": 3e-3, "dropout": 0}}, {"full": {"learning_rate": 1e-3}},
-                {"lp-ft": {"learning_rate": 1e-3}}]  # fmt: skip
-WORDS = {"learning_rate": 3e-3, "objective": "words"}
+ENCODER_ARMS = ["head", {"lora": {"learning_rate": 1e-3, "dropout": 0}}, {"full": {"learning_rate": 2e-4}},
+                {"lp-ft": {"learning_rate": 2e-4}}]  # fmt: skip
+WORDS = {"learning_rate": 2e-4, "objective": "words"}
 DECODER_ARMS = ["zero-shot", {"lora": {**WORDS, "dropout": 0}}, {"full": WORDS}]
 ODD = {"batch_size": 7, "micro_batch": 2, "epochs": 2}
 STARTER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -44,7 +48,8 @@ def models(tmp_path_factory):
 
 def odd_recipe(folder: Path, model: Path, arms: list, parallel: str, out: str, **train) -> Recipe:
     """61 rows, cut into parts and batches that two processes cannot halve."""
-    write_rows(folder / "rows-2.csv", rows_of(("negative", "positive"), 61)[:-1] + [("A bad one.", "negative")])  # fmt: skip
+    rows = rows_of(("negative", "positive"))
+    write_rows(folder / "rows-2.csv", [*rows, ("A bad one.", "negative")])
     return small_recipe(
         folder, [model], arms, out=out, train={**ODD, **train},
         compute={"parallel": parallel}, predict={"batch_size": 4},
@@ -80,11 +85,12 @@ def weights_of(recipe: Recipe, name: str) -> dict[str, np.ndarray]:
 def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -> None:
     """Losses within 1e-6, weights within 1e-5, every item predicted once and alike."""
     assert arm_of(two, name)["status"] == arm_of(one, name)["status"] == "done"
+    bar = 1e-5 if name == "lp-ft" else 1e-6  # lp-ft begins where a convex fit ended
     if trained and name != "head":
         pairs = list(zip(steps_of(two, name), steps_of(one, name), strict=True))
         assert len(pairs) > 8
         for mine, other in pairs:
-            assert mine["loss"] == pytest.approx(other["loss"], abs=1e-6, rel=1e-6)
+            assert mine["loss"] == pytest.approx(other["loss"], abs=bar, rel=bar)
             assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-4)
             assert (mine["count"], mine["tokens"]) == (other["count"], other["tokens"])
             assert mine["dev_loss"] == pytest.approx(other["dev_loss"], abs=1e-5)
@@ -92,18 +98,28 @@ def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -
         wanted, found = weights_of(one, name), weights_of(two, name)
         assert found.keys() == wanted.keys()
         for key, weight in wanted.items():
-            if key.endswith("k_lin.bias"):  # its gradient is 0 but for rounding, which Adam magnifies
+            if key.endswith(
+                "k_lin.bias"
+            ):  # its gradient is 0 but for rounding, which Adam magnifies
                 continue
             np.testing.assert_allclose(found[key], weight, atol=1e-5, rtol=1e-4, err_msg=key)
     mine = read_predictions(folder_of(two, name) / "predictions.parquet")
     other = read_predictions(folder_of(one, name) / "predictions.parquet")
     assert list(mine.ids) == list(other.ids) == read_items(Path(two.out), "test").ids
-    assert len(set(mine.ids)) == len(mine.ids) and len(mine.ids) % 2 == 1
+    assert len(set(mine.ids)) == len(mine.ids)
+    assert len(mine.ids) % 2 == 1
     np.testing.assert_allclose(mine.probabilities_NC, other.probabilities_NC, atol=1e-4)
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-@pytest.mark.parametrize(("kind", "arms"), [("distilbert", ENCODER_ARMS), ("llama", DECODER_ARMS)])
+@pytest.mark.parametrize(
+    ("kind", "arms", "parallel"),
+    [
+        ("distilbert", ENCODER_ARMS, "fsdp"),
+        ("llama", DECODER_ARMS, "ddp"),
+        pytest.param("distilbert", ENCODER_ARMS, "ddp", marks=pytest.mark.slow),
+        pytest.param("llama", DECODER_ARMS, "fsdp", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_train_and_predict_as_one(tmp_path, models, kind, arms, parallel) -> None:
     one = odd_recipe(tmp_path, models[kind], arms, parallel, "one")
     follow(one)
@@ -114,3 +130,80 @@ def test_two_processes_train_and_predict_as_one(tmp_path, models, kind, arms, pa
     kept = {path.relative_to(two.out).as_posix() for path in Path(two.out).rglob("*")}
     alone = {path.relative_to(one.out).as_posix() for path in Path(one.out).rglob("*")}
     assert kept == alone, "two processes leave the files that one does"
+
+
+LONG = {"epochs": 6, "checkpoint_minutes": 0, "evals_per_epoch": 1, "self_test": False}
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def lines_of(recipe: Recipe) -> int:
+    found = list(Path(recipe.out).glob("arms/*/steps.jsonl"))
+    return found[0].read_text().count("\n") if found else 0
+
+
+def children_of(process: subprocess.Popen) -> list[int]:
+    import psutil
+
+    return sorted(child.pid for child in psutil.Process(process.pid).children())
+
+
+@pytest.mark.parametrize("parallel", ["fsdp", pytest.param("ddp", marks=pytest.mark.slow)])
+def test_two_processes_killed_and_stopped_go_on_to_the_same(tmp_path, models, parallel) -> None:
+    full = [{"full": {"learning_rate": 2e-4}}]
+    one = odd_recipe(tmp_path, models["distilbert"], full, parallel, "one", **LONG)
+    follow(one)
+    two = odd_recipe(tmp_path, models["distilbert"], full, parallel, "two", **LONG)
+    process = started(two)
+    wait_for(lambda: lines_of(two) > 6, process)
+    os.kill(children_of(process)[-1], signal.SIGKILL)  # the launcher ends the other one
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode
+    assert not (folder_of(two, "full") / "arm.json").exists()
+
+    with pytest.raises(RecipeError, match=r"compute\.processes was 2"):
+        follow(two)
+
+    process = started(two)
+    wait_for(lambda: lines_of(two) > 14, process)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert said.count("Go on with: torchrun --nproc-per-node 2 -m tuneproof run") == 1, said
+    assert not (folder_of(two, "full") / "arm.json").exists()
+
+    by_two(two)
+    assert_the_same(two, one, "full")
+    notes = " ".join(arm_of(two, "full")["notes"])
+    assert notes.count("goes on after step") == 1
+    assert not (folder_of(two, "full") / "checkpoints").exists()
+
+
+def test_a_study_of_two_processes_goes_on_in_one_where_that_is_accepted(tmp_path, models) -> None:
+    full = [{"full": {"learning_rate": 2e-4}}]
+    recipe = odd_recipe(tmp_path, models["distilbert"], full, "fsdp", "study", **LONG)
+    process = started(recipe)
+    wait_for(lambda: lines_of(recipe) > 10, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_S)
+    done = list(events_of(recipe, change=Change(accept=True)))
+    said = " ".join(event.text for event in done if isinstance(event, Said))
+    assert "is taken as it is, though compute.processes was 2, is 1" in said
+    assert "goes on after step" in said
+    whole = odd_recipe(tmp_path, models["distilbert"], full, "fsdp", "whole", **LONG)
+    follow(whole)
+    assert_the_same(recipe, whole, "full")
+
+
+def test_a_mistake_is_said_once(tmp_path, models) -> None:
+    recipe = odd_recipe(tmp_path, models["distilbert"], ["majority", "head"], "ddp", "study")
+    Path(recipe.task_options.path).write_text("text,label\nwell,good\n")
+    process = started(recipe)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode
+    assert said.count("tuneproof: ") == 1, said

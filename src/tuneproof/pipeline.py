@@ -27,11 +27,11 @@ from tuneproof.belonging import (
 )
 from tuneproof.data.audit import looked_for
 from tuneproof.data.splits import PARTS
-from tuneproof.errors import RecipeError, StoppedError, TuneproofError
+from tuneproof.errors import RecipeError, RunError, StoppedError, TuneproofError
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
-from tuneproof.model.team import present
+from tuneproof.model.team import Team, present
 from tuneproof.outward import redacted
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
@@ -173,9 +173,12 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         team.stop()
         raise
     except Exception as error:  # recorded as it is; the other arms do not pay for it
+        if team.size > 1 and (team.broken or not isinstance(error, TuneproofError)):
+            team.broken = (
+                True  # where the others are is not known: the arm goes on from its checkpoint
+            )
+            raise _torn(team, error) from error
         write_json(work.folder / ARM, {**about, "status": "failed", "reason": _reason(error)})
-        if team.broken:
-            raise
         if work.ready is not None:
             team.over()
         yield ArmEnded(work.label, "failed", _reason(error), time.perf_counter() - begun)
@@ -184,6 +187,14 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         team.over()
     yield ArmEnded(work.label, "done", _short(plan, outcome), seconds)
     return True
+
+
+def _torn(team: Team, error: Exception) -> RunError:
+    return RunError(
+        f"process {team.rank} of {team.size}",
+        f"cannot go on with the others: {_reason(error)}",
+        do="The same command goes on from the last checkpoint.",
+    )
 
 
 def call_others(work: Work, foresight: Foresight) -> None:

@@ -189,6 +189,23 @@ def list_works(
     return works
 
 
+def _check_parallel(recipe: Recipe) -> None:
+    """Raises RecipeError for what does not go with weights that are shared out."""
+    if recipe.compute.parallel != "fsdp":
+        return
+    for arm in recipe.arms:
+        if arm.method.packs:
+            raise RecipeError(
+                f"arms: {arm.name}", "packs its weights, and compute.parallel: fsdp shares them out.",
+                do="Write compute: {parallel: ddp}, or use lora.",
+            )  # fmt: skip
+    if recipe.compute.precision == "fp16":
+        raise RecipeError(
+            "compute.precision", "fp16 is asked for with compute.parallel: fsdp, whose shards have no "
+            "common scale.", do="Write bf16 or fp32, or compute: {parallel: ddp}.",
+        )  # fmt: skip
+
+
 def _check_train_sizes(recipe: Recipe, splits: Splits) -> None:
     """Raises RecipeError for a sample that train cannot give."""
     whole, least = len(splits.train), len(splits.labels)
@@ -215,6 +232,7 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     """
     task = recipe.task
     if recipe.models:
+        _check_parallel(recipe)
         check_compute(recipe.compute)
         check_trackers(recipe.train.trackers)
     for arm in recipe.arms:

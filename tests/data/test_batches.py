@@ -7,6 +7,7 @@ from tuneproof.data.batches import (
     by_length,
     collate_epoch,
     count_batches,
+    deal,
     padding_share,
     plan_batches,
     split_micro,
@@ -127,3 +128,28 @@ def test_skipped_batches_keep_their_ids_and_are_not_collated() -> None:
     assert [batch.ids for batch in rest] == [batch.ids for batch in whole]
     assert rest[2].micro_batches == whole[2].micro_batches
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 7, 16])
+def test_a_batch_is_dealt_whole_and_evenly(size, of):
+    batch = np.random.default_rng(0).permutation(40)[:size]
+    lengths = np.random.default_rng(1).integers(3, 90, 40)
+    hands = [deal(batch, (which, of), lengths) for which in range(of)]
+    assert sorted(np.concatenate(hands)) == sorted(batch)
+    assert max(map(len, hands)) - min(map(len, hands)) <= 1
+    if size >= of:
+        most, least = (int(lengths[hands[which]].sum()) for which in (0, -1))
+        assert most - least <= lengths[batch].max(), "no process has a long item more than another"
+
+
+def test_of_several_processes_each_collates_its_hand_alone():
+    ids = [f"item {place}" for place in range(11)]
+    seen = [
+        [batch.ids for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), hand=(which, 2))]
+        for which in (0, 1)
+    ]
+    whole = [batch.ids for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11))]
+    assert [sorted(a + b) for a, b in zip(*seen, strict=True)] == [sorted(ids) for ids in whole]
+    assert max(len(part) for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), hand=(0, 2))
+               for part in batch.parts) == 2  # fmt: skip

@@ -235,6 +235,7 @@ def test_r15_another_split_or_order_of_labels_is_refused(tmp_path, change) -> No
 # Settings
 
 OTHERS = {
+    "compute.parallel": "fsdp",
     "task.labels.prompt": None,
     "split.kind": "auto",
     "split.shares": [50, 20, 30],
@@ -404,7 +405,7 @@ def test_r17_other_files_of_the_model_are_named(tmp_path, monkeypatch) -> None:
         follow(recipe)
 
 
-def test_r21_several_processes_in_one_run_are_refused() -> None:
+def test_r21_processes_that_the_run_does_not_know_of_are_refused() -> None:
     import torch
 
     from tuneproof.train.loop import fit, make_accelerator

@@ -28,7 +28,7 @@ def test_38_nothing_listens(name):
     assert [call for call in every if call.startswith(("socket.socket(", "socket.create"))] == []
 
 
-@pytest.mark.parametrize("name", ["ray", "dask", "pyspark", "torch.distributed", "torchrun"])
+@pytest.mark.parametrize("name", ["ray", "dask", "pyspark", "torchrun"])
 def test_39_and_40_no_cluster_is_started(name):
     found = [
         file.name
@@ -37,6 +37,17 @@ def test_39_and_40_no_cluster_is_started(name):
         if module == name or module.startswith(f"{name}.")
     ]
     assert found == []
+
+
+def test_40_processes_speak_in_one_place_and_send_no_objects():
+    speaks = {
+        file.name for file in SOURCES for m in imported(file) if m.startswith("torch.distributed")
+    }
+    assert speaks == {"team.py", "shards.py", "loop.py"}, (
+        "loop.py knows the kind of a shared tensor"
+    )
+    every = [call for file in SOURCES for call in calls(file)]
+    assert [call for call in every if "_object" in call and "dist." in call] == []
 
 
 def test_40_no_rendezvous_is_opened():

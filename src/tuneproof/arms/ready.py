@@ -101,12 +101,11 @@ def resolved(settings: ComputeSettings) -> dict[str, Any]:
     if precision == "auto":
         half = "bf16" if cuda and torch.cuda.is_bf16_supported(False) else "fp16"
         precision = half if cuda else "fp32"  # type: ignore[assignment]
-    processes = {"compute.processes": present().size} if present().size > 1 else {}
     return {
         "compute.device": "cuda" if cuda else "mps" if mps else "cpu",
         "compute.precision": precision,
         "compute.threads": settings.threads or torch.get_num_threads(),
-        **processes,
+        "compute.processes": present().size,
     }
 
 
@@ -133,6 +132,8 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     waiting = os.environ.get("OMP_WAIT_POLICY", "")
     team = present()
     together = f", {team.size} processes ({settings.parallel})" if launched() else ""
+    if settings.parallel == "fsdp" and not launched():
+        together = " in one process, so that compute.parallel: fsdp changes nothing"
     return Compute(
         accelerator,
         precision,

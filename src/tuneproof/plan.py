@@ -21,6 +21,7 @@ from tuneproof.arms.shared import Shared
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
 from tuneproof.data.splits import Splits, make_splits
 from tuneproof.errors import RecipeError
+from tuneproof.model.team import launched
 from tuneproof.recipe import Arm, Recipe
 from tuneproof.record.changes import fingerprint_of
 from tuneproof.record.provenance import versions
@@ -206,6 +207,27 @@ def _check_parallel(recipe: Recipe) -> None:
         )  # fmt: skip
 
 
+def _check_engines(recipe: Recipe) -> None:
+    """Raises RecipeError for what the Trainer in our loop's place does not do."""
+    asked = [arm for arm in recipe.arms if getattr(arm.options, "engine", "loop") == "trainer"]
+    if not asked:
+        return
+    found, do = "", ""
+    if (recipe.train.micro_batch or recipe.train.batch_size) < recipe.train.batch_size:
+        found = "train.micro_batch"
+        do = "Leave it out: the Trainer's accumulation multiplies what a head learns (transformers#47688)."
+    elif recipe.compute.memory is not None:
+        found, do = "compute.memory", "Leave it out: it may choose micro-batches."
+    elif recipe.train.nonfinite != "stop":
+        found, do = "train.nonfinite: skip", "Leave it out, or use engine: loop."
+    elif launched():
+        found, do = "several processes", "Start it without a launcher."
+    if found:
+        raise RecipeError(
+            f"arms: {asked[0].name}", f"engine: trainer does not go with {found}.", do=do
+        )
+
+
 def _check_train_sizes(recipe: Recipe, splits: Splits) -> None:
     """Raises RecipeError for a sample that train cannot give."""
     whole, least = len(splits.train), len(splits.labels)
@@ -233,6 +255,7 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     task = recipe.task
     if recipe.models:
         _check_parallel(recipe)
+        _check_engines(recipe)
         check_compute(recipe.compute)
         check_trackers(recipe.train.trackers)
     for arm in recipe.arms:

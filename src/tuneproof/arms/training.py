@@ -19,7 +19,7 @@ from tuneproof.arms.event import Advanced, Running, Said, StageBegun
 from tuneproof.arms.objective import Objective
 from tuneproof.arms.ready import Compute
 from tuneproof.arms.shared import Shared
-from tuneproof.data.batches import collate_epoch, count_batches
+from tuneproof.data.batches import Batch, collate_epoch, count_batches
 from tuneproof.errors import RunError, StoppedError
 from tuneproof.files import Appended, write_with
 from tuneproof.model.shards import made_whole, own_part, whole_weights
@@ -27,6 +27,7 @@ from tuneproof.model.team import present
 from tuneproof.recipe import Arm
 from tuneproof.tasks.task import Example
 from tuneproof.train.checkpoint import BestOnDev, Weights, capture_trained
+from tuneproof.train.hf_trainer import Rates, fit_by_trainer
 from tuneproof.train.loop import Step, fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 from tuneproof.train.resume import Keeper, Place, handed_out
@@ -61,9 +62,11 @@ class Training:
         epochs = getattr(arm.options, "epochs", None) or self.settings.epochs
         self.epochs = max(epochs, math.ceil(self.settings.min_steps / self.per_epoch))
         options: Any = arm.options
-        self.optimizer: Any = make_optimizer(
-            model, options.learning_rate, self.settings.weight_decay
-        )
+        self.by_trainer = getattr(options, "engine", "loop") == "trainer"
+        self.optimizer: Any = None  # the Trainer has its own
+        if not self.by_trainer:
+            rate, decay = options.learning_rate, self.settings.weight_decay
+            self.optimizer = make_optimizer(model, rate, decay)
         self.scaler = compute.accelerator.scaler
         if self.scaler is not None:
             fresh = {"scale": FIRST_SCALE, "_growth_tracker": 0}
@@ -88,7 +91,7 @@ class Training:
         finally:
             log.close(sync=True)
         self.place.done, self.place.train_s = True, self._seconds()
-        if self.team.say(bool(self.keeper.written) or self.keeper.due):
+        if self.team.say(not self.by_trainer and (bool(self.keeper.written) or self.keeper.due)):
             self.save()
         if self.keeper.written:
             count = self.keeper.written
@@ -110,7 +113,9 @@ class Training:
         }
 
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint of this moment; while the Trainer trains there is nothing to go on from."""
+        if self.optimizer is None:
+            return
         self.place.train_s, self._since = self._seconds(), time.perf_counter()
         lines = self.steps_file.read_bytes() if self.steps_file.is_file() else b""
         self.keeper.save(self.model, self.optimizer, self.best, self.place, lines, self.scaler)
@@ -149,13 +154,23 @@ class Training:
         """The steps that are left, first the one whose evaluation is."""
         place, settings, objective = self.place, self.settings, self.objective
         ids, done = objective.unit_ids, place.step
-        steps = fit(
-            self.model,
-            lambda epoch: collate_epoch(
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            return collate_epoch(
                 ids, objective.collate, settings.batch_size, self.seed, epoch,
                 settings.micro_batch, objective.lengths.tolist(), settings.group_by_length,
                 done - epoch * self.per_epoch, (self.team.rank, self.team.size),
-            ),
+            )  # fmt: skip
+
+        if self.by_trainer:
+            return fit_by_trainer(
+                self.model, batches, objective.loss, objective.count, self._rates(),
+                epochs=self.epochs, steps_per_epoch=self.per_epoch, seed=self.seed,
+                accelerator=self.compute.accelerator,
+            )  # fmt: skip
+        steps = fit(
+            self.model,
+            batches,
             objective.loss,
             objective.count,
             self.optimizer,
@@ -170,6 +185,14 @@ class Training:
             nonfinite=settings.nonfinite,
         )  # fmt: skip
         return chain([place.pending] if place.pending else [], steps)
+
+    def _rates(self) -> Rates:
+        options: Any = self.arm.options
+        known = self.settings
+        return Rates(
+            options.learning_rate, known.weight_decay, known.schedule, known.warmup_share,
+            known.clip_norm,
+        )  # fmt: skip
 
     def _steps(self, log: Appended, trackers: list[Any]) -> Running[None]:
         place, total, asked = (
@@ -193,7 +216,7 @@ class Training:
                 place.halvings += step.retries
                 if step.retries:
                     yield Said(_cut_smaller(step), "warning", noted=True)
-                if self.team.say(self.keeper.due):
+                if self.team.say(self.keeper.due and not self.by_trainer):
                     self.save()
             yield Advanced(1, f"loss {step.loss:.3f}")
             found = {}

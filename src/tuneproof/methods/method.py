@@ -59,6 +59,11 @@ class TunedOptions(MethodOptions):
     epochs: int | None = Field(
         None, ge=1, le=1000, description="Passes over train (default: train.epochs)."
     )
+    engine: Literal["loop", "trainer"] = Field(
+        "loop",
+        description="What takes the steps: our loop, or the Hugging Face Trainer with its own optimizer, "
+        "schedule and clipping, which keeps no checkpoints. Both in one study are compared step by step.",
+    )
     layers: str = Field(
         "all",
         description="Which layers train. last N: the upper N and what follows them; the embeddings and "

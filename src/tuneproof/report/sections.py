@@ -13,6 +13,7 @@ from tuneproof.metrics.labels import BINS
 from tuneproof.record.rundir import RECIPE, StudyRecord, read_items
 from tuneproof.report.curves import panels, reliability_figure
 from tuneproof.report.efficiency import efficiency
+from tuneproof.report.engines import engines
 from tuneproof.report.figures import colour
 from tuneproof.report.flips import changes, payload
 from tuneproof.report.loading import loading
@@ -292,6 +293,7 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "metric_notes": notes,
         "costs": costs(rows, metric),
         "panels": panels(rows),
+        "engines": engines(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],
         "efficiency": efficiency(study, rows),
         "loading": loading(study, rows, metric),

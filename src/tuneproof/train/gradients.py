@@ -82,7 +82,7 @@ def gradients(
         own = sum(count(micro_batch) for micro_batch in batch.micro_batches)
         total = _total_count(own, batch, number, team)
         fill = team.most(len(batch.micro_batches)) if is_sharded(model) else 0
-        torch.manual_seed(_seed_of(seed, number, team.rank))
+        torch.manual_seed(seed_of(seed, number, team.rank))
         done, sums = _tried(
             model,
             team,
@@ -194,7 +194,7 @@ def shown(batch: Batch) -> str:
     return ", ".join(batch.ids[:IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _seed_of(seed: int, number: int, rank: int) -> int:
+def seed_of(seed: int, number: int, rank: int = 0) -> int:
     """Of a step's random numbers; those of the first process are those of one alone."""
     parts = [seed, number, rank] if rank else [seed, number]
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

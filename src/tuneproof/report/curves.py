@@ -70,8 +70,10 @@ def _y_scale(lines: Sequence[Line], spread: Sequence[Line]) -> Scale:
     bottom, top = float(HEIGHT - BOTTOM), float(TOP)
     if min(peaks) > 0 and high / min(peaks) > 8:
         return Scale(max(low, min(peaks) / 20, high * 1e-6), high, bottom, top, log=True)
+    if low == high:  # a constant, such as a learning rate
+        return Scale(min(0.0, 1.25 * low), max(0.0, 1.25 * high) or 1.0, bottom, top)
     low = 0.0 if low >= 0 and low < high * 0.6 else low - 0.05 * (high - low)
-    return Scale(low, high if high > low else low + 1, bottom, top)
+    return Scale(low, high, bottom, top)
 
 
 def curve_figure(title: str, lines: Sequence[Line], spread: Sequence[Line], by: str) -> Markup:

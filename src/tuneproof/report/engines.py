@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tuneproof.record.rundir import ArmRecord
 from tuneproof.report.curves import Line, curve_figure
-from tuneproof.report.rounding import NOTHING, count
+from tuneproof.report.rounding import NOTHING, count, plain
 from tuneproof.report.tables import ArmRow, Table
 
 APART = ("name", "engine")  # options in which the two may differ
@@ -38,7 +38,8 @@ def engines(rows: Sequence[ArmRow]) -> Engines | None:
                 name += f", seed {seed}" if len(row.seeds) > 1 else ""
                 steps = list(zip(mine.steps, theirs.steps, strict=False))
                 shown.append(_line(name, steps))
-                points = [(float(a["step"]), apart) for a, b in steps if (apart := _off(a, b))]
+                apart = [(float(a["step"]), _off(a, b)) for a, b in steps]
+                points = [(step, value) for step, value in apart if value is not None]
                 if points:
                     lines.append(Line(place, name, points))
     if not shown:
@@ -77,6 +78,11 @@ def _off(mine: dict[str, Any], theirs: dict[str, Any]) -> float | None:
     return abs(mine["loss"] - theirs["loss"])
 
 
+def small(value: float) -> str:
+    """Two digits, such as 0.03 or 8.3e−7."""
+    return plain(float(f"{value:.2g}"))
+
+
 def _line(name: str, steps: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> tuple[str, ...]:
     def most(key: str, relative: bool = False) -> str:
         known = [
@@ -86,7 +92,7 @@ def _line(name: str, steps: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> 
         ]
         if not known:
             return NOTHING
-        return f"{100 * max(known):.2g} %" if relative else f"{max(known):.1e}"
+        return f"{small(100 * max(known))} %" if relative else small(max(known))
 
     ours, theirs = (sum(pair[which].get("time_s") or 0.0 for pair in steps) for which in (0, 1))
     times = f"1 : {theirs / ours:.2f}" if ours and theirs else NOTHING

@@ -52,6 +52,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "reliability": ("reliability", None),
     "squad": ("squad_scoring", [["--data", "{shared}/data/squad_v2"]]),
     "starting": ("starting", [["--model", "{shared}/models/minilm-l6"]]),
+    "streaming": ("streaming", None),
     "statistics": ("simulate_statistics", None),
     "trunk": ("frozen_trunk", [SST2]),
 }

@@ -131,7 +131,7 @@ def test_a_limit_without_room_for_a_text_is_an_error() -> None:
 
 def test_no_texts_are_no_ids(pair) -> None:
     tokenizer, family = pair
-    assert encode_texts(tokenizer, family, [], 16, "end").ids == []
+    assert list(encode_texts(tokenizer, family, [], 16, "end").ids) == []
 
 
 # prompts

@@ -6,7 +6,8 @@ Knows nothing of: weights, batches, predictions.
 The text alone is ever cut; the instruction, the shots and the label are not.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from tuneproof.data.frames import Frame, check_words, fit_frame, mask_words, prompt_frame
 from tuneproof.data.packs import common_tokens
+from tuneproof.data.token_rows import TokenRows, TokenWriter
 from tuneproof.data.tokens import (
     Cut,
     IntArray,
@@ -40,10 +42,14 @@ __all__ = [
     "encode_answers",
     "encode_cloze",
     "encode_prompts",
+    "encode_stream",
     "encode_texts",
     "pad_batch",
     "show_tokens",
 ]
+
+
+AT_ONCE = 4096  # texts that are tokenised together
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Encoded:
     `tokens_N` counts what the model reads, `whole_N` what there was before anything was cut.
     """
 
-    ids: list[IntArray]
+    ids: TokenRows
     tokens_N: IntArray
     whole_N: IntArray
     truncated_N: NDArray[np.bool_]
@@ -108,6 +114,20 @@ def encode_texts(
 ) -> Encoded:
     """Each text with the tokens that the tokenizer puts around it, cut to `max_length`.
 
+    Raises: as `encode_stream`.
+    """
+    pieces = (examples[at : at + AT_ONCE] for at in range(0, len(examples), AT_ONCE))
+    texts = ([example.text for example in piece] for piece in pieces)
+    return encode_stream(tokenizer, family, texts, max_length, truncate)
+
+
+def encode_stream(
+    tokenizer: Any, family: Family, texts: Iterable[Sequence[str]], max_length: int, truncate: Cut
+) -> Encoded:
+    """The same of texts that come in pieces: what is in memory does not grow with how many they are.
+
+    But for 17 bytes an item of lengths and marks. The tokens lie on disk where they are many.
+
     Raises: RecipeError where `max_length` leaves no room for a text.
     """
     strings = special_strings(tokenizer)
@@ -124,21 +144,19 @@ def encode_texts(
             f"{max_length} tokens leave no room for a text: {len(prefix) + len(suffix)} are markers.",
             do="Raise it.",
         )
-    ids, truncated, whole = [], [], []
-    for start in range(0, len(examples), 4096):
-        texts = [example.text for example in examples[start : start + 4096]]
-        for body in encode_plain(tokenizer, texts):
+    written, whole, special = TokenWriter(), array("q"), 0
+    for piece in texts:
+        rows = []
+        for body in encode_plain(tokenizer, piece):
             first, last = keep_of(len(body), room, truncate)
-            ids.append(np.array(prefix + body[first] + body[last] + suffix, dtype=np.int64))
-            truncated.append(len(body) > room)
+            rows.append(prefix + body[first] + body[last] + suffix)
             whole.append(len(prefix) + len(body) + len(suffix))
-    counts = {
-        "truncated": sum(truncated),
-        "special_text": sum(holds_special(example.text, strings) for example in examples),
-    }
-    return Encoded(
-        ids, _lengths(ids), np.array(whole, dtype=np.int64), np.array(truncated, dtype=bool), counts
-    )
+        written.add(rows)
+        special += sum(holds_special(text, strings) for text in piece)
+    ids, whole_N = written.rows(), np.array(whole, dtype=np.int64)
+    truncated_N = whole_N > room + len(prefix) + len(suffix)
+    counts = {"truncated": int(truncated_N.sum()), "special_text": special}
+    return Encoded(ids, ids.lengths_N, whole_N, truncated_N, counts)
 
 
 def encode_prompts(

@@ -168,9 +168,6 @@ def _trainer(
                 control.should_training_stop = True
 
     precision = accelerator.mixed_precision
-    folder = tempfile.mkdtemp(
-        prefix="tuneproof-trainer-"
-    )  # the Trainer wants one; nothing is written
     arguments = TrainingArguments(
         folder,
         num_train_epochs=epochs,

@@ -92,7 +92,9 @@ def _run(words: argparse.Namespace) -> int:
 
     change = Change(tuple(words.restart), words.accept_change)
     command = goes_on(words.argv)
-    return follow(recipe_of(words), command, quiet=words.quiet, as_json=words.json, change=change)
+    return follow(
+        recipe_of(words), command, quiet=words.quiet, as_json=words.json, change=change, on=words.on
+    )
 
 
 def _demo(words: argparse.Namespace) -> int:

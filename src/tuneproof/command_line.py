@@ -104,6 +104,8 @@ def make_parser() -> Parser:
                      help="begin this arm again (all: every one); what was there is moved aside")  # fmt: skip
     run.add_argument("--accept-change", action="store_true",
                      help="go on though settings, model or versions differ; recorded")  # fmt: skip
+    run.add_argument("--on", default="here", choices=("here", "ray"),
+                     help="ray: every arm is a task of a Ray cluster (see docs/clusters.md)")  # fmt: skip
     check = commands.add_parser("check", help="say what would happen, without loading weights")
     _add_recipe(check)
     check.add_argument("--json", action="store_true", help="print the plan as JSON")

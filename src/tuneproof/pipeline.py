@@ -5,6 +5,7 @@ Knows nothing of: how an arm of a kind works, how anything is shown.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -68,10 +69,14 @@ def prepare(
     command: str | None = None,
     lock: StudyLock | None = None,
     change: Change = NO_CHANGE,
+    machine: Mapping[str, Any] | None = None,
 ) -> Running[Plan]:
-    """Plan the study and write what it rests on, under its lock. Returns the Plan."""
+    """Plan the study and write what it rests on, under its lock. Returns the Plan.
+
+    machine: where arms are computed, where that is not here.
+    """
     yield StageBegun("data and audit", None)
-    plan = look_ahead(recipe)
+    plan = look_ahead(recipe, machine=machine)
     restarted = to_restart(plan, change)
     _claim_folder(plan, every="all" in change.restart)
     blocked = blocked_works(plan, restarted)  # refused before anything is written
@@ -121,8 +126,11 @@ def _claim_folder(plan: Plan, every: bool) -> None:
         )
 
 
-def carry_out(plan: Plan, work: Work) -> Running[bool]:
-    """One arm, and its files. Returns whether it went well; a failure is recorded, not raised."""
+def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]:
+    """One arm, and its files; `told` goes to its notes.
+
+    Returns whether it went well; a failure is recorded, not raised.
+    """
     yield ArmBegun(work.place + 1, len(plan.works), work.label)
     begun = time.perf_counter()
     about: dict[str, Any] = {
@@ -144,7 +152,7 @@ def carry_out(plan: Plan, work: Work) -> Running[bool]:
         write_json(work.folder / ARM, {**about, "status": "impossible", "reason": work.impossible})
         yield ArmEnded(work.label, "impossible", work.impossible, 0.0)
         return True
-    notes: list[str] = []
+    notes = list(told)
     team = present()
     try:
         foresight = as_begun(work, (yield from _foreseen(plan, work)))

@@ -245,10 +245,13 @@ def recipe_folder(recipe: Recipe) -> Path:
     return Path(recipe.out)
 
 
-def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
+def look_ahead(
+    recipe: Recipe, looked_at: int | None = None, machine: Mapping[str, Any] | None = None
+) -> Plan:
     """Read the rows, split and audit them, and make the models ready: all without weights.
 
-    looked_at: how many items of each part are encoded for the audit (None: all).
+    looked_at: how many items of each part are encoded for the audit (None: all). machine: where arms
+    are computed, where that is not here (see `resolved`).
 
     Raises: TuneproofError for everything that can be known to be wrong by now.
     """
@@ -277,7 +280,8 @@ def look_ahead(recipe: Recipe, looked_at: int | None = None) -> Plan:
     prompt = task.prompt(recipe.task_options, splits.labels)
     folder = recipe_folder(recipe)
     shared = Shared(recipe, splits, prompt, folder / "cache")
-    machine = resolved(recipe.compute) if readies and looked_at is None else {}
+    if machine is None:
+        machine = resolved(recipe.compute) if readies and looked_at is None else {}
     works = list_works(shared, readies, machine)
     findings += _audit_tokens(shared, works, readies, looked_at)
     stop_on_errors(findings, recipe.audit.allow)

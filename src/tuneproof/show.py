@@ -113,10 +113,17 @@ class Follower:
             )
 
 
-def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool, change: Any = None) -> int:
+def follow(
+    recipe: Recipe,
+    command: str,
+    quiet: bool,
+    as_json: bool,
+    change: Any = None,
+    on: str = "here",
+) -> int:
     """Run the study and show it; returns the exit code.
 
-    change: arms to begin again, or differences to accept (see `Change`).
+    change: arms to begin again, or differences to accept (see `Change`). on: as `events_of`.
     """
     from tuneproof.pipeline import NO_CHANGE
     from tuneproof.record.rundir import REPORT_JSON
@@ -130,7 +137,7 @@ def follow(recipe: Recipe, command: str, quiet: bool, as_json: bool, change: Any
     with follower.progress, listening() as asked:
         try:
             for event in until_asked(
-                events_of(recipe, command, change or NO_CHANGE), asked, command
+                events_of(recipe, command, change or NO_CHANGE, on), asked, command
             ):
                 follower.see(event)
                 if isinstance(event, StudyEnded):

@@ -12,7 +12,7 @@ from typing import Any
 
 from tuneproof.arms.event import Event, StudyEnded
 from tuneproof.belonging import Change, finished
-from tuneproof.errors import RecipeError, RunError, TuneproofError
+from tuneproof.errors import RecipeError, RunError, TuneproofError, did_you_mean
 from tuneproof.files import read_json
 from tuneproof.followers import follow_leader
 from tuneproof.model.team import Team, join
@@ -29,6 +29,9 @@ from tuneproof.record.rundir import (
     read_study,
     refuse_foreign,
 )
+
+HERE, RAY = "here", "ray"
+PLACES = (HERE, RAY)
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,11 @@ class Study:
 
 
 def events_of(
-    recipe: Recipe, command: str | None = None, change: Change = NO_CHANGE
+    recipe: Recipe, command: str | None = None, change: Change = NO_CHANGE, on: str = HERE
 ) -> Generator[Event, None, None]:
     """Carry out the study; yields what happens. Finished arms of the same recipe are skipped.
+
+    on: "here", or "ray" for the arms as tasks of a Ray cluster.
 
     Where a caller throws StoppedError in, the arm that runs keeps what it has, and it is raised again.
 
@@ -102,16 +107,23 @@ def events_of(
         follow_leader(recipe, team)
         return
     refuse_foreign(recipe_folder(recipe))
-    with _heard_by(team), StudyLock(recipe_folder(recipe)) as lock:
-        plan = yield from prepare(recipe, command, lock, change)
+    with _heard_by(team), StudyLock(recipe_folder(recipe)) as lock, _cluster(recipe, on) as cluster:
+        machine = cluster.machine if cluster else None
+        plan = yield from prepare(recipe, command, lock, change, machine)
+        left = []
         for work in plan.works:
             lock.check()
             if finished(work):
                 forget_checkpoints(work)
                 yield work.skipped(len(plan.works))
-                continue
-            if not (yield from carry_out(plan, work)):
+            elif cluster and not work.impossible:
+                left.append(work)
+            elif not (yield from carry_out(plan, work)):
                 failed.append(work)
+        if cluster:
+            from tuneproof.cluster import by_ray
+
+            failed += yield from by_ray(plan, left, cluster)
         lock.check()
         ended = yield from conclude(plan)
         team.say()
@@ -124,6 +136,22 @@ def events_of(
             f"{', '.join(work.label for work in failed)}. The first said: {reason}.",
             do="The report gives each reason; the same command tries them again.",
         )
+
+
+@contextmanager
+def _cluster(recipe: Recipe, on: str) -> Iterator[Any]:
+    """The Ray cluster while the study lasts; None where it runs here."""
+    if on not in PLACES:
+        raise RecipeError("on", f"{on!r} is no place to run.", do=did_you_mean(on, PLACES))
+    if on == HERE:
+        yield None
+        return
+    from tuneproof.cluster import join_cluster, leave_cluster
+
+    try:
+        yield join_cluster(recipe)
+    finally:
+        leave_cluster()
 
 
 @contextmanager
@@ -145,10 +173,12 @@ def run(
     arms: Sequence[Any] = (),
     out: str | None = None,
     change: Change = NO_CHANGE,
+    on: str = HERE,
 ) -> Study:
     """Run a study: a recipe (object, file or values), or a task with models and arms.
 
     change: arms to begin again, or differences to accept, where the folder holds arms of other settings.
+    on: "here", or "ray" for the arms as tasks of a Ray cluster.
 
     Raises: TuneproofError.
     """
@@ -169,7 +199,7 @@ def run(
     if out and recipe.out != out:
         recipe = recipe.model_copy(update={"out": out})
     folder = Path(recipe.out)
-    for event in events_of(recipe, change=change):
+    for event in events_of(recipe, change=change, on=on):
         if isinstance(event, StudyEnded):
             folder = Path(event.folder)
     return Study(folder)

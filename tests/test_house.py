@@ -9,15 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
-    "outward", "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file",
+    "outward", "errors", "reach", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file",
     "checked", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "plan", "belonging", "pipeline", "study", "stopping", "shelves", "doctor", "show", "command_line",
+    "plan", "outlook", "belonging", "pipeline", "study", "stopping", "shelves", "doctor", "show", "command_line",
     "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (
     "outward",
     "errors",
+    "reach",
     "files",
     "settings",
     "tasks",

@@ -6,6 +6,7 @@ Knows nothing of: models, data sets, what was asked for.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # The clients' own names: httpx, httpx2 and requests each have theirs, and which one is used changes.
 NOT_REACHED = {"ConnectError", "ConnectTimeout", "ReadTimeout", "OfflineModeIsEnabled"}
@@ -38,12 +39,12 @@ def cache_alone() -> Iterator[None]:
     import datasets
     from huggingface_hub import constants
 
-    places = (constants, datasets.config)
+    places: tuple[Any, ...] = (constants, datasets.config)
     before = [place.HF_HUB_OFFLINE for place in places]
     try:
         for place in places:
-            place.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+            place.HF_HUB_OFFLINE = True
         yield
     finally:
         for place, value in zip(places, before, strict=True):
-            place.HF_HUB_OFFLINE = value  # type: ignore[attr-defined]
+            place.HF_HUB_OFFLINE = value

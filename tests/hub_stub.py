@@ -71,6 +71,8 @@ def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
 
         def tree(self, folder: Path) -> None:
+            if not folder.is_dir():
+                return self.missing("RepoNotFound")
             rows = [
                 {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40}
                 for p in sorted(folder.iterdir())

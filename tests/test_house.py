@@ -9,15 +9,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
-    "outward", "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file",
-    "checked", "recipe", "schema",
+    "outward", "errors", "reach", "files", "settings", "tasks", "families", "methods", "metrics",
+    "yaml_file", "checked", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "plan", "belonging", "pipeline", "followers", "cluster", "study", "stopping", "shelves", "doctor", "show",
+    "plan", "outlook", "belonging", "pipeline", "followers", "cluster", "study", "stopping", "shelves",
+    "doctor", "show",
     "command_line", "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (
     "outward",
     "errors",
+    "reach",
     "files",
     "settings",
     "tasks",

@@ -5,7 +5,9 @@ In: the four parts as sentences. Out: exceptions that print as one paragraph. Kn
     TuneproofError
     ├── RecipeError   the recipe or the command line asks for what cannot be   exit code 2
     ├── DataError     the user's rows are wrong or missing                     exit code 2
+    │   └── DataUnreachedError    they are the hub's, which was not reached
     ├── ModelError    the model or its tokenizer cannot be used                exit code 2
+    │   └── ModelUnreachedError   it is the hub's, which was not reached
     ├── RunError      something failed while it ran                            exit code 1
     └── StoppedError  stopped before the end; the same command goes on         exit code 3
 """
@@ -54,6 +56,14 @@ class ModelError(TuneproofError):
     """The model or its tokenizer cannot be used."""
 
     exit_code = 2
+
+
+class DataUnreachedError(DataError):
+    """The rows are the hub's, which was not reached: nothing is known to be wrong with them."""
+
+
+class ModelUnreachedError(ModelError):
+    """The model is the hub's, which was not reached: nothing is known to be wrong with it."""
 
 
 class RunError(TuneproofError):

@@ -28,11 +28,19 @@ from tuneproof.belonging import (
 )
 from tuneproof.data.audit import looked_for
 from tuneproof.data.splits import PARTS
-from tuneproof.errors import RecipeError, RunError, StoppedError, TuneproofError
+from tuneproof.errors import (
+    DataUnreachedError,
+    ModelUnreachedError,
+    RecipeError,
+    RunError,
+    StoppedError,
+    TuneproofError,
+)
 from tuneproof.files import read_json, write_json, write_text
 from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
 from tuneproof.model.team import Team, present
+from tuneproof.outlook import Outlook, look_without_hub
 from tuneproof.outward import redacted
 from tuneproof.plan import CHECKED_ITEMS, Plan, Work, look_ahead
 from tuneproof.recipe import Recipe
@@ -56,12 +64,17 @@ NO_CHANGE = Change()
 UNGUARDED = "The file system keeps no locks: start no second process in this study's folder."
 
 
-def check(recipe: Recipe) -> Plan:
+def check(recipe: Recipe) -> Plan | Outlook:
     """What would happen, without loading weights and without writing anything.
+
+    An Outlook where the hub was not reached: it lists the checks that had to be skipped.
 
     Raises: TuneproofError for everything that can be known to be wrong by now.
     """
-    return look_ahead(recipe, CHECKED_ITEMS)
+    try:
+        return look_ahead(recipe, CHECKED_ITEMS)
+    except (ModelUnreachedError, DataUnreachedError):
+        return look_without_hub(recipe)
 
 
 def prepare(

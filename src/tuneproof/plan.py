@@ -4,7 +4,7 @@ In: a recipe. Out: a Plan, or the first thing that is wrong.
 Knows nothing of: weights, how an arm is carried out, files of a study.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -228,7 +228,26 @@ def _check_engines(recipe: Recipe) -> None:
         )
 
 
-def _check_train_sizes(recipe: Recipe, splits: Splits) -> None:
+def check_machine(recipe: Recipe) -> None:
+    """Raises RecipeError where the recipe asks for a device or a package that is not there."""
+    if recipe.models:
+        _check_parallel(recipe)
+        _check_engines(recipe)
+        check_compute(recipe.compute)
+        check_trackers(recipe.train.trackers)
+    for arm in recipe.arms:
+        if arm.method.check is not None:
+            arm.method.check()
+
+
+def check_names(names: list[str]) -> None:
+    """Raises RecipeError where two models have one name."""
+    if len(set(names)) < len(names):
+        raise RecipeError("models", f"two models are called {max(names, key=names.count)}.",
+                          do="Give one a name: {FOLDER: {name: ...}}.")  # fmt: skip
+
+
+def check_train_sizes(recipe: Recipe, splits: Splits) -> None:
     """Raises RecipeError for a sample that train cannot give."""
     whole, least = len(splits.train), len(splits.labels)
     for size in recipe.train_sizes:
@@ -256,25 +275,13 @@ def look_ahead(
     Raises: TuneproofError for everything that can be known to be wrong by now.
     """
     task = recipe.task
-    if recipe.models:
-        _check_parallel(recipe)
-        _check_engines(recipe)
-        check_compute(recipe.compute)
-        check_trackers(recipe.train.trackers)
-    for arm in recipe.arms:
-        if arm.method.check is not None:
-            arm.method.check()
+    check_machine(recipe)
     readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
-    names = [ready.name for ready in readies]
-    if len(set(names)) < len(names):
-        raise RecipeError("models", f"two models are called {max(names, key=names.count)}.",
-                          do="Give one a name: {FOLDER: {name: ...}}.")  # fmt: skip
+    check_names([ready.name for ready in readies])
     rows = task.read(recipe.task_options)
     splits = make_splits(task, rows, recipe.split)
-    _check_train_sizes(recipe, splits)
-    for claim in recipe.claims:
-        _check_metric(claim.metric, splits, task.kind)
-        _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
+    check_train_sizes(recipe, splits)
+    check_claims(recipe, splits.labels)
     findings = audit_splits(task, splits)
     stop_on_errors(findings, recipe.audit.allow)  # before models are looked at
     prompt = task.prompt(recipe.task_options, splits.labels)
@@ -312,6 +319,16 @@ def _audit_tokens(
     return list(unique.values())
 
 
+def check_claims(recipe: Recipe, labels: Sequence[str] | None) -> None:
+    """Raises RecipeError for a claim whose metric does not fit the task, its labels or the arms.
+
+    labels: None where they are not known.
+    """
+    for claim in recipe.claims:
+        _check_metric(claim.metric, labels, recipe.task.kind)
+        _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
+
+
 def _check_probabilities(name: str | None, arms: list[Arm]) -> None:
     from tuneproof.metrics import METRICS
 
@@ -324,7 +341,7 @@ def _check_probabilities(name: str | None, arms: list[Arm]) -> None:
             )  # fmt: skip
 
 
-def _check_metric(name: str | None, splits: Splits, kind: str) -> None:
+def _check_metric(name: str | None, labels: Sequence[str] | None, kind: str) -> None:
     from tuneproof.metrics import METRICS
 
     if name and METRICS[name].kind != kind:
@@ -336,8 +353,8 @@ def _check_metric(name: str | None, splits: Splits, kind: str) -> None:
     lacks = METRICS[name].lacks if name else None
     if lacks is not None and lacks():
         raise RecipeError("claim.metric", lacks(), do="Or use another metric.")
-    if name and METRICS[name].binary_only and len(splits.labels) != 2:
+    if name and METRICS[name].binary_only and labels is not None and len(labels) != 2:
         raise RecipeError(
-            "claim.metric", f"{name} is for two labels, and there are {len(splits.labels)}.",
+            "claim.metric", f"{name} is for two labels, and there are {len(labels)}.",
             do=f"Use {name}_macro or accuracy.",
         )  # fmt: skip

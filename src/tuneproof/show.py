@@ -184,8 +184,9 @@ def print_study(folder: Path, console: Console) -> None:
 
 
 def print_plan(plan: Any, as_json: bool) -> None:
-    """What would happen: items, findings, arms."""
-    report = plan.splits.report
+    """What would happen: items, findings, arms; of an Outlook what was skipped, with its count."""
+    report = plan.splits.report if plan.splits else {"sizes": {}, "dropped": {}}
+    skipped = list(getattr(plan, "skipped", []))
     arms = [
         {
             "arm": work.arm.name,
@@ -198,14 +199,16 @@ def print_plan(plan: Any, as_json: bool) -> None:
     findings = [{"level": f.level, "message": f.message} for f in plan.findings]
     if as_json:
         values = {"sizes": report["sizes"], "dropped": report["dropped"], "arms": arms,
-                  "findings": findings, "folder": str(plan.folder)}  # fmt: skip
+                  "findings": findings, "folder": str(plan.folder), "skipped": skipped}  # fmt: skip
         print(json_text(values))
         return
     console = Console(soft_wrap=True)
-    sizes = ", ".join(f"{name} {size:,}" for name, size in report["sizes"].items())
-    console.print(
-        f"[bold]Items[/]   {sizes}; labels {clean(', '.join(plan.splits.labels))}", highlight=False
-    )
+    if plan.splits is None:
+        console.print("[bold]Items[/]   not read: they are the hub's", highlight=False)
+    else:
+        sizes = ", ".join(f"{name} {size:,}" for name, size in report["sizes"].items())
+        labels = clean(", ".join(plan.splits.labels))
+        console.print(f"[bold]Items[/]   {sizes}; labels {labels}", highlight=False)
     for reason, count in report["dropped"].items():
         console.print(f"        {count:,} dropped: {clean(str(reason))}", highlight=False)
     for finding in findings:
@@ -221,6 +224,13 @@ def print_plan(plan: Any, as_json: bool) -> None:
         metric = claim.metric or plan.recipe.task.metrics[0]
         console.print(f"[bold]Claim[/]   {clean(f'{claim.arm} over {claim.over} by {metric}')}")
     console.print(f"[bold]Folder[/]  {clean(str(plan.folder))}", highlight=False)
+    if skipped:
+        console.print(
+            f"[bold]Hub[/]     not reached: {len(skipped)} checks skipped. `run` needs it, or local "
+            "files: task.path, a model's folder.", style="yellow", highlight=False,
+        )  # fmt: skip
+    for line in skipped:
+        console.print(f"        skipped: {clean(line)}", style="yellow", highlight=False)
 
 
 def print_count(found: Any, as_json: bool) -> None:

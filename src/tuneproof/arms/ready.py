@@ -201,12 +201,20 @@ class Ready:
         return self._foreseen[key]
 
 
+def source_of(choice: ModelChoice) -> ModelSource:
+    """Where the chosen model is read from.
+
+    Raises: ModelError where it is no name, hub id or folder.
+    """
+    return resolve_model(f"{choice.id}@{choice.revision}" if choice.revision else choice.id)
+
+
 def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
     """Read configuration, tokenizer and the names of the weights; refuse what does not fit.
 
     Raises: ModelError naming what is wrong with the model or its tokenizer.
     """
-    source = resolve_model(f"{choice.id}@{choice.revision}" if choice.revision else choice.id)
+    source = source_of(choice)
     config = read_config(source)
     family = family_of(config)
     tokenizer = read_tokenizer(source, config, family)
@@ -236,14 +244,21 @@ def why_impossible(arm: Arm, ready: Ready, kind: str) -> str | None:
 
     The reason says what to use instead.
     """
-    return (why_not_questions(arm, ready) if kind == "questions" else None) or _why_not(arm, ready)
+    asked = (arm, ready.name, ready.family, ready.config)
+    return (_why_not_questions(*asked) if kind == "questions" else None) or _why_not(arm, ready)
 
 
-def why_not_questions(arm: Arm, ready: Ready) -> str | None:
-    """The same for questions, as far as labels have no such reason."""
+def why_misfit(arm: Arm, name: str, family: Family, config: Any, kind: str) -> str | None:
+    """The same as far as the model's configuration alone tells, without the names of its weights."""
+    not_questions = _why_not_questions(arm, name, family, config) if kind == "questions" else None
+    return not_questions or misfit(arm.method, arm.options, family, name, layers_of(config))
+
+
+def _why_not_questions(arm: Arm, name: str, family: Family, config: Any) -> str | None:
+    """The reasons that questions have and labels have not."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
-    name, encoder = ready.name, ready.family.kind == "encoder"
+    encoder = family.kind == "encoder"
     if arm.method.kind == "prompt":
         return (
             f"{name} is an encoder: it writes no answers. Use head, lora or full."
@@ -253,9 +268,9 @@ def why_not_questions(arm: Arm, ready: Ready) -> str | None:
     if getattr(arm.options, "pooling", "auto") != "auto":
         return "A head over spans reads every token. Leave pooling out."
     spans = arm.method.apply is None or getattr(arm.options, "objective", "head") == "head"
-    if spans and ready.config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
+    if spans and config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         other = "Use another model." if encoder else "Use lora or full with objective: words."
-        return f"transformers has no question-answering head for {ready.config.model_type}. {other}"
+        return f"transformers has no question-answering head for {config.model_type}. {other}"
     return None
 
 

@@ -6,9 +6,10 @@ Knows nothing of: what stands in the files.
 
 from pathlib import Path
 
-from tuneproof.errors import ModelError
+from tuneproof.errors import ModelError, ModelUnreachedError
 from tuneproof.families.models import ModelSource
 from tuneproof.model.cached import damaged, drop
+from tuneproof.reach import never_reached
 
 SMALL_FILES = (
     "config.json",
@@ -29,8 +30,8 @@ def fetch(source: ModelSource, weights: bool) -> Path:
 
     What the cache holds under another checksum than its own is fetched again, once.
 
-    Raises: ModelError where the hub cannot be reached, has no such model, asks for consent, or
-    sends other files than it announces.
+    Raises: ModelError where the hub has no such model, asks for consent, or sends other files than
+    it announces; ModelUnreachedError where it was not reached.
     """
     if source.local:
         return Path(source.path_or_id)
@@ -87,7 +88,8 @@ def _snapshot(source: ModelSource, weights: bool) -> Path:
             do="Check the name, or log in with `hf auth login` where it is private.",
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, client_error()) as error:
-        raise ModelError(
+        kind = ModelUnreachedError if never_reached(error) else ModelError
+        raise kind(
             source.path_or_id,
             f"is not on this machine and could not be fetched ({type(error).__name__}).",
             do="Connect to the network, or name a folder that holds the model.",

@@ -6,7 +6,8 @@ Knows nothing of: labels, prompts, splits, files of the user's own.
 
 from pathlib import Path
 
-from tuneproof.errors import DataError
+from tuneproof.errors import DataError, DataUnreachedError
+from tuneproof.reach import never_reached
 from tuneproof.tasks.tables import Table
 
 READERS = ("parquet", "csv", "json", "arrow", "text")
@@ -15,7 +16,8 @@ READERS = ("parquet", "csv", "json", "arrow", "text")
 def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, Table]:
     """The parts of a data set on the hub, class numbers turned into class names.
 
-    Raises: DataError where it cannot be fetched, or only by code that comes with it.
+    Raises: DataError where it cannot be fetched, or only by code that comes with it; DataUnreachedError
+    where the hub was not reached.
     """
     import datasets
 
@@ -36,7 +38,8 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
         parts = builder.as_dataset()
     except (OSError, ValueError, RuntimeError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(
+        kind = DataUnreachedError if never_reached(error) else DataError
+        raise kind(
             f"hub data set {name}",
             f"could not be fetched at revision {revision}: {said}.",
             do="Connect to the network, or name local files with path:.",

@@ -1,0 +1,70 @@
+"""Every recipe from its first line to its report, on real data and models that fit a laptop's core.
+
+What a recipe says is kept but for sizes: its arms, claims, splits, prompts and settings run as they stand.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.open_model import SHARED
+from tests.test_recipes import RECIPES
+from tests.tiny_models import tiny_model
+from tuneproof.cli import main
+from tuneproof.families.facts import Facts
+from tuneproof.families.models import MODELS
+from tuneproof.recipe import read_recipe
+
+DATA = SHARED / "data"
+MINILM = SHARED / "models" / "minilm-l6"
+READ_FROM = {
+    "sst2": [f"task.path={DATA / 'sst2'}"],
+    "imdb": [f"task.path={DATA / 'imdb'}"],
+    "squad_v2": [
+        f"task.squad_v2.train={DATA / 'squad_v2' / 'train-subset-v2.parquet'}",
+        f"task.squad_v2.test={DATA / 'squad_v2' / 'dev-v2.0.json.gz'}",
+    ],
+}
+CUTS = ["split.train_size=48", "split.dev_size=24", "split.test_size=32", "score.draws=200",
+        "train.epochs=1", "compute.device=cpu", "compute.threads=1"]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data are not in {DATA}"),
+]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    """By the architecture that the recipe names: MiniLM itself, or a tiny decoder that reads as far."""
+    root = tmp_path_factory.mktemp("models")
+    found = {"bert": MINILM, "distilbert": MINILM}
+    for kind in ("llama", "gemma2", "mistral"):
+        folder = tiny_model(root / kind, kind, chat=kind != "llama")
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8192}))
+        found[kind] = folder
+    return found
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_runs_to_its_report(path, models, tmp_path, capsys):
+    recipe = read_recipe(path)
+    facts = MODELS[recipe.models[0].id].facts
+    assert isinstance(facts, Facts)
+    changes = [
+        f"models=[{models[facts.values['model_type']]}]",
+        *READ_FROM[recipe.task_name],
+        *CUTS,
+    ]
+    words = [word for change in changes for word in ("--set", change)]
+    out = tmp_path / "study"
+    assert main(["run", str(path), "--out", str(out), "--quiet", *words]) == 0, capsys.readouterr()
+    report = json.loads((out / "report.json").read_text())
+    arms = {arm["arm"]: arm for arm in report["arms"]}
+    assert {arm.name for arm in recipe.arms} == set(arms)
+    assert {arm["status"] for arm in arms.values()} == {"done"}
+    assert report["verdict"]["headline"]
+    page = (out / "report.html").read_text()
+    assert all(arm.name in page for arm in recipe.arms)

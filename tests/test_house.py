@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
     "outward", "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file",
     "checked", "recipe", "schema",
-    "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "plan", "belonging", "pipeline", "study", "stopping", "shelves", "doctor", "show", "command_line",
+    "data", "model", "train", "predict", "ledger", "score", "record", "report", "arms",
+    "plan", "belonging", "pipeline", "study", "publish", "stopping", "shelves", "doctor", "show", "command_line",
     "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (

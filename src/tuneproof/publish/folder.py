@@ -5,7 +5,7 @@ Knows nothing of: the card, the gate, the hub.
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tuneproof.arms.tuned import head_of, reload_tuned
 from tuneproof.data.frames import prompt_frame
 from tuneproof.errors import RecipeError
 from tuneproof.files import MANIFEST, check_folder, read_json, write_inside, write_json
-from tuneproof.model.load import load_model, quiet
+from tuneproof.model.load import fetch, load_model, quiet
+from tuneproof.model.quiet import quiet_bitsandbytes
 from tuneproof.publish.lines import Asks, Holds, Published
 from tuneproof.recipe import Arm, Recipe, read_recipe
 from tuneproof.record.rundir import FACTS, RECIPE, WEIGHTS, ArmRecord, StudyRecord, read_study
@@ -50,8 +51,6 @@ class Material:
     @property
     def base_folder(self) -> str:
         """The base on this machine."""
-        from tuneproof.model.load import fetch
-
         return str(fetch(self.ready.source, weights=True))
 
 
@@ -94,15 +93,8 @@ def material_of(folder: Path, merged: bool, base: str | None) -> Material:
     precision = str(facts["compute.precision"])
     it = _published(record, recipe, arm, ready, holds, asks, precision)
     if holds != "model" and not merged:
-        it = it.at(base_name)
-        it = _pinned(it, None if base else ready.commit)
+        it = replace(it, base=base_name, revision=None if base else ready.commit)
     return Material(record, study, recipe, arm, ready, it, merged, base_name, precision)
-
-
-def _pinned(it: Published, revision: str | None) -> Published:
-    from dataclasses import replace
-
-    return replace(it, revision=revision)
 
 
 def _asks(where: str, objective: str, kind: str, ready: Ready) -> Asks:
@@ -185,8 +177,6 @@ def _copy(file: Path, to: Path) -> None:
 
 def _write_merged(material: Material, folder: Path) -> Published:
     """The base with the adapter in it, or beside the head, in float32."""
-    from dataclasses import replace
-
     ready, recipe = material.ready, material.recipe
     if material.it.holds == "head":
         model = load_model(
@@ -198,7 +188,8 @@ def _write_merged(material: Material, folder: Path) -> Published:
         objective = getattr(material.arm.options, "objective", "head")
         head = head_of(objective, recipe.task.kind)
         adapted = reload_tuned(material.weights, ready, head, tuple(material.it.labels))
-        model = adapted.merge_and_unload()
+        with quiet_bitsandbytes():  # peft looks whether it is there
+            model = adapted.merge_and_unload()
         made = replace(material.it, holds="model", base="", revision=None, dtype="float32")
     with quiet():
         model.save_pretrained(folder)

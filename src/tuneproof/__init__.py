@@ -21,7 +21,6 @@ _HOME = {
     "run": "study",
     "predict": "arms.label",
     "answer": "arms.label_questions",
-    "publish": "publish.publishing",
     "Study": "study",
     "TuneproofError": "errors",
 }

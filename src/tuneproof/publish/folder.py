@@ -15,7 +15,8 @@ from tuneproof.arms.tuned import head_of, reload_tuned
 from tuneproof.data.frames import prompt_frame
 from tuneproof.errors import RecipeError
 from tuneproof.files import MANIFEST, check_folder, read_json, write_inside, write_json
-from tuneproof.model.load import fetch, load_model, quiet
+from tuneproof.model.heads import takes
+from tuneproof.model.load import fetch, load_model, model_on_meta, quiet
 from tuneproof.model.quiet import quiet_bitsandbytes
 from tuneproof.publish.lines import Asks, Holds, Published
 from tuneproof.recipe import Arm, Recipe, read_recipe
@@ -135,7 +136,10 @@ def _published(
         more = {"before": frame.before, "after": frame.after, "words": frame.answers,
                 "markup": frame.markup}  # fmt: skip
     if asks == "span":
-        more = {"answer_tokens": recipe.encode.answer_tokens,
+        # peft's model for question answering drops the types, and was trained and asked without them
+        types = holds != "adapter" and takes(model_on_meta(ready.source, ready.config, head="span"),
+                                             "token_type_ids")
+        more = {"types": types, "answer_tokens": recipe.encode.answer_tokens,
                 "threshold": record.about["chosen"]["answers"]["no_answer_threshold"]}  # fmt: skip
     if holds == "head":
         more["pooling"] = read_json(record.folder / WEIGHTS / "head.json")["pooling"]

@@ -26,7 +26,8 @@ class Published:
     for labels by a head, for labels by their words, or for a span. `base` and `revision` are where the
     base is found ("" where the published folder holds it). `before`, `after`, `words`: what stands around
     a text, and how each label goes on; `markup`: they hold a chat template's marks. `packed`: the base is
-    held in 4 bits, all but the modules named `unpacked`, computed in `dtype`.
+    held in 4 bits, all but the modules named `unpacked`, computed in `dtype`. `types`: question and
+    context are told apart by token types.
     """
 
     holds: Holds
@@ -44,6 +45,7 @@ class Published:
     packed: bool = False
     unpacked: tuple[str, ...] = ()
     dtype: str = "float32"
+    types: bool = False
     answer_tokens: int = 30
     threshold: float = 0.0
 
@@ -138,7 +140,7 @@ def ask_lines(it: Published) -> list[str]:
 def _span_lines(it: Published) -> list[str]:
     return [
         "batch = tokenizer(question, context, return_tensors='pt', return_offsets_mapping=True, "
-        "split_special_tokens=True)",
+        f"return_token_type_ids={it.types}, split_special_tokens=True)",
         "places, sides = batch.pop('offset_mapping')[0].tolist(), batch.sequence_ids(0)",
         "out = model(**batch)",
         "scores = out.start_logits[0][:, None] + out.end_logits[0]",

@@ -15,6 +15,7 @@ CLASSES: dict[Asks, str] = {
     "words": "AutoModelForCausalLM",
     "span": "AutoModelForQuestionAnswering",
 }
+BF16 = "support_avx512bf16_for_cpu"
 NEVER = "-1e9"  # the logit of a place where no answer may begin or end
 
 
@@ -161,6 +162,9 @@ def program(it: Published, place: str, merge: bool = False) -> str:
     lines = ["import json, sys", "import torch", *load_lines(it, place, local=True)]
     if merge:
         lines.append("model = model.merge_and_unload()")
+    if it.packed:  # else bitsandbytes computes in bf16 on some CPUs, and the study never does
+        lines += ["for module in model.modules():", f"    if hasattr(module, {BF16!r}):",
+                  f"        module.{BF16} = False"]  # fmt: skip
     lines += ["torch.set_grad_enabled(False)", "found_all = []"]
     lines.append(f"for {'question, context' if span else 'texts'} in json.load(sys.stdin):")
     lines += _indented(ask_lines(it))

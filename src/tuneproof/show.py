@@ -258,7 +258,11 @@ def print_published(found: Any, as_json: bool) -> None:
         print(printable(str(found.folder)))
         return
     removed = f", {sent.removed} removed" if sent.removed else ""
-    print(printable(f"{sent.url}: {sent.sent} files sent{removed}, read back and equal; commit {sent.commit}."))
+    print(
+        printable(
+            f"{sent.url}: {sent.sent} files sent{removed}, read back and equal; commit {sent.commit}."
+        )
+    )
 
 
 def print_doctor(found: Any, as_json: bool) -> None:

@@ -29,9 +29,16 @@ def ran(recipe: Recipe) -> Path:
 
 
 def decoder_study(home: Path) -> Path:
-    """A tiny Llama: whole, an adapter, labels' words, a head, and a baseline."""
+    """A tiny Llama: whole, adapters, labels' words, a head, and a baseline."""
     model = tiny_model(home / "llama", "llama", chat=True)
-    arms = ["majority", "head", "lora", "full", {"lora": {"name": "words", "objective": "words"}}]
+    arms = [
+        "majority",
+        "head",
+        "lora",
+        "full",
+        "qlora",
+        {"lora": {"name": "words", "objective": "words"}},
+    ]
     return ran(small_recipe(home, [model], arms, train={"epochs": 1}))
 
 

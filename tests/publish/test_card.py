@@ -28,7 +28,8 @@ def test_the_metadata_is_read_back_by_the_hubs_own_library(written):
     assert data.model_name == "me/it"
     scores = read_json(arm / SCORES)
     found = {result.metric_type: result for result in data.eval_results}
-    assert found and set(found) == {name for name in scores if scores[name]["value"] is not None}
+    assert found
+    assert set(found) == {name for name in scores if scores[name]["value"] is not None}
     for name, result in found.items():
         assert result.metric_value == scores[name]["value"]
         assert result.metric_args["low"] == scores[name]["low"]
@@ -40,11 +41,13 @@ def test_the_evidence_is_on_the_card(written):
     card = (folder / "README.md").read_text("utf-8")
     study = arm.parent.parent
     for part, print_ in read_json(study / SPLITS)["fingerprints"].items():
-        assert f"| {part} |" in card and print_ in card
+        assert f"| {part} |" in card
+        assert print_ in card
     pairs = read_json(study / COMPARISONS)["comparisons"]
     ours = [pair["sentence"] for pair in pairs if "lora" in (pair["arm"], pair["over"])]
     plain = card.replace("&lt;", "<").replace("\\", "")
-    assert ours and all(sentence in plain for sentence in ours)
+    assert ours
+    assert all(sentence in plain for sentence in ours)
     for title in ("Load", "Scores", "Data", "Parameters", "Limitations", "How it was made"):
         assert f"## {title}\n" in card
     assert "Adapter and adapter merged into its base differ by" in card
@@ -106,7 +109,8 @@ def test_labels_are_text_on_the_card(decoder, tmp_path, quick):
     material = material_of(decoder / "arms" / "llama.lora.seed0", False, "someone/base")
     it = replace(material.it, labels=("'); import os #", "```\n# pwned\u202e"))
     card = make_card(material, it, Passed(1, 0.0, 1e-3, ""), Named("me/it", "mit"))
-    assert "\n# pwned" not in card and "\u202e" not in card
+    assert "\n# pwned" not in card
+    assert "\u202e" not in card
     lines = card[card.index("```python\n") + 10 :].partition("\n```")[0]
     compile(lines, "card", "exec")
     assert "import os" not in [line.strip() for line in lines.splitlines()]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.arms.small import small_recipe
+from tests.publish.made import ran
 from tuneproof.cli import main
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import MANIFEST, read_json, sha256_of_file
@@ -23,7 +25,11 @@ FORMS = [
     ("encoder", "bert.head"), ("encoder", "bert.first"), ("encoder", "bert.lora.seed0"),
     ("questions", "bert.lora.seed0"),
 ]  # fmt: skip
-WHOLE = [("decoder", "llama.full.seed0"), ("encoder", "bert.lp-ft.seed0"), ("questions", "bert.head")]
+WHOLE = [
+    ("decoder", "llama.full.seed0"),
+    ("encoder", "bert.lp-ft.seed0"),
+    ("questions", "bert.head"),
+]
 
 
 @pytest.mark.parametrize(("study", "arm"), FORMS)
@@ -44,6 +50,13 @@ def test_every_whole_model_says_what_the_study_says(study, arm, request, tmp_pat
     assert found.passed.difference < 1e-4
 
 
+def test_an_adapter_beside_a_packed_base_says_what_the_study_says(decoder, tmp_path, quick):
+    found = publish(decoder / "arms" / "llama.qlora.seed0", "me/it", tmp_path / "to", base=BASE)
+    assert found.passed.difference < 1e-4
+    assert found.passed.merged is None
+    assert "BitsAndBytesConfig(load_in_4bit=True" in (tmp_path / "to" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(("study", "arm"), [*FORMS, *WHOLE])
 def test_five_lines_load_it(study, arm, request):
     arm = request.getfixturevalue(study) / "arms" / arm
@@ -61,7 +74,9 @@ def changed(file: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def test_a_save_with_one_tensor_changed_is_caught_in_a_fresh_process(decoder, tmp_path, monkeypatch):
+def test_a_save_with_one_tensor_changed_is_caught_in_a_fresh_process(
+    decoder, tmp_path, monkeypatch
+):
     write = publishing.write_weights
 
     def corrupted(material, folder):
@@ -70,7 +85,7 @@ def test_a_save_with_one_tensor_changed_is_caught_in_a_fresh_process(decoder, tm
         return it
 
     monkeypatch.setattr(publishing, "write_weights", corrupted)
-    with pytest.raises(RunError, match="does not reproduce the study: .* sampled test items"):
+    with pytest.raises(RunError, match=r"does not reproduce the study: .* sampled test items"):
         publish(decoder / "arms" / "llama.full.seed0", "me/it", tmp_path / "to")
     assert not (tmp_path / "to").exists()
 
@@ -127,6 +142,7 @@ def test_labels_that_the_study_holds_equal_may_change_places(decoder):
     ("arm", "words", "sentence"),
     [
         ("majority", [], "majority has no weights of its own: there is nothing to publish."),
+        ("llama.qlora.seed0", ["--merged"], "merged into whole weights it would be another model"),
         ("llama.full.seed0", ["--merged"], "full is a whole model already."),
         ("llama.lora.seed0", [], "Add --merged, so that the base is in it, or --base OWNER/NAME"),
         ("llama.lora.seed0", ["--base", "nowhere"], "nowhere: is not a name of a repository."),
@@ -144,3 +160,15 @@ def test_a_decoder_that_answers_questions_is_refused(questions):
 
     with pytest.raises(RecipeError, match="encoders with a head over spans"):
         _asks("arm", "words", "questions", material.ready)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["minilm-l6", "stories260k"])
+def test_real_models_say_what_the_study_says_in_a_fresh_process(name, tmp_path):
+    model = Path(__file__).parents[3] / "shared" / "models" / name
+    if not model.is_dir():
+        pytest.skip(f"{name} is not beside the project")
+    study = ran(small_recipe(tmp_path, [model], ["majority", "head", "lora"], train={"epochs": 1}))
+    for arm in (f"{name}.head", f"{name}.lora.seed0"):
+        found = publish(study / "arms" / arm, "me/it", tmp_path / arm, merged=True)
+        assert found.passed.difference < 1e-4

@@ -1,5 +1,6 @@
 """Sending: the repository is the folder, private, made once, gone on with; refusals say what to do."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -40,12 +41,14 @@ def test_public_is_said(decoder, hub):
     assert not hub.repositories["me/it"].private
 
 
-def test_the_token_is_in_no_file_and_no_word(decoder, hub, tmp_path, capsys):
+def test_the_token_is_in_no_file_and_no_word(decoder, hub, capsys, caplog):
+    caplog.set_level(logging.DEBUG)
     assert send(decoder) == 0
     hub.spoil["commit"] = "403"
     assert send(decoder, "--update", "--licence", "mit") == 1
     said = capsys.readouterr()
-    assert WRITES not in said.out + said.err
+    assert caplog.records
+    assert WRITES not in said.out + said.err + caplog.text
     for body in hub.repositories["me/it"].files.values():
         assert WRITES.encode() not in body
     for file in decoder.rglob("*"):
@@ -76,7 +79,8 @@ def test_another_arm_replaces_it_only_where_that_is_said(decoder, hub, capsys):
     assert "head.safetensors" not in hub.repositories["me/it"].files
     assert send(decoder, "--base", "someone/base", "--update", arm="llama.head") == 0
     files = set(hub.repositories["me/it"].files)
-    assert "head.safetensors" in files and "model.safetensors" not in files
+    assert "head.safetensors" in files
+    assert "model.safetensors" not in files
 
 
 def test_an_upload_that_broke_off_goes_on(decoder, hub, capsys):
@@ -105,7 +109,8 @@ def test_where_the_gate_does_not_open_nothing_is_made(decoder, hub, monkeypatch,
     monkeypatch.setattr(gate, "ask", lambda *_, **__: [[0.0, 1.0]] * 12)
     assert send(decoder) == 1
     assert "does not reproduce the study" in capsys.readouterr().err
-    assert writes(hub) == [] and hub.repositories == {}
+    assert writes(hub) == []
+    assert hub.repositories == {}
 
 
 def test_without_a_token_nothing_is_asked(decoder, hub, monkeypatch, capsys):

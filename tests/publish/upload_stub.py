@@ -106,14 +106,17 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if found[2]:
                 return self.answer([self.entry(repository, name) for name in repository.files])
             self.answer({"id": found[1], "modelId": found[1], "sha": repository.head, "tags": [],
-                         "private": repository.private, "siblings": [], "downloads": 0, "likes": 0})  # fmt: skip
+                         "private": repository.private, "siblings": [], "likes": 0})  # fmt: skip
 
         def entry(self, repository: Repository, name: str) -> dict[str, Any]:
             body = repository.files[name]
             row = {"type": "file", "path": name, "size": len(body), "oid": blob_id(body)}
             if name in repository.large:
                 pointer = {"oid": repository.large[name], "size": len(body), "pointerSize": 134}
-                row |= {"lfs": pointer, "oid": blob_id(b"pointer to " + repository.large[name].encode())}
+                row |= {
+                    "lfs": pointer,
+                    "oid": blob_id(b"pointer to " + repository.large[name].encode()),
+                }
             return row
 
         def do_PUT(self) -> None:
@@ -159,8 +162,9 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
             for file in asked["files"]:
                 held = repository.files.get(file["path"])
                 large = file["path"].endswith(".safetensors")
+                oid = blob_id(held) if held is not None else None
                 rows.append({"path": file["path"], "uploadMode": "lfs" if large else "regular",
-                             "shouldIgnore": False, "oid": blob_id(held) if held is not None else None})  # fmt: skip
+                             "shouldIgnore": False, "oid": oid})  # fmt: skip
             self.answer({"files": rows})
 
         def batch(self, asked: dict[str, Any]) -> None:

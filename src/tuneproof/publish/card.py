@@ -27,7 +27,11 @@ LICENCES = {
     "Llama 3.2 Community Licence": "llama3.2",
     "Gemma terms": "gemma",
 }
-PIPELINES = {"labels": "text-classification", "span": "question-answering", "words": "text-generation"}
+PIPELINES = {
+    "labels": "text-classification",
+    "span": "question-answering",
+    "words": "text-generation",
+}
 UNKNOWN = "unknown"
 SAID = ("revision", "sha256", "licence")  # of the data's source
 
@@ -130,8 +134,9 @@ def _body(material: Material, it: Published, passed: Passed, named: Named) -> st
         what = "A linear head, and the frozen base that it reads,"
     parts = [
         f"# {cell(named.repo)}",
-        f"{what} made from {cell(base)}{cell(pinned)} for {cell(task.title)} by {cell(material.arm.method.title)} "
-        f"({cell(about['arm'])}{_seed(about)}), with the evidence of the study that compared it.",
+        f"{what} made from {cell(base)}{cell(pinned)} for {cell(task.title)} by "
+        f"{cell(material.arm.method.title)} ({cell(about['arm'])}{_seed(about)}), with the evidence of "
+        "the study that compared it.",
         f"**{cell(headline(study))}**",
         f"## Load\n\n```python\n{load}\n```",
         f"Then:\n\n```python\n{ask}\n```",
@@ -260,8 +265,9 @@ def _limitations(material: Material, it: Published, named: Named) -> list[str]:
     record, study = material.record, material.study
     encoding = record.about.get("encoding") or {}
     lines = ["Measured on the test split above and nowhere else; on other texts it may do worse."]
+    ours = (record.about["arm"], record.about["model"])
     seeds = {arm.about.get("seed") for arm in study.arms
-             if (arm.about["arm"], arm.about.get("model")) == (record.about["arm"], record.about["model"])}  # fmt: skip
+             if (arm.about["arm"], arm.about.get("model")) == ours}  # fmt: skip
     if record.about.get("seed") is not None:
         lines.append(
             "One seed was run: how far another would move the scores is not measured."
@@ -275,22 +281,28 @@ def _limitations(material: Material, it: Published, named: Named) -> list[str]:
     ]
     cut = encoding.get("truncated_items")
     if cut:
-        lines.append(f"{cut:,} of {encoding.get('items')} test items were cut to {it.max_length} tokens.")
+        lines.append(
+            f"{cut:,} of {encoding.get('items')} test items were cut to {it.max_length} tokens."
+        )
     if it.asks != "labels":
         lines.append(f"The lines above cut nothing: keep inputs under {it.max_length} tokens.")
     elif material.recipe.encode.truncate != "end":
         lines.append(f"The study cut long texts at the {material.recipe.encode.truncate}; the lines above "
                      "cut their end.")  # fmt: skip
     if not material.base_name:
-        lines.append("Its base came from a folder; which model of the hub that is, if any, was not said.")
+        lines.append(
+            "Its base came from a folder; which model of the hub that is, if any, was not said."
+        )
     elif it.holds != "model" and material.ready.source.local:
         lines.append(f"The study's base came from a folder; that {material.base_name} is the same was said "
                      "by who published this, and not checked.")  # fmt: skip
     if named.licence == UNKNOWN:
         lines.append("The base's licence is not known: ask before you use this.")
     if it.packed:
-        lines.append("The base is held in 4 bits, which needs bitsandbytes. On some CPUs that computes in "
-                     "bf16, which was turned off for the check, and moves the predictions a little.")  # fmt: skip
+        lines.append(
+            "The base is held in 4 bits, which needs bitsandbytes. On some CPUs that computes in bf16, "
+            "which was turned off for the check, and moves the predictions a little."
+        )
     return lines
 
 
@@ -301,7 +313,9 @@ def _made(material: Material) -> list[str]:
     lines = [f"Settings of {about['arm']}: {_settings(options)}"]
     if material.it.holds != "head":
         lines.append(f"Training: {_settings({k: v for k, v in train.items() if v is not None})}")
-    chosen = {k: v for k, v in (about.get("chosen") or {}).items() if isinstance(v, (str, int, float))}
+    chosen = {
+        k: v for k, v in (about.get("chosen") or {}).items() if isinstance(v, (str, int, float))
+    }
     lines.append(f"Chosen on dev: {_settings(chosen)}")
     lines.append(f"Precision {material.precision}; " + ", ".join(
         f"{name} {versions[name]}" for name in ("tuneproof", "torch", "transformers", "peft")

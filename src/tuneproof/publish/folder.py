@@ -22,7 +22,11 @@ from tuneproof.publish.lines import Asks, Holds, Published
 from tuneproof.recipe import Arm, Recipe, read_recipe
 from tuneproof.record.rundir import FACTS, RECIPE, WEIGHTS, ArmRecord, StudyRecord, read_study
 
-LEFT = {MANIFEST, "README.md", "head.json"}  # of the arm's weights: written anew, or of no use elsewhere
+LEFT = {
+    MANIFEST,
+    "README.md",
+    "head.json",
+}  # of the arm's weights: written anew, or of no use elsewhere
 ADAPTER = "adapter_config.json"
 HEAD = "head.safetensors"
 
@@ -82,7 +86,9 @@ def material_of(folder: Path, merged: bool, base: str | None) -> Material:
             "would be another model than the one that was tested.", do="Publish the adapter.",
         )  # fmt: skip
     if merged and holds == "model":
-        raise RecipeError("--merged", f"{about['arm']} is a whole model already.", do="Leave it out.")
+        raise RecipeError(
+            "--merged", f"{about['arm']} is a whole model already.", do="Leave it out."
+        )
     base_name = base or ("" if ready.source.local else ready.source.path_or_id)
     if holds != "model" and not merged and not base_name:
         raise RecipeError(
@@ -137,8 +143,9 @@ def _published(
                 "markup": frame.markup}  # fmt: skip
     if asks == "span":
         # peft's model for question answering drops the types, and was trained and asked without them
-        types = holds != "adapter" and takes(model_on_meta(ready.source, ready.config, head="span"),
-                                             "token_type_ids")
+        types = holds != "adapter" and takes(
+            model_on_meta(ready.source, ready.config, head="span"), "token_type_ids"
+        )
         more = {"types": types, "answer_tokens": recipe.encode.answer_tokens,
                 "threshold": record.about["chosen"]["answers"]["no_answer_threshold"]}  # fmt: skip
     if holds == "head":
@@ -165,7 +172,7 @@ def write_weights(material: Material, folder: Path) -> Published:
         return _write_merged(material, folder)
     for file in sorted(material.weights.iterdir()):
         if file.is_file() and file.name not in LEFT:
-            _copy(file, folder / file.name)
+            copy_file(file, folder / file.name)
     if material.it.holds == "head":
         material.ready.tokenizer.save_pretrained(folder)
     if material.it.holds == "adapter":
@@ -175,7 +182,8 @@ def write_weights(material: Material, folder: Path) -> Published:
     return material.it
 
 
-def _copy(file: Path, to: Path) -> None:
+def copy_file(file: Path, to: Path) -> None:
+    """Copy a file into a folder that is written as a whole."""
     write_inside(to, lambda path: shutil.copyfile(file, path))
 
 
@@ -186,7 +194,7 @@ def _write_merged(material: Material, folder: Path) -> Published:
         model = load_model(
             ready.source, ready.config, ready.tokenizer, ready.family, head="base"
         ).model
-        _copy(material.weights / HEAD, folder / HEAD)
+        copy_file(material.weights / HEAD, folder / HEAD)
         made = replace(material.it, base="", revision=None, dtype="float32")
     else:
         objective = getattr(material.arm.options, "objective", "head")

@@ -125,15 +125,15 @@ def compare(told: Predicted, found: list[Any], tolerance: float, where: str) -> 
     if len(found) != len(told):
         raise _failed(where, f"{len(found)} answers came to {len(told)} items")
     if isinstance(told, AnswerPredictions):
-        unlike = sum(
-            answer != text for answer, text in zip(texts(found), told.texts, strict=True)
-        )
+        unlike = sum(answer != text for answer, text in zip(texts(found), told.texts, strict=True))
         difference = largest(numbers(found), np.asarray(told.null_N)[:, None])
     else:
         assert told.probabilities_NC is not None
         now_NC, then_NC = numbers(found), told.probabilities_NC
         if now_NC.shape != then_NC.shape:
-            raise _failed(where, f"it has {now_NC.shape[-1]} labels and the study {then_NC.shape[-1]}")
+            raise _failed(
+                where, f"it has {now_NC.shape[-1]} labels and the study {then_NC.shape[-1]}"
+            )
         best_N = then_NC[np.arange(len(told)), told.predicted_N]
         at_now_N = then_NC[np.arange(len(told)), now_NC.argmax(axis=1)]
         unlike = int((best_N - at_now_N > 2 * tolerance).sum())
@@ -179,7 +179,9 @@ def ask(it: Published, place: str, sample: Sample, merge: bool = False) -> list[
         raise _failed(place, f"its process ran for more than {LONGEST_S / 60:g} minutes") from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise _failed(place, f"it cannot be loaded and asked in a fresh process: {said.rstrip('.')}")
+        raise _failed(
+            place, f"it cannot be loaded and asked in a fresh process: {said.rstrip('.')}"
+        )
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):

@@ -166,7 +166,7 @@ def send(repo: str, folder: Path, remote: Remote | None, public: bool) -> Sent:
     lacks = [name for name, sums in ours.items() if remote.files.get(name) not in sums]
     more = [name for name in remote.files if name not in ours]
     if lacks or more:
-        operations = [
+        operations: list[Any] = [
             *(CommitOperationAdd(name, str(folder / name)) for name in lacks),
             *(CommitOperationDelete(name) for name in more),
         ]

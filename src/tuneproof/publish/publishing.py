@@ -4,7 +4,6 @@ In: an arm's folder, a repository's name or a folder. Out: where it is.
 Knows nothing of: how the files, the card, the gate and the hub work.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from tuneproof.files import (
     remove_folder,
     remove_leftovers,
     whole_folder,
-    write_inside,
     write_text,
 )
 from tuneproof.publish.card import Named, known_licence, make_card
-from tuneproof.publish.folder import Material, material_of, write_weights
+from tuneproof.publish.folder import Material, copy_file, material_of, write_weights
 from tuneproof.publish.gate import Passed, pass_gate
 from tuneproof.publish.hub import (
     Sent,
@@ -124,8 +122,7 @@ def write_published(material: Material, folder: Path, named: Named) -> Passed:
         passed = pass_gate(material, it, inside)
         write_text(inside / "README.md", make_card(material, it, passed, named))
         for name in named.attached:
-            source = material.study.folder / name
-            write_inside(inside / name, lambda path, source=source: shutil.copyfile(source, path))
+            copy_file(material.study.folder / name, inside / name)
         _refuse_secrets(inside)
     return passed
 

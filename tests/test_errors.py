@@ -772,6 +772,27 @@ WORDS |= {
         before=break_predictions,
         code=1,
     ),
+    "publish: no arm": Case(
+        ["publish", "nowhere", "me/it", "--to", "there"],
+        "nowhere: holds no arm (arm.json is missing). Name its folder: STUDY/arms/ARM.",
+        code=1,
+    ),
+    "publish: no name": Case(
+        ["publish", "one/arms/majority", "it"],
+        "it: is not a name of a repository. Letters, digits, dots and dashes on both sides of one "
+        "slash. Write OWNER/NAME.",
+    ),
+    "publish: nothing learnt": Case(
+        ["publish", "one/arms/majority", "me/it", "--to", "there"],
+        "one/arms/majority: majority has no weights of its own: there is nothing to publish. An arm "
+        "that learnt (head, lp-ft, lora, qlora, full) can be published.",
+        first=[RUN],
+    ),
+    "publish: into a folder that is full": Case(
+        ["publish", "one/arms/majority", "me/it", "--to", "one"],
+        "one: is there already. Name another folder, or add --update.",
+        first=[RUN],
+    ),
     "predict: wrong column": Case(
         ["predict", "one/arms/majority", "--input", "reviews.csv", "--text", "body"],
         "reviews.csv: has no column 'body'. Its columns: review, sentiment. Name one with --text.",

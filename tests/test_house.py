@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
     "outward", "errors", "reach", "files", "settings", "tasks", "families", "methods", "metrics",
     "yaml_file", "checked", "recipe", "schema",
-    "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "plan", "outlook", "belonging", "pipeline", "followers", "cluster", "study", "stopping", "shelves",
-    "doctor", "show",
+    "data", "model", "train", "predict", "ledger", "score", "record", "report", "arms",
+    "plan", "outlook", "belonging", "pipeline", "followers", "cluster", "study", "publish", "stopping",
+    "shelves", "doctor", "show",
     "command_line", "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (

@@ -188,6 +188,18 @@ def _predict(words: argparse.Namespace) -> int:
     return 0
 
 
+def _publish(words: argparse.Namespace) -> int:
+    from tuneproof.publish.publishing import publish
+    from tuneproof.show import print_published
+
+    found = publish(
+        words.arm, words.repo, words.to, public=words.public, update=words.update,
+        merged=words.merged, report=words.report, base=words.base, licence=words.licence,
+    )  # fmt: skip
+    print_published(found, as_json=words.json)
+    return 0
+
+
 def _compare(words: argparse.Namespace) -> int:
     from tuneproof.pipeline import compare_folders
     from tuneproof.show import print_comparisons
@@ -223,7 +235,7 @@ def _report(words: argparse.Namespace) -> int:
 
 COMMANDS = {
     "run": _run, "demo": _demo, "check": _check, "show": _show, "count": _count, "fit": _fit,
-    "predict": _predict, "doctor": _doctor, "compare": _compare, "report": _report,
+    "predict": _predict, "publish": _publish, "doctor": _doctor, "compare": _compare, "report": _report,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   tuneproof count llama-3.2-1b --method lora --set lora.rank=8 --task sst2
   tuneproof fit gemma-2-2b-it --memory 15GB --method lora --batch 8 --length 512
   tuneproof predict STUDY/arms/ARM --input new.csv --text review > labelled.csv
+  tuneproof publish STUDY/arms/ARM OWNER/NAME --to FOLDER
 """
 
 
@@ -86,6 +87,25 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the prediction as JSON")
 
 
+def _add_publish(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("arm", metavar="ARM", help="the arm's folder: STUDY/arms/ARM")
+    parser.add_argument("repo", metavar="OWNER/NAME", help="the repository on the model hub")
+    parser.add_argument("--to", metavar="FOLDER",
+                        help="write the same into a folder; nothing is uploaded")  # fmt: skip
+    parser.add_argument("--public", action="store_true",
+                        help="open to everyone (default: private)")  # fmt: skip
+    parser.add_argument("--update", action="store_true",
+                        help="replace what is in the repository, or in the folder")  # fmt: skip
+    parser.add_argument("--merged", action="store_true",
+                        help="an adapter merged into its base, a head with its base")  # fmt: skip
+    parser.add_argument("--report", action="store_true", help="attach the study's report")
+    parser.add_argument("--base", metavar="OWNER/NAME",
+                        help="where the hub has the base, if the study took it from a folder")  # fmt: skip
+    parser.add_argument("--licence", metavar="L",
+                        help="as the hub writes it, e.g. apache-2.0 (default: the base's)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
 def make_parser() -> Parser:
     """The parser of all sub-commands."""
     parser = Parser(
@@ -129,6 +149,9 @@ def make_parser() -> Parser:
         "--text", metavar="COLUMN", help="the column with the text (default: the study's)"
     )
     predict.add_argument("--output", metavar="FILE", help="CSV or JSONL (default: standard output)")
+    _add_publish(commands.add_parser(
+        "publish", help="send an arm to the model hub, with the study's evidence on its card"
+    ))  # fmt: skip
     doctor = commands.add_parser(
         "doctor", help="what this machine has of what a study needs, and what to do about the rest"
     )

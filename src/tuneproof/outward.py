@@ -24,12 +24,17 @@ _SHAPES = (
 )  # fmt: skip
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable of the environment is called a token, a key or a password."""
+    return bool(_NAMES.search(name.upper()))
+
+
 def _secrets() -> list[str]:
     """The environment's values that are called a token, a key or a password, longest first."""
     found = [
         value
         for name, value in os.environ.items()
-        if len(value) >= LEAST_SECRET and _NAMES.search(name.upper())
+        if len(value) >= LEAST_SECRET and is_secret(name)
     ]
     return sorted(found, key=len, reverse=True)
 

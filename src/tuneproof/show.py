@@ -266,6 +266,27 @@ def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
         print(printable(comparison["sentence"]))
 
 
+def print_published(found: Any, as_json: bool) -> None:
+    """What the gate saw, and where the arm is now."""
+    passed, sent = found.passed, found.sent
+    if as_json:
+        where = {"folder": None if found.folder is None else str(found.folder)}
+        print(json_text({**vars(passed), **where, **(vars(sent) if sent else {})}))
+        return
+    merged = "" if passed.merged is None else f"; merged against adapter {passed.merged:.0e}"
+    print(f"Loaded in a fresh process: {passed.items} test items come out as in the study (largest "
+          f"difference {passed.difference:.0e} {passed.unit}{merged}).")  # fmt: skip
+    if sent is None:
+        print(printable(str(found.folder)))
+        return
+    removed = f", {sent.removed} removed" if sent.removed else ""
+    print(
+        printable(
+            f"{sent.url}: {sent.sent} files sent{removed}, read back and equal; commit {sent.commit}."
+        )
+    )
+
+
 def print_doctor(found: Any, as_json: bool) -> None:
     """A line each; where something lacks, what to do stands under it."""
     if as_json:

@@ -150,7 +150,7 @@ def _asked(shared: Shared, arm: Arm, record: ArmRecord, new: list[Example]) -> R
 
     if arm.method.check is not None:
         arm.method.check()
-    ready = _base_of(record, shared.recipe)
+    ready = base_of(record, shared.recipe)
     if shared.kind == "questions":
         compute = make_compute(shared.recipe.compute, ready.max_length)
         return (yield from _answered(shared, arm, record, ready, compute, new))
@@ -204,7 +204,7 @@ def _answered(
     return found.at(chosen["answers"]["no_answer_threshold"])
 
 
-def _base_of(record: ArmRecord, recipe: Recipe) -> Any:
+def base_of(record: ArmRecord, recipe: Recipe) -> Any:
     """The model that the arm was made with, where it was then, unchanged."""
     from tuneproof.arms.ready import make_ready
 

@@ -237,13 +237,13 @@ def reload_tuned(
     ).model
     if not adapter:
         return model
-    from peft import PeftModel
-
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError(
             str(folder), "holds no adapter_model.safetensors.", do="Run the arm again."
         )
     with quiet():
+        from peft import PeftModel
+
         return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
 
 

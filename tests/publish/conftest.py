@@ -1,0 +1,43 @@
+"""Studies that ran once for all tests of publishing."""
+
+from pathlib import Path
+
+import huggingface_hub.constants as constants
+import pytest
+
+from tests.publish import made
+from tests.publish.upload_stub import WRITES, running_hub
+from tuneproof.publish import gate
+
+
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory) -> Path:
+    return made.decoder_study(tmp_path_factory.mktemp("decoder"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory) -> Path:
+    return made.encoder_study(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory) -> Path:
+    return made.question_study(tmp_path_factory.mktemp("questions"))
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """The lines run in this process, where a fresh one is not what is tested."""
+    monkeypatch.setattr(gate, "ask", made.ask_here)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The stub, and a token that may write."""
+    with running_hub() as running:
+        monkeypatch.setattr(constants, "ENDPOINT", running.url)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stub speaks LFS
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setenv("HF_TOKEN", WRITES)
+        yield running

@@ -1,0 +1,218 @@
+"""A loopback stub of the model hub's API for writing: create, preupload, LFS, commit, read back.
+
+In: what tokens may do. Out: a server on 127.0.0.1 whose repositories lie in memory.
+Knows nothing of: the package under test.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+WRITES, READS = "hf_" + "w" * 34, "hf_" + "r" * 34  # tokens that the stub knows
+ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
+
+
+@dataclass
+class Repository:
+    """Files by path, with those that came as LFS by their SHA-256; a commit for each change."""
+
+    private: bool
+    files: dict[str, bytes] = field(default_factory=lambda: {".gitattributes": ATTRIBUTES})
+    large: dict[str, str] = field(default_factory=dict)
+    commits: int = 1
+
+    @property
+    def head(self) -> str:
+        """The newest commit."""
+        return f"{self.commits:040x}"
+
+
+@dataclass
+class Hub:
+    """The running stub. `spoil` says of a step (lfs, commit) how it goes wrong: a status, or change."""
+
+    url: str = ""
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    spoil: dict[str, str] = field(default_factory=dict)
+
+
+def blob_id(body: bytes) -> str:
+    """What git calls a blob."""
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+
+
+def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+        def answer(self, value: Any, code: int = 200, error: str = "") -> None:
+            body = json.dumps(value).encode()
+            self.send_response(code)
+            if error:
+                self.send_header("X-Error-Code", error)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def body(self) -> bytes:
+            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            whole = b""
+            while size := int(self.rfile.readline(), 16):
+                whole += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return whole
+
+        def token(self) -> str:
+            return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+        def allowed(self) -> bool:
+            if self.token() == WRITES:
+                return True
+            known = self.token() == READS
+            self.answer({"error": "no"}, 403 if known else 401)
+            return False
+
+        def repository(self, name: str) -> Repository | None:
+            found = hub.repositories.get(name)
+            if found is None or (found.private and self.token() not in (WRITES, READS)):
+                self.answer({"error": "not here"}, 404, "RepoNotFound")
+                return None
+            return found
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            hub.asked.append(f"GET {path}")
+            if self.token() not in (WRITES, READS, ""):
+                return self.answer({"error": "who?"}, 401)
+            found = re.fullmatch(r"/api/models/([^/]+/[^/]+?)(/tree/[^/]+)?", path)
+            repository = self.repository(found[1]) if found else None
+            if not found or repository is None:
+                return None
+            if found[2]:
+                return self.answer([self.entry(repository, name) for name in repository.files])
+            self.answer({"id": found[1], "modelId": found[1], "sha": repository.head, "tags": [],
+                         "private": repository.private, "siblings": [], "likes": 0})  # fmt: skip
+
+        def entry(self, repository: Repository, name: str) -> dict[str, Any]:
+            body = repository.files[name]
+            row = {"type": "file", "path": name, "size": len(body), "oid": blob_id(body)}
+            if name in repository.large:
+                pointer = {"oid": repository.large[name], "size": len(body), "pointerSize": 134}
+                row |= {
+                    "lfs": pointer,
+                    "oid": blob_id(b"pointer to " + repository.large[name].encode()),
+                }
+            return row
+
+        def do_PUT(self) -> None:
+            found = re.fullmatch(r"/blobs/([0-9a-f]{64})", self.path)
+            hub.asked.append(f"PUT {self.path[:7]}")
+            body = self.body()
+            if hub.spoil.get("lfs", "").isdecimal():
+                return self.answer({}, int(hub.spoil["lfs"]))
+            if not found or hashlib.sha256(body).hexdigest() != found[1]:
+                return self.answer({"error": "another checksum"}, 400)
+            hub.blobs[found[1]] = body
+            self.answer({})
+
+        def do_POST(self) -> None:
+            hub.asked.append(f"POST {self.path}")
+            body = self.body()
+            if self.path == "/api/validate-yaml":
+                return self.answer({"errors": [], "warnings": []})
+            if not self.allowed():
+                return None
+            if self.path == "/api/repos/create":
+                return self.create(json.loads(body))
+            if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.path):
+                return self.batch(json.loads(body))
+            found = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", self.path)
+            repository = self.repository(found[1]) if found else None
+            if not found or repository is None:
+                return None
+            if found[2] == "preupload":
+                return self.preupload(repository, json.loads(body))
+            self.commit(found[1], repository, [json.loads(line) for line in body.splitlines()])
+
+        def create(self, asked: dict[str, Any]) -> None:
+            name = f"{asked['organization']}/{asked['name']}"
+            if name in hub.repositories:
+                return self.answer({"error": "there"}, 409)
+            private = asked.get("private") or asked.get("visibility") == "private"
+            hub.repositories[name] = Repository(bool(private))
+            self.answer({"url": f"{hub.url}/{name}", "name": name})
+
+        def preupload(self, repository: Repository, asked: dict[str, Any]) -> None:
+            rows = []
+            for file in asked["files"]:
+                held = repository.files.get(file["path"])
+                large = file["path"].endswith(".safetensors")
+                oid = blob_id(held) if held is not None else None
+                rows.append({"path": file["path"], "uploadMode": "lfs" if large else "regular",
+                             "shouldIgnore": False, "oid": oid})  # fmt: skip
+            self.answer({"files": rows})
+
+        def batch(self, asked: dict[str, Any]) -> None:
+            objects = []
+            for wanted in asked["objects"]:
+                row = {"oid": wanted["oid"], "size": wanted["size"]}
+                if wanted["oid"] not in hub.blobs:
+                    row["actions"] = {"upload": {"href": f"{hub.url}/blobs/{wanted['oid']}"}}
+                objects.append(row)
+            self.answer({"transfer": "basic", "objects": objects})
+
+        def commit(self, name: str, repository: Repository, lines: list[dict[str, Any]]) -> None:
+            if hub.spoil.get("commit", "").isdecimal():
+                return self.answer({"error": "no"}, int(hub.spoil["commit"]))
+            parent = lines[0]["value"].get("parentCommit")
+            if parent not in (None, repository.head):
+                return self.answer({"error": "moved"}, 412)
+            for line in lines[1:]:
+                value = line["value"]
+                path = value["path"]
+                if line["key"] == "deletedFile":
+                    repository.files.pop(path)
+                    repository.large.pop(path, None)
+                elif line["key"] == "lfsFile":
+                    repository.files[path] = hub.blobs[value["oid"]]
+                    repository.large[path] = value["oid"]
+                else:
+                    repository.files[path] = base64.b64decode(value["content"])
+            if hub.spoil.get("commit") == "change":
+                repository.files["README.md"] += b"\n"
+            repository.commits += 1
+            self.answer({"commitUrl": f"{hub.url}/{name}/commit/{repository.head}",
+                         "commitOid": repository.head, "hookOutput": "", "success": True})  # fmt: skip
+
+    return Handler
+
+
+@contextmanager
+def running_hub() -> Iterator[Hub]:
+    """The stub on a free port of 127.0.0.1 while the context lasts."""
+    hub = Hub()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(hub))
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

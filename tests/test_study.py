@@ -1,6 +1,9 @@
 """A study goes on where it stopped, keeps what is finished, and refuses what does not belong to it."""
 
+import html
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +60,56 @@ def test_a_study_runs_from_python_in_one_call(tmp_path, models) -> None:
     assert study.verdict == study.record.comparisons["verdict"]["sentence"]
     assert {row["arm"] for row in study.scores} == {"majority", "head"}
     assert {"model", "seed", "metric", "value", "low", "high", "n"} <= set(study.scores[0])
-    assert len(study.predictions("head")) == 12
-    assert study.predictions("head", model="llama").labels == ("negative", "positive")
+    found = study.predictions("head", model="llama")
+    assert len(found) == 12
+    assert {"id", "gold", "predicted", "p_negative", "p_positive", "tokens"} <= set(found.columns)
+    np.testing.assert_allclose(found[["p_negative", "p_positive"]].sum(axis=1), 1)
+    right = (found["gold"] == found["predicted"]).mean()
+    assert right == pytest.approx(accuracy(study, "head"))
+    assert study.steps("head").empty
     with pytest.raises(RunError, match=r"no finished arm 'full'\. Its arms: head, majority"):
         study.predictions("full")
+
+
+def accuracy(study: Study, arm: str) -> float:
+    (value,) = [
+        row["value"] for row in study.scores if (row["arm"], row["metric"]) == (arm, "accuracy")
+    ]
+    return value
+
+
+def test_steps_are_a_frame(tmp_path, models) -> None:
+    study = run(small_recipe(tmp_path, [models["llama"]], [{"lora": {"learning_rate": 1e-3}}]))
+    steps = study.steps("lora")
+    assert list(steps["step"]) == list(range(1, len(steps) + 1))
+    assert steps["loss"].notna().all()
+    assert steps["dev_loss"].notna().sum() == 2
+
+
+def test_a_notebook_shows_verdict_table_and_charts_of_a_study(tmp_path) -> None:
+    study = run(small_recipe(tmp_path, [], ["majority", "lexical"], out="<b>study"))
+    shown = study._repr_html_()
+    assert shown.startswith('<iframe sandbox=""')
+    page = html.unescape(shown[shown.index('srcdoc="') + 8 : shown.rindex('"></iframe>')])
+    assert study.verdict.split(":")[0].split(" is ")[0] in page
+    assert "<svg" in page
+    assert "lexical" in page
+    assert "<script" not in page
+    assert "&lt;b&gt;study" in page, "a name from outside is text"
+    assert '"' not in shown[shown.index('srcdoc="') + 8 : shown.rindex('"></iframe>')]
+
+
+def test_predict_is_the_function_before_and_after_its_room_is_loaded() -> None:
+    code = """
+import tuneproof, inspect
+assert inspect.isfunction(tuneproof.predict)
+import tuneproof.predict.prediction
+from tuneproof.predict.prediction import Predictions
+assert inspect.isfunction(tuneproof.predict) and tuneproof.predict.__name__ == 'predict'
+from tuneproof import predict
+assert predict is tuneproof.predict
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_run_takes_values_a_file_or_parts(tmp_path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 # Threads that spin while they wait make two of them slower than one beside a busy neighbour (measured:
@@ -31,3 +32,19 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tuneproof' has no attribute {name!r}")
     return getattr(import_module(f"tuneproof.{_HOME[name]}"), name)
+
+
+class _Root(ModuleType):
+    """`tuneproof.predict` is the function, though the room of that name is a package beneath."""
+
+    @property
+    def predict(self) -> Any:
+        """See `tuneproof.arms.label.predict`."""
+        return import_module("tuneproof.arms.label").predict
+
+    @predict.setter
+    def predict(self, value: Any) -> None:
+        """Python's import puts the package here when it is first loaded."""
+
+
+sys.modules[__name__].__class__ = _Root

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneproof.arms.event import Event, StudyEnded
 from tuneproof.belonging import Change, finished
@@ -18,17 +18,20 @@ from tuneproof.followers import follow_leader
 from tuneproof.model.team import Team, join
 from tuneproof.pipeline import NO_CHANGE, carry_out, conclude, forget_checkpoints, prepare
 from tuneproof.plan import recipe_folder
-from tuneproof.predict.prediction import Predicted, read_predictions
 from tuneproof.recipe import Recipe, read_recipe, recipe_from
 from tuneproof.record.lock import StudyLock
 from tuneproof.record.rundir import (
     ARM,
     PREDICTIONS,
     REPORT_HTML,
+    ArmRecord,
     StudyRecord,
     read_study,
     refuse_foreign,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 HERE, RAY = "here", "ray"
 PLACES = (HERE, RAY)
@@ -70,11 +73,48 @@ class Study:
             for metric, score in arm.scores.items()
         ]
 
-    def predictions(self, arm: str, model: str | None = None, seed: int | None = None) -> Predicted:
-        """The test predictions of one arm; its first model and seed where none is named.
+    def predictions(
+        self, arm: str, model: str | None = None, seed: int | None = None
+    ) -> "pandas.DataFrame":
+        """The test predictions of one arm, a row an item; its first model and seed where none is named.
+
+        Columns: id, group, gold, predicted, what the arm gave for it (p_<label>, or the answer with its
+        scores), tokens, truncated.
 
         Raises: RunError where there is no such finished arm.
         """
+        import pandas
+
+        record = self._finished(arm, model, seed)
+        frame = pandas.read_parquet(record.folder / PREDICTIONS)
+        labels = record.about.get("labels") or []
+        if "probabilities" in frame and labels and frame["probabilities"].notna().all():
+            shares = pandas.DataFrame(
+                frame["probabilities"].tolist(), columns=[f"p_{label}" for label in labels]
+            )
+            frame = pandas.concat([frame, shares], axis=1)
+        return frame.drop(columns=["probabilities", "uncalibrated"], errors="ignore").dropna(
+            axis=1, how="all"
+        )
+
+    def steps(
+        self, arm: str, model: str | None = None, seed: int | None = None
+    ) -> "pandas.DataFrame":
+        """The steps of one arm's training: loss, learning rate, gradient norm, dev loss where measured.
+
+        Empty where the arm takes none. Raises: RunError where there is no such finished arm.
+        """
+        import pandas
+
+        return pandas.DataFrame(self._finished(arm, model, seed).steps)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: verdict, table and charts."""
+        from tuneproof.report.cell import study_cell
+
+        return study_cell(self.folder)
+
+    def _finished(self, arm: str, model: str | None, seed: int | None) -> ArmRecord:
         for record in self.record.arms:
             about = record.about
             if (
@@ -83,7 +123,7 @@ class Study:
                 and model in (None, about.get("model"))
                 and seed in (None, about.get("seed"))
             ):
-                return read_predictions(record.folder / PREDICTIONS)
+                return record
         names = sorted({str(record.about["arm"]) for record in self.record.arms})
         raise RunError(
             str(self.folder), f"holds no finished arm {arm!r}.", f"Its arms: {', '.join(names)}."

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pyarrow import compute, parquet
 
 from tests.open_model import SHARED
 from tests.test_recipes import RECIPES
@@ -29,6 +30,14 @@ READ_FROM = {
 CUTS = ["split.train_size=48", "split.dev_size=24", "split.test_size=32", "score.draws=200",
         "train.epochs=1", "compute.device=cpu", "compute.threads=1"]  # fmt: skip
 
+FEW = ["split.train_size=16", "split.dev_size=8", "split.test_size=8"]
+SHORT = 300  # characters of reviews; the recipe of DistilBERT alone reads all of IMDB
+MORE = {  # a tiny vocabulary spells a word in many tokens: prompts with examples take more of them
+    "gemma-sst2": ["encode.max_length=512"],
+    "llama-squad": ["encode.max_length=4096", *FEW],
+    "gemma-squad": FEW,
+}
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data are not in {DATA}"),
@@ -48,8 +57,21 @@ def models(tmp_path_factory) -> dict[str, Path]:
     return found
 
 
+@pytest.fixture(scope="module")
+def short_reviews(tmp_path_factory) -> Path:
+    """IMDB's shortest reviews: a tiny decoder spells a word in many tokens."""
+    folder = tmp_path_factory.mktemp("imdb")
+    for part in ("train", "test"):
+        rows = parquet.read_table(DATA / "imdb" / f"{part}.parquet", columns=["text", "label"])
+        parquet.write_table(
+            rows.filter(compute.less(compute.utf8_length(rows["text"]), SHORT)),
+            folder / f"{part}.parquet",
+        )
+    return folder
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_runs_to_its_report(path, models, tmp_path, capsys):
+def test_a_recipe_runs_to_its_report(path, models, short_reviews, tmp_path, capsys):
     recipe = read_recipe(path)
     facts = MODELS[recipe.models[0].id].facts
     assert isinstance(facts, Facts)
@@ -57,7 +79,10 @@ def test_a_recipe_runs_to_its_report(path, models, tmp_path, capsys):
         f"models=[{models[facts.values['model_type']]}]",
         *READ_FROM[recipe.task_name],
         *CUTS,
+        *MORE.get(path.stem, []),
     ]
+    if recipe.task_name == "imdb" and facts.values["model_type"] != "distilbert":
+        changes.append(f"task.path={short_reviews}")
     words = [word for change in changes for word in ("--set", change)]
     out = tmp_path / "study"
     assert main(["run", str(path), "--out", str(out), "--quiet", *words]) == 0, capsys.readouterr()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.arms.questions import question_recipe
 from tests.arms.small import arm_of, folder_of, follow, small_recipe, steps_of
 from tests.tiny_models import tiny_model
 from tuneproof.arms.event import Said
@@ -179,3 +180,17 @@ def test_halved_batches_hold_every_item_once_and_an_item_too_large_is_named() ->
 
     with pytest.raises(RunError, match="a single item of 9 tokens"):
         list(in_batches([3, 9], AtOnce(2), never))
+
+
+@pytest.mark.parametrize(
+    "arm", ["zero-shot", {"few-shot": {"shots": 1}}, {"lora": {"objective": "words"}}]
+)
+def test_written_answers_are_foreseen_and_kept_within_the_memory(tmp_path, llama, arm) -> None:
+    recipe = question_recipe(
+        tmp_path, [llama], ["majority", arm], compute={"memory": "4GB"}, train={"epochs": 1}
+    )
+    follow(recipe)
+    (name,) = (arm,) if isinstance(arm, str) else arm
+    memory = json.loads((folder_of(recipe, name) / "ledger.json").read_text())["memory"]
+    assert memory["settings"]["predict.batch_size"] == 32
+    assert 0 < memory["predicted_bytes"] < 4e9

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.arms.question_encoding import asking_of
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.shared import Shared
 from tuneproof.arms.shots import shots_of
+from tuneproof.data.asking import Asking, encode_gold_answers
 from tuneproof.data.encode import encode_cloze, encode_prompts
 from tuneproof.data.packs import common_start
 from tuneproof.errors import RunError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tuneproof.ledger.play import Scene
 
 LONG_ITEMS = 8  # of a part, whose prompts are put together to find the longest
+LONG_QUESTIONS = 64  # the same, where characters alone tell which are long
 GIGABYTE = 10**9
 
 
@@ -203,7 +206,14 @@ def _scene(
     parts = ((shared.train_name, splits.train), *held)
     answer, start = 1, 0
     words = arm.method.kind == "prompt" or getattr(arm.options, "objective", "head") == "words"
-    if words:
+    writes = words and shared.kind == "questions"
+    if writes:
+        asking = asking_of(shared, arm, ready, seed)
+        asked = {name: _longest_questions(asking, part) for name, part in parts}
+        lengths = {name: length for name, (length, _) in asked.items()}
+        answer = asking.answer_tokens
+        start = common_start([row for _, rows in asked.values() for row in rows])
+    elif words:
         shots = shots_of(shared, arm, seed)
         found = {name: _longest_prompt(shared, ready, shots, name, part) for name, part in parts}
         lengths = {name: length for name, (length, _, _) in found.items()}
@@ -225,8 +235,18 @@ def _scene(
         labels=len(splits.labels),
         answer_tokens=answer,
         start=start,
+        writes=writes,
         keeps_best=epochs * settings.evals_per_epoch > 1 or arm.method.probe,
     )
+
+
+def _longest_questions(
+    asking: Asking, part: Sequence[Example]
+) -> tuple[int, list[NDArray[np.int64]]]:
+    """Tokens of the longest question's prompt with its gold answer, and the longest questions' prompts."""
+    longest = sorted(part, key=lambda example: -len(example.text))[:LONG_QUESTIONS]
+    golds, found = encode_gold_answers(asking, longest)
+    return int(golds.tokens_N.max()), found.asked.contexts
 
 
 def _longest_prompt(

@@ -48,7 +48,8 @@ class Scene:
     the gradients of the first. predict_batch, predict_length: the same of predicting. labels: of the
     head. answer_tokens: of the longest label's words, or of a written answer. keeps_best:
     training goes on after an evaluation whose weights are kept (in the memory of the CPU). predicts: whether
-    a batch of predictions is played too. lengths: how many different ones batches have.
+    a batch of predictions is played too. writes: answers are written, whatever the method's scoring.
+    lengths: how many different ones batches have.
     """
 
     device: str = "cpu"
@@ -64,6 +65,7 @@ class Scene:
     start: int = 0
     keeps_best: bool = True
     predicts: bool = True
+    writes: bool = False
     lengths: int = CACHED_KERNELS
 
     @property
@@ -290,7 +292,8 @@ def _predict(model: Any, subject: Subject, scene: Scene, live: LiveMemory) -> No
     elif subject.objective == "cloze":
         cloze_logs(model, batch, places_B, words_C)
     else:
-        generates = getattr(subject.options, "scoring", "likelihood") == "generate"
+        scoring = getattr(subject.options, "scoring", "likelihood")
+        generates = scene.writes or scoring == "generate"
         shape = Asking(
             rows, scene.predict_length, scene.start, scene.labels, scene.answer_tokens, generates
         )

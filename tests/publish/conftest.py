@@ -6,7 +6,7 @@ import huggingface_hub.constants as constants
 import pytest
 
 from tests.publish import made
-from tests.publish.upload_stub import WRITES, running_hub
+from tests.publish.upload_stub import WRITES, Repository, running_hub
 from tuneproof.publish import gate
 
 
@@ -33,8 +33,9 @@ def quick(monkeypatch) -> None:
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """The stub, and a token that may write."""
+    """The stub with a base in it, and a token that may write."""
     with running_hub() as running:
+        running.repositories["someone/base"] = Repository(False, card={"license": "cc-by-4.0"})
         monkeypatch.setattr(constants, "ENDPOINT", running.url)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stub speaks LFS
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

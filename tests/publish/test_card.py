@@ -99,6 +99,32 @@ def test_the_report_is_attached_where_it_is_asked_for(decoder, tmp_path, quick, 
     assert not (to / REPORT_HTML).exists()
 
 
+def test_an_update_replaces_only_a_folder_that_was_published(decoder, tmp_path, quick, capsys):
+    arm, to = decoder / "arms" / "llama.full.seed0", tmp_path / "to"
+    publish(arm, "me/it", to)
+    (to / "mine.txt").write_text("kept")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "README.md").write_text("kept")
+    for folder, name in ((to, "mine.txt"), (other, "README.md")):
+        before = sorted(folder.iterdir())
+        assert main(["publish", str(arm), "me/it", "--to", str(folder), "--update"]) == 2
+        assert f"holds {name}, which is nothing that was published." in capsys.readouterr().err
+        assert sorted(folder.iterdir()) == before
+        assert (folder / name).read_text() == "kept"
+
+
+def test_the_studys_own_folder_is_not_written_into(decoder, quick, capsys):
+    arm = decoder / "arms" / "llama.lora.seed0"
+    weights = arm / "weights"
+    before = {file.name: file.read_bytes() for file in weights.iterdir()}
+    assert {"README.md", MANIFEST} <= set(before)  # as what is published
+    words = ["--base", "someone/base", "--to", str(weights), "--update"]
+    assert main(["publish", str(arm), "me/it", *words]) == 2
+    assert "lies in the study's folder." in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in weights.iterdir()} == before
+
+
 def test_labels_are_text_on_the_card(decoder, tmp_path, quick):
     from dataclasses import replace
 

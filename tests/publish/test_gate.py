@@ -9,12 +9,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.arms.small import small_recipe
+from tests.publish import made
 from tests.publish.made import ran
 from tuneproof.cli import main
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import MANIFEST, read_json, sha256_of_file
 from tuneproof.publish import gate, publishing
-from tuneproof.publish.folder import material_of
+from tuneproof.publish.folder import material_of, write_weights
 from tuneproof.publish.lines import load_lines, program
 from tuneproof.publish.publishing import publish
 from tuneproof.record.rundir import WEIGHTS
@@ -88,6 +89,24 @@ def test_a_save_with_one_tensor_changed_is_caught_in_a_fresh_process(
     with pytest.raises(RunError, match=r"does not reproduce the study: .* sampled test items"):
         publish(decoder / "arms" / "llama.full.seed0", "me/it", tmp_path / "to")
     assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("arm", ["llama.full.seed0", "llama.lora.seed0", "llama.head"])
+def test_one_weight_of_any_tensor_is_caught(arm, decoder, tmp_path, monkeypatch):
+    material = material_of(decoder / "arms" / arm, False, BASE)
+    it = write_weights(material, tmp_path)
+    told = made.ask_here(it.at(material.base_folder), str(tmp_path), gate.take_sample(material))
+    monkeypatch.setattr(gate, "ask", lambda *_, **__: told)  # as if no prediction had moved
+    gate.pass_gate(material, it, tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    whole = load_file(file)
+    assert whole
+    for name, tensor in whole.items():
+        other = tensor.copy()
+        other.reshape(-1)[0] += 1
+        save_file({**whole, name: other}, file, metadata={"format": "pt"})
+        with pytest.raises(RunError, match=f"{file.name} is not the file that the arm saved"):
+            gate.pass_gate(material, it, tmp_path)
 
 
 def test_weights_changed_with_their_checksum_are_caught(decoder, tmp_path, quick):

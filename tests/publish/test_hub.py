@@ -110,7 +110,7 @@ def test_where_the_gate_does_not_open_nothing_is_made(decoder, hub, monkeypatch,
     assert send(decoder) == 1
     assert "does not reproduce the study" in capsys.readouterr().err
     assert writes(hub) == []
-    assert hub.repositories == {}
+    assert "me/it" not in hub.repositories
 
 
 def test_without_a_token_nothing_is_asked(decoder, hub, monkeypatch, capsys):
@@ -136,7 +136,7 @@ def test_a_token_without_the_right_says_so(token, sentence, decoder, hub, monkey
     said = capsys.readouterr().err
     assert sentence in said
     assert token not in said
-    assert hub.repositories == {}
+    assert "me/it" not in hub.repositories
 
 
 def test_another_repository_of_that_name_is_left_alone(decoder, hub, capsys):
@@ -181,6 +181,25 @@ def test_a_hub_that_is_not_there_says_so(decoder, hub, monkeypatch, capsys):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert send(decoder) == 1
     assert "could not be reached or broke off" in capsys.readouterr().err
+
+
+def test_the_licence_of_the_base_is_the_hubs_where_no_file_says_it(decoder, hub):
+    assert send(decoder, "--base", "someone/base", arm="llama.lora.seed0") == 0
+    card = hub.repositories["me/it"].files["README.md"].decode()
+    assert "\nlicense: cc-by-4.0\n" in card
+    assert "licence is not known" not in card
+    words = ["--base", "someone/base", "--licence", "mit", "--update"]
+    assert send(decoder, *words, arm="llama.lora.seed0") == 0
+    assert "\nlicense: mit\n" in hub.repositories["me/it"].files["README.md"].decode()
+
+
+def test_a_base_that_the_hub_has_not_is_refused(decoder, hub, capsys):
+    assert send(decoder, "--base", "no/where", arm="llama.lora.seed0") == 2
+    assert capsys.readouterr().err == (
+        "tuneproof: no/where: is to be the base, and the hub has no such model that the token sees. "
+        "Name the base's repository with --base, or leave --base out and add --merged.\n"
+    )
+    assert writes(hub) == []
 
 
 @pytest.mark.parametrize("name", ["it", "me/it/that", "me/..", "--x/y", "me/a b", ""])

@@ -21,12 +21,16 @@ ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 @dataclass
 class Repository:
-    """Files by path, with those that came as LFS by their SHA-256; a commit for each change."""
+    """Files by path, with those that came as LFS by their SHA-256; a commit for each change.
+
+    `card` is the metadata of its card, as the hub tells it.
+    """
 
     private: bool
     files: dict[str, bytes] = field(default_factory=lambda: {".gitattributes": ATTRIBUTES})
     large: dict[str, str] = field(default_factory=dict)
     commits: int = 1
+    card: dict[str, str] = field(default_factory=dict)
 
     @property
     def head(self) -> str:
@@ -106,7 +110,8 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if found[2]:
                 return self.answer([self.entry(repository, name) for name in repository.files])
             self.answer({"id": found[1], "modelId": found[1], "sha": repository.head, "tags": [],
-                         "private": repository.private, "siblings": [], "likes": 0})  # fmt: skip
+                         "private": repository.private, "siblings": [], "likes": 0,
+                         "cardData": repository.card})  # fmt: skip
 
         def entry(self, repository: Repository, name: str) -> dict[str, Any]:
             body = repository.files[name]

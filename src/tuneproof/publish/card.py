@@ -1,7 +1,7 @@
 """The model card: how to load the arm, what the study found, and the hub's metadata.
 
 In: a published arm, its study's files, what the gate saw. Out: the text of README.md.
-Knows nothing of: weights, the gate's process, the hub.
+Knows nothing of: weights, the gate's process, how the hub is asked.
 
 Texts from data and models stand in it as inert Markdown; what is computed is written from files alone.
 """
@@ -15,6 +15,7 @@ from tuneproof.errors import RecipeError
 from tuneproof.families.models import MODELS
 from tuneproof.publish.folder import Material
 from tuneproof.publish.gate import Passed
+from tuneproof.publish.hub import UNKNOWN
 from tuneproof.publish.lines import Published, card_lines
 from tuneproof.report.markdown import cell
 from tuneproof.report.rounding import style_for
@@ -32,7 +33,6 @@ PIPELINES = {
     "span": "question-answering",
     "words": "text-generation",
 }
-UNKNOWN = "unknown"
 SAID = ("revision", "sha256", "licence")  # of the data's source
 
 

@@ -170,9 +170,8 @@ def write_weights(material: Material, folder: Path) -> Published:
     """
     if material.merged:
         return _write_merged(material, folder)
-    for file in sorted(material.weights.iterdir()):
-        if file.is_file() and file.name not in LEFT:
-            copy_file(file, folder / file.name)
+    for name in (*copied(material), *([ADAPTER] if material.it.holds == "adapter" else ())):
+        copy_file(material.weights / name, folder / name)
     if material.it.holds == "head":
         material.ready.tokenizer.save_pretrained(folder)
     if material.it.holds == "adapter":
@@ -180,6 +179,14 @@ def write_weights(material: Material, folder: Path) -> Published:
         value |= {"base_model_name_or_path": material.base_name, "revision": material.it.revision}
         write_json(folder / ADAPTER, value)
     return material.it
+
+
+def copied(material: Material) -> dict[str, str]:
+    """The arm's files that are published as they are, with the checksums under which it saved them."""
+    sums: dict[str, str] = read_json(material.weights / MANIFEST)
+    if material.merged:
+        return {name: sums[name] for name in sums if name == HEAD}
+    return {name: sums[name] for name in sums if name not in (*LEFT, ADAPTER)}
 
 
 def copy_file(file: Path, to: Path) -> None:
@@ -194,7 +201,8 @@ def _write_merged(material: Material, folder: Path) -> Published:
         model = load_model(
             ready.source, ready.config, ready.tokenizer, ready.family, head="base"
         ).model
-        copy_file(material.weights / HEAD, folder / HEAD)
+        for name in copied(material):
+            copy_file(material.weights / name, folder / name)
         made = replace(material.it, base="", revision=None, dtype="float32")
     else:
         objective = getattr(material.arm.options, "objective", "head")

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from tuneproof.errors import RunError
+from tuneproof.files import sha256_of_file
 from tuneproof.outward import is_secret
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.prediction import Predicted, read_predictions
-from tuneproof.publish.folder import Material
+from tuneproof.publish.folder import Material, copied
 from tuneproof.publish.lines import Published, program
 from tuneproof.record.rundir import PREDICTIONS, read_items
 from tuneproof.tasks.question_rows import asked_from
@@ -101,6 +102,7 @@ def pass_gate(material: Material, it: Published, folder: Path) -> Passed:
     here = it.at(material.base_folder) if beside else it
     found = ask(here, str(folder), sample)
     difference = compare(sample.told, found, tolerance, str(folder))
+    _check_copies(material, folder)
     unit = "logits" if it.asks == "span" else "of a probability"
     other = None
     if material.it.holds == "adapter" and not it.packed:
@@ -112,6 +114,19 @@ def pass_gate(material: Material, it: Published, folder: Path) -> Passed:
             raise _failed(str(folder), "the adapter and the adapter merged into its base differ by "
                           f"{other:.2g} ({tolerance:g} is allowed)")  # fmt: skip
     return Passed(len(sample.told), difference, tolerance, unit, other)
+
+
+def _check_copies(material: Material, folder: Path) -> None:
+    """What was copied is the arm's own byte for byte: one weight may move no sampled prediction.
+
+    Raises: RunError naming the first file that is not.
+    """
+    for name, digest in copied(material).items():
+        file = folder / name
+        if not file.is_file() or sha256_of_file(file) != digest:
+            raise _failed(
+                str(folder), f"{name} is not the file that the arm saved (checksum differs)"
+            )
 
 
 def compare(told: Predicted, found: list[Any], tolerance: float, where: str) -> float:

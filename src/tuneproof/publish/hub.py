@@ -19,6 +19,7 @@ from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import sha256_of_file
 from tuneproof.model.fetch import client_error
 
+UNKNOWN = "unknown"  # the hub's own word for a licence that nobody said
 THEIRS = ".gitattributes"  # the hub writes it into every repository
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 RESUME = "What was sent is kept: the same command goes on."
@@ -91,6 +92,31 @@ def look(repo: str) -> Remote | None:
         files = {entry.path: _their_sum(entry) for entry in tree if hasattr(entry, "blob_id")}
     files.pop(THEIRS, None)
     return Remote(str(info.sha), bool(info.private), files)
+
+
+def licence_of(base: str) -> str:
+    """The licence that the base's card names at the hub, as the hub writes it; else "unknown".
+
+    Raises: RecipeError where the hub has no such model: the card would name what nobody can load;
+    RunError where the hub cannot be asked.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    with _said(base):
+        try:
+            card = HfApi().model_info(base).card_data
+        except GatedRepoError:
+            return UNKNOWN
+        except RepositoryNotFoundError as error:
+            if error.response.status_code == 401:
+                raise
+            raise RecipeError(
+                base, "is to be the base, and the hub has no such model that the token sees.",
+                do="Name the base's repository with --base, or leave --base out and add --merged.",
+            ) from None  # fmt: skip
+    value = card.get("license") if card else None
+    return value if isinstance(value, str) and value.strip() else UNKNOWN
 
 
 def _their_sum(entry: Any) -> str:

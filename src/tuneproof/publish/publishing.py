@@ -12,12 +12,13 @@ from pathlib import Path
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.files import (
     MANIFEST,
+    read_json,
     remove_folder,
     remove_leftovers,
     whole_folder,
     write_text,
 )
-from tuneproof.publish.card import Named, known_licence, make_card
+from tuneproof.publish.card import UNKNOWN, Named, known_licence, make_card
 from tuneproof.publish.folder import Material, copy_file, material_of, write_weights
 from tuneproof.publish.gate import Passed, pass_gate
 from tuneproof.publish.hub import (
@@ -26,12 +27,14 @@ from tuneproof.publish.hub import (
     check_name,
     check_token,
     holds,
+    licence_of,
     look,
     send,
     sums_of,
 )
 from tuneproof.record.rundir import REPORT_HTML, REPORT_JSON, REPORT_MD, slug
 
+CARD = "README.md"
 PUBLISHED = "published"  # of a study: the folders of arms while they are sent
 REPORTS = (REPORT_HTML, REPORT_JSON, REPORT_MD)
 
@@ -76,11 +79,16 @@ def publish(
         remote = look(repo)
         perhaps = remote is not None and MANIFEST in remote.files  # this very arm, sent before
         check_free(repo, remote, public, update or perhaps)
-    elif Path(to).exists() and not (Path(to).is_dir() and (update or not any(Path(to).iterdir()))):
-        raise RecipeError(str(to), "is there already.", do="Name another folder, or add --update.")
+    else:
+        _check_place(Path(to), update)
     material = material_of(Path(arm), merged, base)
+    if to is not None and Path(to).resolve().is_relative_to(material.study.folder.resolve()):
+        raise RecipeError(str(to), "lies in the study's folder.",
+                          do="Name a folder beside it.")  # fmt: skip
     attached = _reports(material) if report else ()
-    named = Named(repo, licence or known_licence(material), attached)
+    theirs = licence_of(material.base_name) if to is None and material.base_name else UNKNOWN
+    known = known_licence(material)
+    named = Named(repo, licence or (theirs if known == UNKNOWN else known), attached)
     if to is not None:
         passed = write_published(material, Path(to), named)
         return Outcome(passed, Path(to), None)
@@ -89,6 +97,23 @@ def publish(
         if remote is not None and not holds(remote, sums_of(folder)):
             check_free(repo, remote, public, update)
         return Outcome(passed, None, send(repo, folder, remote, public))
+
+
+def _check_place(to: Path, update: bool) -> None:
+    """Raises RecipeError where something is there that may not be replaced by a written folder."""
+    if not to.exists() or (to.is_dir() and not any(to.iterdir())):
+        return
+    if not update or not to.is_dir():
+        raise RecipeError(str(to), "is there already.", do="Name another folder, or add --update.")
+    sums = read_json(to / MANIFEST) if (to / MANIFEST).is_file() else {}
+    ours = {*sums, MANIFEST} if isinstance(sums, dict) and CARD in sums else set()
+    others = sorted(file.name for file in to.iterdir() if file.name not in ours)
+    if others:
+        raise RecipeError(
+            str(to), f"holds {others[0]}, which is nothing that was published.",
+            "--update replaces a whole folder, and only one that this command wrote.",
+            "Name another folder.",
+        )  # fmt: skip
 
 
 @contextmanager
@@ -120,7 +145,7 @@ def write_published(material: Material, folder: Path, named: Named) -> Passed:
     with whole_folder(folder) as inside:
         it = write_weights(material, inside)
         passed = pass_gate(material, it, inside)
-        write_text(inside / "README.md", make_card(material, it, passed, named))
+        write_text(inside / CARD, make_card(material, it, passed, named))
         for name in named.attached:
             copy_file(material.study.folder / name, inside / name)
         _refuse_secrets(inside)

@@ -12,8 +12,8 @@ ORDER = (
     "outward", "errors", "files", "settings", "tasks", "families", "methods", "metrics", "yaml_file",
     "checked", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "publish", "arms",
-    "plan", "belonging", "pipeline", "followers", "cluster", "study", "stopping", "shelves", "doctor", "show",
-    "command_line", "cli", "__main__",
+    "plan", "belonging", "pipeline", "followers", "worker", "cluster", "study", "stopping", "shelves",
+    "doctor", "show", "command_line", "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (
     "outward",

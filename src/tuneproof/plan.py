@@ -259,7 +259,8 @@ def look_ahead(
     if recipe.models:
         _check_parallel(recipe)
         _check_engines(recipe)
-        check_compute(recipe.compute)
+        if machine is None:
+            check_compute(recipe.compute)
         check_trackers(recipe.train.trackers)
     for arm in recipe.arms:
         if arm.method.check is not None:

@@ -172,6 +172,12 @@ def test_foretold_memory_is_asked_for_and_too_much_is_said(tmp_path, model, monk
     ]
 
 
+def both_have_checkpoints(recipe) -> bool:
+    """Both arms of two run at this moment, and would go on from a checkpoint."""
+    found = {path.parts[-3] for path in Path(recipe.out).glob("arms/*/checkpoints/step-[1-9]*")}
+    return len(found) == len(workers()) == 2
+
+
 @pytest.mark.slow
 def test_every_worker_node_dies_and_new_ones_go_on(tmp_path, model, cluster, monkeypatch) -> None:
     """What lay on those nodes is gone; more memory than a node has is asked for all the while."""
@@ -186,8 +192,7 @@ def test_every_worker_node_dies_and_new_ones_go_on(tmp_path, model, cluster, mon
     said, killed = [], False
     for event in events_of(there, on="ray"):
         said += [event.text] if isinstance(event, Said) else []
-        begun = list(Path(there.out).glob("arms/*/checkpoints/step-[4-9]"))
-        if not killed and len({step.parts[-3] for step in begun}) == 2:
+        if not killed and both_have_checkpoints(there):
             nodes = {psutil.Process(pid).ppid() for pid in workers()}
             for pid in nodes:
                 os.kill(pid, signal.SIGKILL)
@@ -210,13 +215,16 @@ def test_an_arm_that_loses_worker_after_worker_costs_the_others_nothing(
     arms = [{"full": {"learning_rate": 1e-3}}, {"full": {"name": "b", "weights": "random"}}]
     long = {"epochs": 25, "checkpoint_minutes": 0}
     recipe = small_recipe(tmp_path, [model], arms, train=long)
-    killed = False
-    with pytest.raises(RunError, match="bert (full|b) seed 0: 1 workers died in it") as caught:
+
+    def kill_one() -> None:
+        killed = False
         for _ in events_of(recipe, on="ray"):
-            begun = list(Path(recipe.out).glob("arms/*/checkpoints/step-[4-9]"))
-            if not killed and len({step.parts[-3] for step in begun}) == 2:
+            if not killed and both_have_checkpoints(recipe):
                 os.kill(workers()[0], signal.SIGKILL)
                 killed = True
+
+    with pytest.raises(RunError, match=r"bert (full|b) seed 0: 1 workers died in it") as caught:
+        kill_one()
     lost, other = ("full", "b") if "bert full" in str(caught.value) else ("b", "full")
     assert not (folder_of(recipe, lost) / "arm.json").exists()
     assert arm_of(recipe, other)["status"] == "done"

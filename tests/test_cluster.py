@@ -21,6 +21,7 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 ARMS = ["majority", "lexical", "head", {"lora": {"learning_rate": 1e-3}},
         {"full": {"learning_rate": 1e-3}}]  # fmt: skip
 PATIENCE_S = 120
+NODE_BYTES = 4 * 10**9  # that a node says it has
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
-        made.add_node(num_cpus=1)
+        made.add_node(num_cpus=1, memory=NODE_BYTES)
     before = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_ADDRESS"] = made.address
     yield made
@@ -197,7 +198,7 @@ def test_every_worker_node_dies_and_new_ones_go_on(tmp_path, model, cluster, mon
             for pid in nodes:
                 os.kill(pid, signal.SIGKILL)
             for _ in nodes:
-                cluster.add_node(num_cpus=1)
+                cluster.add_node(num_cpus=1, memory=NODE_BYTES)
             killed = True
     assert killed
     assert any("the largest node gives" in text for text in said)

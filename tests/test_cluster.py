@@ -9,15 +9,19 @@ import pytest
 
 from tests.arms.small import arm_of, folder_of, follow, small_recipe, steps_of
 from tests.tiny_models import tiny_model
+from tuneproof import cluster as ray_room
 from tuneproof.arms.event import Advanced, ArmEnded, Said
-from tuneproof.errors import RecipeError, StoppedError
+from tuneproof.errors import RecipeError, RunError, StoppedError
+from tuneproof.plan import look_ahead
 from tuneproof.record.rundir import read_study
+from tuneproof.stopping import SIGNALS
 from tuneproof.study import events_of
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 ARMS = ["majority", "lexical", "head", {"lora": {"learning_rate": 1e-3}},
         {"full": {"learning_rate": 1e-3}}]  # fmt: skip
 PATIENCE_S = 120
+NODE_BYTES = 4 * 10**9  # that a node says it has
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
-        made.add_node(num_cpus=1)
+        made.add_node(num_cpus=1, memory=NODE_BYTES)
     before = os.environ.get("RAY_ADDRESS")
     os.environ["RAY_ADDRESS"] = made.address
     yield made
@@ -117,9 +121,11 @@ def test_stopped_on_the_cluster_arms_keep_what_they_have(tmp_path, model, cluste
     long = {"epochs": 60, "checkpoint_minutes": 60}
     recipe = small_recipe(tmp_path, [model], [{"full": {"learning_rate": 1e-3}}], train=long)
     events = events_of(recipe, on="ray")
+    before = [signal.getsignal(each) for each in SIGNALS]
     for event in events:
         if isinstance(event, Advanced) and "loss" in event.note:
             break
+    assert [signal.getsignal(each) for each in SIGNALS] == before, "Ray takes no signal from us"
     with pytest.raises(StoppedError):
         events.throw(StoppedError("the test", "stopped."))
     assert not (folder_of(recipe, "full") / "arm.json").exists()
@@ -138,3 +144,88 @@ def test_more_threads_than_a_node_has_are_refused(tmp_path, model, cluster) -> N
 def test_another_place_is_refused(tmp_path, model) -> None:
     with pytest.raises(RecipeError, match="'rai' is no place to run"):
         list(events_of(small_recipe(tmp_path, [model], ["head"]), on="rai"))
+
+
+def test_foretold_memory_is_asked_for_and_too_much_is_said(tmp_path, model, monkeypatch) -> None:
+    plan = look_ahead(small_recipe(tmp_path, [model], ["majority", "head"]))
+    made = ray_room.Cluster("", {"compute.threads": 1}, gpus=0)
+    monkeypatch.setattr(ray_room, "_most", lambda *asked, **kinds: 8e9)
+
+    def asked(place: int, cluster=made):
+        running = ray_room._asked(plan, plan.works[place], cluster)
+        said = []
+        while True:
+            try:
+                said.append(next(running).text)
+            except StopIteration as end:
+                return end.value, said
+
+    assert asked(0) == ({"num_cpus": 1, "num_gpus": 0}, [])
+    options, said = asked(1)
+    assert 1e6 < options["memory"] < 8e9
+    assert said == []
+    with_gpu = ray_room.Cluster("", {"compute.threads": 1}, gpus=1)
+    assert asked(1, with_gpu) == ({"num_cpus": 1, "num_gpus": 1}, [])
+    monkeypatch.setattr(ray_room, "_foretold", lambda *about: 9_500_000_000)
+    assert asked(1)[1] == [
+        "bert head: 9.50 GB are foretold, and the largest node gives 8.00 GB; it gets all of that. "
+        "compute.memory makes an arm fit."
+    ]
+
+
+def both_have_checkpoints(recipe) -> bool:
+    """Both arms of two run at this moment, and would go on from a checkpoint."""
+    found = {path.parts[-3] for path in Path(recipe.out).glob("arms/*/checkpoints/step-[1-9]*")}
+    return len(found) == len(workers()) == 2
+
+
+@pytest.mark.slow
+def test_every_worker_node_dies_and_new_ones_go_on(tmp_path, model, cluster, monkeypatch) -> None:
+    """What lay on those nodes is gone; more memory than a node has is asked for all the while."""
+    import psutil
+
+    monkeypatch.setattr(ray_room, "_foretold", lambda *about: 10**15)
+    arms = [{"full": {"learning_rate": 1e-3}}, {"full": {"name": "b", "weights": "random"}}]
+    long = {"epochs": 25, "checkpoint_minutes": 0}
+    here = small_recipe(tmp_path, [model], arms, out="here", train=long)
+    follow(here)
+    there = small_recipe(tmp_path, [model], arms, out="there", train=long)
+    said, killed = [], False
+    for event in events_of(there, on="ray"):
+        said += [event.text] if isinstance(event, Said) else []
+        if not killed and both_have_checkpoints(there):
+            nodes = {psutil.Process(pid).ppid() for pid in workers()}
+            for pid in nodes:
+                os.kill(pid, signal.SIGKILL)
+            for _ in nodes:
+                cluster.add_node(num_cpus=1, memory=NODE_BYTES)
+            killed = True
+    assert killed
+    assert any("the largest node gives" in text for text in said)
+    assert scores_of(there) == scores_of(here)
+    notes = arm_of(there, "full")["notes"] + arm_of(there, "b")["notes"]
+    assert any("On the cluster its worker died" in note for note in notes)
+    assert any("goes on after step" in note for note in notes)
+
+
+@pytest.mark.slow
+def test_an_arm_that_loses_worker_after_worker_costs_the_others_nothing(
+    tmp_path, model, cluster, monkeypatch
+) -> None:
+    monkeypatch.setattr(ray_room, "RETRIES", 0)
+    arms = [{"full": {"learning_rate": 1e-3}}, {"full": {"name": "b", "weights": "random"}}]
+    long = {"epochs": 25, "checkpoint_minutes": 0}
+    recipe = small_recipe(tmp_path, [model], arms, train=long)
+
+    def kill_one() -> None:
+        killed = False
+        for _ in events_of(recipe, on="ray"):
+            if not killed and both_have_checkpoints(recipe):
+                os.kill(workers()[0], signal.SIGKILL)
+                killed = True
+
+    with pytest.raises(RunError, match=r"bert (full|b) seed 0: 1 workers died in it") as caught:
+        kill_one()
+    lost, other = ("full", "b") if "bert full" in str(caught.value) else ("b", "full")
+    assert not (folder_of(recipe, lost) / "arm.json").exists()
+    assert arm_of(recipe, other)["status"] == "done"

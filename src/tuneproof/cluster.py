@@ -9,12 +9,11 @@ text, numbers and events as plain values.
 """
 
 import os
-import socket
-import time
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from tuneproof.arms.event import (
@@ -26,17 +25,15 @@ from tuneproof.arms.event import (
     Said,
     StageBegun,
 )
-from tuneproof.arms.foresight import foresee
-from tuneproof.arms.ready import make_compute, resolved
-from tuneproof.errors import RunError, StoppedError, TuneproofError
-from tuneproof.pipeline import carry_out, longest_item
-from tuneproof.plan import Plan, Work, look_ahead
-from tuneproof.recipe import Recipe, recipe_from
-from tuneproof.record.rundir import RECIPE
-from tuneproof.yaml_file import parse_value
+from tuneproof.arms.foresight import GIGABYTE, foresee
+from tuneproof.arms.ready import make_compute
+from tuneproof.errors import ModelError, RunError
+from tuneproof.pipeline import longest_item
+from tuneproof.plan import Plan, Work
+from tuneproof.recipe import Recipe
+from tuneproof.worker import OFTEN_S, carry_out_told, machine_here
 
 RETRIES = 3  # times that an arm is given to another worker
-OFTEN_S = 0.3  # between a worker's words about its progress
 STOP_S = 300.0  # that workers have to keep what they have
 ANY_AMOUNT = "1000TB"  # so that the memory is foretold under the settings as asked
 KINDS = {kind.__name__: kind for kind in (StageBegun, Advanced, ArmBegun, ArmEnded, Said)}
@@ -73,27 +70,50 @@ def join_cluster(recipe: Recipe) -> Cluster:
     """
     ray = _ray()
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
-    try:
-        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), **quiet)
-        said = (
-            f"{len(_alive())} nodes of the Ray cluster at {ray.get_runtime_context().gcs_address}."
-        )
-    except ConnectionError as error:
-        if "RAY_ADDRESS" in os.environ:
-            raise RunError(
-                "RAY_ADDRESS", f"no cluster answers at {os.environ['RAY_ADDRESS']}: {error}",
-                do="Start one with `ray start --head`, or leave RAY_ADDRESS out.",
-            ) from None  # fmt: skip
-        ray.init(include_dashboard=False, **quiet)
-        said = "No Ray cluster runs here: one was started on this machine, for this study."
+    with _own_signals():
+        try:
+            ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), **quiet)
+            address = ray.get_runtime_context().gcs_address
+            said = f"{len(_alive())} nodes of the Ray cluster at {address}."
+        except ConnectionError as error:
+            if "RAY_ADDRESS" in os.environ:
+                raise RunError(
+                    "RAY_ADDRESS", f"no cluster answers at {os.environ['RAY_ADDRESS']}: {error}",
+                    do="Start one with `ray start --head`, or leave RAY_ADDRESS out.",
+                ) from None  # fmt: skip
+            ray.init(include_dashboard=False, **quiet)
+            said = "No Ray cluster runs here: one was started on this machine, for this study."
     gpus = recipe.compute.device in ("auto", "cuda") and any(
         node["Resources"].get("GPU") for node in _alive()
     )
     cpus = recipe.compute.threads or 1
     _check_room(cpus, int(gpus))
-    asked = ray.remote(num_cpus=cpus, num_gpus=int(gpus), max_retries=RETRIES)(_machine)
-    machine = ray.get(asked.remote(recipe.text(), cpus))
+    asked = ray.remote(num_cpus=cpus, num_gpus=int(gpus), max_retries=RETRIES)(machine_here)
+    try:
+        machine = ray.get(asked.remote(recipe.text(), cpus))
+    except ray.exceptions.RayTaskError as error:
+        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+        raise RunError(
+            "--on ray", f"no worker could begin: {reason}.",
+            do="Install tuneproof with the same packages on every node.",
+        ) from None  # fmt: skip
+    if "refused" in machine:
+        raise RunError("--on ray", machine["refused"])
     return Cluster(said, machine, int(gpus))
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """What SIGINT and SIGTERM did before Ray took them, they do after: the study stops resumably."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def leave_cluster() -> None:
@@ -107,52 +127,53 @@ def _alive() -> list[dict[str, Any]]:
 
 def _check_room(cpus: int, gpus: int) -> None:
     """Raises RunError where no node has so many CPUs (and a GPU): the task would wait for ever."""
-    largest = max((node["Resources"].get("CPU", 0) for node in _alive()), default=0)
+    largest = _most("CPU", gpus)
     if largest < cpus:
+        with_gpu = " with a GPU" if gpus else ""
         raise RunError(
-            "compute.threads", f"{cpus} CPUs are asked for, and the largest node has {largest:g}.",
+            "compute.threads",
+            f"{cpus} CPUs are asked for, and the largest node{with_gpu} has {largest:g}.",
             do=f"Write compute: {{threads: {max(1, int(largest))}}}.",
         )  # fmt: skip
 
 
-def _recipe_of(text: str, threads: int) -> Recipe:
-    """The study's recipe, with as many threads as the task was given."""
-    values = parse_value(text, RECIPE)
-    return recipe_from({**values, "compute": {**values.get("compute", {}), "threads": threads}})
-
-
-def _machine(text: str, threads: int) -> dict[str, Any]:
-    return resolved(_recipe_of(text, threads).compute)
+def _most(resource: str, gpus: int = 0, cpus: int = 0) -> float:
+    """The most of a resource that one node has, of those with so many GPUs and CPUs."""
+    having = [node["Resources"] for node in _alive()]
+    having = [has for has in having if has.get("GPU", 0) >= gpus and has.get("CPU", 0) >= cpus]
+    return max((has.get(resource, 0) for has in having), default=0)
 
 
 def by_ray(plan: Plan, works: Sequence[Work], cluster: Cluster) -> Running[list[Work]]:
-    """Carry out these arms on the cluster. Returns those that failed."""
+    """Carry out these arms on the cluster. Returns those that failed.
+
+    Raises: RunError where a node sees another study, or an arm lost worker after worker; the other
+    arms are finished in that case.
+    """
     ray = _ray()
     yield Said(cluster.said)
-    relay = ray.remote(num_cpus=0)(_Relay).remote()
-    there = ray.remote(max_retries=0)(_carry_out_there)
-    text, cwd = plan.recipe.text(), os.getcwd()
+    relay = _relay_here(ray)
     deaths: dict[int, list[str]] = {work.place: [] for work in works}
+    asked: dict[int, dict[str, Any]] = {}
     running: dict[Any, Work] = {}
     failed: list[Work] = []
+    given_up: list[Work] = []
 
     def send(work: Work) -> None:
-        threads = int(cluster.machine["compute.threads"])
-        options: dict[str, Any] = {
-            "num_cpus": threads,
-            "num_gpus": cluster.gpus if work.ready else 0,
-        }
-        needed = _memory(plan, work)
-        if needed and not cluster.gpus:  # on a GPU it is the GPU's
-            options["memory"] = needed
-        told = (text, cwd, threads, work.place, work.fingerprint, deaths[work.place], relay)
-        running[there.options(**options).remote(*told)] = work
+        options = asked[work.place]
+        if "memory" in options:  # what a node gives may be less than before one died
+            most = int(_most("memory", cpus=options["num_cpus"]))
+            options["memory"] = min(options["memory"], most)
+        there = ray.remote(max_retries=0)(_carry_out_there).options(**options)
+        told = _told(plan, work, cluster)
+        running[there.remote(told, deaths[work.place], relay)] = work
 
     yield StageBegun("arms on the cluster", len(works), "arms")
-    for work in works:
-        send(work)
     done = 0
     try:
+        for work in works:
+            asked[work.place] = yield from _asked(plan, work, cluster)
+            send(work)
         while running:
             ended, _ = ray.wait(list(running), timeout=OFTEN_S)
             yield from _heard(ray, relay, plan)
@@ -160,33 +181,85 @@ def by_ray(plan: Plan, works: Sequence[Work], cluster: Cluster) -> Running[list[
                 work = running.pop(task)
                 ending = _ending(ray, task)
                 lost = ending.get("lost")
-                if lost is None:
+                if lost is not None:
+                    deaths[work.place].append(lost)
+                    again = len(deaths[work.place]) <= RETRIES
+                    next_ = "it is given to another worker" if again else "it is given up"
+                    yield Said(f"{work.label}: {lost}; {next_}.", "warning")
+                    if again:
+                        send(work)
+                        continue
+                    given_up.append(work)
+                elif "refused" in ending:
+                    raise RunError(work.label, ending["refused"])
+                else:
                     yield from _heard(ray, relay, plan)
-                    if "refused" in ending:
-                        raise RunError(work.label, ending["refused"])
-                    done += 1
                     failed += [] if ending["well"] else [work]
-                    yield StageBegun("arms on the cluster", len(works), "arms", done=done)
-                    continue
-                deaths[work.place].append(lost)
-                if len(deaths[work.place]) > RETRIES:
-                    raise RunError(
-                        work.label, f"{len(deaths[work.place])} workers died in it: {lost}."
-                    )
-                yield Said(f"{work.label}: {lost}; it is given to another worker.", "warning")
-                send(work)
+                done += 1
+                yield StageBegun("arms on the cluster", len(works), "arms", done=done)
     except BaseException:
         if running:
             ray.get(relay.stop.remote())
             ray.wait(list(running), num_returns=len(running), timeout=STOP_S)
         raise
+    if given_up:
+        first = deaths[given_up[0].place]
+        raise RunError(
+            ", ".join(work.label for work in given_up),
+            f"{len(first)} workers died in it: {first[-1]}.",
+            do="The other arms are finished; the same command tries it again from its checkpoint.",
+        )
     return failed
 
 
-def _memory(plan: Plan, work: Work) -> int:
-    """Bytes that the ledger foretells for the arm; 0 for a baseline, and where it foretells nothing."""
-    if work.ready is None or plan.shared.kind == "questions":
-        return 0
+def _relay_here(ray: Any) -> Any:
+    """The relay, on the driver's own node: any other may die."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(_Relay).options(scheduling_strategy=here).remote()
+
+
+def _told(plan: Plan, work: Work, cluster: Cluster) -> dict[str, Any]:
+    """What a worker has to know of the study and the arm, as plain values."""
+    return {
+        "text": plan.recipe.text(),
+        "cwd": os.getcwd(),
+        "threads": int(cluster.machine["compute.threads"]),
+        "machine": None if work.ready else tuple(cluster.machine.items()),
+        "place": work.place,
+        "fingerprint": work.fingerprint,
+    }
+
+
+def _asked(plan: Plan, work: Work, cluster: Cluster) -> Running[dict[str, Any]]:
+    """What the arm asks the cluster for. Returns Ray's options of a task."""
+    cpus = int(cluster.machine["compute.threads"])
+    gpus = cluster.gpus if work.ready else 0
+    asked: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
+    if gpus or work.ready is None or plan.shared.kind == "questions":
+        return asked  # a GPU's memory goes with it
+    try:
+        needed = _foretold(plan, work)
+    except ModelError as error:
+        yield Said(f"{work.label}: its memory is not foretold, and none is asked for: {error}")
+        return asked
+    most = int(_most("memory", cpus=cpus))
+    if needed > most:  # Ray would wait for such a node for ever
+        yield Said(
+            f"{work.label}: {needed / GIGABYTE:.2f} GB are foretold, and the largest node gives "
+            f"{most / GIGABYTE:.2f} GB; it gets all of that. compute.memory makes an arm fit.",
+            "warning",
+        )
+    return {**asked, "memory": needed}
+
+
+def _foretold(plan: Plan, work: Work) -> int:
+    """Bytes that the ledger foretells for the arm on a CPU, under the settings as asked.
+
+    Raises: ModelError as `foresee`.
+    """
+    assert work.ready is not None
     if not plan.compute:
         settings = plan.recipe.compute.model_copy(update={"device": "cpu"})
         plan.compute.append(make_compute(settings, longest_item(plan)))
@@ -223,8 +296,9 @@ def _heard(ray: Any, relay: Any, plan: Plan) -> Generator[Event, None, None]:
             note = f"{label} · {event.name}"
         elif isinstance(event, Advanced) and event.note:
             note = f"{label} · {event.note}"
-    if note:
-        yield Advanced(0, note)
+    yield Advanced(
+        0, note
+    )  # also where nothing is heard: a stop that was asked for finds its event
 
 
 class _Relay:
@@ -249,77 +323,7 @@ class _Relay:
         self.stopping = True
 
 
-@lru_cache(maxsize=1)
-def _plan(text: str, threads: int) -> Plan:
-    """The study's plan in a worker, once for all of its arms."""
-    return look_ahead(_recipe_of(text, threads))
-
-
-def _carry_out_there(
-    text: str, cwd: str, threads: int, place: int, fingerprint: str, deaths: list[str], relay: Any
-) -> dict[str, Any]:
-    """One arm, in a worker's process. Returns `well` or `refused`."""
-    try:
-        plan, work = _work_there(text, cwd, threads, place, fingerprint)
-    except TuneproofError as error:
-        return {"refused": str(error)}
-    notes = [f"On the cluster {death}; another worker went on with the arm." for death in deaths]
-    return {"well": _relayed(carry_out(plan, work, notes), place, relay)}
-
-
-def _work_there(
-    text: str, cwd: str, threads: int, place: int, fingerprint: str
-) -> tuple[Plan, Work]:
-    """The plan and the arm as this node sees them.
-
-    Raises: RunError where it sees other files or packages than the driver.
-    """
-    host = socket.gethostname()
-    if not Path(cwd).is_dir():
-        raise RunError(
-            f"node {host}", f"does not see {cwd}.", do="Start from a folder that all nodes see."
-        )
-    os.chdir(cwd)
-    plan = _plan(text, threads)
-    seen = plan.folder / RECIPE
-    if not seen.is_file() or seen.read_text("utf-8") != text:
-        raise RunError(
-            f"node {host}", f"does not see the study's folder {plan.folder}.",
-            do="Name a folder on storage that all nodes share with --out.",
-        )  # fmt: skip
-    work = plan.works[place]
-    if work.fingerprint != fingerprint:
-        raise RunError(
-            f"node {host}", f"sees another {work.label}: its data, model or packages differ.",
-            do="Give every node the same files and packages.",
-        )  # fmt: skip
-    return plan, work
-
-
-def _relayed(events: Running[bool], place: int, relay: Any) -> bool:
-    """Run to the end, telling the driver, or until it says stop. Returns whether it went well."""
+def _carry_out_there(told: dict[str, Any], deaths: list[str], relay: Any) -> dict[str, Any]:
+    """One arm, as Ray's task."""
     ray = _ray()
-    said: list[tuple[str, dict[str, Any]]] = []
-    last = time.monotonic()
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            ray.get(relay.put.remote(place, said))
-            return bool(end.value)
-        said.append((type(event).__name__, asdict(event)))
-        if time.monotonic() - last < OFTEN_S and not isinstance(event, ArmEnded):
-            continue
-        stop = ray.get(relay.put.remote(place, _brief(said)))
-        said, last = [], time.monotonic()
-        if stop and not isinstance(event, ArmEnded):
-            try:
-                events.throw(StoppedError("the study", "stopped."))
-            except StoppedError:
-                return False
-
-
-def _brief(said: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    """The last word about progress, and everything else."""
-    progress = [one for one in said if one[0] == "Advanced"][-1:]
-    return [one for one in said if one[0] != "Advanced"] + progress
+    return carry_out_told(told, deaths, lambda said: ray.get(relay.put.remote(told["place"], said)))

@@ -228,12 +228,16 @@ def _check_engines(recipe: Recipe) -> None:
         )
 
 
-def check_machine(recipe: Recipe) -> None:
-    """Raises RecipeError where the recipe asks for a device or a package that is not there."""
+def check_machine(recipe: Recipe, here: bool = True) -> None:
+    """Raises RecipeError where the recipe asks for a device or a package that is not there.
+
+    here: whether arms are computed on this machine.
+    """
     if recipe.models:
         _check_parallel(recipe)
         _check_engines(recipe)
-        check_compute(recipe.compute)
+        if here:
+            check_compute(recipe.compute)
         check_trackers(recipe.train.trackers)
     for arm in recipe.arms:
         if arm.method.check is not None:
@@ -275,7 +279,7 @@ def look_ahead(
     Raises: TuneproofError for everything that can be known to be wrong by now.
     """
     task = recipe.task
-    check_machine(recipe)
+    check_machine(recipe, here=machine is None)
     readies = [make_ready(choice, recipe.encode) for choice in recipe.models]
     check_names([ready.name for ready in readies])
     rows = task.read(recipe.task_options)

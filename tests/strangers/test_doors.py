@@ -30,13 +30,13 @@ def test_38_nothing_listens(name):
 
 @pytest.mark.parametrize("name", ["ray", "dask", "pyspark", "torchrun"])
 def test_39_and_40_no_cluster_is_started(name):
-    found = [
+    found = {
         file.name
         for file in SOURCES
         for module in imported(file)
         if module == name or module.startswith(f"{name}.")
-    ]
-    assert found == (["cluster.py"] if name == "ray" else []), "by --on ray alone"
+    }
+    assert found == ({"cluster.py"} if name == "ray" else set()), "by --on ray alone"
 
 
 def test_40_processes_speak_in_one_place_and_send_no_objects():

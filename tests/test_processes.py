@@ -189,7 +189,8 @@ def test_a_study_of_two_processes_goes_on_in_one_where_that_is_accepted(tmp_path
     recipe = odd_recipe(tmp_path, models["distilbert"], full, "fsdp", "study", **LONG)
     process = started(recipe)
     wait_for(lambda: lines_of(recipe) > 10, process)
-    os.killpg(process.pid, signal.SIGKILL)
+    for pid in [process.pid, *children_of(process)]:  # the workers would live on, and finish
+        os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
     done = list(events_of(recipe, change=Change(accept=True)))
     said = " ".join(event.text for event in done if isinstance(event, Said))

@@ -114,16 +114,22 @@ def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def running_hub(root: Path) -> Iterator[Hub]:
-    """Serve `root` on a free port of 127.0.0.1 while the context lasts."""
-    hub = Hub("")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(root, hub))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server on a free port of 127.0.0.1 while the context lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def running_hub(root: Path) -> Iterator[Hub]:
+    """Serve `root` while the context lasts."""
+    hub = Hub("")
+    with served(handler_for(root, hub)) as hub.url:
+        yield hub

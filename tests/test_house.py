@@ -12,8 +12,8 @@ ORDER = (
     "outward", "errors", "reach", "files", "settings", "tasks", "families", "methods", "metrics",
     "yaml_file", "checked", "recipe", "schema",
     "data", "model", "train", "predict", "ledger", "score", "record", "report", "arms",
-    "plan", "outlook", "belonging", "pipeline", "followers", "worker", "cluster", "study", "publish",
-    "stopping", "shelves", "doctor", "show", "command_line", "cli", "__main__",
+    "plan", "outlook", "belonging", "pipeline", "stopping", "followers", "worker", "cluster", "study",
+    "publish", "shelves", "doctor", "show", "command_line", "cli", "__main__",
 )  # fmt: skip
 WITHOUT_TORCH = (
     "outward",

@@ -78,6 +78,17 @@ def accuracy(study: Study, arm: str) -> float:
     return value
 
 
+def test_a_frame_keeps_predictions_of_which_none_was_parsed(tmp_path, models) -> None:
+    arms = ["majority", {"zero-shot": {"scoring": "generate"}}]
+    study = run(small_recipe(tmp_path, [models["llama"]], arms))
+    found = study.predictions("zero-shot")
+    assert {"gold", "predicted", "text"} <= set(found.columns)
+    unparsed = found["predicted"].isna().sum()
+    (folder,) = study.folder.glob("arms/*zero-shot*")
+    told = read_predictions(folder / "predictions.parquet")
+    assert unparsed == (told.predicted_N < 0).sum() > 0
+
+
 def test_steps_are_a_frame(tmp_path, models) -> None:
     study = run(small_recipe(tmp_path, [models["llama"]], [{"lora": {"learning_rate": 1e-3}}]))
     steps = study.steps("lora")

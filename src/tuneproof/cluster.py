@@ -9,11 +9,8 @@ text, numbers and events as plain values.
 """
 
 import os
-import signal
-import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuneproof.arms.event import (
@@ -31,6 +28,7 @@ from tuneproof.errors import ModelError, RunError
 from tuneproof.pipeline import longest_item
 from tuneproof.plan import Plan, Work
 from tuneproof.recipe import Recipe
+from tuneproof.stopping import signals_put_back
 from tuneproof.worker import OFTEN_S, carry_out_told, machine_here
 
 RETRIES = 3  # times that an arm is given to another worker
@@ -70,7 +68,7 @@ def join_cluster(recipe: Recipe) -> Cluster:
     """
     ray = _ray()
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
-    with _own_signals():
+    with signals_put_back():  # Ray takes them: the study would not stop resumably
         try:
             ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), **quiet)
             address = ray.get_runtime_context().gcs_address
@@ -100,20 +98,6 @@ def join_cluster(recipe: Recipe) -> Cluster:
     if "refused" in machine:
         raise RunError("--on ray", machine["refused"])
     return Cluster(said, machine, int(gpus))
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """What SIGINT and SIGTERM did before Ray took them, they do after: the study stops resumably."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def leave_cluster() -> None:
@@ -237,7 +221,7 @@ def _asked(plan: Plan, work: Work, cluster: Cluster) -> Running[dict[str, Any]]:
     cpus = int(cluster.machine["compute.threads"])
     gpus = cluster.gpus if work.ready else 0
     asked: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
-    if gpus or work.ready is None or plan.shared.kind == "questions":
+    if gpus or work.ready is None:
         return asked  # a GPU's memory goes with it
     try:
         needed = _foretold(plan, work)
@@ -264,12 +248,9 @@ def _foretold(plan: Plan, work: Work) -> int:
         settings = plan.recipe.compute.model_copy(update={"device": "cpu"})
         plan.compute.append(make_compute(settings, longest_item(plan)))
     compute = plan.recipe.compute.model_copy(update={"memory": ANY_AMOUNT})
-    shared = plan.shared
-    recipe = shared.recipe.model_copy(update={"compute": compute})
-    found = foresee(
-        type(shared)(recipe, shared.splits, shared.words, shared.cache), work.arm, work.ready,
-        plan.compute[0], work.seed or 0,
-    )  # fmt: skip
+    recipe = plan.recipe.model_copy(update={"compute": compute})
+    shared = replace(plan.shared, recipe=recipe)
+    found = foresee(shared, work.arm, work.ready, plan.compute[0], work.seed or 0)
     return found.forecast.total_bytes if found.forecast else 0
 
 
@@ -296,9 +277,8 @@ def _heard(ray: Any, relay: Any, plan: Plan) -> Generator[Event, None, None]:
             note = f"{label} · {event.name}"
         elif isinstance(event, Advanced) and event.note:
             note = f"{label} · {event.note}"
-    yield Advanced(
-        0, note
-    )  # also where nothing is heard: a stop that was asked for finds its event
+    # also where nothing is heard: a stop that was asked for finds its event
+    yield Advanced(0, note)
 
 
 class _Relay:

@@ -6,9 +6,7 @@ Knows nothing of: how an arm is carried out, what the leader writes.
 
 import signal
 import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from threading import current_thread, main_thread
+from collections.abc import Generator
 from typing import Any
 
 from tuneproof.arms.ready import make_compute
@@ -18,6 +16,7 @@ from tuneproof.model.team import FAILED, DismissedError, Team
 from tuneproof.pipeline import longest_item, outcome_of
 from tuneproof.plan import Plan, look_ahead
 from tuneproof.recipe import Recipe
+from tuneproof.stopping import signals_put_back
 
 
 def follow_leader(recipe: Recipe, team: Team) -> None:
@@ -25,7 +24,11 @@ def follow_leader(recipe: Recipe, team: Team) -> None:
 
     Raises: StoppedError where the leader stops; what went wrong here alone.
     """
-    with tempfile.TemporaryDirectory() as folder, _leaving_signals():
+    with tempfile.TemporaryDirectory() as folder, signals_put_back() as heard:
+        for (
+            each
+        ) in heard:  # Ctrl-C reaches every process of a terminal; the leader says what it means
+            signal.signal(each, signal.SIG_IGN)
         try:
             plan = look_ahead(recipe.model_copy(update={"out": folder}))
         except Exception:
@@ -47,11 +50,13 @@ def _heard(team: Team) -> dict[str, Any] | None:
 def _take_part(plan: Plan, order: dict[str, Any], team: Team) -> None:
     """One arm with the others, to its end or until the leader's is over."""
     try:
-        _drain(_arm(plan, order, team))
+        for _ in _arm(plan, order, team):
+            pass
         team.meet()
-    except (DismissedError, StoppedError) as word:
-        if isinstance(word, StoppedError):
-            raise
+    except DismissedError:
+        pass
+    except StoppedError:
+        raise
     except Exception:
         if team.broken:
             raise
@@ -78,22 +83,3 @@ def _arm(plan: Plan, order: dict[str, Any], team: Team) -> Generator[Any, None, 
     if not plan.compute:
         plan.compute.append(make_compute(plan.recipe.compute, longest_item(plan)))
     return outcome_of(plan, work, shared)
-
-
-def _drain(running: Iterator[Any]) -> None:
-    for _ in running:
-        pass
-
-
-@contextmanager
-def _leaving_signals() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; what it means is the leader's to say."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

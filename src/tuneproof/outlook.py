@@ -15,7 +15,7 @@ from typing import Any
 from tuneproof.arms.ready import Ready, make_ready, source_of, why_impossible, why_misfit
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
 from tuneproof.data.splits import Splits, make_splits
-from tuneproof.errors import DataUnreachedError, ModelUnreachedError, RecipeError
+from tuneproof.errors import DataUnreachedError, ModelUnreachedError
 from tuneproof.families import Family, family_of
 from tuneproof.families.models import ModelSource, facts_of
 from tuneproof.model.source import config_from
@@ -24,7 +24,10 @@ from tuneproof.plan import (
     check_machine,
     check_names,
     check_train_sizes,
+    each_arm,
+    label_of,
     recipe_folder,
+    seeds_of,
 )
 from tuneproof.reach import cache_alone
 from tuneproof.recipe import Arm, ModelChoice, Recipe
@@ -72,9 +75,7 @@ class Foreseen:
     @property
     def label(self) -> str:
         """Model, name and seed, as a line shows them."""
-        parts = [self.ready.name if self.ready else "", self.arm.name]
-        parts += [f"seed {self.seed}"] if self.seed is not None else []
-        return " ".join(part for part in parts if part)
+        return label_of(self.ready.name if self.ready else None, self.arm.name, self.seed)
 
 
 @dataclass(frozen=True)
@@ -143,25 +144,17 @@ def _works(recipe: Recipe, models: Sequence[Ready | Declared]) -> list[Foreseen]
 
     Raises: RecipeError where no model of the recipe can do an arm.
     """
-    kind, works = recipe.task.kind, []
-    for arm in recipe.arms:
-        asked: Sequence[Ready | Declared | None] = models
-        if arm.method.kind == "baseline":
-            asked = [None]
-        reasons = []
-        for model in asked:
-            if model is None:
-                reason = None
-            elif isinstance(model, Ready):
-                reason = why_impossible(arm, model, kind)
-            else:
-                reason = why_misfit(arm, model.name, model.family, model.config, kind)
-            reasons.append(reason)
-            for seed in recipe.seeds if arm.method.chance and not reason else (None,):
-                works.append(Foreseen(arm, model, seed, reason))
-        if reasons and all(reasons):
-            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
-    return works
+
+    def why(arm: Arm, model: Ready | Declared) -> str | None:
+        if isinstance(model, Ready):
+            return why_impossible(arm, model, recipe.task.kind)
+        return why_misfit(arm, model.name, model.family, model.config, recipe.task.kind)
+
+    return [
+        Foreseen(arm, model, seed, reason)
+        for arm, model, reason in each_arm(recipe, models, why)
+        for seed in seeds_of(arm, recipe, reason)
+    ]
 
 
 def _skipped(task: str, read: bool, models: Sequence[Ready | Declared]) -> list[str]:

@@ -4,10 +4,10 @@ In: a recipe. Out: a Plan, or the first thing that is wrong.
 Knows nothing of: weights, how an arm is carried out, files of a study.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tuneproof.arms.encoding import audit_prompt, audit_texts, why_no_cloze
 from tuneproof.arms.event import ArmEnded
@@ -29,6 +29,7 @@ from tuneproof.record.rundir import arm_folder
 from tuneproof.tasks.task import Rows
 from tuneproof.train.trackers import check_trackers
 
+M = TypeVar("M")
 CHECKED_ITEMS = 500  # of each part, when nothing is to run
 
 
@@ -53,10 +54,9 @@ class Work:
     @property
     def label(self) -> str:
         """Model, name, size of a sample of train and seed, as a line shows them."""
-        parts = [self.ready.name if self.ready else "", self.arm.name]
-        parts += [f"on {self.size:,} items"] if self.size else []
-        parts += [f"seed {self.seed}"] if self.seed is not None else []
-        return " ".join(part for part in parts if part)
+        return label_of(
+            self.ready.name if self.ready else None, self.arm.name, self.seed, self.size
+        )
 
     def skipped(self, of: int) -> ArmEnded:
         """The event of an arm that is there already."""
@@ -166,28 +166,51 @@ def list_works(
         digest = fingerprint_of(facts)
         works.append(Work(len(works), arm, ready, seed, folder, digest, reason, size, facts))
 
+    def why(arm: Arm, ready: Ready) -> str | None:
+        return why_impossible(arm, ready, shared.kind) or why_no_cloze(shared, arm, ready)
+
     able: list[tuple[Arm, Ready | None]] = []
-    for arm in recipe.arms:
-        reasons = []
-        models: list[Ready | None] = [None] if arm.method.kind == "baseline" else list(readies)
-        for ready in models:
-            reason = (
-                why_impossible(arm, ready, shared.kind) or why_no_cloze(shared, arm, ready)
-                if ready
-                else None
-            )
-            reasons.append(reason)
-            for seed in recipe.seeds if arm.method.chance and not reason else (None,):
-                add(arm, ready, seed, reason, None)
-            if arm.method.kind != "prompt" and not reason:
-                able.append((arm, ready))
-        if reasons and all(reasons):
-            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+    for arm, ready, reason in each_arm(recipe, readies, why):
+        for seed in seeds_of(arm, recipe, reason):
+            add(arm, ready, seed, reason, None)
+        if arm.method.kind != "prompt" and not reason:
+            able.append((arm, ready))
     for size in recipe.train_sizes:
         for arm, ready in able:
             for seed in recipe.seeds:
                 add(arm, ready, seed, None, size)
     return works
+
+
+def each_arm(
+    recipe: Recipe, models: Sequence[M], why: Callable[[Arm, M], str | None]
+) -> Iterator[tuple[Arm, M | None, str | None]]:
+    """Each arm with each model (None: a baseline has none), and why it is impossible, if it is.
+
+    Raises: RecipeError where no model of the recipe can do an arm.
+    """
+    for arm in recipe.arms:
+        if arm.method.kind == "baseline":
+            yield arm, None, None
+            continue
+        reasons = [why(arm, model) for model in models]
+        for model, reason in zip(models, reasons, strict=True):
+            yield arm, model, reason
+        if reasons and all(reasons):
+            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+
+
+def seeds_of(arm: Arm, recipe: Recipe, impossible: str | None) -> Sequence[int | None]:
+    """The seeds under which an arm runs; None once where chance has no part in it."""
+    return recipe.seeds if arm.method.chance and not impossible else (None,)
+
+
+def label_of(model: str | None, arm: str, seed: int | None, size: int | None = None) -> str:
+    """Model, name, size of a sample of train and seed, as a line shows them."""
+    parts = [model or "", arm]
+    parts += [f"on {size:,} items"] if size else []
+    parts += [f"seed {seed}"] if seed is not None else []
+    return " ".join(part for part in parts if part)
 
 
 def _check_parallel(recipe: Recipe) -> None:

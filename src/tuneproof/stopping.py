@@ -50,22 +50,30 @@ class Asked:
 
 
 @contextmanager
-def listening() -> Iterator[Asked]:
-    """Handlers for both signals while this lasts; outside the main thread there are none.
+def signals_put_back() -> Iterator[Sequence[signal.Signals]]:
+    """The signals that are heeded; whoever takes them meanwhile, they do afterwards what they did before.
 
-    A signal that is ignored, as a shell has it for a command in the background, stays ignored.
+    Outside the main thread there are none. A signal that is ignored, as a shell has it for a command in
+    the background, stays ignored.
     """
-    asked = Asked()
-    if current_thread() is not main_thread():
-        yield asked
-        return
-    heeded = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, asked.heard) for each in heeded}
+    in_main = current_thread() is main_thread()
+    before = {each: signal.getsignal(each) for each in SIGNALS if in_main}
     try:
-        yield asked
+        yield [each for each, handler in before.items() if handler is not signal.SIG_IGN]
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if handler is not None:  # not Python's: it cannot be put back
+                signal.signal(each, handler)
+
+
+@contextmanager
+def listening() -> Iterator[Asked]:
+    """Handlers for the signals that are heeded (see `signals_put_back`) while this lasts."""
+    asked = Asked()
+    with signals_put_back() as heeded:
+        for each in heeded:
+            signal.signal(each, asked.heard)
+        yield asked
 
 
 def until_asked(events: Generator[Event, Any, None], asked: Asked, again: str) -> Iterator[Event]:

@@ -78,8 +78,7 @@ class Study:
     ) -> "pandas.DataFrame":
         """The test predictions of one arm, a row an item; its first model and seed where none is named.
 
-        Columns: id, group, gold, predicted, what the arm gave for it (p_<label>, or the answer with its
-        scores), tokens, truncated.
+        Columns: those of predictions.parquet, the probabilities as a column a label, p_<label>.
 
         Raises: RunError where there is no such finished arm.
         """
@@ -92,10 +91,8 @@ class Study:
             shares = pandas.DataFrame(
                 frame["probabilities"].tolist(), columns=[f"p_{label}" for label in labels]
             )
-            frame = pandas.concat([frame, shares], axis=1)
-        return frame.drop(columns=["probabilities", "uncalibrated"], errors="ignore").dropna(
-            axis=1, how="all"
-        )
+            frame = pandas.concat([frame.drop(columns="probabilities"), shares], axis=1)
+        return frame
 
     def steps(
         self, arm: str, model: str | None = None, seed: int | None = None

@@ -8,12 +8,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.hub_stub import served
 
 WRITES, READS = "hf_" + "w" * 34, "hf_" + "r" * 34  # tokens that the stub knows
 ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
@@ -209,15 +210,7 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def running_hub() -> Iterator[Hub]:
-    """The stub on a free port of 127.0.0.1 while the context lasts."""
+    """The stub while the context lasts."""
     hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(hub))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with served(handler_for(hub)) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

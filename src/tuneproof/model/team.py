@@ -35,14 +35,10 @@ class DismissedError(Exception):
 
 @dataclass
 class Team:
-    """`size` processes; this one is `rank`, 0 the leader. broken: nobody is listening any more.
-
-    local: how many of them run on this machine.
-    """
+    """`size` processes; this one is `rank`, 0 the leader. broken: nobody is listening any more."""
 
     rank: int = 0
     size: int = 1
-    local: int = 1
     device: Any = None
     broken: bool = False
     stopped: bool = False
@@ -219,9 +215,8 @@ def join(device: str) -> Team:
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", state.num_processes))
         atexit.register(leave)
-        _present = Team(state.process_index, state.num_processes, local, state.device)
+        _present = Team(state.process_index, state.num_processes, state.device)
     return _present
 
 

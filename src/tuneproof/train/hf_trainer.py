@@ -21,7 +21,7 @@ from torch import nn
 from tuneproof.errors import RunError
 from tuneproof.train.gradients import CountFn, LossFn, LossSum, seed_of
 from tuneproof.train.loop import BatchesFn, Step
-from tuneproof.train.optimizer import ScheduleKind
+from tuneproof.train.optimizer import ScheduleKind, warmup_steps
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -174,7 +174,7 @@ def _trainer(
         learning_rate=rates.learning_rate,
         weight_decay=rates.weight_decay,
         lr_scheduler_type=SCHEDULES[rates.schedule],
-        warmup_steps=_warmup(rates.warmup_share, epochs * loader.steps_per_epoch),
+        warmup_steps=warmup_steps(epochs * loader.steps_per_epoch, rates.warmup_share),
         max_grad_norm=rates.clip_norm,
         optim="adamw_torch",
         logging_steps=1,
@@ -191,8 +191,3 @@ def _trainer(
     trainer = Ours(model, arguments, train_dataset=[None], callbacks=[Telling()])
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _warmup(share: float, steps: int) -> int:
-    """Steps of the warm-up; a single step has none, as in `make_schedule`."""
-    return math.ceil(steps * share) if steps > 1 else 0

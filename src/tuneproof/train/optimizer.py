@@ -68,6 +68,11 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
 
 
+def warmup_steps(total_steps: int, warmup_share: float) -> int:
+    """Steps over which the rate rises; a single step has none: it would be taken with a rate of zero."""
+    return math.ceil(total_steps * warmup_share) if total_steps > 1 else 0
+
+
 def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> Schedule:
     """The factor on the learning rate as a function of the step, which counts from 0.
 
@@ -82,8 +87,7 @@ def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> 
         raise RecipeError(
             "schedule", f"{kind!r} is not known.", do=did_you_mean(kind, get_args(ScheduleKind))
         )
-    # a single step has no warm-up: it would be taken with a rate of zero
-    warmup = math.ceil(total_steps * warmup_share) if total_steps > 1 else 0
+    warmup = warmup_steps(total_steps, warmup_share)
 
     def factor(step: int) -> float:
         if step < warmup:

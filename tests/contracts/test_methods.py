@@ -61,6 +61,8 @@ from peft import PeftConfig, PeftModel
 from transformers import (
     AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 )
+from tuneproof.model.kernels import choose_matmul
+choose_matmul("cpu", 64)  # as the arm was computed: rounding is not the question here
 torch.manual_seed(31337)
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     words = "words" in folder.name

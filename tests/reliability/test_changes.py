@@ -236,6 +236,7 @@ def test_r15_another_split_or_order_of_labels_is_refused(tmp_path, change) -> No
 
 OTHERS = {
     "compute.parallel": "fsdp",
+    "full.engine": "trainer",
     "task.labels.prompt": None,
     "split.kind": "auto",
     "split.shares": [50, 20, 30],

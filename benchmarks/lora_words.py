@@ -66,7 +66,7 @@ def _config() -> Any:
     )  # fmt: skip
 
 
-def _adapted(shape: str) -> Any:
+def adapted(shape: str) -> Any:
     import torch
     from peft import get_peft_model
 
@@ -82,8 +82,8 @@ def _rows(data: Items) -> list[dict[str, list[int]]]:
     ]
 
 
-def ours(shape: str, items: Items) -> Timed:
-    """Process-CPU seconds of an epoch, and the losses."""
+def ours(shape: str, items: Items, model: Any = None) -> Timed:
+    """Process-CPU seconds of an epoch, and the losses. model: with its adapter (None: a new one)."""
     import torch
 
     from tuneproof.train.losses import words_loss
@@ -92,17 +92,18 @@ def ours(shape: str, items: Items) -> Timed:
         answers = torch.tensor([items.labels[i] for i in chosen])
         return {"keep": 1, "places": torch.arange(len(chosen)), "answers": answers}
 
-    return by_us(_adapted(shape), items, words_loss, extra, RATE, words=True)
+    return by_us(model or adapted(shape), items, words_loss, extra, RATE, words=True)
 
 
-def _trainer(shape: str, items: Items, alike: bool) -> Timed:
+def by_the_trainer(shape: str, items: Items, alike: bool, model: Any = None) -> Timed:
     """Labels of -100 everywhere but at the answer, float32, our order; `alike`: our kernels too."""
     return by_trainer(
-        _adapted(shape), items, _rows(items), padded, RATE, our_order=True, our_kernels=alike
-    )
+        model or adapted(shape), items, _rows(items), padded, RATE, our_order=True,
+        our_kernels=alike,
+    )  # fmt: skip
 
 
-def _sft(shape: str, data: Items) -> Timed:
+def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
     """TRL as shipped: bfloat16, activations recomputed, its own collator, order and kernels."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -119,13 +120,13 @@ def _sft(shape: str, data: Items) -> Timed:
             ]
         )
         trainer = SFTTrainer(
-            _model(shape),
+            model or _model(shape),
             SFTConfig(
                 folder, per_device_train_batch_size=data.batch, num_train_epochs=1, use_cpu=True,
                 learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
                 logging_strategy="no", disable_tqdm=True, pad_token="<pad>", eos_token="</s>",
             ),
-            train_dataset=rows, processing_class=_any_tokenizer(), peft_config=_config(),
+            train_dataset=rows, processing_class=_any_tokenizer(), peft_config=None if model else _config(),
         )  # fmt: skip
         silence(trainer)
         kernels(data, ours=False)
@@ -174,11 +175,11 @@ def main(words: Sequence[str] | None = None) -> int:
     mine()
     agreed = row(
         "  Trainer, -100 labels, same kernels", asked.times, mine,
-        lambda: _trainer(shape, data, True), 1.3, widest, LOSS_BAR,
+        lambda: by_the_trainer(shape, data, True), 1.3, widest, LOSS_BAR,
     )  # fmt: skip
     agreed &= row(
         "  Trainer, -100 labels, as shipped", asked.times, mine,
-        lambda: _trainer(shape, data, False), 2.2, widest, LOSS_BAR,
+        lambda: by_the_trainer(shape, data, False), 2.2, widest, LOSS_BAR,
     )  # fmt: skip
     try:
         import trl
@@ -186,5 +187,5 @@ def main(words: Sequence[str] | None = None) -> int:
         print("  TRL is not installed; make bench sets it up")
     else:
         name = f"  TRL {trl.__version__}'s SFTTrainer, as shipped"
-        row(name, asked.times, mine, lambda: _sft(shape, data), 1.4)
+        row(name, asked.times, mine, lambda: by_sft(shape, data), 1.4)
     return 0 if agreed else 1

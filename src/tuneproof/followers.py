@@ -13,7 +13,7 @@ from tuneproof.arms.ready import make_compute
 from tuneproof.belonging import under
 from tuneproof.errors import RunError, StoppedError
 from tuneproof.model.team import FAILED, DismissedError, Team
-from tuneproof.pipeline import longest_item, outcome_of
+from tuneproof.pipeline import let_go, longest_item, outcome_of
 from tuneproof.plan import Plan, look_ahead
 from tuneproof.recipe import Recipe
 from tuneproof.stopping import signals_put_back
@@ -75,6 +75,7 @@ def _arm(plan: Plan, order: dict[str, Any], team: Team) -> Generator[Any, None, 
             f"sees another {work.label} than the leading process: data, model or versions differ.",
             do="Give every machine the same files and packages.",
         )
+    let_go(plan, work)
     shared = plan.shared
     if work.size is not None:
         shared = shared.sampled(work.size, work.seed or 0)

@@ -167,6 +167,7 @@ def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]
         return True
     notes = list(told)
     team = present()
+    let_go(plan, work)
     try:
         foresight = as_begun(work, (yield from _foreseen(plan, work)))
         write_facts(work.folder, work.facts, foresight.chosen)
@@ -194,6 +195,7 @@ def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]
         team.stop()
         raise
     except Exception as error:  # recorded as it is; the other arms do not pay for it
+        let_go(plan)
         if team.size > 1 and (team.broken or not isinstance(error, TuneproofError)):
             team.broken = (
                 True  # where the others are is not known: the arm goes on from its checkpoint
@@ -208,6 +210,13 @@ def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]
         team.over()
     yield ArmEnded(work.label, "done", _short(plan, outcome), seconds)
     return True
+
+
+def let_go(plan: Plan, but_for: Work | None = None) -> None:
+    """Free the models that prompt arms were asked of, but the one that `but_for` asks."""
+    for ready in plan.readies:
+        if but_for is None or ready is not but_for.ready or but_for.arm.method.kind != "prompt":
+            ready.asked.clear()
 
 
 def _torn(team: Team, error: Exception) -> RunError:

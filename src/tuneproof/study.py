@@ -16,7 +16,14 @@ from tuneproof.errors import RecipeError, RunError, TuneproofError, did_you_mean
 from tuneproof.files import read_json
 from tuneproof.followers import follow_leader
 from tuneproof.model.team import Team, join
-from tuneproof.pipeline import NO_CHANGE, carry_out, conclude, forget_checkpoints, prepare
+from tuneproof.pipeline import (
+    NO_CHANGE,
+    carry_out,
+    conclude,
+    forget_checkpoints,
+    let_go,
+    prepare,
+)
 from tuneproof.plan import recipe_folder
 from tuneproof.recipe import Recipe, read_recipe, recipe_from
 from tuneproof.record.lock import StudyLock
@@ -161,6 +168,7 @@ def events_of(
             from tuneproof.cluster import by_ray
 
             failed += yield from by_ray(plan, left, cluster)
+        let_go(plan)
         lock.check()
         ended = yield from conclude(plan)
         team.say()

@@ -1,6 +1,8 @@
 """Prompt arms: which shots are drawn, what is recorded."""
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 
 from tests.arms.small import arm_of, folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
+from tuneproof.arms import prompted
+from tuneproof.arms.prompted import load_asked
 from tuneproof.arms.shots import draw_shots
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.predict.prediction import read_predictions
@@ -153,3 +157,45 @@ def test_an_encoder_is_asked_by_cloze(tmp_path) -> None:
     assert "[MASK]" in about["prompts"][0]["text"]
     found = predictions(recipe, "zero-shot")
     np.testing.assert_allclose(found.probabilities_NC.sum(axis=1), 1)
+
+
+@pytest.fixture
+def loads(monkeypatch) -> list[bool]:
+    """One entry a load of a model to ask: whether another one was still held then."""
+    held: list[weakref.ref] = []
+    found: list[bool] = []
+
+    def counted(ready, compute):
+        gc.collect()
+        found.append(any(reference() is not None for reference in held))
+        model = load_asked(ready, compute)
+        held.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(prompted, "load_asked", counted)
+    return found
+
+
+def test_prompt_arms_in_a_row_load_their_model_once_and_an_arm_that_trains_frees_it(
+    tmp_path, loads
+) -> None:
+    model = tiny_model(tmp_path / "llama", "llama")
+    arms = ["zero-shot", {"few-shot": {"shots": 1}}, {"head": {}}, {"zero-shot": {"name": "again"}}]
+    recipe = small_recipe(tmp_path, [model], arms, seeds=[0, 1])
+    follow(recipe)
+    assert loads == [False, False], "once before the head, once after it"
+    alone = small_recipe(tmp_path, [model], [arms[1]], seeds=[0, 1], out="alone")
+    follow(alone)
+    for seed in (0, 1):
+        one, other = (
+            read_predictions(folder_of(study, "few-shot", seed) / "predictions.parquet")
+            for study in (recipe, alone)
+        )
+        np.testing.assert_array_equal(one.probabilities_NC, other.probabilities_NC)
+
+
+def test_under_a_bound_of_memory_every_prompt_arm_loads_its_own_model(tmp_path, loads) -> None:
+    model = tiny_model(tmp_path / "llama", "llama")
+    arms = ["zero-shot", {"few-shot": {"shots": 1}}]
+    follow(small_recipe(tmp_path, [model], arms, compute={"memory": "8GB"}))
+    assert loads == [False, False]

@@ -46,6 +46,19 @@ def load_asked(ready: Ready, compute: Compute) -> Any:
     ).model
 
 
+def _asked(shared: Shared, ready: Ready, compute: Compute) -> Any:
+    """The model to ask, loaded once for prompt arms that follow each other: none of them changes it.
+
+    Under `compute.memory` every arm loads its own, so that its peak is its own.
+    """
+    if ready.asked:
+        return ready.asked[0]
+    model = load_asked(ready, compute).to(compute.device)
+    if shared.recipe.compute.memory is None:
+        ready.asked.append(model)
+    return model
+
+
 def run_prompted(
     shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int, kept: Journals
 ) -> Running[Outcome]:
@@ -54,7 +67,7 @@ def run_prompted(
     shots = shots_of(shared, arm, seed)
     begun = time.perf_counter()
     yield StageBegun("load", None)
-    model = load_asked(ready, compute).to(compute.device)
+    model = _asked(shared, ready, compute)
     seconds = {"load": time.perf_counter() - begun}
     asker = (
         AnswerObjective(shared, ready, compute, shots, kept)

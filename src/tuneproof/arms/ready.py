@@ -159,6 +159,7 @@ class Ready:
     notes: tuple[str, ...] = ()
     _encoded: dict[str, Encoded] = field(default_factory=dict, repr=False)
     _foreseen: dict[str, Any] = field(default_factory=dict, repr=False)
+    asked: list[Any] = field(default_factory=list, repr=False)  # loaded for prompts: one at most
 
     @property
     def fingerprint(self) -> str:

@@ -16,7 +16,9 @@ from tuneproof.tasks.demo_task import DEMO_RECIPE
 SHARED = Path(__file__).parents[1].parent / "shared"
 SST2 = SHARED / "data" / "sst2" / "glue_dev.parquet"
 STORIES = SHARED / "models" / "stories260k"
-TIMES = {"time_s", "tokens_per_s", "time_by_stage_s", "items_per_s", "peak_memory_bytes", "memory"}
+TIMES = {
+    "time_s", "tokens_per_s", "time_by_stage_s", "items_per_s", "peak_memory_bytes", "memory", "rate",
+}  # fmt: skip
 ROWS = 120
 RATE = {"learning_rate": 3e-3}
 ARMS: dict[str, list[Any]] = {

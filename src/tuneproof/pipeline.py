@@ -173,6 +173,10 @@ def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]
         write_facts(work.folder, work.facts, foresight.chosen)
         if work.ready is not None:
             call_others(work, foresight)
+            if work.arm.method.apply is not None:
+                from tuneproof.arms.rate import measure_device
+
+                measure_device(plan.compute[0])  # before the peak is: its buffers are not the arm's
         begin_peak()
         resident = resident_bytes()
         outcome: Outcome = yield from _noted(outcome_of(plan, work, foresight.shared), notes)

@@ -140,6 +140,11 @@ ARMS: tuple[dict[str, Any], ...] = (
      "trainable": 22_713_986, "seeds": (0, 1), "steps": 600, "peak": 5e-5},
 )  # fmt: skip
 BASE = 22_713_216
+RATE = {
+    "tokens_per_s": 5000.0, "step_s": 0.2, "steps": 399, "operations_per_token": 1.3e8,
+    "matrix_operations_per_s": 1.05e12, "matrix_share": 0.62, "step_bytes": 7.5e8,
+    "bandwidth_bytes_per_s": 4.6e11, "bandwidth_share": 0.0081,
+}  # fmt: skip
 MODEL = "minilm"
 
 
@@ -191,6 +196,7 @@ def write_arm(folder: Path, order: int, arm: dict[str, Any], seed: int | None, s
         }
         if arm.get("steps"):
             ledger["memory"] = memory(arm.get("trainable", 0))
+            ledger["rate"] = RATE
         write_json(place / "ledger.json", ledger)
     if arm.get("steps"):
         rows = steps(arm["steps"], arm["peak"], 0.6, seed or 0)

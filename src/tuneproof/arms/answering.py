@@ -23,6 +23,7 @@ from tuneproof.data.encode import EncodedAnswers
 from tuneproof.data.tokens import pad_batch
 from tuneproof.model.journal import Journal, Journals
 from tuneproof.model.kept_states import Row
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.predict.answers import AnswerPredictions
 from tuneproof.predict.choose import empty_scores, score_labels
@@ -121,10 +122,7 @@ class AnswerObjective:
 
         def work(chosen: Any) -> NDArray[np.float64]:
             part = collate_answers(golds, chosen, self.ready.pad.id)
-            part = {
-                k: v.to(self.compute.device) if isinstance(v, torch.Tensor) else v
-                for k, v in part.items()
-            }
+            part = on_device(part, self.compute.device)
             with torch.inference_mode(), self.compute.autocast():
                 found = words_loss(model, part)
             return np.array([float(found.sum), found.count])

@@ -31,6 +31,7 @@ from tuneproof.model.features import (
 )
 from tuneproof.model.heads import class_logits, head_layer
 from tuneproof.model.load import load_model, model_on_meta, pretrained_on_meta
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.team import DismissedError, present
 from tuneproof.predict.prediction import Predictions
@@ -227,7 +228,7 @@ def _entering(
         caught.clear()
         padded = pad_batch([ids[i] for i in chosen], ready.pad.id, "right")
         with torch.inference_mode(), compute.autocast():
-            class_logits(model, ready.family, {k: v.to(compute.device) for k, v in padded.items()})
+            class_logits(model, ready.family, on_device(padded, compute.device))
         return caught.pop().float().cpu().numpy()
 
     try:

@@ -22,6 +22,7 @@ from tuneproof.data.batches import Batch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
 from tuneproof.model.heads import base_states, class_logits, pad_right
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import give_back, tried
 from tuneproof.train.gradients import accumulate
 
@@ -167,8 +168,7 @@ def _gradient(
 
 
 def _batch(ready: Ready, compute: Compute, rows: Sequence[Any], side: Any) -> dict[str, Any]:
-    padded = pad_batch(rows, ready.pad.id, side)
-    return {key: values.to(compute.device) for key, values in padded.items()}
+    return on_device(pad_batch(rows, ready.pad.id, side), compute.device)
 
 
 def _logits(

@@ -29,6 +29,7 @@ from tuneproof.model.kept_states import (
     size_of,
     states_folder,
 )
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce
 from tuneproof.model.team import present
 from tuneproof.model.trunk import Trunk
@@ -180,10 +181,8 @@ def _same(
     trunk: Trunk, kept: KeptStates, model: Any, objective: Objective, compute: Compute
 ) -> bool:
     """Whether a few rows of train have the same loss from kept states as from the whole model."""
-    from accelerate.utils import send_to_device
-
     tried = np.arange(min(TRIED_ROWS, len(objective.unit_ids)))
-    part = send_to_device(objective.collate(tried), compute.device)
+    part = on_device(objective.collate(tried), compute.device)
     model.eval()
     losses = []
     for states in (None, kept):

@@ -14,6 +14,7 @@ from tuneproof.arms.answering import AnswerObjective
 from tuneproof.arms.event import Running, Said, StageBegun
 from tuneproof.arms.objective import Objective, make_objective
 from tuneproof.arms.probe import fit_model_head, run_probe
+from tuneproof.arms.rate import measure_device, rate_entry, workload
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.selftest import self_test
 from tuneproof.arms.shared import Outcome, Shared, decided
@@ -26,6 +27,7 @@ from tuneproof.data.batches import padding_share, plan_batches, split_micro
 from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
+from tuneproof.ledger.operations import Workload
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.journal import Journals
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
@@ -76,6 +78,7 @@ def run_tuned(
     model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
     trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
     yield from _prove(model, objective, ready, compute, shared, arm, seconds)
+    work = _counted(model, objective, compute, shared, seconds)
     sharded = shared.recipe.compute.parallel == "fsdp" and launched()
     present().copy_from_leader(p for p in model.parameters() if p.requires_grad)
     if sharded:
@@ -107,7 +110,7 @@ def run_tuned(
     return Outcome(
         test=test,
         dev=dev,
-        ledger={**ledger.as_json(), **trunk},
+        ledger={**ledger.as_json(), **trunk, **_rate(training, work, sharded)},
         chosen=chosen,
         time_s=seconds,
         encoding={
@@ -167,6 +170,30 @@ def _prove(
     if not self_test(model, objective, ready, compute, arm.method.packs, arm.name):
         yield Said("Memory was too small for the self-test; it was left out.", noted=True)
     seconds["self-test"] = time.perf_counter() - begun
+
+
+def _counted(
+    model: Any, objective: Objective, compute: Compute, shared: Shared, seconds: dict[str, float]
+) -> Workload | None:
+    """What a token of training costs; by one of several processes, for all."""
+    if not present().leads:
+        return None
+    begun = time.perf_counter()
+    found = workload(model, objective, compute, shared.recipe.train.gradient_checkpointing)
+    seconds["count"] = time.perf_counter() - begun
+    return found
+
+
+def _rate(training: Training, work: Workload | None, sharded: bool) -> dict[str, Any]:
+    """The ledger's entry `rate`; of weights that are shared out a process reads more than it holds."""
+    if not training.team.leads:
+        return {}
+    found = rate_entry(
+        training.steps_file, work, measure_device(training.compute), training.team.size
+    )
+    if sharded and found:
+        found["rate"] |= {"step_bytes": None, "bandwidth_share": None}
+    return found
 
 
 def _ask(

@@ -20,6 +20,7 @@ from tuneproof.errors import RunError
 from tuneproof.families.family import Family
 from tuneproof.files import MANIFEST, check_folder, whole_folder
 from tuneproof.model.heads import base_states
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 
 Features = dict[str, NDArray[np.float32]]
@@ -85,9 +86,9 @@ def pooled_features(
 
     def work(chosen: Any) -> Features:
         padded = pad_batch([ids[i] for i in chosen], pad_id, "right")
-        on_device = {name: tensor.to(device) for name, tensor in padded.items()}
+        sent = on_device(padded, device)
         with autocast():
-            found = pooled_states(model, family, on_device, poolings)
+            found = pooled_states(model, family, sent, poolings)
         return {pooling: pooled_BD.cpu().numpy() for pooling, pooled_BD in found.items()}
 
     for chosen, found in in_batches([len(row) for row in ids], at_once, work):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tuneproof.data.packs import Pack, common_start, make_packs
 from tuneproof.model.heads import inner_model, takes
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import give_back, tried
 from tuneproof.model.words import (
     LEAST_TOKENS,
@@ -160,7 +161,7 @@ class Packed:
                 sees_BRK[at, row, columns] = True
         self.longest = int(positions_BK.max()) + 1 + more
         self.ids_BK, self.owner_BK, self.positions_BK, self.sees_BRK = (
-            torch.tensor(array, device=device)
+            on_device(torch.tensor(array), device)
             for array in (ids_BK, owner_BK, positions_BK, sees_BRK)
         )
         layers = new_cache(model).layers

@@ -19,6 +19,7 @@ from torch import nn
 from tuneproof.data.windows import Window, collate_windows
 from tuneproof.families.family import Family
 from tuneproof.model.heads import inner_model, model_inputs
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.unpadded import real_tokens
 
@@ -74,7 +75,8 @@ def read_states(
 
     def work(chosen: Any) -> NDArray[np.float16]:
         part = [windows[place] for place in chosen]
-        batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items() if k in names}
+        whole = collate_windows(part, pad_id)
+        batch = on_device({name: whole[name] for name in names if name in whole}, device)
         skipping = real_tokens(base, batch["attention_mask"])
         with torch.inference_mode(), autocast(), skipping:
             hidden_BTD = base(**model_inputs(base, batch))[0]

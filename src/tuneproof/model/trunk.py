@@ -22,6 +22,7 @@ from tuneproof.families.blocks import blocks_of
 from tuneproof.families.family import Family
 from tuneproof.model.heads import base_states, inner_model, model_inputs
 from tuneproof.model.kept_states import KeptStates, Row, digest_of
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.unpadded import real_tokens
 
@@ -111,7 +112,7 @@ class Trunk:
                 types_BT[place, : len(row)] = torch.as_tensor(row.types)
             batch["token_type_ids"] = types_BT
         mask_BT = batch["attention_mask"]
-        output = self._run(family, {name: values.to(device) for name, values in batch.items()})
+        output = self._run(family, on_device(batch, device))
         if isinstance(output, tuple):
             if any(isinstance(value, torch.Tensor) for value in output[1:]):
                 return None

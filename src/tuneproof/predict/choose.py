@@ -16,6 +16,7 @@ from tuneproof.data.encode import EncodedCloze, EncodedPrompts, pad_batch
 from tuneproof.data.packs import Pack, batches_of_kin, make_packs
 from tuneproof.model.heads import inner_model
 from tuneproof.model.prefix import MOST_LOGITS, Packed, packed_logs, read_start, shares_prefixes
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.words import log_totals, read_ahead, token_logs, words_logits
 
@@ -152,8 +153,7 @@ def _score_apart(
         part = [rows[place] for place in chosen]
         batch = pad_batch([row.ids for row in part], pad_id, "left")
         asked = _asked(part)
-        on_device = {name: values.to(device) for name, values in batch.items()}
-        logs_K = asked_logs(model, on_device, asked.to(device))
+        logs_K = asked_logs(model, on_device(batch, device), asked.to(device))
         return logs_K.double().cpu().numpy()
 
     done = seen = 0
@@ -176,9 +176,7 @@ class Asked:
 
     def to(self, device: str | torch.device) -> "Asked":
         """The same on a device."""
-        return Asked(
-            self.keep, self.places_S.to(device), self.rows_K.to(device), self.tokens_K.to(device)
-        )
+        return Asked(self.keep, *on_device((self.places_S, self.rows_K, self.tokens_K), device))
 
 
 def _asked(part: Sequence[_Row]) -> Asked:
@@ -275,9 +273,8 @@ def score_cloze(
 
     def work(chosen: Any) -> FloatArray:
         batch = pad_batch([cloze.ids[place] for place in chosen], pad_id, "right")
-        places_B = torch.as_tensor(cloze.mask_N[chosen], device=device)
-        on_device = {name: values.to(device) for name, values in batch.items()}
-        return cloze_logs(model, on_device, places_B, words_C).double().cpu().numpy()
+        places_B = on_device(torch.as_tensor(cloze.mask_N[chosen]), device)
+        return cloze_logs(model, on_device(batch, device), places_B, words_C).double().cpu().numpy()
 
     for chosen, logs_BC in in_batches([len(row) for row in cloze.ids], at_once, work):
         into_NC[chosen] = logs_BC

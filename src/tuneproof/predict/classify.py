@@ -16,6 +16,7 @@ from torch import nn
 from tuneproof.data.tokens import pad_batch
 from tuneproof.families.family import Family
 from tuneproof.model.heads import class_logits
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 
 
@@ -37,9 +38,9 @@ def class_probabilities(
 
     def work(chosen: Any) -> NDArray[np.float64]:
         padded = pad_batch([ids[i] for i in chosen], pad_id, "right")
-        on_device = {name: tensor.to(device) for name, tensor in padded.items()}
+        sent = on_device(padded, device)
         with autocast():
-            return label_shares(model, family, on_device).cpu().double().numpy()
+            return label_shares(model, family, sent).cpu().double().numpy()
 
     for chosen, shares_BC in in_batches([len(row) for row in ids], at_once, work):
         into_NC[chosen] = shares_BC

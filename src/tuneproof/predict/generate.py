@@ -19,6 +19,7 @@ from tuneproof.data.packs import Pack, batches_of_kin, even_turns, make_packs
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.model.heads import inner_model
 from tuneproof.model.prefix import Packed, read_start, shares_prefixes
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.words import read_ahead
 
@@ -99,8 +100,7 @@ def answer_prompts(
 
         def work(chosen: Any) -> IntArray:
             batch = pad_batch([rows[place] for place in chosen], pad_id, "left")
-            on_device = {name: values.to(device) for name, values in batch.items()}
-            return _as_array(_written_apart(model, on_device, pad_id, stops))
+            return _as_array(_written_apart(model, on_device(batch, device), pad_id, stops))
 
     for chosen, new in in_batches([len(ids) for ids in rows], at_once, work, batches):
         for place, tokens in zip(chosen, new, strict=True):

@@ -18,6 +18,7 @@ from torch import nn
 
 from tuneproof.data.windows import Window, Windows, collate_windows, span_text
 from tuneproof.model.heads import inner_model, model_inputs
+from tuneproof.model.sending import on_device
 from tuneproof.model.shortage import AtOnce, in_batches
 from tuneproof.model.unpadded import real_tokens
 from tuneproof.tasks.task import Example
@@ -89,7 +90,7 @@ def find_spans(
 
     def work(chosen: Any) -> dict[str, NDArray[Any]]:
         part = [windows[place] for place in chosen]
-        batch = {k: v.to(device) for k, v in collate_windows(part, pad_id).items()}
+        batch = on_device(collate_windows(part, pad_id), device)
         with torch.inference_mode(), autocast():
             logits_BT2 = span_logits(model, batch)
             losses_B = span_losses(logits_BT2, batch)

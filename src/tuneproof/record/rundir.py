@@ -13,7 +13,8 @@ Knows nothing of: models, torch, how anything was computed.
     arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system,
                          with .train<size> where it learnt from a sample of train
         arm.json         what it is, how it went, what it cost (see `ArmRecord`)
-        ledger.json      parameters, every delta with its reason; memory, predicted beside measured
+        ledger.json      parameters, every delta with its reason; memory, predicted beside measured;
+                         rate of training beside the device's (see arms/rate.py)
         steps.jsonl      one line an optimizer step
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}

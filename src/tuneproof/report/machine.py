@@ -11,7 +11,11 @@ In: a study read back. Out: one plain value. Knows nothing of: HTML, rounding, d
     arms         one an arm and seed: {"arm", "model", "method", "kind", "seed", "status", "reason",
                  "scores": {metric: {"value", "low", "high", "n"}}, "parameters": {"total",
                  "trainable"}, "time_s", "time_by_stage_s", "peak_memory_bytes", "items_per_s",
-                 "memory": null or {"predicted_bytes", "measured_bytes", "error", ...}}
+                 "memory": null or {"predicted_bytes", "measured_bytes", "error", ...},
+                 "rate": null or, of training's median step, {"tokens_per_s", "step_s",
+                 "operations_per_token" (of matrix products, forward and backward), "step_bytes" (moved
+                 at least), "matrix_operations_per_s" and "bandwidth_bytes_per_s" (what the device
+                 attains), "matrix_share" and "bandwidth_share" (of these), "steps"}}
     pooled       one an arm, its seeds taken together: {"arm", "model", "seeds", "scores"}
     comparisons  as the study computed them: {"arm", "over", "metric", "difference", "low", "high",
                  "p_value", "p_adjusted", "only_arm_right", "only_over_right", "n", "mde",
@@ -61,6 +65,7 @@ def _arm(row: ArmRow) -> dict[str, Any]:
         "time_by_stage_s": row.records[0].about.get("time_s") or {},
         "peak_memory_bytes": row.peak_memory_bytes,
         "memory": _memory(row),
+        "rate": row.records[0].ledger.get("rate"),
         "items_per_s": row.items_per_s,
     }
 

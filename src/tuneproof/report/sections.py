@@ -43,6 +43,8 @@ from tuneproof.report.slices import (
     reliabilities,
     slices,
 )
+from tuneproof.report.speeds import NOTE as SPEEDS_NOTE
+from tuneproof.report.speeds import speeds
 from tuneproof.report.tables import (
     ArmRow,
     arm_rows,
@@ -292,6 +294,8 @@ def sections(study: StudyRecord) -> dict[str, Any]:
         "metrics": metrics,
         "metric_notes": notes,
         "costs": costs(rows, metric),
+        "speeds": speeds(rows),
+        "speeds_note": SPEEDS_NOTE,
         "panels": panels(rows),
         "engines": engines(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],

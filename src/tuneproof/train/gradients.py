@@ -14,6 +14,7 @@ from torch import nn
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
+from tuneproof.model.sending import on_device
 from tuneproof.model.shards import is_sharded
 from tuneproof.model.shortage import WAY_OUT, give_back, tried
 from tuneproof.model.team import FULL, GO_ON, Team, present
@@ -147,13 +148,11 @@ def accumulate(
     fill: passes that every process makes at least, since each needs the others' shards of the weights;
     those beyond the batch are of one item that counts nothing.
     """
-    from accelerate.utils import send_to_device
-
     mean_loss = torch.zeros((), device=accelerator.device)
     counted = tokens = 0
     own = total if own is None else own
     for micro_batch in batch.micro_batches:
-        inputs = send_to_device(micro_batch, accelerator.device)
+        inputs = on_device(micro_batch, accelerator.device)
         with accelerator.autocast():
             part = loss(model, inputs)
         wide = torch.promote_types(part.sum.dtype, torch.float32)
@@ -165,7 +164,7 @@ def accumulate(
         tokens += part.tokens
     for _ in range(fill - len(batch.micro_batches)):
         assert batch.collate is not None
-        inputs = send_to_device(batch.collate(np.array([0])), accelerator.device)
+        inputs = on_device(batch.collate(np.array([0])), accelerator.device)
         with accelerator.autocast():
             nothing = loss(model, inputs).sum * 0
         accelerator.backward(nothing)

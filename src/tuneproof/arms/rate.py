@@ -88,7 +88,7 @@ def rate_entry(
         found["bandwidth_bytes_per_s"] = device.bandwidth_bytes_per_s
     if work is not None:
         found["operations_per_token"] = work.operations_per_token
-        found["step_bytes"] = median(work.step_bytes(one["micro_batches"]) for one in steps)
+        found["step_bytes"] = int(median(work.step_bytes(one["micro_batches"]) for one in steps))
     if device is not None and work is not None:
         per_s = work.operations_per_token * tokens_per_s / devices
         found["matrix_share"] = per_s / device.matrix_operations_per_s

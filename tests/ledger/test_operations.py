@@ -124,3 +124,22 @@ def test_embeddings_are_looked_up_and_tied_ones_count_where_logits_are() -> None
     assert apart.operations == 3 * 2 * 8 * 2
     assert tied.read_whole_bytes == tied.trained_bytes == 4 * 50 * 8
     assert apart.read_whole_bytes == 4 * 2 * 8
+
+
+def test_experts_count_as_the_one_matrix_that_a_row_meets() -> None:
+    if not hasattr(torch, "_grouped_mm"):
+        pytest.skip("this torch has no grouped product")
+    experts = nn.Parameter(torch.ones(3, 16, 8, dtype=torch.bfloat16))
+    ends = torch.tensor([2, 2, 6], dtype=torch.int32)
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = experts
+
+        def forward(self, values):
+            return torch._grouped_mm(values, self.weight, offs=ends)
+
+    part = {"values": torch.ones(6, 16, dtype=torch.bfloat16)}
+    found = count(Experts(), [part], stack_loss)
+    assert found.operations == 2 * (2 * 6 * 16 * 8)  # forward, and the weight's gradient

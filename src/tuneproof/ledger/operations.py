@@ -24,7 +24,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import bmm_flop, flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
 
 from tuneproof.model.sending import on_device
 from tuneproof.train.gradients import LossFn
@@ -160,12 +160,14 @@ def _operations(packet: Any, args: Sequence[Any], kwargs: dict[str, Any], found:
     name = packet.__name__
     if name.startswith(FUSED):
         back = name.endswith("_backward")
-        query, key, value = (one.shape for one in args[back : back + 3])
-        return sdpa_flop_count(query, key, value) * (2 if back else 1)
+        query, key, value = args[back : back + 3]
+        keys = 2 * query.numel() * key.shape[-2]  # scores; below, what they weigh
+        values = 2 * query.shape[:-1].numel() * value.shape[-2] * value.shape[-1]
+        return int((keys + values) * (2 if back else 1))
     if name == "_grouped_mm":  # experts: a row meets one of the matrices
         left, right = args[:2]
         rows = left.numel() // (left.shape[0] if left.ndim > right.ndim else 1)
-        return bmm_flop((1, 1, rows), (1, rows, right.shape[-1]))
+        return int(2 * rows * right.shape[-1])
     formula = flop_registry.get(packet)
     return int(formula(*args, **kwargs, out_val=found)) if formula is not None else 0
 

@@ -25,18 +25,18 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "encoder": (
         "encoder_finetuning",
         [
-            ["--texts", SHORT, "--hidden", "256"],
-            [*REVIEWS, "--hidden", "256"],
-            ["--texts", SHORT, "--hidden", "768", "--steps", "10"],
+            ["--texts", SHORT, "--hidden", "256", "--steps", "10"],
+            [*REVIEWS, "--hidden", "256", "--steps", "4"],
+            ["--texts", SHORT, "--hidden", "768", "--steps", "6"],
         ],
     ),
-    "head": ("frozen_head", [SST2]),
+    "head": ("frozen_head", [[*SST2, "--train", "640", "--test", "436"]]),
     "lora": (
         "lora_words",
         [
             ["--texts", SHORT],
-            [*REVIEWS, "--steps", "6"],
-            ["--texts", SHORT, "--shape", "1b", "--steps", "2", "--times", "3"],
+            [*REVIEWS, "--steps", "2"],
+            ["--texts", SHORT, "--shape", "1b", "--steps", "1", "--times", "3"],
         ],
     ),
     "questions": (

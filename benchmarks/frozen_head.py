@@ -3,7 +3,7 @@
 In: SST-2 and an encoder. Out: a table of ratios of process-CPU time, and everyone's accuracy.
 Knows nothing of: recipes, reports.
 
-    python -m benchmarks head --data FOLDER --model FOLDER [--train 1280] [--times 5]
+    python -m benchmarks head --data FOLDER --model FOLDER [--train 1280] [--test 872] [--times 5]
 
 Ours: features of train, dev and test once, the convex fit on train for every pooling and strength, dev
 choosing (a tenth of the train items). The Trainer: the base frozen, three epochs, an evaluation before
@@ -158,6 +158,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--model", required=True, help="an encoder's folder")
     parser.add_argument("--train", type=int, default=1280)
+    parser.add_argument("--test", type=int, help="items to predict (default: all of GLUE's dev)")
     parser.add_argument("--times", type=int, default=5)
     asked = parser.parse_args(words)
     import torch
@@ -166,7 +167,7 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(asked.model)
     train = read_part(Path(asked.data) / "glue_train.parquet", tokenizer, asked.train)
-    test = read_part(Path(asked.data) / "glue_dev.parquet", tokenizer, None)
+    test = read_part(Path(asked.data) / "glue_dev.parquet", tokenizer, asked.test)
     print(
         f"a head on {len(train.texts):,} items, {len(test.texts)} to predict, one thread, process-CPU "
         f"time, median (spread) of {asked.times} alternations"

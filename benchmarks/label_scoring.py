@@ -46,8 +46,8 @@ CASES = (
     Case("SST-2, 0 shots", "short", 200, 0, TWO, 1.3),
     Case("SST-2, 0 shots, as shipped", "short", 200, 0, TWO, 2.2, True),
     Case("SST-2, 5 shots", "short", 200, 5, TWO, 3.0),
-    Case("IMDB, 5 shots", "long", 200, 5, TWO, 8.0),
-    Case(f"SST-2, {CLASSES} classes of several tokens, 0 shots", "short", 50, 0, (), 5.0),
+    Case("IMDB, 5 shots", "long", 100, 5, TWO, 8.0),
+    Case(f"SST-2, {CLASSES} classes of several tokens, 0 shots", "short", 16, 0, (), 5.0),
 )
 
 

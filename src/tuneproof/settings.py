@@ -238,6 +238,11 @@ class ComputeSettings(Settings):
         description="Under a launcher (torchrun, accelerate launch), while an arm trains: ddp, every "
         "process holds all weights; fsdp, a share of each (FSDP2), and all of them on dev and after it.",
     )
+    compile: bool = Field(
+        False,
+        description="torch.compile of the layers while an arm trains: pays on GPUs. The first steps are "
+        "slower, and how much is reported; on a CPU it usually gains nothing.",
+    )
     disk: str = Field(
         "20GB",
         description="Disk that a study's kept states of frozen layers (layers: last N) may take; where "

@@ -64,7 +64,16 @@ class Compute:
 
 
 def check_compute(settings: ComputeSettings) -> None:
-    """Raises RecipeError where a device or precision is asked for that is not there."""
+    """Raises RecipeError where a device or precision is asked for that is not there.
+
+    RunError where torch.compile is, and its compiler is missing.
+    """
+    if settings.compile:
+        import torch
+
+        from tuneproof.model.compiled import check_compiler
+
+        check_compiler(settings.device != "cpu" and torch.cuda.is_available())
     if settings.device in ("auto", "cpu") and settings.precision != "fp16":
         return  # always there; torch need not load to say so
     import torch

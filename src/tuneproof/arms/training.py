@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tuneproof.arms.compiling import compiled_layers, warm_up_said
 from tuneproof.arms.event import Advanced, Running, Said, StageBegun
 from tuneproof.arms.objective import Objective
 from tuneproof.arms.ready import Compute
@@ -22,6 +23,7 @@ from tuneproof.arms.shared import Shared
 from tuneproof.data.batches import Batch, collate_epoch, count_batches
 from tuneproof.errors import RunError, StoppedError
 from tuneproof.files import Appended, write_with
+from tuneproof.model.compiled import CompiledLayers
 from tuneproof.model.shards import made_whole, own_part, whole_weights
 from tuneproof.model.team import present
 from tuneproof.recipe import Arm
@@ -71,6 +73,7 @@ class Training:
         if self.scaler is not None:
             fresh = {"scale": FIRST_SCALE, "_growth_tracker": 0}
             self.scaler.load_state_dict({**self.scaler.state_dict(), **fresh})
+        self.compiled = CompiledLayers()
         self._since = time.perf_counter()
 
     def run(self) -> Running[dict[str, Any]]:
@@ -80,6 +83,8 @@ class Training:
         folder = self.steps_file.parent
         asked = self.settings.trackers if self.team.leads else ()
         sent = open_trackers(asked, folder.parent.parent, folder.name)
+        compute = self.shared.recipe.compute
+        self.compiled = yield from compiled_layers(self.model, self.arm, compute)
         log = Appended(self.steps_file)
         try:
             with sent as trackers:
@@ -90,12 +95,15 @@ class Training:
             raise
         finally:
             log.close(sync=True)
+            self.compiled.close()
         self.place.done, self.place.train_s = True, self._seconds()
         if self.team.say(not self.by_trainer and (bool(self.keeper.written) or self.keeper.due)):
             self.save()
         if self.keeper.written:
             count = self.keeper.written
             yield Said(f"{count} checkpoints; deleted when the arm is complete.", noted=True)
+        if self.place.compile_s:
+            yield warm_up_said(self.place.compile_s, bool(self.place.resumed_at))
         changed = self.team.most(int(_fingerprint(self.model) != before))
         chosen_step = self.best.restore(self.model)
         if not changed:
@@ -239,7 +247,10 @@ class Training:
     def _next(self, steps: Iterator[Step]) -> Step | None:
         """The next step; what stops it says which checkpoint is the last good one."""
         try:
-            return next(steps, None)
+            with self.compiled.in_force():
+                step = next(steps, None)
+            self.place.compile_s += self.compiled.spent_s()
+            return step
         except RunError as error:
             raise RunError(
                 error.where, error.found, error.allowed,

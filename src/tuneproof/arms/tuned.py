@@ -91,7 +91,7 @@ def run_tuned(
         model = _loaded(shared, arm, ready, compute, seed).model.to(compute.device)
         model = training.model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
         restore_trained(model, trained)
-    seconds["train"] = training.place.train_s
+    seconds |= training.place.stages()
     begun = time.perf_counter()
     dev, test, answers = yield from _ask(
         objective, shared.splits, training, kept.of_weights(chosen)

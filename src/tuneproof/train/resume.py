@@ -64,8 +64,9 @@ class Place:
     """Where training stands.
 
     step: updates done. pending: the last of them where what follows an update (evaluation, its line)
-    is not done yet. halvings: of micro-batches, for want of memory. train_s: seconds so far.
-    skipped: updates left out since they were not finite. resumed_at: steps from which it was taken up.
+    is not done yet. halvings: of micro-batches, for want of memory. train_s: seconds so far;
+    compile_s: those of them that went into compiling layers. skipped: updates left out since they
+    were not finite. resumed_at: steps from which it was taken up.
     """
 
     step: int = 0
@@ -74,8 +75,14 @@ class Place:
     done: bool = False
     evaluations: list[dict[str, float]] = field(default_factory=list)
     train_s: float = 0.0
+    compile_s: float = 0.0
     skipped: int = 0
     resumed_at: list[int] = field(default_factory=list)
+
+    def stages(self) -> dict[str, float]:
+        """Seconds of compiling, where there were any, and of training beside them."""
+        told = {"compile": self.compile_s} if self.compile_s else {}
+        return {**told, "train": self.train_s - self.compile_s}
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; a loss that is not finite is null."""

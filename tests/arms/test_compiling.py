@@ -1,0 +1,128 @@
+"""Layers compiled while an arm trains: the same training, its cost told, nothing left of it afterwards."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.arms.small import arm_of, begin, drain, folder_of, follow, small_recipe, steps_of
+from tests.tiny_models import tiny_model
+from tuneproof.arms import compiling
+from tuneproof.arms.compiling import compiled_layers
+from tuneproof.arms.event import Said
+from tuneproof.errors import RunError
+from tuneproof.model import compiled
+from tuneproof.pipeline import check
+
+RATE = {"learning_rate": 3e-3}
+FULL = {"full": RATE}
+ON = {"compute": {"compile": True}}
+
+
+def still_model(folder: Path, kind: str) -> Path:
+    """A tiny model without dropout: compiled layers draw other masks of the same distribution."""
+    file = tiny_model(folder, kind) / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({k: 0.0 if "dropout" in k else v for k, v in config.items()}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {kind: still_model(root / kind, kind) for kind in ("distilbert", "llama")}
+
+
+def calls_of(monkeypatch) -> list:
+    """The layers that were compiled, as the training let go of them."""
+    seen: list = []
+    close = compiled.CompiledLayers.close
+
+    def closing(self) -> None:
+        seen.extend(self.layers)
+        close(self)
+
+    monkeypatch.setattr(compiled.CompiledLayers, "close", closing)
+    return seen
+
+
+def trained_twice(tmp_path, model, arm, **sections) -> list:
+    """The same arm without and with it."""
+    sections = {"train": {"epochs": 2, "micro_batch": 3}, **sections}
+    recipes = [
+        small_recipe(tmp_path, [model], [arm], out="plain", **sections),
+        small_recipe(tmp_path, [model], [arm], out="compiled", **sections, **ON),
+    ]
+    for recipe in recipes:
+        follow(recipe)
+    return recipes
+
+
+def assert_same(recipes, name: str) -> None:
+    """The same losses, the same files, and what it cost."""
+    losses = [[step["loss"] for step in steps_of(recipe, name)] for recipe in recipes]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert len(losses[0]) >= 10
+    files = [sorted(p.name for p in (folder_of(r, name) / "weights").iterdir()) for r in recipes]
+    assert files[0] == files[1]
+    plain, with_it = (arm_of(recipe, name) for recipe in recipes)
+    assert "compile" not in plain["time_s"]
+    spent = with_it["time_s"]["compile"]
+    assert spent > 0
+    said = f"compiled by torch.compile: {spent:.1f} s of the first steps went into it"
+    assert said in " ".join(with_it["notes"])
+    assert with_it["time_s"]["train"] > 0
+
+
+def test_compiled_layers_train_to_the_same_losses_and_are_as_before_afterwards(
+    tmp_path, models, monkeypatch
+) -> None:
+    # traced as ever, and run without a C++ compiler's half minute
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    seen = calls_of(monkeypatch)
+    assert_same(trained_twice(tmp_path, models["distilbert"], FULL), "full")
+    assert len(seen) == 2
+    assert all(layer._compiled_call_impl is None for layer in seen)
+
+
+def test_only_layers_that_train_are_compiled(tmp_path, models) -> None:
+    arm = {"full": {**RATE, "layers": "last 1"}}
+    recipe = small_recipe(tmp_path, [models["distilbert"]], [arm, "lora"], **ON)
+    for name, number in (("full", 1), ("lora", 2)):
+        begun = begin(recipe, name)
+        found = drain(compiled_layers(begun.model, begun.arm, recipe.compute))
+        assert len(found.layers) == number
+
+
+def test_where_it_has_no_effect_it_is_said(tmp_path, models, monkeypatch) -> None:
+    recipe = small_recipe(tmp_path, [models["distilbert"]], [FULL], **ON)
+    begun = begin(recipe, "full")
+    monkeypatch.setattr(compiling, "launched", lambda: True)
+    events = list(compiled_layers(begun.model, begun.arm, recipe.compute))
+    assert [type(event) for event in events] == [Said]
+    assert "no effect here: under a launcher" in events[0].text
+    assert events[0].noted
+
+
+def test_without_a_compiler_the_check_says_what_to_do(tmp_path, models, monkeypatch) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    recipe = small_recipe(tmp_path, [models["distilbert"]], [FULL], **ON)
+    with pytest.raises(
+        RunError, match=r"compute\.compile: true is asked for, and torch says: No wor"
+    ):
+        check(recipe)
+
+
+def test_what_fails_to_compile_is_named_with_the_way_out() -> None:
+    import torch
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    layers = compiled.CompiledLayers([torch.nn.Linear(2, 2)])
+    with (
+        pytest.raises(RunError, match=r"torch\.compile failed: OSError: no Python\.h\. It needs"),
+        layers.in_force(),
+    ):
+        raise BackendCompilerFailed("inductor", OSError("no Python.h"), None)
+    assert layers.layers[0]._compiled_call_impl is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, begin, drain, folder_of, follow, small_recipe, steps_of
+from tests.arms.small import arm_of, begin, dies, drain, folder_of, follow, small_recipe, steps_of
 from tests.tiny_models import tiny_model
 from tuneproof.arms import compiling
 from tuneproof.arms.compiling import compiled_layers
@@ -13,10 +13,13 @@ from tuneproof.arms.event import Said
 from tuneproof.errors import RunError
 from tuneproof.model import compiled
 from tuneproof.pipeline import check
+from tuneproof.predict.prediction import read_predictions
 
 RATE = {"learning_rate": 3e-3}
 FULL = {"full": RATE}
 ON = {"compute": {"compile": True}}
+CUT = {"batch_size": 6, "micro_batch": 3}  # 8 would be a tiny head's width, and taken for it once
+WHOLE = {"batch_size": 6, "micro_batch": None}
 
 
 def still_model(folder: Path, kind: str) -> Path:
@@ -46,16 +49,22 @@ def calls_of(monkeypatch) -> list:
     return seen
 
 
-def trained_twice(tmp_path, model, arm, **sections) -> list:
+def trained_twice(tmp_path, model, arm, **train) -> list:
     """The same arm without and with it."""
-    sections = {"train": {"epochs": 2, "micro_batch": 3}, **sections}
+    train = {**CUT, **train}
     recipes = [
-        small_recipe(tmp_path, [model], [arm], out="plain", **sections),
-        small_recipe(tmp_path, [model], [arm], out="compiled", **sections, **ON),
+        small_recipe(tmp_path, [model], [arm], out="plain", train=train),
+        small_recipe(tmp_path, [model], [arm], out="compiled", train=train, **ON),
     ]
     for recipe in recipes:
         follow(recipe)
     return recipes
+
+
+def found_by(recipe, name: str) -> list[float]:
+    """The arm's probabilities on test."""
+    file = folder_of(recipe, name) / "predictions.parquet"
+    return [float(value) for row in read_predictions(file).probabilities_NC for value in row]
 
 
 def assert_same(recipes, name: str) -> None:
@@ -126,3 +135,47 @@ def test_what_fails_to_compile_is_named_with_the_way_out() -> None:
     ):
         raise BackendCompilerFailed("inductor", OSError("no Python.h"), None)
     assert layers.layers[0]._compiled_call_impl is None
+
+
+# With the real compiler: a minute each where nothing is cached
+
+REAL = {
+    "encoder, full": ("distilbert", FULL, {}),
+    "encoder, lora": ("distilbert", {"lora": RATE}, {}),
+    "encoder, the last layer": ("distilbert", {"full": {**RATE, "layers": "last 1"}}, {}),
+    "encoder, activations recomputed": ("distilbert", FULL, {"gradient_checkpointing": True}),
+    "encoder, by the Trainer": ("distilbert", {"full": {**RATE, "engine": "trainer"}}, WHOLE),
+    "decoder, words": ("llama", {"full": {**RATE, "objective": "words"}}, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REAL)
+def test_compiled_arms_train_as_others_do(tmp_path, models, case) -> None:
+    kind, arm, train = REAL[case]
+    name = next(iter(arm))
+    recipes = trained_twice(tmp_path, models[kind], arm, **train)
+    assert_same(recipes, name)
+    assert found_by(recipes[1], name) == pytest.approx(found_by(recipes[0], name), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_killed_compiled_run_resumes_to_the_same_losses(tmp_path, models, monkeypatch) -> None:
+    train = {**CUT, "checkpoint_minutes": 0, "evals_per_epoch": 2}
+    recipes = [
+        small_recipe(tmp_path, [tiny_model(tmp_path / "m", "distilbert")], [FULL], out=out,
+                     train=train, **ON)
+        for out in ("whole", "killed")
+    ]  # fmt: skip
+    follow(recipes[0])
+    for at in (2, 7):
+        dies(monkeypatch, at)
+        with pytest.raises(KeyboardInterrupt):
+            follow(recipes[1])
+        monkeypatch.undo()
+    follow(recipes[1])
+    losses = [[step["loss"] for step in steps_of(recipe, "full")] for recipe in recipes]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    notes = " ".join(arm_of(recipes[1], "full")["notes"])
+    assert "goes on after step 7" in notes
+    assert "those after each beginning again among them" in notes

@@ -85,6 +85,16 @@ def late_full_disk(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(os, "replace", replace)
 
 
+def no_compiler(patch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import cpp_builder
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def none_found() -> str:
+        raise InvalidCxxCompiler
+
+    patch.setattr(cpp_builder, "get_cpp_compiler", none_found)
+
+
 def read_only(patch: pytest.MonkeyPatch) -> None:
     """No folder can be made."""
 
@@ -1329,6 +1339,14 @@ MODELS = {
          "--set", "compute.parallel=fsdp", "--set", "compute.precision=fp16"],
         "compute.precision: fp16 is asked for with compute.parallel: fsdp, whose shards have no "
         "common scale. Write bf16 or fp32, or compute: {parallel: ddp}.",
+    ),
+    "no compiler": Case(
+        ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "full", "--out", "study",
+         "--set", "compute.compile=true"],
+        "compute.compile: true is asked for, and torch says: <library>. It needs a C++ compiler and "
+        "Python's headers on a CPU, and Triton besides on a CUDA device. Install g++ or name a compiler "
+        "by the variable CXX, or write compute: {compile: false}: the same training, without it.",
+        before=no_compiler, code=1,
     ),
     "packed weights shared out": Case(
         ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "qlora", "--out", "study",

@@ -113,14 +113,12 @@ def test_where_it_has_no_effect_it_is_said(tmp_path, models, monkeypatch) -> Non
     assert events[0].noted
 
 
-def test_without_a_compiler_the_check_says_what_to_do(tmp_path, models, monkeypatch) -> None:
+def test_without_a_compiler_the_check_says_what_to_do(tmp_path, models) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     recipe = small_recipe(tmp_path, [models["distilbert"]], [FULL], **ON)
-    with pytest.raises(
-        RunError, match=r"compute\.compile: true is asked for, and torch says: No wor"
-    ):
+    said = r"compute\.compile: true is asked for, and torch says: No wor"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(RunError, match=said):
         check(recipe)
 
 

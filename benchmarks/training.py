@@ -113,11 +113,11 @@ def by_trainer(
     rate: float,
     *,
     our_order: bool = False,
+    grouped: bool = False,
     our_kernels: bool = False,
-    strategy: str = "random",
     seed: int = 42,
 ) -> Timed:
-    """The Trainer; its losses step by step where it takes the items in our order."""
+    """The Trainer; its losses step by step where it takes the items in our order (grouped by length)."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from tuneproof.data.batches import plan_batches
@@ -128,7 +128,8 @@ def by_trainer(
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             if not our_order:
                 return super()._get_train_sampler(train_dataset)
-            return np.concatenate(plan_batches(len(rows), items.batch, 0, 0)).tolist()
+            lengths = list(map(len, items.ids)) if grouped else None
+            return np.concatenate(plan_batches(len(rows), items.batch, 0, 0, lengths)).tolist()
 
     class Kept(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -142,7 +143,7 @@ def by_trainer(
                 folder, per_device_train_batch_size=items.batch, num_train_epochs=1, use_cpu=True,
                 learning_rate=rate, max_grad_norm=CLIP, report_to="none", save_strategy="no",
                 logging_strategy="steps" if our_order else "no", logging_steps=1,
-                disable_tqdm=True, train_sampling_strategy=strategy, seed=seed,
+                disable_tqdm=True, seed=seed,
             ),
             data_collator=collate, train_dataset=rows, callbacks=[Kept()],
         )  # fmt: skip

@@ -117,6 +117,7 @@ def test_an_arm_whose_worker_is_killed_goes_on_from_its_checkpoint(
     ]
 
 
+@pytest.mark.slow
 def test_stopped_on_the_cluster_arms_keep_what_they_have(tmp_path, model, cluster) -> None:
     long = {"epochs": 60, "checkpoint_minutes": 60}
     recipe = small_recipe(tmp_path, [model], [{"full": {"learning_rate": 1e-3}}], train=long)

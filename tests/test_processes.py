@@ -184,6 +184,7 @@ def test_two_processes_killed_and_stopped_go_on_to_the_same(tmp_path, models, pa
     assert not (folder_of(two, "full") / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_study_of_two_processes_goes_on_in_one_where_that_is_accepted(tmp_path, models) -> None:
     full = [{"full": {"learning_rate": 2e-4}}]
     recipe = odd_recipe(tmp_path, models["distilbert"], full, "fsdp", "study", **LONG)

@@ -173,10 +173,6 @@ def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]
         write_facts(work.folder, work.facts, foresight.chosen)
         if work.ready is not None:
             call_others(work, foresight)
-            if work.arm.method.apply is not None:
-                from tuneproof.arms.rate import measure_device
-
-                measure_device(plan.compute[0])  # before the peak is: its buffers are not the arm's
         begin_peak()
         resident = resident_bytes()
         outcome: Outcome = yield from _noted(outcome_of(plan, work, foresight.shared), notes)
@@ -186,6 +182,7 @@ def carry_out(plan: Plan, work: Work, told: Sequence[str] = ()) -> Running[bool]
         peaks = peak_bytes()
         memory = foresight.record(peaks, resident)
         ledger = {**outcome.ledger, "memory": memory} if memory else outcome.ledger
+        ledger = {**ledger, **outcome.rate()}
         outcome = replace(outcome, notes=[*outcome.notes, *notes], ledger=ledger)
         write_outcome(
             work.folder, outcome,

@@ -1,6 +1,6 @@
 """How fast an arm trained, beside what its device attains: for ledger.json.
 
-In: a model before it trains, its objective; afterwards the steps. Out: the ledger's entry `rate`.
+In: a model that has trained, its objective, its steps. Out: the ledger's entry `rate`.
 Knows nothing of: how the steps came about, reports.
 
     tokens_per_s             of the median step, without padding
@@ -34,7 +34,7 @@ ITEMS = 4
 
 
 def measure_device(compute: Compute) -> DeviceRates | None:
-    """The device's rates, measured once a process; call it where its buffers are in nobody's way."""
+    """The device's rates, measured once a process; its buffers belong to no arm's peak."""
     return device_rates(compute.device, compute.precision)
 
 

@@ -85,7 +85,10 @@ class Shared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an arm gives: predictions of the frozen items, and how they came about."""
+    """What an arm gives: predictions of the frozen items, and how they came about.
+
+    rate: more of the ledger, measured when it is called: after the arm's peak of memory is.
+    """
 
     test: Predicted
     dev: Predicted
@@ -96,6 +99,7 @@ class Outcome:
     prompts: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     save: Callable[[Path], None] | None = None
+    rate: Callable[[], dict[str, Any]] = dict
 
 
 def labelled(examples: Sequence[Example]) -> Labelled:

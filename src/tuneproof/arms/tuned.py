@@ -27,7 +27,6 @@ from tuneproof.data.batches import padding_share, plan_batches, split_micro
 from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
-from tuneproof.ledger.operations import Workload
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.journal import Journals
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
@@ -78,7 +77,6 @@ def run_tuned(
     model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
     trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
     yield from _prove(model, objective, ready, compute, shared, arm, seconds)
-    work = _counted(model, objective, compute, shared, seconds)
     sharded = shared.recipe.compute.parallel == "fsdp" and launched()
     present().copy_from_leader(p for p in model.parameters() if p.requires_grad)
     if sharded:
@@ -110,7 +108,8 @@ def run_tuned(
     return Outcome(
         test=test,
         dev=dev,
-        ledger={**ledger.as_json(), **trunk, **_rate(training, work, sharded)},
+        ledger={**ledger.as_json(), **trunk},
+        rate=lambda: _rate(training, objective, shared, sharded),
         chosen=chosen,
         time_s=seconds,
         encoding={
@@ -172,22 +171,18 @@ def _prove(
     seconds["self-test"] = time.perf_counter() - begun
 
 
-def _counted(
-    model: Any, objective: Objective, compute: Compute, shared: Shared, seconds: dict[str, float]
-) -> Workload | None:
-    """What a token of training costs; by one of several processes, for all."""
-    if not present().leads:
-        return None
-    begun = time.perf_counter()
-    found = workload(model, objective, compute, shared.recipe.train.gradient_checkpointing)
-    seconds["count"] = time.perf_counter() - begun
-    return found
+def _rate(
+    training: Training, objective: Objective, shared: Shared, sharded: bool
+) -> dict[str, Any]:
+    """The ledger's entry `rate`, by one of several processes for all.
 
-
-def _rate(training: Training, work: Workload | None, sharded: bool) -> dict[str, Any]:
-    """The ledger's entry `rate`; of weights that are shared out a process reads more than it holds."""
+    Counted once all else is done, so that the first step waits for nothing. Of weights that are shared
+    out a process reads more than it holds.
+    """
     if not training.team.leads:
         return {}
+    recompute = shared.recipe.train.gradient_checkpointing
+    work = workload(training.model, objective, training.compute, recompute)
     found = rate_entry(
         training.steps_file, work, measure_device(training.compute), training.team.size
     )

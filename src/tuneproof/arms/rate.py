@@ -26,16 +26,11 @@ import numpy as np
 
 from tuneproof.arms.objective import Objective
 from tuneproof.arms.ready import Compute
-from tuneproof.ledger.device_rates import DeviceRates, device_rates
+from tuneproof.ledger.device_rates import DeviceRates
 from tuneproof.ledger.operations import Workload, workload_of
 from tuneproof.model.shortage import give_back, tried
 
 ITEMS = 4
-
-
-def measure_device(compute: Compute) -> DeviceRates | None:
-    """The device's rates, measured once a process; its buffers belong to no arm's peak."""
-    return device_rates(compute.device, compute.precision)
 
 
 def workload(

@@ -14,7 +14,7 @@ from tuneproof.arms.answering import AnswerObjective
 from tuneproof.arms.event import Running, Said, StageBegun
 from tuneproof.arms.objective import Objective, make_objective
 from tuneproof.arms.probe import fit_model_head, run_probe
-from tuneproof.arms.rate import measure_device, rate_entry, workload
+from tuneproof.arms.rate import rate_entry, workload
 from tuneproof.arms.ready import Compute, Ready
 from tuneproof.arms.selftest import self_test
 from tuneproof.arms.shared import Outcome, Shared, decided
@@ -27,6 +27,7 @@ from tuneproof.data.batches import padding_share, plan_batches, split_micro
 from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
+from tuneproof.ledger.device_rates import device_rates
 from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.model.journal import Journals
 from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
@@ -183,9 +184,8 @@ def _rate(
         return {}
     recompute = shared.recipe.train.gradient_checkpointing
     work = workload(training.model, objective, training.compute, recompute)
-    found = rate_entry(
-        training.steps_file, work, measure_device(training.compute), training.team.size
-    )
+    device = device_rates(training.compute.device, training.compute.precision)
+    found = rate_entry(training.steps_file, work, device, training.team.size)
     if sharded and found:
         found["rate"] |= {"step_bytes": None, "bandwidth_share": None}
     return found

@@ -30,7 +30,6 @@ class CompiledLayers:
 
     def __init__(self, layers: Sequence[nn.Module] = ()) -> None:
         self.layers = tuple(layers)
-        self.graphs = 0  # how often something was compiled
         self._calls: list[Callable[..., Any] | None] = []
         self._spent_s = 0.0
 
@@ -84,7 +83,6 @@ class CompiledLayers:
 
         def end(*_: Any) -> None:
             self._spent_s += time.perf_counter() - begun
-            self.graphs += 1
 
         callback_handler.register_start_callback(start)
         callback_handler.register_end_callback(end)

@@ -39,10 +39,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
             ["--texts", SHORT, "--shape", "1b", "--steps", "1", "--times", "3"],
         ],
     ),
-    "questions": (
-        "question_generation",
-        [["--questions", "{shared}/data/squad_v2/dev-v2.0.json.gz"]],
-    ),
+    "questions": ("question_generation", [["--questions", "{shared}/data/squad_v2/dev-v2.0.json.gz"]]),
     "labels": ("label_scoring", [["--short", SHORT, "--long", LONG]]),
     "linear": ("linear_cost", [SST2]),
     "trunk": ("frozen_trunk", [[*SST2, "--methods", "lora", "--train", "2000"]]),

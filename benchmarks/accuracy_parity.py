@@ -39,8 +39,8 @@ def _right(model: Any, test: Part) -> NDArray[np.bool_]:
     import torch
 
     from tuneproof.families import FAMILIES
-    from tuneproof.model.shortage import AtOnce
-    from tuneproof.predict.classify import class_probabilities
+    from tuneproof.inference.classify import class_probabilities
+    from tuneproof.models.oom import AtOnce
 
     into = np.zeros((len(test.ids), 2))
     rows = [np.array(row) for row in test.ids]
@@ -57,9 +57,13 @@ def _ours(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool_]:
 
     model = _model(folder, seed)
     by_us(
-        model, train.items, lambda model, part: head_loss(model, FAMILIES["bert"], part),
-        head_extra(train.items), RATE, seed=seed,
-    )  # fmt: skip
+        model,
+        train.items,
+        lambda model, part: head_loss(model, FAMILIES["bert"], part),
+        head_extra(train.items),
+        RATE,
+        seed=seed,
+    )
     return _right(model, test)
 
 
@@ -72,9 +76,7 @@ def _trainer(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table; 1 where the Trainer is better beyond chance."""
     parser = argparse.ArgumentParser(prog="benchmarks accuracy")
-    parser.add_argument(
-        "--data", required=True, help="a folder with glue_train and glue_dev.parquet"
-    )
+    parser.add_argument("--data", required=True, help="a folder with glue_train and glue_dev.parquet")
     parser.add_argument("--model", required=True, help="an encoder's folder")
     parser.add_argument("--train", type=int, default=8000)
     parser.add_argument("--seeds", type=int, default=3)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.killing import Ended, attempt, lose_power
 from benchmarks.small_studies import ARMS, carry_out, make_ready_for, small_study, unlike
-from tuneproof.recipe import Recipe
+from tuneproof.recipe.recipe import Recipe
 
 TMPFS = Path("/dev/shm")
 IN_A_ROW = 3
@@ -127,9 +127,7 @@ class Chaos:
                 count.kills += ended.killed
             self.ends_alike(recipe, arms, count)
 
-    def at_operations(
-        self, arms: str, where: str, count: Count, power: bool = False, every: int = 1
-    ) -> None:
+    def at_operations(self, arms: str, where: str, count: Count, power: bool = False, every: int = 1) -> None:
         """Kill a study at each operation whose path holds `where`, every so many of them."""
         self.reference(arms)
         total = sum(where in str(path) for path in self.operations[arms])
@@ -148,7 +146,7 @@ class Chaos:
 
 
 def _carry_out(recipe: Recipe) -> None:
-    from tuneproof.model import journal
+    from tuneproof.models import resume_log as journal
 
     journal.EVERY_S = 0.0  # seconds are long here
     carry_out(recipe)
@@ -196,9 +194,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=100, help="at random moments")
     parser.add_argument("--minutes", type=float, default=600.0, help="of those, at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--every", type=int, default=1, help="of the operations each so many; 0: none"
-    )
+    parser.add_argument("--every", type=int, default=1, help="of the operations each so many; 0: none")
     parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     given = parser.parse_args(words)
@@ -210,9 +206,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for name, count in counts:
             found[name] = count
             numbers = f"{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}"
-            print(
-                f"{name:42}{numbers}", *(f"  {line}" for line in count.wrong), sep="\n", flush=True
-            )
+            print(f"{name:42}{numbers}", *(f"  {line}" for line in count.wrong), sep="\n", flush=True)
     if given.json:
         given.json.write_text(json.dumps({name: asdict(count) for name, count in found.items()}))
     total = sum(count.kills for count in found.values())

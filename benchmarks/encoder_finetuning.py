@@ -60,11 +60,15 @@ def _model(hidden: int) -> Any:
     torch.manual_seed(0)
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=VOCABULARY, hidden_size=hidden, num_hidden_layers=6,
-            num_attention_heads=hidden // 64, intermediate_size=4 * hidden, hidden_dropout_prob=0.0,
+            vocab_size=VOCABULARY,
+            hidden_size=hidden,
+            num_hidden_layers=6,
+            num_attention_heads=hidden // 64,
+            intermediate_size=4 * hidden,
+            hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
-    )  # fmt: skip
+    )
 
 
 def ours(hidden: int, items: Items, grouped: bool = False, precision: str = "fp32") -> Timed:
@@ -73,18 +77,29 @@ def ours(hidden: int, items: Items, grouped: bool = False, precision: str = "fp3
     from tuneproof.train.losses import head_loss
 
     return by_us(
-        _model(hidden), items, lambda model, part: head_loss(model, FAMILIES["bert"], part),
-        head_extra(items), RATE, grouped=grouped, precision=precision,
-    )  # fmt: skip
+        _model(hidden),
+        items,
+        lambda model, part: head_loss(model, FAMILIES["bert"], part),
+        head_extra(items),
+        RATE,
+        grouped=grouped,
+        precision=precision,
+    )
 
 
 def _theirs(hidden: int, items: Items, peer: Peer) -> Timed:
     """The same by the Trainer; the losses are kept where it does the same."""
     longest = 128 if peer.padding == "max_length" else 0
     return by_trainer(
-        _model(hidden), items, labelled_rows(items), lambda rows: padded(rows, longest), RATE,
-        our_order=peer.alike or peer.grouped, grouped=peer.grouped, our_kernels=peer.alike,
-    )  # fmt: skip
+        _model(hidden),
+        items,
+        labelled_rows(items),
+        lambda rows: padded(rows, longest),
+        RATE,
+        our_order=peer.alike or peer.grouped,
+        grouped=peer.grouped,
+        our_kernels=peer.alike,
+    )
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -117,18 +132,20 @@ def main(words: Sequence[str] | None = None) -> int:
             if size not in peer.marks or asked.only not in peer.name:
                 continue
             agreed &= row(
-                f"  {peer.name}{', both grouped' if peer.grouped else ''}", asked.times,
+                f"  {peer.name}{', both grouped' if peer.grouped else ''}",
+                asked.times,
                 lambda d=data, h=hidden, g=peer.grouped: ours(h, d, g),
                 lambda d=data, h=hidden, p=peer: _theirs(h, d, p),
-                peer.marks[size], widest if peer.alike or peer.grouped else None, LOSS_BAR,
-            )  # fmt: skip
+                peer.marks[size],
+                widest if peer.alike or peer.grouped else None,
+                LOSS_BAR,
+            )
         dynamic = next(peer for peer in PEERS if peer.name == "dynamic padding")
-        for name, precision in (
-            () if asked.only else (("grouped", "fp32"), ("grouped, bf16", "bf16"))
-        ):
+        for name, precision in () if asked.only else (("grouped", "fp32"), ("grouped, bf16", "bf16")):
             row(
-                f"  dynamic padding, ours {name}", asked.times,
+                f"  dynamic padding, ours {name}",
+                asked.times,
                 lambda d=data, h=hidden, p=precision: ours(h, d, True, p),
                 lambda d=data, h=hidden, p=dynamic: _theirs(h, d, p),
-            )  # fmt: skip
+            )
     return 0 if agreed else 1

@@ -67,11 +67,11 @@ def _ours(folder: str, train: Part, test: Part) -> Timed:
     import torch
 
     from tuneproof.arms.probe import load_base, poolings_of
-    from tuneproof.arms.ready import make_compute, make_ready
+    from tuneproof.context.model_spec import make_compute, make_ready
     from tuneproof.methods.head import fit_probe
-    from tuneproof.model.features import Features, pooled_features
-    from tuneproof.model.shortage import AtOnce
-    from tuneproof.recipe import ModelChoice
+    from tuneproof.models.oom import AtOnce
+    from tuneproof.models.pooled_features import Features, pooled_features
+    from tuneproof.recipe.recipe import ModelChoice
     from tuneproof.settings import ComputeSettings, EncodeSettings
 
     ready = make_ready(ModelChoice(id=folder), EncodeSettings(max_length=LONGEST))
@@ -85,14 +85,20 @@ def _ours(folder: str, train: Part, test: Part) -> Timed:
         for part in (train.cut(held), train.cut(0, held), test):
             found.append({})
             for _ in pooled_features(
-                model, ready.family, part.ids, ready.pad.id, poolings, AtOnce(BATCH),
-                torch.device("cpu"), compute.autocast, found[-1],
-            ):  # fmt: skip
+                model,
+                ready.family,
+                part.ids,
+                ready.pad.id,
+                poolings,
+                AtOnce(BATCH),
+                torch.device("cpu"),
+                compute.autocast,
+                found[-1],
+            ):
                 pass
         probe = fit_probe(
-            found[0], train.labels[held:], found[1], train.labels[:held],
-            (0.01, 0.1, 1.0, 10.0), True, 2,
-        )  # fmt: skip
+            found[0], train.labels[held:], found[1], train.labels[:held], (0.01, 0.1, 1.0, 10.0), True, 2
+        )
         said = probe.probabilities(found[2][probe.pooling]).argmax(1)
         return float((said == test.labels).mean())
 
@@ -113,15 +119,23 @@ def _trainer(folder: str, train: Part, test: Part, strategy: str, padding: str) 
         trainer = Trainer(
             model,
             TrainingArguments(
-                out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=BATCH,
-                num_train_epochs=EPOCHS, use_cpu=True, learning_rate=RATE, report_to="none",
-                save_strategy="no", logging_strategy="no", disable_tqdm=True,
+                out,
+                per_device_train_batch_size=BATCH,
+                per_device_eval_batch_size=BATCH,
+                num_train_epochs=EPOCHS,
+                use_cpu=True,
+                learning_rate=RATE,
+                report_to="none",
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
                 train_sampling_strategy=strategy,
             ),
-            data_collator=lambda rows: padded(rows, wide), train_dataset=labelled_rows(train.items),
+            data_collator=lambda rows: padded(rows, wide),
+            train_dataset=labelled_rows(train.items),
             eval_dataset=labelled_rows(test.items),
             compute_metrics=lambda said: {"accuracy": (said[0].argmax(-1) == said[1]).mean()},
-        )  # fmt: skip
+        )
         silence(trainer)
         kernels(train.items, ours=False)
         begun = time.process_time()
@@ -141,8 +155,7 @@ def _sentences(folder: str, train: Part, test: Part) -> Timed:
 
     def work() -> float:
         features = [
-            model.encode(part.texts, batch_size=BATCH, show_progress_bar=False)
-            for part in (train, test)
+            model.encode(part.texts, batch_size=BATCH, show_progress_bar=False) for part in (train, test)
         ]
         fit = LogisticRegression(max_iter=1000).fit(features[0], train.labels)
         return float(fit.score(features[1], test.labels))
@@ -153,9 +166,7 @@ def _sentences(folder: str, train: Part, test: Part) -> Timed:
 def main(words: Sequence[str] | None = None) -> int:
     """Print the table; 1 where our accuracy is below a Trainer's."""
     parser = argparse.ArgumentParser(prog="benchmarks head")
-    parser.add_argument(
-        "--data", required=True, help="a folder with glue_train and glue_dev.parquet"
-    )
+    parser.add_argument("--data", required=True, help="a folder with glue_train and glue_dev.parquet")
     parser.add_argument("--model", required=True, help="an encoder's folder")
     parser.add_argument("--train", type=int, default=1280)
     parser.add_argument("--test", type=int, help="items to predict (default: all of GLUE's dev)")

@@ -38,7 +38,7 @@ class Trunk:
 
 
 def _recipe(asked: argparse.Namespace, out: str) -> Any:
-    from tuneproof.recipe import recipe_from
+    from tuneproof.recipe.recipe import recipe_from
 
     layers = ("all", f"last {asked.last}")
     return recipe_from(
@@ -72,7 +72,7 @@ def _last(running: Iterator[Any]) -> Any:
 
 def _timed(events: Iterator[Any]) -> tuple[float, float]:
     """Process-CPU seconds from an arm's first step to its predictions, and of its trunk before."""
-    from tuneproof.arms.event import ArmEnded, StageBegun
+    from tuneproof.context.monitor import ArmEnded, StageBegun
 
     trunk = train = 0.0
     for event in events:
@@ -88,9 +88,9 @@ def _timed(events: Iterator[Any]) -> tuple[float, float]:
 
 def _measure(asked: argparse.Namespace, out: str) -> tuple[dict[str, Measured], Trunk]:
     """Every arm's first seed, then every arm's second: neighbours on the machine bother all alike."""
-    from tuneproof.files import read_json
-    from tuneproof.pipeline import carry_out, prepare
-    from tuneproof.record.rundir import LEDGER, read_arm
+    from tuneproof.atomic import read_json
+    from tuneproof.record.study_folder import LEDGER, read_arm
+    from tuneproof.study.run import carry_out, prepare
 
     recipe = _recipe(asked, out)
     plan = _last(prepare(recipe))

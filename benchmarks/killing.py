@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuneproof import files
+from tuneproof import atomic as files
 
 TIMEOUT_S = 300.0
 

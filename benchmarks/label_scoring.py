@@ -15,12 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternating import row, timed
-from benchmarks.stand_ins import (
-    common_options,
-    read_texts,
-    small_decoder,
-    word_tokenizer,
-)
+from benchmarks.stand_ins import common_options, read_texts, small_decoder, word_tokenizer
 
 LOG_BAR = 1e-4
 CLASSES = 20
@@ -60,13 +55,14 @@ def _encoded(case: Case, texts: Sequence[str], tokenizer: Any, items: int) -> An
     if not words:  # classes of three words each, the first of which some share
         vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
         plain = [word for word in vocabulary if word.isalpha()]
-        words = tuple(
-            f"{plain[100 + at // 2]} {plain[200 + at]} {plain[300 + at]}" for at in range(CLASSES)
-        )
+        words = tuple(f"{plain[100 + at // 2]} {plain[200 + at]} {plain[300 + at]}" for at in range(CLASSES))
     prompt = Prompt(
-        instruction="Is the review good or bad ?", template="Review : {text}\nSentiment :",
-        words=words, cloze="{text} {mask}", cloze_words=TWO,
-    )  # fmt: skip
+        instruction="Is the review good or bad ?",
+        template="Review : {text}\nSentiment :",
+        words=words,
+        cloze="{text} {mask}",
+        cloze_words=TWO,
+    )
     cut = [" ".join(text.split()[:CUT]) for text in texts]
     shots = [Example(f"s{at}", cut[at], at % 2, "") for at in range(case.shots)]
     examples = [Example(str(at), cut[at], 0, "") for at in range(10, 10 + items)]
@@ -77,14 +73,12 @@ def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], asked: An
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from tuneproof.model.kernels import choose_matmul
-    from tuneproof.predict.choose import label_log_likelihoods
+    from tuneproof.inference.label_likelihood import label_log_likelihoods
+    from tuneproof.models.matmul_backend import choose_matmul
 
     prompts = _encoded(case, texts, tokenizer, min(asked.items, case.items))
     longest = int(prompts.tokens_N.max())
-    peer = HFLM(
-        pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=4096, device="cpu"
-    )
+    peer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=4096, device="cpu")
     requests = [
         (("", ""), context.tolist(), way.tolist())
         for context, ways in zip(prompts.contexts, prompts.continuations, strict=True)
@@ -108,9 +102,7 @@ def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], asked: An
 
     tokens = sum(map(len, prompts.contexts)) / len(prompts.contexts)
     name = f"{case.name} ({tokens:.0f} tokens a prompt)"
-    return row(
-        name, asked.times, lambda: timed(ours), lambda: timed(theirs), case.mark, apart, LOG_BAR
-    )
+    return row(name, asked.times, lambda: timed(ours), lambda: timed(theirs), case.mark, apart, LOG_BAR)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -23,10 +23,7 @@ from benchmarks.stand_ins import WORDS, read_texts, small_decoder, texts_as_ids
 from benchmarks.training import Items
 
 SIDE, ANSWER = 1024, 12
-DRAWING = (
-    "aten::normal_",
-    "aten::uniform_",
-)  # random weights are made, which is no part of a stage
+DRAWING = ("aten::normal_", "aten::uniform_")  # random weights are made, which is no part of a stage
 
 
 def _matrix_rate(precision: str) -> float:
@@ -53,28 +50,25 @@ def _features(model: Any, ids: Sequence[list[int]]) -> None:
     import torch
 
     from tuneproof.families import FAMILIES
-    from tuneproof.model.features import pooled_features
-    from tuneproof.model.shortage import AtOnce
+    from tuneproof.models.oom import AtOnce
+    from tuneproof.models.pooled_features import pooled_features
 
     for _ in pooled_features(
-        model, FAMILIES["bert"], ids, 0, ("first", "mean"), AtOnce(32), torch.device("cpu"),
-        nullcontext, {},
-    ):  # fmt: skip
+        model, FAMILIES["bert"], ids, 0, ("first", "mean"), AtOnce(32), torch.device("cpu"), nullcontext, {}
+    ):
         pass
 
 
 def _labels(model: Any, ids: Sequence[list[int]]) -> None:
-    from tuneproof.predict.choose import label_log_likelihoods
+    from tuneproof.inference.label_likelihood import label_log_likelihoods
 
     ways = [np.array([5]), np.array([6])]
-    prompts: Any = SimpleNamespace(
-        contexts=[np.array(row) for row in ids], continuations=[ways] * len(ids)
-    )
+    prompts: Any = SimpleNamespace(contexts=[np.array(row) for row in ids], continuations=[ways] * len(ids))
     label_log_likelihoods(model, prompts, 0, 32)
 
 
 def _answers(model: Any, ids: Sequence[list[int]]) -> None:
-    from tuneproof.predict.generate import generate_answers
+    from tuneproof.inference.generate import generate_answers
 
     text = [token for row in ids[:12] for token in row]
     rows: Any = SimpleNamespace(prompts=[np.array([*text, *row]) for row in ids])
@@ -96,8 +90,7 @@ def _line(name: str, work: Callable[[], Timed], rate: float) -> None:
     rows = sorted(averages, key=lambda row: -row.self_cpu_time_total)
     total = sum(row.self_cpu_time_total for row in rows)
     costs = ", ".join(
-        f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / total:.0%}"
-        for row in rows[:3]
+        f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / total:.0%}" for row in rows[:3]
     )
     done = counter.get_total_flops()
     print(
@@ -117,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
     import torch
     from transformers import BertConfig, BertModel
 
-    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.models.matmul_backend import choose_matmul
 
     torch.set_num_threads(1)
     rates = {precision: _matrix_rate(precision) for precision in ("highest", "medium")}
@@ -133,16 +126,20 @@ def main(words: Sequence[str] | None = None) -> int:
         data = Items(ids, [len(one) % 2 for one in ids], batch)
         _line(
             f"train an encoder, all weights, {hidden}",
-            lambda h=hidden, d=data: encoder_finetuning.ours(h, d), rate,
-        )  # fmt: skip
+            lambda h=hidden, d=data: encoder_finetuning.ours(h, d),
+            rate,
+        )
     prompts = Items(ids, [5 + len(one) % 2 for one in ids], 8)
     _line("train LoRA on words, 512 x 8", lambda: lora_words.ours("small", prompts), rate)
     encoder = BertModel(
         BertConfig(
-            vocab_size=WORDS, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
+            vocab_size=WORDS,
+            hidden_size=384,
+            num_hidden_layers=6,
+            num_attention_heads=6,
             intermediate_size=1536,
         )
-    )  # fmt: skip
+    )
     name = "features of a frozen encoder, 384 x 6"
     _line(name, lambda: timed(lambda: _features(encoder, ids)), rate)
     model = small_decoder(512, 8)

@@ -37,9 +37,13 @@ def _small_encoder(folder: Path, tokenizer: str) -> None:
     words = AutoTokenizer.from_pretrained(tokenizer)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(words), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=256, pad_token_id=words.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(words),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=256,
+        pad_token_id=words.pad_token_id,
+    )
     BertModel(config).save_pretrained(folder)
     words.save_pretrained(folder)
 
@@ -54,29 +58,30 @@ def _write_rows(path: Path, data: Path, rows: int) -> None:
         write.writerow(["text", "label"])
         for at in range(rows):  # a text that comes again is another one: it begins with its number
             again, place = divmod(at, len(texts))
-            write.writerow(
-                [f"{again or ''} {texts[place]}".strip(), ("bad", "good")[labels[place]]]
-            )
+            write.writerow([f"{again or ''} {texts[place]}".strip(), ("bad", "good")[labels[place]]])
 
 
 def _measure(rows: str, model: str, out: str) -> dict[str, Any]:
     """Seconds of CPU time of every stage, and the peaks of memory before and at its end, in bytes."""
     import torch
 
-    from tuneproof.arms.event import StageBegun
-    from tuneproof.ledger.memory import peak_bytes, resident_bytes
-    from tuneproof.recipe import recipe_from
-    from tuneproof.study import events_of
+    from tuneproof.context.monitor import StageBegun
+    from tuneproof.memory.usage import peak_bytes, resident_bytes
+    from tuneproof.recipe.recipe import recipe_from
+    from tuneproof.study.study import events_of
 
     recipe = recipe_from(
         {
             "task": {"labels": {"path": rows, "text": "text", "label": "label"}},
-            "models": [model], "arms": ["majority", "full"],
+            "models": [model],
+            "arms": ["majority", "full"],
             "split": {"kind": "shares", "shares": [80, 10, 10]},
-            "train": {"epochs": 1, "batch_size": 32}, "encode": {"max_length": 64},
-            "compute": {"device": "cpu", "threads": 1}, "out": out,
+            "train": {"epochs": 1, "batch_size": 32},
+            "encode": {"max_length": 64},
+            "compute": {"device": "cpu", "threads": 1},
+            "out": out,
         }
-    )  # fmt: skip
+    )
     torch.set_num_threads(1)
     seconds: dict[str, float] = {}
     stage, since, before = "", time.process_time(), resident_bytes()
@@ -109,18 +114,25 @@ def main(words: Sequence[str] | None = None) -> int:
             _write_rows(folder / "rows.csv", Path(asked.data), size)
             again = [sys.executable, "-W", "ignore", "-m", "benchmarks", "linear"]
             done = subprocess.run(
-                [*again, "--data", asked.data, "--model", asked.model, "--measure",
-                 str(folder / "rows.csv"), str(folder / "model"), str(folder / "study")],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
+                [
+                    *again,
+                    "--data",
+                    asked.data,
+                    "--model",
+                    asked.model,
+                    "--measure",
+                    str(folder / "rows.csv"),
+                    str(folder / "model"),
+                    str(folder / "study"),
+                ],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
         found = json.loads(done.stdout.splitlines()[-1])
-        values = {
-            said: 1e6 * found["seconds"].get(stage, 0.0) / size for stage, said in NAMES.items()
-        }
+        values = {said: 1e6 * found["seconds"].get(stage, 0.0) / size for stage, said in NAMES.items()}
         memory = (found["peak"] - found["before"]) / 2**20
-        shown = [
-            f"{said} {value:,.0f}{_beside(value, last.get(said))}" for said, value in values.items()
-        ]
+        shown = [f"{said} {value:,.0f}{_beside(value, last.get(said))}" for said, value in values.items()]
         print(f"  {size:>7,} rows: {', '.join(shown)}; {memory:,.0f} MiB", flush=True)
         last = values
     return 0

@@ -18,29 +18,28 @@ from typing import Any
 
 from benchmarks.alternating import Timed, row, timed, widest
 from benchmarks.stand_ins import read_texts, texts_as_ids
-from benchmarks.training import (
-    CLIP,
-    Items,
-    by_trainer,
-    by_us,
-    fresh_state,
-    kernels,
-    padded,
-    silence,
-)
+from benchmarks.training import CLIP, Items, by_trainer, by_us, fresh_state, kernels, padded, silence
 
 RATE, RANK = 2e-4, 8
 LOSS_BAR = 1e-4
 SHAPES: dict[str, dict[str, int]] = {
     "small": {
-        "vocab_size": 16_384, "hidden_size": 512, "num_hidden_layers": 8, "intermediate_size": 2048,
-        "num_attention_heads": 8, "num_key_value_heads": 2,
+        "vocab_size": 16_384,
+        "hidden_size": 512,
+        "num_hidden_layers": 8,
+        "intermediate_size": 2048,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
     },
     "1b": {
-        "vocab_size": 128_256, "hidden_size": 2048, "num_hidden_layers": 16,
-        "intermediate_size": 8192, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 128_256,
+        "hidden_size": 2048,
+        "num_hidden_layers": 16,
+        "intermediate_size": 8192,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
     },
-}  # fmt: skip
+}
 
 
 def _model(shape: str) -> Any:
@@ -50,10 +49,14 @@ def _model(shape: str) -> Any:
     torch.manual_seed(0)
     return LlamaForCausalLM(
         LlamaConfig(
-            **SHAPES[shape], max_position_embeddings=2048, pad_token_id=0, bos_token_id=1,
-            eos_token_id=2, tie_word_embeddings=True,
+            **SHAPES[shape],
+            max_position_embeddings=2048,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            tie_word_embeddings=True,
         )  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 def _config() -> Any:
@@ -61,9 +64,8 @@ def _config() -> Any:
 
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     return LoraConfig(
-        task_type=TaskType.CAUSAL_LM, r=RANK, lora_alpha=2.0 * RANK, lora_dropout=0.0,
-        target_modules=names,
-    )  # fmt: skip
+        task_type=TaskType.CAUSAL_LM, r=RANK, lora_alpha=2.0 * RANK, lora_dropout=0.0, target_modules=names
+    )
 
 
 def adapted(shape: str) -> Any:
@@ -98,9 +100,8 @@ def ours(shape: str, items: Items, model: Any = None) -> Timed:
 def by_the_trainer(shape: str, items: Items, alike: bool, model: Any = None) -> Timed:
     """Labels of -100 everywhere but at the answer, float32, our order; `alike`: our kernels too."""
     return by_trainer(
-        model or adapted(shape), items, _rows(items), padded, RATE, our_order=True,
-        our_kernels=alike,
-    )  # fmt: skip
+        model or adapted(shape), items, _rows(items), padded, RATE, our_order=True, our_kernels=alike
+    )
 
 
 def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
@@ -112,22 +113,30 @@ def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
     with tempfile.TemporaryDirectory() as folder:
         rows = Dataset.from_list(
             [
-                {
-                    "input_ids": one["input_ids"],
-                    "completion_mask": [int(y >= 0) for y in one["labels"]],
-                }
+                {"input_ids": one["input_ids"], "completion_mask": [int(y >= 0) for y in one["labels"]]}
                 for one in _rows(data)
             ]
         )
         trainer = SFTTrainer(
             model or _model(shape),
             SFTConfig(
-                folder, per_device_train_batch_size=data.batch, num_train_epochs=1, use_cpu=True,
-                learning_rate=RATE, max_grad_norm=CLIP, report_to="none", save_strategy="no",
-                logging_strategy="no", disable_tqdm=True, pad_token="<pad>", eos_token="</s>",
+                folder,
+                per_device_train_batch_size=data.batch,
+                num_train_epochs=1,
+                use_cpu=True,
+                learning_rate=RATE,
+                max_grad_norm=CLIP,
+                report_to="none",
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+                pad_token="<pad>",
+                eos_token="</s>",
             ),
-            train_dataset=rows, processing_class=_any_tokenizer(), peft_config=None if model else _config(),
-        )  # fmt: skip
+            train_dataset=rows,
+            processing_class=_any_tokenizer(),
+            peft_config=None if model else _config(),
+        )
         silence(trainer)
         kernels(data, ours=False)
         seconds, _ = timed(trainer.train)
@@ -141,9 +150,12 @@ def _any_tokenizer() -> Any:
 
     words = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3}
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<unk>")), pad_token="<pad>",
-        bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-    )  # fmt: skip
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<unk>")),
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    )
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -161,9 +173,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
     torch.set_num_threads(1)
     ids = texts_as_ids(
-        read_texts(asked.texts, asked.column), asked.batch * asked.steps,
-        SHAPES[asked.shape]["vocab_size"],
-    )  # fmt: skip
+        read_texts(asked.texts, asked.column), asked.batch * asked.steps, SHAPES[asked.shape]["vocab_size"]
+    )
     data = Items(ids, [5 + len(one) % 2 for one in ids], asked.batch)
     print(
         f"ours against transformers {transformers.__version__}, torch {torch.__version__}, one thread, "
@@ -174,13 +185,23 @@ def main(words: Sequence[str] | None = None) -> int:
     mine = lambda: ours(shape, data)  # noqa: E731
     mine()
     agreed = row(
-        "  Trainer, -100 labels, same kernels", asked.times, mine,
-        lambda: by_the_trainer(shape, data, True), 1.3, widest, LOSS_BAR,
-    )  # fmt: skip
+        "  Trainer, -100 labels, same kernels",
+        asked.times,
+        mine,
+        lambda: by_the_trainer(shape, data, True),
+        1.3,
+        widest,
+        LOSS_BAR,
+    )
     agreed &= row(
-        "  Trainer, -100 labels, as shipped", asked.times, mine,
-        lambda: by_the_trainer(shape, data, False), 2.2, widest, LOSS_BAR,
-    )  # fmt: skip
+        "  Trainer, -100 labels, as shipped",
+        asked.times,
+        mine,
+        lambda: by_the_trainer(shape, data, False),
+        2.2,
+        widest,
+        LOSS_BAR,
+    )
     try:
         import trl
     except ImportError:

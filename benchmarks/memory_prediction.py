@@ -76,16 +76,18 @@ def _config(case: Case, small: bool) -> Any:
     if case.kind == "encoder":
         return BertConfig(**ids, **(SMALL if small else {**sizes, "intermediate_size": 3072}))
     return LlamaConfig(
-        **ids, **(SMALL if small else {**sizes, "intermediate_size": 2048}),
-        num_key_value_heads=4, tie_word_embeddings=True,
-    )  # fmt: skip
+        **ids,
+        **(SMALL if small else {**sizes, "intermediate_size": 2048}),
+        num_key_value_heads=4,
+        tie_word_embeddings=True,
+    )
 
 
 def _checkpoint(case: Case, root: Path, small: bool) -> Path:
     """A folder with random weights and their language-model head, written once."""
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-    from tuneproof.model.load import quiet
+    from tuneproof.models.load import quiet
 
     folder = root / f"{case.kind}-{0 if small else case.vocabulary}"
     if not folder.exists():
@@ -99,9 +101,9 @@ def _subject(case: Case, folder: Path) -> Any:
     """The case as the predictor takes it."""
     from tuneproof.families import family_of
     from tuneproof.families.models import resolve_model
-    from tuneproof.ledger.play import Subject
+    from tuneproof.memory.simulate_step import Subject
     from tuneproof.methods import METHODS
-    from tuneproof.model.load import read_config
+    from tuneproof.models.load import read_config
 
     method = METHODS[case.method]
     named = {"objective": case.objective} if "objective" in method.options.model_fields else {}
@@ -111,19 +113,26 @@ def _subject(case: Case, folder: Path) -> Any:
 
 
 def _scene(case: Case, device: str, precision: str) -> Any:
-    from tuneproof.ledger.play import Scene
+    from tuneproof.memory.simulate_step import Scene
 
     return Scene(
-        device, precision, case.batch, case.length,  # type: ignore[arg-type]
-        accumulates=True, recompute=case.recompute, predict_batch=case.batch, predict_length=case.length,
-        keeps_best=False, lengths=1,
-    )  # fmt: skip
+        device,
+        precision,
+        case.batch,
+        case.length,  # type: ignore[arg-type]
+        accumulates=True,
+        recompute=case.recompute,
+        predict_batch=case.batch,
+        predict_length=case.length,
+        keeps_best=False,
+        lengths=1,
+    )
 
 
 def measure(case: Case, device: str, root: Path) -> int:
     """The peak beside what was there before, in this process, which must be a fresh one."""
-    from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
-    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.memory.usage import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
+    from tuneproof.models.matmul_backend import choose_matmul
     from tuneproof.train.loop import make_accelerator
 
     precision = "bf16" if device == "cuda" else "fp32"
@@ -151,12 +160,12 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
 
     from tuneproof.data.batches import collate_epoch
     from tuneproof.data.tokens import pad_batch
-    from tuneproof.ledger.play import DTYPES
-    from tuneproof.model.features import pooled_features
-    from tuneproof.model.load import load_model
-    from tuneproof.model.shortage import AtOnce, recompute_activations
-    from tuneproof.predict.choose import Asked, asked_logs
-    from tuneproof.predict.classify import class_probabilities
+    from tuneproof.inference.classify import class_probabilities
+    from tuneproof.inference.label_likelihood import Asked, asked_logs
+    from tuneproof.memory.simulate_step import DTYPES
+    from tuneproof.models.load import load_model
+    from tuneproof.models.oom import AtOnce, recompute_activations
+    from tuneproof.models.pooled_features import pooled_features
     from tuneproof.train.loop import fit
     from tuneproof.train.losses import head_loss, words_loss
     from tuneproof.train.optimizer import make_optimizer
@@ -165,10 +174,15 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
     frozen = subject.method.apply is None or subject.method.freezes(subject.options)
     tokenizer = SimpleNamespace(pad_token_id=0, bos_token_id=1, eos_token_id=2)
     loaded = load_model(
-        subject.source, subject.config, tokenizer, subject.family,
-        head=heads.get(subject.objective, subject.objective), labels=("a", "b"), seed=0,
+        subject.source,
+        subject.config,
+        tokenizer,
+        subject.family,
+        head=heads.get(subject.objective, subject.objective),
+        labels=("a", "b"),
+        seed=0,
         dtype=DTYPES[scene.precision] if frozen else torch.float32,
-    )  # fmt: skip
+    )
     model = loaded.model
     model = model.to(accelerator.device)
     rows = scene.micro_batch
@@ -178,9 +192,16 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
     if subject.method.apply is None:
         poolings = ("first", "mean") if subject.family.kind == "encoder" else ("last", "mean")
         for _ in pooled_features(
-            model, subject.family, ids, 0, poolings, AtOnce(rows), accelerator.device,
-            accelerator.autocast, {},
-        ):  # fmt: skip
+            model,
+            subject.family,
+            ids,
+            0,
+            poolings,
+            AtOnce(rows),
+            accelerator.device,
+            accelerator.autocast,
+            {},
+        ):
             pass
         return
     model = subject.method.apply(model, subject.family, subject.options, loaded.fresh)
@@ -193,11 +214,7 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
     keep = answer + 1
     if words:
         places = [row * keep + step for row in range(rows) for step in range(answer)]
-        part |= {
-            "keep": keep,
-            "places": torch.tensor(places),
-            "answers": torch.full((len(places),), 7),
-        }
+        part |= {"keep": keep, "places": torch.tensor(places), "answers": torch.full((len(places),), 7)}
         loss: Any = words_loss
         units = len(places)
     else:
@@ -208,33 +225,30 @@ def _work(subject: Any, scene: Any, accelerator: Any) -> None:
     for _ in fit(
         model,
         lambda epoch: collate_epoch(names, lambda chosen: dict(part), 2 * rows, 0, epoch, rows),
-        loss, lambda part: units, make_optimizer(model, 1e-5, 0.01), lambda step: 1.0,
-        epochs=STEPS, steps_per_epoch=1, clip_norm=1.0, seed=0, accelerator=accelerator,
-    ):  # fmt: skip
+        loss,
+        lambda part: units,
+        make_optimizer(model, 1e-5, 0.01),
+        lambda step: 1.0,
+        epochs=STEPS,
+        steps_per_epoch=1,
+        clip_norm=1.0,
+        seed=0,
+        accelerator=accelerator,
+    ):
         pass
     if not words:
         into = np.zeros((rows, 2))
         for _ in class_probabilities(
-            model,
-            subject.family,
-            ids,
-            0,
-            AtOnce(rows),
-            accelerator.device,
-            accelerator.autocast,
-            into,
+            model, subject.family, ids, 0, AtOnce(rows), accelerator.device, accelerator.autocast, into
         ):
             pass
         return
     model.eval()
     batch = {
-        name: part[name].to(accelerator.device)
-        for name in ("input_ids", "attention_mask", "position_ids")
+        name: part[name].to(accelerator.device) for name in ("input_ids", "attention_mask", "position_ids")
     }
     places_S = torch.arange(rows * answer)
-    asked = Asked(answer, places_S, places_S, torch.full((len(places_S),), 7)).to(
-        accelerator.device
-    )
+    asked = Asked(answer, places_S, places_S, torch.full((len(places_S),), 7)).to(accelerator.device)
     with accelerator.autocast():
         asked_logs(model, batch, asked).cpu()
 
@@ -245,17 +259,23 @@ def _logits(root: Path, everywhere: bool) -> int:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from tuneproof.families import family_of
-    from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
+    from tuneproof.memory.usage import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
     from tuneproof.methods import METHODS
-    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.models.matmul_backend import choose_matmul
     from tuneproof.train.losses import INPUTS, words_loss
 
     return_freed_blocks()
     choose_matmul("cpu", 256)
     config = LlamaConfig(
-        vocab_size=128_256, hidden_size=256, num_hidden_layers=4, intermediate_size=1024,
-        num_attention_heads=8, num_key_value_heads=4, tie_word_embeddings=True, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=128_256,
+        hidden_size=256,
+        num_hidden_layers=4,
+        intermediate_size=1024,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+    )
     torch.manual_seed(0)
     lora = METHODS["lora"]
     assert lora.apply is not None
@@ -266,11 +286,14 @@ def _logits(root: Path, everywhere: bool) -> int:
     rows, length, answer = 8, 256, 2
     ids = torch.randint(3, 128_000, (rows, length))
     part: dict[str, Any] = {
-        "input_ids": ids, "attention_mask": torch.ones_like(ids), "tokens": rows * length,
-        "position_ids": torch.arange(length).expand(rows, -1), "keep": answer + 1,
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "tokens": rows * length,
+        "position_ids": torch.arange(length).expand(rows, -1),
+        "keep": answer + 1,
         "answers": ids[:, -answer:].flatten(),
         "places": torch.tensor([r * (answer + 1) + s for r in range(rows) for s in range(answer)]),
-    }  # fmt: skip
+    }
     if everywhere:
         logits = model(**{name: part[name] for name in INPUTS}, use_cache=False).logits
         labels = torch.full_like(ids, -100)
@@ -303,7 +326,7 @@ def _in_a_process(root: Path, words: Sequence[str]) -> tuple[int, str]:
 
 def _row(case: Case, device: str, root: Path) -> float:
     """Print one row of the table; the relative error."""
-    from tuneproof.ledger.play import play
+    from tuneproof.memory.simulate_step import play
 
     precision = "bf16" if device == "cuda" else "fp32"
     subject = _subject(case, _checkpoint(case, root, False))
@@ -326,9 +349,7 @@ def _row(case: Case, device: str, root: Path) -> float:
 
 def _compare_logits(root: Path) -> bool:
     """Print what full logits cost; whether answers alone take a quarter at most."""
-    (alone, said), (full, too) = (
-        _in_a_process(root, ["--logits", way]) for way in ("answers", "all")
-    )
+    (alone, said), (full, too) = (_in_a_process(root, ["--logits", way]) for way in ("answers", "all"))
     losses = [line for text in (said, too) for line in text.splitlines() if line.startswith("loss")]
     print(
         f"LoRA, 128k words, 256 x 4 layers, 8 x 256 tokens, answers of 2: {alone / 2**20:,.0f} MiB with "
@@ -361,8 +382,10 @@ def main(words: Sequence[str] | None = None) -> int:
         errors = [abs(_row(case, asked.device, root)) for case in cases]
         saved = asked.device == "cuda" or bool(asked.only) or _compare_logits(root)
     median, worst = statistics.median(errors), max(errors)
-    print(f"{len(errors)} combinations: median error {median:.1%} (bar {MEDIAN_BAR:.0%}), worst "
-          f"{worst:.1%} (bar {WORST_BAR:.0%})")  # fmt: skip
+    print(
+        f"{len(errors)} combinations: median error {median:.1%} (bar {MEDIAN_BAR:.0%}), worst "
+        f"{worst:.1%} (bar {WORST_BAR:.0%})"
+    )
     return int(median > MEDIAN_BAR or worst > WORST_BAR or not saved)
 
 

@@ -21,12 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternating import row, timed
-from benchmarks.stand_ins import (
-    common_options,
-    read_texts,
-    small_decoder,
-    word_tokenizer,
-)
+from benchmarks.stand_ins import common_options, read_texts, small_decoder, word_tokenizer
 
 EACH = 10  # questions a paragraph
 BUDGET = 24
@@ -47,8 +42,7 @@ def _asked(asked: argparse.Namespace) -> list[str]:
     else:
         texts = read_texts(None, "")
         found = [
-            (" ".join(texts[at : at + 12]), texts[at + 12 : at + 22])
-            for at in range(0, len(texts) - 22, 22)
+            (" ".join(texts[at : at + 12]), texts[at + 12 : at + 22]) for at in range(0, len(texts) - 22, 22)
         ]
     enough = [(context, questions[:EACH]) for context, questions in found if len(questions) >= EACH]
     return [
@@ -75,9 +69,11 @@ def _generated(model: Any, tokenizer: Any, ids: Sequence[Any], size: int) -> lis
         batch = pad_batch(ids[at : at + size], 0, "left")
         with torch.inference_mode():
             out = model.generate(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
-                do_sample=False, max_new_tokens=BUDGET,
-            )  # fmt: skip
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                do_sample=False,
+                max_new_tokens=BUDGET,
+            )
         answers += [_text(tokenizer, new) for new in out[:, batch["input_ids"].shape[1] :].tolist()]
     return answers
 
@@ -93,8 +89,8 @@ def main(words: Sequence[str] | None = None) -> int:
     import transformers
     from lm_eval.models.huggingface import HFLM
 
-    from tuneproof.model.kernels import choose_matmul
-    from tuneproof.predict.generate import generate_answers
+    from tuneproof.inference.generate import generate_answers
+    from tuneproof.models.matmul_backend import choose_matmul
 
     torch.set_num_threads(1)
     texts = _asked(asked)
@@ -103,9 +99,7 @@ def main(words: Sequence[str] | None = None) -> int:
     model.generation_config.eos_token_id = list(ENDS)
     model.generation_config.pad_token_id = 0
     random.Random(0).shuffle(shuffled := list(texts))
-    peer = HFLM(
-        pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=4096, device="cpu"
-    )
+    peer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=4096, device="cpu")
 
     def ids_of(prompts: Sequence[str]) -> list[Any]:
         return [np.array(ids) for ids in tokenizer(list(prompts))["input_ids"]]
@@ -144,9 +138,13 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     agreed = [
         row(
-            name, asked.times, lambda p=prompts: timed(lambda: ours(p)),
-            lambda p=prompts, w=way: timed(lambda: w(p)), mark, differing,
+            name,
+            asked.times,
+            lambda p=prompts: timed(lambda: ours(p)),
+            lambda p=prompts, w=way: timed(lambda: w(p)),
+            mark,
+            differing,
         )
         for name, prompts, way, mark in rows
-    ]  # fmt: skip
+    ]
     return 0 if all(agreed) else 1

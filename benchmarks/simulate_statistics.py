@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulated_arms import World, draw_arms, true_value
-from tuneproof.files import write_text
-from tuneproof.predict.prediction import Predictions
+from tuneproof.atomic import write_text
+from tuneproof.inference.prediction import Predictions
 from tuneproof.score.compare import compare
 from tuneproof.score.power import smallest_detectable_mcnemar
 from tuneproof.score.scores import score
@@ -70,21 +70,14 @@ class Row:
         return f"{self.world}  {self.what:10} {100 * self.share:5.1f} % of {self.studies:,}  {self.verdict}"
 
 
-BARS = {
-    "score": (0.93, 0.97),
-    "no gap": (0.93, 0.97),
-    "gap": (0.93, 0.97),
-    "claims": (0.0, 0.05),
-}
+BARS = {"score": (0.93, 0.97), "no gap": (0.93, 0.97), "gap": (0.93, 0.97), "claims": (0.0, 0.05)}
 
 
 def _share(hits: Sequence[bool]) -> float:
     return float(np.mean(hits))
 
 
-def coverage(
-    world: World, asked: Sequence[str], studies: int, settings: ScoreSettings
-) -> list[Row]:
+def coverage(world: World, asked: Sequence[str], studies: int, settings: ScoreSettings) -> list[Row]:
     """Coverage of scores and differences and false claims between equal arms, those `asked` for."""
     where = [world.n, int(1000 * world.accuracy), world.clustered, world.seeds]
     rng = np.random.default_rng([studies, *where])
@@ -215,9 +208,7 @@ def simulate(
             coverage(world, tuple(BARS), studies, settings),
             partial(coverage, world, studies=4 * studies, settings=settings),
         )
-    tables = (
-        [(200, 0.1), (872, 0.06)] if short else list(product((200, 872, 2000), (0.03, 0.1, 0.2)))
-    )
+    tables = [(200, 0.1), (872, 0.06)] if short else list(product((200, 872, 2000), (0.03, 0.1, 0.2)))
     for n, discordance in tables:
         power = partial(power_mcnemar, n, discordance, settings=settings)
         add(power(studies), lambda _, power=power: power(4 * studies))
@@ -250,9 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     by_verdict = {v: sum(row.verdict == v for row in rows) for v in {row.verdict for row in rows}}
     say(f"{len(rows)} rows: " + ", ".join(f"{n} {v}" for v, n in sorted(by_verdict.items())))
     claims = [row.share for row in rows if row.what == "claims"]
-    say(
-        f"equal arms called better or worse: {100 * float(np.mean(claims)):.1f} % over all settings"
-    )
+    say(f"equal arms called better or worse: {100 * float(np.mean(claims)):.1f} % over all settings")
     for row in rows:
         if row.verdict == "VIOLATION":
             say(f"VIOLATION {row}")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuneproof.inference.prediction import Predictions
 from tuneproof.metrics import METRICS
-from tuneproof.predict.prediction import Predictions
 
 SHARED = 0.7  # of the difficulty, between the arms
 IN_CLUSTER = 0.3
@@ -41,9 +41,7 @@ class World:
         )
 
 
-def draw_arms(
-    world: World, accuracies: Sequence[float], rng: np.random.Generator
-) -> list[list[Predictions]]:
+def draw_arms(world: World, accuracies: Sequence[float], rng: np.random.Generator) -> list[list[Predictions]]:
     """One study: for each true accuracy an arm, as one list of predictions a seed."""
     from scipy.special import ndtri
 
@@ -76,9 +74,7 @@ def draw_arms(
                 true += sd * float(np.clip(rng.standard_normal(), -3.5, 3.5))
                 hidden_N = arm_N + np.sqrt((1 - within) * by_seed) * rng.standard_normal(n)
             predicted_N = np.where(hidden_N < ndtri(true), gold_N, 1 - gold_N)
-            runs.append(
-                Predictions(("no", "yes"), ids, groups, gold_N, predicted_N, tokens_N, truncated_N)
-            )
+            runs.append(Predictions(("no", "yes"), ids, groups, gold_N, predicted_N, tokens_N, truncated_N))
         arms.append(runs)
     return arms
 

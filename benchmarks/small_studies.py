@@ -9,16 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tuneproof.recipe import Recipe, recipe_from
-from tuneproof.study import events_of
+from tuneproof.recipe.recipe import Recipe, recipe_from
+from tuneproof.study.study import events_of
 from tuneproof.tasks.demo_task import DEMO_RECIPE
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 SST2 = SHARED / "data" / "sst2" / "glue_dev.parquet"
 STORIES = SHARED / "models" / "stories260k"
-TIMES = {
-    "time_s", "tokens_per_s", "time_by_stage_s", "items_per_s", "peak_memory_bytes", "memory", "rate",
-}  # fmt: skip
+TIMES = {"time_s", "tokens_per_s", "time_by_stage_s", "items_per_s", "peak_memory_bytes", "memory", "rate"}
 ROWS = 120
 RATE = {"learning_rate": 3e-3}
 ARMS: dict[str, list[Any]] = {
@@ -71,14 +69,17 @@ def tiny_bert(folder: Path) -> Path:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     keys = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, **dict(zip(keys, names, strict=True))
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **dict(zip(keys, names, strict=True)))
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=256, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        pad_token_id=0,
+    )
     BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -102,13 +103,18 @@ def small_study(folder: Path, arms: str, out: str, **sections: Any) -> Recipe:
         "arms": ARMS[arms],
         "split": {"kind": "shares", "shares": [50, 20, 30], "train_size": 32, "test_size": 24},
         "encode": {"max_length": 224},
-        "train": {"epochs": 1, "batch_size": 8, "micro_batch": 3, "evals_per_epoch": 2,
-                  "checkpoint_minutes": 0},
+        "train": {
+            "epochs": 1,
+            "batch_size": 8,
+            "micro_batch": 3,
+            "evals_per_epoch": 2,
+            "checkpoint_minutes": 0,
+        },
         "predict": {"batch_size": 8},
         "score": {"draws": 200},
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
-    }  # fmt: skip
+    }
     for name, section in sections.items():
         values[name] = {**values[name], **section} if isinstance(section, dict) else section
     return recipe_from(values)

@@ -73,16 +73,19 @@ def _ours(questions: Questions) -> list[float]:
 def main(words: Sequence[str] | None = None) -> int:
     """Print the ratio; 1 where the figures differ."""
     parser = argparse.ArgumentParser(prog="benchmarks squad")
-    parser.add_argument(
-        "--data", required=True, help="a folder with dev-v2.0.json.gz and predictions"
-    )
+    parser.add_argument("--data", required=True, help="a folder with dev-v2.0.json.gz and predictions")
     parser.add_argument("--times", type=int, default=5)
     asked = parser.parse_args(words)
     questions = _questions(Path(asked.data))
     found: Any = _ours(questions)
     print(f"{len(questions):,} questions: EM {found[0]:.6f}, F1 {found[1]:.6f}")
     agreed = row(
-        "  plain loop", asked.times, lambda: timed(lambda: _ours(questions)),
-        lambda: timed(lambda: _plain(questions)), 2.0, widest, BAR,
-    )  # fmt: skip
+        "  plain loop",
+        asked.times,
+        lambda: timed(lambda: _ours(questions)),
+        lambda: timed(lambda: _plain(questions)),
+        2.0,
+        widest,
+        BAR,
+    )
     return 0 if agreed else 1

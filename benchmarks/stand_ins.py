@@ -27,23 +27,14 @@ def read_texts(file: str | None, column: str) -> list[str]:
     return [example.text for example in read(DemoOptions()).parts["train"]]
 
 
-def texts_as_ids(
-    texts: Sequence[str], items: int, vocabulary: int, longest: int = 256
-) -> list[list[int]]:
+def texts_as_ids(texts: Sequence[str], items: int, vocabulary: int, longest: int = 256) -> list[list[int]]:
     """So many of the texts, drawn, a token a word: its place in the vocabulary by its CRC.
 
     At most `longest` tokens a text, so that no tokenizer is timed.
     """
     chosen = np.random.default_rng(0).permutation(len(texts))[:items]
     return [
-        [
-            1,
-            *(
-                8 + zlib.crc32(w.encode()) % (vocabulary - 8)
-                for w in texts[i].split()[: longest - 2]
-            ),
-            2,
-        ]
+        [1, *(8 + zlib.crc32(w.encode()) % (vocabulary - 8) for w in texts[i].split()[: longest - 2]), 2]
         for i in chosen
     ]
 
@@ -63,9 +54,8 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = split
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
-        unk_token="<unk>",
-    )  # fmt: skip
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 def small_decoder(hidden: int, layers: int, tied: bool = True) -> Any:
@@ -78,11 +68,19 @@ def small_decoder(hidden: int, layers: int, tied: bool = True) -> Any:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=WORDS, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=4 * hidden,
-        num_attention_heads=hidden // 64, num_key_value_heads=max(1, hidden // 256),
-        max_position_embeddings=4096, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        tie_word_embeddings=tied, initializer_range=0.05,
-    )  # fmt: skip
+        vocab_size=WORDS,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        intermediate_size=4 * hidden,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=max(1, hidden // 256),
+        max_position_embeddings=4096,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        tie_word_embeddings=tied,
+        initializer_range=0.05,
+    )
     return LlamaForCausalLM(config).eval()
 
 

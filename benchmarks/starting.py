@@ -23,9 +23,9 @@ from pathlib import Path
 TO_REACH = {"help and show, s": 0.3, "first step, share saved": 0.4}
 OURS = """
 import os, sys
-from tuneproof.arms.event import Advanced, StageBegun
-from tuneproof.recipe import recipe_from
-from tuneproof.study import events_of
+from tuneproof.context.monitor import Advanced, StageBegun
+from tuneproof.recipe.recipe import recipe_from
+from tuneproof.study.study import events_of
 model, rows, out = sys.argv[1:]
 recipe = recipe_from({
     "task": {"labels": {"path": rows, "text": "text", "label": "label"}}, "models": [model],
@@ -78,9 +78,11 @@ def _seconds(words: Sequence[str]) -> float:
     Raises: SystemExit where it fails.
     """
     done = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-    )  # fmt: skip
+    )
     assert done.stderr is not None
     said = done.stderr.read().decode()
     _, status, usage = os.wait4(done.pid, 0)
@@ -100,9 +102,7 @@ def _write_rows(path: Path) -> None:
         write.writerow(["text", "label"])
         for place in range(128):
             good = place % 2
-            write.writerow(
-                [f"row {place} is {'fine' if good else 'dull'}", "good" if good else "bad"]
-            )
+            write.writerow([f"row {place} is {'fine' if good else 'dull'}", "good" if good else "bad"])
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -131,7 +131,8 @@ def main(words: Sequence[str] | None = None) -> int:
         _write_rows(rows)
         mine, other = line(
             "  to the first step: ours; the usual script",
-            lambda: _script(OURS, asked.model, rows), lambda: _script(THEIRS, asked.model, rows),
-        )  # fmt: skip
+            lambda: _script(OURS, asked.model, rows),
+            lambda: _script(THEIRS, asked.model, rows),
+        )
     print(f"  saved: {1 - mine / other:.0%}, to reach {TO_REACH['first step, share saved']:.0%}")
     return 0

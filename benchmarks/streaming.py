@@ -56,7 +56,7 @@ def measured(path: Path, model: str) -> dict[str, float]:
     from tuneproof.data.encode import encode_stream
     from tuneproof.families import family_of
     from tuneproof.families.models import resolve_model
-    from tuneproof.model.source import read_config, read_tokenizer
+    from tuneproof.models.checkpoint_files import read_config, read_tokenizer
 
     source = resolve_model(model)
     config = read_config(source)
@@ -64,9 +64,7 @@ def measured(path: Path, model: str) -> dict[str, float]:
     tokenizer = read_tokenizer(source, config, family)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     begun = time.perf_counter()
-    pieces = (
-        piece.column("text").to_pylist() for piece in pq.ParquetFile(path).iter_batches(AT_ONCE)
-    )
+    pieces = (piece.column("text").to_pylist() for piece in pq.ParquetFile(path).iter_batches(AT_ONCE))
     found = encode_stream(tokenizer, family, pieces, 128, "end")
     seconds = time.perf_counter() - begun
     return {
@@ -96,9 +94,7 @@ def main(words: Sequence[str]) -> int:
             path = Path(folder) / f"{rows}.parquet"
             write(path, rows)
             command = [sys.executable, "-m", "benchmarks", "streaming", "--model", asked.model]
-            done = subprocess.run(
-                [*command, "--file", str(path)], check=True, capture_output=True, text=True
-            )
+            done = subprocess.run([*command, "--file", str(path)], check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             assert found["rows"] == rows
             peaks.append(found["peak_mib"])
@@ -108,7 +104,5 @@ def main(words: Sequence[str]) -> int:
                 flush=True,
             )
     grown = peaks[-1] - peaks[0]
-    print(
-        f"{grown:,.0f} MiB more for {asked.rows[-1] / asked.rows[0]:g} times the rows (bar {BAR_MIB})"
-    )
+    print(f"{grown:,.0f} MiB more for {asked.rows[-1] / asked.rows[0]:g} times the rows (bar {BAR_MIB})")
     return int(grown > BAR_MIB)

@@ -41,7 +41,7 @@ def kernels(items: Items, ours: bool) -> None:
     """Our choice of matrix kernels, or torch's own."""
     import torch
 
-    from tuneproof.model.kernels import choose_matmul
+    from tuneproof.models.matmul_backend import choose_matmul
 
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.enable_flash_sdp(True)
@@ -88,13 +88,18 @@ def by_us(
                 lambda epoch: collate_epoch(
                     names, collate, items.batch, seed, epoch, lengths=lengths, grouped=grouped
                 ),
-                loss, lambda part: len(part["answers" if words else "labels"]),
-                make_optimizer(model, rate, 0.0), make_schedule("linear", steps, 0.0), epochs=1,
-                steps_per_epoch=steps, clip_norm=CLIP, seed=seed,
+                loss,
+                lambda part: len(part["answers" if words else "labels"]),
+                make_optimizer(model, rate, 0.0),
+                make_schedule("linear", steps, 0.0),
+                epochs=1,
+                steps_per_epoch=steps,
+                clip_norm=CLIP,
+                seed=seed,
                 accelerator=make_accelerator("cpu", precision),
             )
         ]
-    )  # fmt: skip
+    )
 
 
 def head_extra(items: Items) -> Callable[[Any], dict[str, Any]]:
@@ -140,13 +145,23 @@ def by_trainer(
         trainer = Ordered(
             model,
             TrainingArguments(
-                folder, per_device_train_batch_size=items.batch, num_train_epochs=1, use_cpu=True,
-                learning_rate=rate, max_grad_norm=CLIP, report_to="none", save_strategy="no",
-                logging_strategy="steps" if our_order else "no", logging_steps=1,
-                disable_tqdm=True, seed=seed,
+                folder,
+                per_device_train_batch_size=items.batch,
+                num_train_epochs=1,
+                use_cpu=True,
+                learning_rate=rate,
+                max_grad_norm=CLIP,
+                report_to="none",
+                save_strategy="no",
+                logging_strategy="steps" if our_order else "no",
+                logging_steps=1,
+                disable_tqdm=True,
+                seed=seed,
             ),
-            data_collator=collate, train_dataset=rows, callbacks=[Kept()],
-        )  # fmt: skip
+            data_collator=collate,
+            train_dataset=rows,
+            callbacks=[Kept()],
+        )
         silence(trainer)
         kernels(items, ours=our_kernels)
         seconds, _ = timed(trainer.train)
@@ -155,9 +170,7 @@ def by_trainer(
 
 def labelled_rows(items: Items) -> list[dict[str, Any]]:
     """The items as a Trainer's data set."""
-    return [
-        {"input_ids": i, "labels": int(y)} for i, y in zip(items.ids, items.labels, strict=True)
-    ]
+    return [{"input_ids": i, "labels": int(y)} for i, y in zip(items.ids, items.labels, strict=True)]
 
 
 def padded(rows: Sequence[dict[str, Any]], longest: int = 0) -> dict[str, Any]:

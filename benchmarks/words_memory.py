@@ -38,15 +38,19 @@ def _one(asked: argparse.Namespace) -> int:
     """Print what one side takes above the model; a small epoch before it pays for what stays."""
     import torch
 
-    from tuneproof.ledger.memory import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
-    from tuneproof.model.shortage import recompute_activations
+    from tuneproof.memory.usage import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
+    from tuneproof.models.oom import recompute_activations
 
     torch.set_num_threads(1)
     return_freed_blocks()
     lora_words.SHAPES["asked"] = {
-        "vocab_size": asked.vocabulary, "hidden_size": 256, "num_hidden_layers": 4,
-        "intermediate_size": 1024, "num_attention_heads": 4, "num_key_value_heads": 1,
-    }  # fmt: skip
+        "vocab_size": asked.vocabulary,
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "intermediate_size": 1024,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+    }
     works: dict[str, Callable[[Items, Any], Any]] = {
         "ours": lambda items, model: lora_words.ours("asked", items, model),
         "ours, recomputing": lambda items, model: lora_words.ours("asked", items, model),
@@ -72,10 +76,22 @@ def _apart(asked: argparse.Namespace, side: str, vocabulary: int) -> int:
     Raises: SystemExit where it fails.
     """
     command = [
-        sys.executable, "-W", "ignore", "-m", "benchmarks", "words-memory", "--side", side,
-        "--vocabulary", str(vocabulary), "--batch", str(asked.batch), "--column", asked.column,
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks",
+        "words-memory",
+        "--side",
+        side,
+        "--vocabulary",
+        str(vocabulary),
+        "--batch",
+        str(asked.batch),
+        "--column",
+        asked.column,
         *(["--texts", asked.texts] if asked.texts else []),
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stderr[-2000:]}")

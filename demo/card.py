@@ -32,9 +32,7 @@ def card_text(
     minutes: float,
 ) -> str:
     """The model card; `loss` is the held-out cross-entropy in nats per token."""
-    bits_per_character = (
-        loss / math.log(2) * corpus["held_out_tokens"] / corpus["held_out_characters"]
-    )
+    bits_per_character = loss / math.log(2) * corpus["held_out_tokens"] / corpus["held_out_characters"]
     lines = [
         HEAD,
         "| | |\n|---|---|",

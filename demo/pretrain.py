@@ -178,9 +178,7 @@ def export(work: Path, out: Path, model, progress: Progress, minutes: float) -> 
     card = card_text(corpus, curve, samples, loss, parameters, vars(progress), minutes)
     write_whole(out / "README.md", card.encode())
     torch.set_rng_state(rng)
-    print(
-        f"exported to {out}: held-out loss {loss:.4f} after {progress.tokens:,} tokens", flush=True
-    )
+    print(f"exported to {out}: held-out loss {loss:.4f} after {progress.tokens:,} tokens", flush=True)
 
 
 def train(asked: argparse.Namespace) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneproof.arms.objective import make_objective
-from tuneproof.arms.ready import make_compute, make_ready
-from tuneproof.arms.shared import Shared
+from tuneproof.context.model_spec import make_compute, make_ready
+from tuneproof.context.study_data import Shared
 from tuneproof.data.batches import collate_epoch, count_batches
 from tuneproof.data.splits import make_splits
-from tuneproof.model.load import load_model
-from tuneproof.recipe import recipe_from
+from tuneproof.models.load import load_model
+from tuneproof.objectives.objective import make_objective
+from tuneproof.recipe.recipe import recipe_from
 from tuneproof.train.loop import fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 
@@ -29,9 +29,7 @@ recipe = recipe_from(
 splits = make_splits(recipe.task, recipe.task.read(recipe.task_options), recipe.split)
 ready = make_ready(recipe.models[0], recipe.encode)
 compute = make_compute(recipe.compute, ready.max_length)
-shared = Shared(
-    recipe, splits, recipe.task.prompt(recipe.task_options, splits.labels), Path("cache")
-)
+shared = Shared(recipe, splits, recipe.task.prompt(recipe.task_options, splits.labels), Path("cache"))
 objective = make_objective("head", shared, ready, compute)
 model = load_model(
     ready.source, ready.config, ready.tokenizer, ready.family, head="labels", labels=splits.labels

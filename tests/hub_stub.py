@@ -66,8 +66,17 @@ def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
             if not folder.is_dir():
                 return self.missing("RepoNotFound")
             siblings = [{"rfilename": p.name} for p in sorted(folder.iterdir())]
-            value = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings,
-                     "private": False, "gated": False, "tags": [], "downloads": 0, "likes": 0}  # fmt: skip
+            value = {
+                "id": name,
+                "modelId": name,
+                "sha": COMMIT,
+                "siblings": siblings,
+                "private": False,
+                "gated": False,
+                "tags": [],
+                "downloads": 0,
+                "likes": 0,
+            }
             self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
 
         def tree(self, folder: Path) -> None:

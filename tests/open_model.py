@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneproof.families import Family, family_of
 from tuneproof.families.models import resolve_model
-from tuneproof.model.load import load_model, read_config, read_tokenizer
+from tuneproof.models.load import load_model, read_config, read_tokenizer
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 
@@ -28,9 +28,7 @@ class Opened:
     notes: tuple[str, ...]
 
 
-def open_model(
-    folder: Path, head: Any, labels: Sequence[str] = (), seed: int | None = None
-) -> Opened:
+def open_model(folder: Path, head: Any, labels: Sequence[str] = (), seed: int | None = None) -> Opened:
     """Read, check and load, as an arm does."""
     source = resolve_model(folder)
     config = read_config(source)

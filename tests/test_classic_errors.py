@@ -15,27 +15,27 @@ import torch
 from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, write_rows
 from tests.score.arms import pair_of
 from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
-from tuneproof.arms.shots import draw_shots
+from tuneproof.atomic import sha256_of_file
+from tuneproof.context.few_shot import draw_shots
 from tuneproof.data.audit import audit_encoding, audit_shots, stop_on_errors
 from tuneproof.data.batches import Batch
 from tuneproof.data.encode import encode_answers, pad_batch
 from tuneproof.errors import DataError, ModelError, RecipeError, RunError
 from tuneproof.families import family_of
 from tuneproof.families.models import resolve_model
-from tuneproof.files import sha256_of_file
+from tuneproof.inference.generate import parse_answer
+from tuneproof.inference.prediction import Predictions, read_predictions, write_predictions
 from tuneproof.metrics import METRICS, LabelItems, evaluate
 from tuneproof.metrics.labels import confusion
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.model.heads import class_logits
-from tuneproof.model.load import load_model, read_config, read_tokenizer
-from tuneproof.pipeline import check, compare_folders
-from tuneproof.predict.generate import parse_answer
-from tuneproof.predict.prediction import Predictions, read_predictions, write_predictions
-from tuneproof.recipe import recipe_from
-from tuneproof.record.rundir import read_study
+from tuneproof.models.heads import class_logits
+from tuneproof.models.load import load_model, read_config, read_tokenizer
+from tuneproof.recipe.recipe import recipe_from
+from tuneproof.record.study_folder import read_study
 from tuneproof.report.tables import arm_table, headline, metric_note
 from tuneproof.score.compare import compare
 from tuneproof.settings import ScoreSettings
+from tuneproof.study.run import check, compare_folders
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.task import Example, Prompt
 from tuneproof.train.loop import LossSum, fit
@@ -186,16 +186,9 @@ def test_an_unparsed_answer_is_no_class(tmp_path):
     assert found_N.tolist() == [0, UNPARSED, 1, UNPARSED]
     gold_N = np.array([0, 0, 1, 1])
     names = ["a", "b", "c", "d"]
-    made = Predictions(
-        labels, names, names, gold_N, found_N, np.ones(4, int), np.zeros(4, bool), texts=texts
-    )
+    made = Predictions(labels, names, names, gold_N, found_N, np.ones(4, int), np.zeros(4, bool), texts=texts)
     path = write_predictions(tmp_path / "predictions.parquet", made, {})
-    assert pq.read_table(path).column("predicted").to_pylist() == [
-        "negative",
-        None,
-        "positive",
-        None,
-    ]
+    assert pq.read_table(path).column("predicted").to_pylist() == ["negative", None, "positive", None]
     assert read_predictions(path).predicted_N.tolist() == found_N.tolist()
     items = LabelItems(labels, gold_N, found_N, None)
     assert confusion(items).tolist() == [[1, 0, 1], [0, 1, 1]]
@@ -225,12 +218,8 @@ def test_a_model_that_babbles_scores_its_unparsed_answers_as_wrong(models, tmp_p
 
 def test_weighted_recall_is_accuracy_and_says_so():
     draw = np.random.default_rng(0)
-    items = LabelItems(
-        ("a", "b", "c"), draw.integers(3, size=99), draw.integers(-1, 3, size=99), None
-    )
-    assert evaluate(METRICS["recall_weighted"], items) == pytest.approx(
-        evaluate(METRICS["accuracy"], items)
-    )
+    items = LabelItems(("a", "b", "c"), draw.integers(3, size=99), draw.integers(-1, 3, size=99), None)
+    assert evaluate(METRICS["recall_weighted"], items) == pytest.approx(evaluate(METRICS["accuracy"], items))
     assert "equals accuracy" in metric_note("recall_weighted")
     assert not any("recall_weighted" in task.metrics for task in TASKS.values())
 
@@ -241,18 +230,20 @@ def test_weighted_recall_is_accuracy_and_says_so():
 def test_other_test_labels_change_neither_the_chosen_step_nor_a_weight(models, tmp_path):
     rows = rows_of(("negative", "positive"), 80)
     random.Random(0).shuffle(rows)
-    flipped = [
-        (text, {"negative": "positive", "positive": "negative"}[label]) for text, label in rows
-    ]
+    flipped = [(text, {"negative": "positive", "positive": "negative"}[label]) for text, label in rows]
     write_rows(tmp_path / "train.csv", rows[:40])
     write_rows(tmp_path / "dev.csv", rows[40:60])
     found = []
     for name, test in (("true", rows[60:]), ("flipped", flipped[60:])):
         write_rows(tmp_path / f"{name}.csv", test)
         recipe = small_recipe(
-            tmp_path, [models / "distilbert"], ["lexical", "head", {"full": {"learning_rate": 1e-3}}],
-            out=f"study-{name}", split={"kind": "official"}, train={"epochs": 3},
-        )  # fmt: skip
+            tmp_path,
+            [models / "distilbert"],
+            ["lexical", "head", {"full": {"learning_rate": 1e-3}}],
+            out=f"study-{name}",
+            split={"kind": "official"},
+            train={"epochs": 3},
+        )
         values = recipe.values()
         files = {"path": "train.csv", "dev": "dev.csv", "test": f"{name}.csv"}
         values["task"]["labels"] |= {key: str(tmp_path / file) for key, file in files.items()}
@@ -311,11 +302,17 @@ def test_a_loss_on_nothing_is_refused():
     model = torch.nn.Linear(2, 2)
     batch = Batch(("a",), ({"targets": torch.tensor([[-100]])},))
     steps = fit(
-        model, lambda epoch: iter([batch]),
-        lambda model, part: LossSum(model.weight.sum() * 0, 0, 1), lambda part: 0,
-        make_optimizer(model, 1e-3, 0.0), make_schedule("constant", 1, 0.0),
-        epochs=1, steps_per_epoch=1, clip_norm=1.0, seed=0,
-    )  # fmt: skip
+        model,
+        lambda epoch: iter([batch]),
+        lambda model, part: LossSum(model.weight.sum() * 0, 0, 1),
+        lambda part: 0,
+        make_optimizer(model, 1e-3, 0.0),
+        make_schedule("constant", 1, 0.0),
+        epochs=1,
+        steps_per_epoch=1,
+        clip_norm=1.0,
+        seed=0,
+    )
     with pytest.raises(RunError, match="supervised"):
         next(iter(steps))
 
@@ -361,13 +358,9 @@ def test_shots_that_contain_the_item_stop_the_run():
 
 def test_93_82_against_93_56_on_10_000_items_is_no_improvement():
     after, before = pair_of(both=9082, only_arm=300, only_over=274, neither=344)
-    found = compare(
-        [after], [before], "accuracy", "after", "before", ScoreSettings(draws=2000), False
-    )
+    found = compare([after], [before], "accuracy", "after", "before", ScoreSettings(draws=2000), False)
     assert (found.value, found.over_value, found.n) == (0.9382, 0.9356, 10_000)
     assert found.outcome == "cannot tell"
-    assert found.sentence.startswith(
-        "Cannot tell whether after or before is better: accuracy 93.8 %"
-    )
+    assert found.sentence.startswith("Cannot tell whether after or before is better: accuracy 93.8 %")
     assert found.mde > found.difference
     assert found.low < 0 < found.high

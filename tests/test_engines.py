@@ -7,13 +7,13 @@ import pytest
 
 from tests.arms.small import arm_of, follow, small_recipe, steps_of
 from tests.tiny_models import tiny_model
-from tuneproof.arms.event import ArmEnded
+from tuneproof.context.monitor import ArmEnded
 from tuneproof.errors import RecipeError, StoppedError
-from tuneproof.record.rundir import read_study
-from tuneproof.report.engines import engines
+from tuneproof.record.study_folder import read_study
+from tuneproof.report.engine_parity import engines
 from tuneproof.report.rounding import MINUS
 from tuneproof.report.tables import pooled_rows
-from tuneproof.study import events_of
+from tuneproof.study.study import events_of
 
 FULL = {"full": {"learning_rate": 1e-3}}
 TRAINER = {"full": {"name": "full-trainer", "engine": "trainer", "learning_rate": 1e-3}}
@@ -28,10 +28,11 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, model):
     recipe = small_recipe(
-        tmp_path_factory.mktemp("study"), [model], ["majority", FULL, TRAINER, LORA],
-        train={"epochs": 3, "batch_size": 7, "evals_per_epoch": 2, "schedule": "linear",
-               "warmup_share": 0.1},
-    )  # fmt: skip
+        tmp_path_factory.mktemp("study"),
+        [model],
+        ["majority", FULL, TRAINER, LORA],
+        train={"epochs": 3, "batch_size": 7, "evals_per_epoch": 2, "schedule": "linear", "warmup_share": 0.1},
+    )
     follow(recipe)
     return recipe
 
@@ -74,10 +75,18 @@ def test_other_arms_are_not_compared_with_the_trainer(study) -> None:
 
 def test_an_arm_of_the_trainer_that_is_stopped_begins_again(tmp_path, model, study) -> None:
     recipe = small_recipe(
-        tmp_path, [model], [TRAINER],
-        train={"epochs": 3, "batch_size": 7, "evals_per_epoch": 2, "schedule": "linear",
-               "warmup_share": 0.1, "checkpoint_minutes": 0},
-    )  # fmt: skip
+        tmp_path,
+        [model],
+        [TRAINER],
+        train={
+            "epochs": 3,
+            "batch_size": 7,
+            "evals_per_epoch": 2,
+            "schedule": "linear",
+            "warmup_share": 0.1,
+            "checkpoint_minutes": 0,
+        },
+    )
     events = events_of(recipe)
     for event in events:
         if getattr(event, "note", "").startswith("loss") and lines_of(recipe) > 4:

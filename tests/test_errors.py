@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
-from tuneproof.cli import main
+from tuneproof.cli.main import main
 
 ROWS = [
     f"{word} {thing} number {number},{label}"
@@ -56,9 +56,7 @@ def rows(text: str | bytes, sentence: str, *more: str, name: str = "own.csv") ->
     return Case(["check", name, *OWN, "--arms", "majority", *more], sentence, files={name: text})
 
 
-def model(
-    name: str, sentence: str, *more: str, method: str = "head", before: Before = None
-) -> Case:
+def model(name: str, sentence: str, *more: str, method: str = "head", before: Before = None) -> Case:
     """`check` of good rows with this model."""
     words = ["check", "reviews.csv", *OWN, "--model", name, "--arms", method, *more]
     return Case(words, sentence, before=before)
@@ -143,23 +141,18 @@ RECIPES = {
         "folder.yaml: is a folder, not a recipe. Name a .yaml file.",
         files={"folder.yaml/x": ""},
     ),
-    "binary recipe": recipe(
-        b"task: \x00\x01\x02", "recipe.yaml: holds a zero byte: this is no text file."
-    ),
+    "binary recipe": recipe(b"task: \x00\x01\x02", "recipe.yaml: holds a zero byte: this is no text file."),
     "recipe in another encoding": recipe(
         "task: caf\u00e9".encode("latin-1"), "recipe.yaml: is not UTF-8 text (byte 9)."
     ),
-    "recipe in utf-16": recipe(
-        "task: sst2".encode("utf-16"), "recipe.yaml: is not UTF-8 text (byte 0)."
-    ),
+    "recipe in utf-16": recipe("task: sst2".encode("utf-16"), "recipe.yaml: is not UTF-8 text (byte 0)."),
     "not YAML": recipe(
         "task: sst2\narms: [majority\nseeds: [0]\n",
         "recipe.yaml, line 3: is not YAML: expected ',' or ']', but got ':'. Mend the line.",
     ),
     "tab": recipe(
         "task: sst2\narms:\n\t- majority\n",
-        "recipe.yaml, line 3: is not YAML: found character '\\t' that cannot "
-        "start any token. Mend the line.",
+        "recipe.yaml, line 3: is not YAML: found character '\\t' that cannot start any token. Mend the line.",
     ),
     "key twice": recipe(
         "task: sst2\narms: [majority]\ntask: imdb\n",
@@ -167,25 +160,17 @@ RECIPES = {
         '"imdb" (original value: "sst2"). Mend the line.',
     ),
     "anchor": recipe(
-        "task: &t sst2\narms: [majority]\n",
-        "recipe.yaml, line 1: holds an anchor or alias. Write it out.",
+        "task: &t sst2\narms: [majority]\n", "recipe.yaml, line 1: holds an anchor or alias. Write it out."
     ),
-    "alias": recipe(
-        "task: sst2\narms: *t\n", "recipe.yaml, line 2: holds an anchor or alias. Write it out."
-    ),
+    "alias": recipe("task: sst2\narms: *t\n", "recipe.yaml, line 2: holds an anchor or alias. Write it out."),
     "tag": recipe(
         "task: !!python/object:os.system x\n",
-        "recipe.yaml, line 1: holds the tag "
-        "tag:yaml.org,2002:python/object:os.system. Leave it out.",
+        "recipe.yaml, line 1: holds the tag tag:yaml.org,2002:python/object:os.system. Leave it out.",
     ),
-    "deep": recipe(
-        "task: " + "[" * 100 + "]" * 100, "recipe.yaml, line 1: is nested deeper than 20 levels."
-    ),
+    "deep": recipe("task: " + "[" * 100 + "]" * 100, "recipe.yaml, line 1: is nested deeper than 20 levels."),
     "large": recipe("#" * 1_000_001, "recipe.yaml: is larger than 1,000,000 bytes: no recipe."),
     "empty recipe": recipe("", "recipe.yaml: holds no settings. Begin with task: and arms:."),
-    "a list": recipe(
-        "- task\n- arms\n", "recipe.yaml: holds no settings. Begin with task: and arms:."
-    ),
+    "a list": recipe("- task\n- arms\n", "recipe.yaml: holds no settings. Begin with task: and arms:."),
     "two documents": recipe(
         "task: sst2\n---\narms: [majority]\n",
         "recipe.yaml, line 2: is not YAML: expected a single document in the "
@@ -200,9 +185,7 @@ RECIPES = {
         TASK + "arms: [majority]\nseed: [0]\n",
         "recipe.yaml, line 3: seed is not a part of a recipe. Did you mean seeds?",
     ),
-    "no task": recipe(
-        "arms: [majority]\n", "recipe.yaml: task is missing. Add task: ... to the recipe."
-    ),
+    "no task": recipe("arms: [majority]\n", "recipe.yaml: task is missing. Add task: ... to the recipe."),
     "no arms": recipe(TASK, "recipe.yaml: arms is missing. Add arms: ... to the recipe."),
     "unknown task": recipe(
         "task: sts2\narms: [majority]\n",
@@ -211,13 +194,11 @@ RECIPES = {
     ),
     "task list": recipe(
         "task: [sst2]\narms: [majority]\n",
-        "recipe.yaml, line 1: task is ['sst2'], not a task. Write its name, or "
-        "{name: {setting: value}}.",
+        "recipe.yaml, line 1: task is ['sst2'], not a task. Write its name, or {name: {setting: value}}.",
     ),
     "labels without path": recipe(
         "task: labels\narms: [majority]\n",
-        "recipe.yaml, line 1: task.labels: name a file with path, or a data set "
-        "with hub (one of the two).",
+        "recipe.yaml, line 1: task.labels: name a file with path, or a data set with hub (one of the two).",
     ),
     "unknown task setting": recipe(
         "task: {sst2: {paht: x}}\narms: [majority]\n",
@@ -242,14 +223,12 @@ RECIPES = {
         "recipe.yaml, line 1: task.demo.path is not a setting of demo. It has none.",
     ),
     "unknown method": arms(
-        "[majority, lexicl]",
-        "recipe.yaml, line 2: arms[1]: 'lexicl' is not a method. Did you mean lexical?",
+        "[majority, lexicl]", "recipe.yaml, line 2: arms[1]: 'lexicl' is not a method. Did you mean lexical?"
     ),
     "unknown setting of a method": recipe(
         TASK + "models: [models/llama]\narms:\n  - majority\n  - lexical\n  - zero-shot\n"
         "  - few-shot: {shot: 4}\n",
-        "recipe.yaml, line 7: arms[3].few-shot.shot is not a setting of "
-        "few-shot. Did you mean shots?",
+        "recipe.yaml, line 7: arms[3].few-shot.shot is not a setting of few-shot. Did you mean shots?",
     ),
     "wrong type": arms(
         "[majority, {lexical: {ngrams: two}}]",
@@ -302,8 +281,7 @@ RECIPES = {
         "majority", "recipe.yaml, line 2: arms is 'majority', not a list. Write arms: [...]."
     ),
     "arms a map": arms(
-        "{majority: {}}",
-        "recipe.yaml, line 2: arms is {'majority': {}}, not a list. Write arms: [...].",
+        "{majority: {}}", "recipe.yaml, line 2: arms is {'majority': {}}, not a list. Write arms: [...]."
     ),
     "arms empty": arms(
         "[]",
@@ -311,9 +289,7 @@ RECIPES = {
         "zero-shot, few-shot, head, lp-ft, lora, qlora, full.",
     ),
     "arm a number": arms(
-        "[3]",
-        "recipe.yaml, line 2: arms[0] is 3, not a method. Write its name, or "
-        "{name: {setting: value}}.",
+        "[3]", "recipe.yaml, line 2: arms[0] is 3, not a method. Write its name, or {name: {setting: value}}."
     ),
     "arm two keys": arms(
         "[{majority: {}, lexical: {}}]",
@@ -327,8 +303,7 @@ RECIPES = {
     ),
     "claim of no arm": arms(
         "[majority, lexical]\nclaim: {arm: lexicl, over: majority}",
-        "recipe.yaml, line 3: claim.arm: 'lexicl' is not an arm of this recipe. "
-        "Did you mean lexical?",
+        "recipe.yaml, line 3: claim.arm: 'lexicl' is not an arm of this recipe. Did you mean lexical?",
     ),
     "claim with itself": arms(
         "[majority, lexical]\nclaim: {arm: lexical, over: lexical}",
@@ -339,13 +314,11 @@ RECIPES = {
         "recipe.yaml, line 3: claim.metric: 'acuracy' is not a metric. Did you mean accuracy?",
     ),
     "claim half": arms(
-        "[majority, lexical]\nclaim: {arm: lexical}",
-        "recipe.yaml, line 3: claim.over is missing. Add it.",
+        "[majority, lexical]\nclaim: {arm: lexical}", "recipe.yaml, line 3: claim.over is missing. Add it."
     ),
     "claim word": arms(
         "[majority, lexical]\nclaim: lexical",
-        "recipe.yaml, line 3: claim is 'lexical', not settings with names. "
-        "Allowed: arm, over, metric.",
+        "recipe.yaml, line 3: claim is 'lexical', not settings with names. Allowed: arm, over, metric.",
     ),
     "seeds number": arms(
         "[majority]\nseeds: 3", "recipe.yaml, line 3: seeds is 3, not a list. Write seeds: [...]."
@@ -379,21 +352,10 @@ RECIPES = {
     ),
     "slices without a column": Case(
         ["check", "reviews.csv", *OWN, "--slices", "sourse", "--arms", "majority"],
-        "reviews.csv: there is no column sourse. Name one of its columns with slices: review, "
-        "sentiment.",
+        "reviews.csv: there is no column sourse. Name one of its columns with slices: review, sentiment.",
     ),
     "slices twice": Case(
-        [
-            "check",
-            "reviews.csv",
-            *OWN,
-            "--slices",
-            "review",
-            "--slices",
-            "review",
-            "--arms",
-            "majority",
-        ],
+        ["check", "reviews.csv", *OWN, "--slices", "review", "--slices", "review", "--arms", "majority"],
         "command line: task.labels.slices: one stands twice or is empty. "
         "Further columns (source, language, year) by which the report slices the scores.",
     ),
@@ -463,8 +425,7 @@ RECIPES = {
     ),
     "official without test": arms(
         "[majority]\nsplit: {kind: official}",
-        "split.kind: official, but the source has no test part. Set split.kind: "
-        "shares, or name a test file.",
+        "split.kind: official, but the source has no test part. Set split.kind: shares, or name a test file.",
     ),
     "train size 1": arms(
         "[majority]\nsplit: {train_size: 1}",
@@ -493,10 +454,7 @@ RECIPES = {
         "arms.lora.rank=3",
     ),
     "set below a scalar": arms(
-        "[majority]",
-        "recipe.yaml: out is {'a': {'b': 3}}, not a folder's name.",
-        "--set",
-        "out.a.b=3",
+        "[majority]", "recipe.yaml: out is {'a': {'b': 3}}, not a folder's name.", "--set", "out.a.b=3"
     ),
     "set unknown": arms(
         "[majority]",
@@ -506,8 +464,7 @@ RECIPES = {
     ),
     "set bad yaml": arms(
         "[majority]",
-        "--set arms=[a, line 1: is not YAML: expected ',' or ']', but got "
-        "'<stream end>'. Mend the line.",
+        "--set arms=[a, line 1: is not YAML: expected ',' or ']', but got '<stream end>'. Mend the line.",
         "--set",
         "arms=[a",
     ),
@@ -542,8 +499,7 @@ RECIPES = {
     ),
     "models null": arms(
         "[head]\nmodels: [null]",
-        "recipe.yaml, line 3: models[0] is None, not a model. Write its name, or "
-        "{name: {setting: value}}.",
+        "recipe.yaml, line 3: models[0] is None, not a model. Write its name, or {name: {setting: value}}.",
     ),
     "recipe and arms": Case(
         ["run", "recipe.yaml", "--arms", "majority"],
@@ -567,8 +523,7 @@ WORDS = {
         "run: the following arguments are required: RECIPE|TASK|FILE. See tuneproof run --help.",
     ),
     "no recipe": Case(
-        ["run"],
-        "run: the following arguments are required: RECIPE|TASK|FILE. See tuneproof run --help.",
+        ["run"], "run: the following arguments are required: RECIPE|TASK|FILE. See tuneproof run --help."
     ),
     "not a thing": Case(
         ["check", "ssst2", "--arms", "majority"],
@@ -606,8 +561,7 @@ WORDS = {
     ),
     "own seeds yaml": Case(
         ["check", "reviews.csv", *OWN, "--arms", "majority", "--seeds", "[,"],
-        "--seeds, line 1: is not YAML: expected the node content, but found "
-        "'<stream end>'. Mend the line.",
+        "--seeds, line 1: is not YAML: expected the node content, but found '<stream end>'. Mend the line.",
     ),
     "folder": Case(
         ["check", "folder", *OWN, "--arms", "majority"],
@@ -617,28 +571,24 @@ WORDS = {
     "show unknown": Case(["show", "loar"], "show: 'loar' is on no shelf. Did you mean lora?"),
     "report none": Case(
         ["report", "nowhere"],
-        "nowhere: holds no study (recipe.yaml is missing). Name the folder that "
-        "`tuneproof run` printed.",
+        "nowhere: holds no study (recipe.yaml is missing). Name the folder that `tuneproof run` printed.",
         code=1,
     ),
     "report no study": Case(
         ["report", "folder"],
-        "folder: holds no study (recipe.yaml is missing). Name the folder that "
-        "`tuneproof run` printed.",
+        "folder: holds no study (recipe.yaml is missing). Name the folder that `tuneproof run` printed.",
         files={"folder/x": ""},
         code=1,
     ),
     "report broken recipe": Case(
         ["report", "folder"],
-        "folder: holds no study (splits.json is missing). Name the folder that "
-        "`tuneproof run` printed.",
+        "folder: holds no study (splits.json is missing). Name the folder that `tuneproof run` printed.",
         files={"folder/recipe.yaml": "task: [\n"},
         code=1,
     ),
     "report half": Case(
         ["report", "folder"],
-        "folder: holds no study (splits.json is missing). Name the folder that "
-        "`tuneproof run` printed.",
+        "folder: holds no study (splits.json is missing). Name the folder that `tuneproof run` printed.",
         files={"folder/recipe.yaml": "task: demo\narms: [majority]\n"},
         code=1,
     ),
@@ -655,8 +605,7 @@ WORDS = {
     ),
     "compare none": Case(
         ["compare", "nowhere", "folder"],
-        "nowhere: holds no study (recipe.yaml is missing). Name the folder that "
-        "`tuneproof run` printed.",
+        "nowhere: holds no study (recipe.yaml is missing). Name the folder that `tuneproof run` printed.",
         files={"folder/x": ""},
         code=1,
     ),
@@ -682,8 +631,7 @@ WORDS = {
     ),
     "out long": Case(
         ["run", "reviews.csv", *OWN, "--arms", "majority", "--out", "a" * 300, "--quiet"],
-        "a" * 300
-        + ": cannot be a study's folder: File name too long. Name another folder with --out.",
+        "a" * 300 + ": cannot be a study's folder: File name too long. Name another folder with --out.",
         code=1,
     ),
     "what nul": Case(
@@ -776,8 +724,7 @@ WORDS |= {
     ),
     "study whose predictions are broken": Case(
         ["compare", "one", "one"],
-        "one/arms/majority/predictions.parquet: is not a file of predictions "
-        "(<library>). Run the arm again.",
+        "one/arms/majority/predictions.parquet: is not a file of predictions (<library>). Run the arm again.",
         first=[RUN],
         before=break_predictions,
         code=1,
@@ -822,8 +769,7 @@ OWN_FILES = {
     ),
     "wrong column": rows(
         GOOD,
-        "own.csv: there is no column reveiw. The columns are review, sentiment. "
-        "Did you mean review?",
+        "own.csv: there is no column reveiw. The columns are review, sentiment. Did you mean review?",
         "--text",
         "reveiw",
     ),
@@ -869,8 +815,7 @@ OWN_FILES = {
         "drop_empty: true to leave these rows out.",
     ),
     "no label": rows(
-        GOOD + "hm,\n",
-        "own.csv: 1 row has no label (row 42). Fill them in, or take these rows out.",
+        GOOD + "hm,\n", "own.csv: 1 row has no label (row 42). Fill them in, or take these rows out."
     ),
     "nan label": rows(
         '{"review": "a", "sentiment": NaN}\n{"review": "b", "sentiment": "x"}\n',
@@ -879,8 +824,7 @@ OWN_FILES = {
     ),
     "list label": rows(
         '{"review": "a", "sentiment": ["x"]}\n{"review": "b", "sentiment": "x"}\n',
-        "own.jsonl, line 1: the column sentiment holds lists, not names. One "
-        "label an item is read.",
+        "own.jsonl, line 1: the column sentiment holds lists, not names. One label an item is read.",
         name="own.jsonl",
     ),
     "number text": rows(
@@ -917,8 +861,7 @@ OWN_FILES = {
     ),
     "pickle inside": rows(
         pickle.dumps({"review": []}),
-        "own.csv: is not text: it is a pickle, which can run code when it is "
-        "read. Save the rows as CSV.",
+        "own.csv: is not text: it is a pickle, which can run code when it is read. Save the rows as CSV.",
     ),
     "pickle": rows(
         pickle.dumps([]),
@@ -932,8 +875,7 @@ OWN_FILES = {
     ),
     "gz": rows(
         b"\x1f\x8baaaa",
-        "own.csv.gz: .gz files are not read: it is compressed. Save the rows as "
-        "CSV, JSONL or Parquet.",
+        "own.csv.gz: .gz files are not read: it is compressed. Save the rows as CSV, JSONL or Parquet.",
         name="own.csv.gz",
     ),
     "xlsx": rows(
@@ -944,8 +886,7 @@ OWN_FILES = {
     ),
     "extension": rows(
         GOOD,
-        "own.txt: .txt is not a kind of file that is read. Read are .csv, .tsv, "
-        ".jsonl, .json, .parquet.",
+        "own.txt: .txt is not a kind of file that is read. Read are .csv, .tsv, .jsonl, .json, .parquet.",
         name="own.txt",
     ),
     "noext": rows(
@@ -960,8 +901,7 @@ OWN_FILES = {
         "or set encoding: cp1252 if “café noir,positive” reads well.",
     ),
     "utf16": rows(
-        GOOD.encode("utf-16"),
-        "own.csv, line 1: byte 0 (0xff) is not utf-8. Set encoding: utf-16.",
+        GOOD.encode("utf-16"), "own.csv, line 1: byte 0 (0xff) is not utf-8. Set encoding: utf-16."
     ),
     "encoding unknown": rows(
         GOOD,
@@ -996,8 +936,7 @@ OWN_FILES = {
         "marks around a text that holds a comma.",
     ),
     "short row": rows(
-        GOOD + "good\n",
-        "own.csv, row 42: has 1 cell where the header has 2. Fill in the missing cells.",
+        GOOD + "good\n", "own.csv, row 42: has 1 cell where the header has 2. Fill in the missing cells."
     ),
     "quote": rows(
         GOOD + '"never closed,positive\n',
@@ -1012,9 +951,7 @@ OWN_FILES = {
     "empty": rows("", "own.csv: is empty. It needs a header and rows."),
     "header": rows("review,sentiment\n", "own.csv: has a header but no rows. It needs rows."),
     "json object": rows(
-        '{"a": 1}',
-        "own.json: is not a list of objects. Write [{…}, {…}], or JSONL.",
-        name="own.json",
+        '{"a": 1}', "own.json: is not a list of objects. Write [{…}, {…}], or JSONL.", name="own.json"
     ),
     "jsonl broken": rows(
         '{"review": "a", "sentiment": "x"}\n{"review": \n',
@@ -1073,8 +1010,7 @@ OWN_FILES = {
 MODELS = {
     "unknown model": model(
         "distilbrt",
-        'model: "distilbrt" is not a known name, a hub id (owner/name) or a '
-        "folder. Did you mean distilbert?",
+        'model: "distilbrt" is not a known name, a hub id (owner/name) or a folder. Did you mean distilbert?',
     ),
     "hub": model(
         "models/nowhere",
@@ -1090,8 +1026,7 @@ MODELS = {
         "gemma-2-2b, gemma-2-2b-it, mistral-7b, mistral-7b-instruct, demo.",
     ),
     "empty name": model(
-        "",
-        "command line: models[0] is '', not a model. Write its name, or {name: {setting: value}}.",
+        "", "command line: models[0] is '', not a model. Write its name, or {name: {setting: value}}."
     ),
     "file": model("reviews.csv", "reviews.csv: is a file. Name the folder that holds config.json."),
     "no config": model(
@@ -1174,9 +1109,7 @@ MODELS = {
         "Put the files of the tokenizer that the model was trained "
         "with into its folder.",
     ),
-    "broken tokenizer": model(
-        "models/badtok", "models/badtok: its tokenizer cannot be read: <library>."
-    ),
+    "broken tokenizer": model("models/badtok", "models/badtok: its tokenizer cannot be read: <library>."),
     "broken weights": model(
         "models/badweights", "models/badweights/model.safetensors: cannot be read: <library>."
     ),
@@ -1195,8 +1128,7 @@ MODELS = {
     ),
     "encoder few": model(
         "models/distilbert",
-        "arms: few-shot: distilbert is an encoder: it takes no examples in a "
-        "prompt. Use zero-shot.",
+        "arms: few-shot: distilbert is an encoder: it takes no examples in a prompt. Use zero-shot.",
         method="few-shot",
     ),
     "encoder generate": model(
@@ -1274,8 +1206,7 @@ MODELS = {
             "--set",
             "compute.device=cuda",
         ],
-        "compute.device: cuda is asked for and torch sees no CUDA device. Write "
-        "compute: {device: auto}.",
+        "compute.device: cuda is asked for and torch sees no CUDA device. Write compute: {device: auto}.",
     ),
     "mps": Case(
         [
@@ -1335,26 +1266,62 @@ MODELS = {
         "it. Write bf16, fp32 or auto.",
     ),
     "fp16 shared out": Case(
-        ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "head", "--out", "study",
-         "--set", "compute.parallel=fsdp", "--set", "compute.precision=fp16"],
+        [
+            "run",
+            "reviews.csv",
+            *OWN,
+            "--model",
+            "models/llama",
+            "--arms",
+            "head",
+            "--out",
+            "study",
+            "--set",
+            "compute.parallel=fsdp",
+            "--set",
+            "compute.precision=fp16",
+        ],
         "compute.precision: fp16 is asked for with compute.parallel: fsdp, whose shards have no "
         "common scale. Write bf16 or fp32, or compute: {parallel: ddp}.",
     ),
     "no compiler": Case(
-        ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "full", "--out", "study",
-         "--set", "compute.compile=true"],
+        [
+            "run",
+            "reviews.csv",
+            *OWN,
+            "--model",
+            "models/llama",
+            "--arms",
+            "full",
+            "--out",
+            "study",
+            "--set",
+            "compute.compile=true",
+        ],
         "compute.compile: true is asked for, and torch says: <library>. It needs a C++ compiler and "
         "Python's headers on a CPU, and Triton besides on a CUDA device. Install g++ or name a compiler "
         "by the variable CXX, or write compute: {compile: false}: the same training, without it.",
-        before=no_compiler, code=1,
+        before=no_compiler,
+        code=1,
     ),
     "packed weights shared out": Case(
-        ["run", "reviews.csv", *OWN, "--model", "models/llama", "--arms", "qlora", "--out", "study",
-         "--set", "compute.parallel=fsdp"],
+        [
+            "run",
+            "reviews.csv",
+            *OWN,
+            "--model",
+            "models/llama",
+            "--arms",
+            "qlora",
+            "--out",
+            "study",
+            "--set",
+            "compute.parallel=fsdp",
+        ],
         "arms: qlora: packs its weights, and compute.parallel: fsdp shares them out. Write compute: "
         "{parallel: ddp}, or use lora.",
     ),
-}  # fmt: skip
+}
 
 
 def counted(words: str, sentence: str, before: Before = None, **files: str) -> Case:
@@ -1400,9 +1367,7 @@ COUNTS = {
     "list": counted("own.json", "own.json: is not a JSON object.", own="[]"),
     "no type": counted("own.json", f"own.json: model_type null {NO_SUCH_TYPE}", own="{}"),
     "type as list": counted(
-        "own.json",
-        f'own.json: model_type ["llama"] {NO_SUCH_TYPE}',
-        own='{"model_type": ["llama"]}',
+        "own.json", f'own.json: model_type ["llama"] {NO_SUCH_TYPE}', own='{"model_type": ["llama"]}'
     ),
     "remote code": counted(
         "own.json",
@@ -1445,9 +1410,7 @@ COUNTS = {
         "continue a text or fill in a mask can be used. Name another one.",
         own='{"model_type": "t5"}',
     ),
-    "unknown method": counted(
-        "demo --method lorra", "--method: 'lorra' is not a method. Did you mean lora?"
-    ),
+    "unknown method": counted("demo --method lorra", "--method: 'lorra' is not a method. Did you mean lora?"),
     "prompt method": counted(
         "demo --method zero-shot",
         "--method: zero-shot trains no weights of a model: there is nothing to count. Allowed: head, "
@@ -1459,8 +1422,7 @@ COUNTS = {
     ),
     "set bound": counted(
         "demo --method lora --set lora.rank=0",
-        "--set lora.rank=0: lora.rank is 0; it should be greater than or equal to 1. Rank r of every "
-        "update.",
+        "--set lora.rank=0: lora.rank is 0; it should be greater than or equal to 1. Rank r of every update.",
     ),
     "set another method": counted(
         "demo --method lora --set qlora.rank=8",
@@ -1476,8 +1438,7 @@ COUNTS = {
         "--set lora.rank: is not of the form a.b=c. Write --set split.seed=1.",
     ),
     "set without a method": counted(
-        "demo --set lora.rank=8",
-        "--set lora.rank=8: changes a method, and none is named. Add --method NAME.",
+        "demo --set lora.rank=8", "--set lora.rank=8: changes a method, and none is named. Add --method NAME."
     ),
     "unknown task": counted("demo --task sts2", "--task: 'sts2' is not a task. Did you mean sst2?"),
     "own file's task": counted(
@@ -1489,8 +1450,7 @@ COUNTS = {
         "--head: 'labels:1' is no head. Allowed: labels:N (N from 2 to 100,000), span, words.",
     ),
     "task and head": counted(
-        "demo --head span --task sst2",
-        "--head: is given beside --task, which says it too. Leave one out.",
+        "demo --head span --task sst2", "--head: is given beside --task, which says it too. Leave one out."
     ),
     "no head": counted(
         "distilbert --method lora",
@@ -1508,8 +1468,7 @@ COUNTS = {
     ),
     "a head in words": counted(
         "demo --method head --head words",
-        "--head: head trains a head, not words. Write --head labels:N or --head span, or use lora or "
-        "full.",
+        "--head: head trains a head, not words. Write --head labels:N or --head span, or use lora or full.",
     ),
     "words and labels": counted(
         "demo --method lora --set lora.objective=words --head labels:2",
@@ -1535,16 +1494,7 @@ COUNTS = {
         own='{"model_type": "gpt2"}',
     ),
     "layers all of them": Case(
-        [
-            "count",
-            "distilbert",
-            "--method",
-            "full",
-            "--set",
-            "full.layers=last 6",
-            "--task",
-            "sst2",
-        ],
+        ["count", "distilbert", "--method", "full", "--set", "full.layers=last 6", "--task", "sst2"],
         "--method full: distilbert has 6 layers: nothing is below its last 6. Use layers: last 1 to last "
         "5, or all.",
     ),
@@ -1603,8 +1553,7 @@ QUESTIONS = {
         f"own.json: is JSON of another shape. {SHAPE} Rows with columns? Name them .jsonl.",
     ),
     "not JSON": asked(
-        '{"data": [',
-        f"own.json: is not JSON: Expecting value: line 1 column 11 (char 10). {SHAPE}",
+        '{"data": [', f"own.json: is not JSON: Expecting value: line 1 column 11 (char 10). {SHAPE}"
     ),
     "no question": asked('{"data": []}', f"own.json: holds no question. {SHAPE}"),
     "damaged gzip": asked(
@@ -1629,8 +1578,7 @@ QUESTIONS = {
         f"{PLACE}, question 1: answer_start is '10'. It counts characters from 0.",
     ),
     "no id": asked(
-        squad([{**ASKED, "id": None}]),
-        f"{PLACE}, question 1: has no id. Give every question an id.",
+        squad([{**ASKED, "id": None}]), f"{PLACE}, question 1: has no id. Give every question an id."
     ),
     "an id twice": asked(
         squad([ASKED, ASKED]),
@@ -1645,17 +1593,13 @@ QUESTIONS = {
     ),
     "no column": asked(
         json.dumps({"context": "x", "answers": ["x"]}),
-        "own.jsonl: there is no column question. Name one of its columns with question: context, "
-        "answers.",
+        "own.jsonl: there is no column question. Name one of its columns with question: context, answers.",
         "own.jsonl",
     ),
     "empty context": asked_rows(
-        "own.jsonl, line 2: the context is empty. Fill it in, or take the row out.",
-        {**ROW, "context": " "},
+        "own.jsonl, line 2: the context is empty. Fill it in, or take the row out.", {**ROW, "context": " "}
     ),
-    "a number as answer": asked_rows(
-        f"own.jsonl, line 1: the answers are int. {SHAPES}", answers=1066
-    ),
+    "a number as answer": asked_rows(f"own.jsonl, line 1: the answers are int. {SHAPES}", answers=1066),
     "a number among answers": asked_rows(
         f"own.jsonl, line 1: an answer is 7, no text. {SHAPES} No answer is an empty list.",
         answers=["1066", 7],
@@ -1716,19 +1660,35 @@ QUESTIONS = {
         files=MANY_ROWS,
     ),
     "no room for the context": Case(
-        [*OWN_QUESTIONS, "--model", "models/distilbert", "--arms", "majority,full", "--set",
-         "encode.max_length=20"],
+        [
+            *OWN_QUESTIONS,
+            "--model",
+            "models/distilbert",
+            "--arms",
+            "majority,full",
+            "--set",
+            "encode.max_length=20",
+        ],
         "question row-<library>Raise encode.max_length, or lower encode.stride.",
         files=MANY_ROWS,
     ),
     "no room to say that there is none": Case(
-        [*OWN_QUESTIONS, "--model", "models/llama", "--arms", "majority,zero-shot", "--set",
-         "encode.answer_tokens=3", "--set", "task.questions.instruction=unanswerable"],
+        [
+            *OWN_QUESTIONS,
+            "--model",
+            "models/llama",
+            "--arms",
+            "majority,zero-shot",
+            "--set",
+            "encode.answer_tokens=3",
+            "--set",
+            "task.questions.instruction=unanswerable",
+        ],
         "encode.answer_tokens: 3 leaves no room to say 'unanswerable' and to end. Raise it, or choose "
         "a shorter no_answer.",
         files=MANY_ROWS,
     ),
-}  # fmt: skip
+}
 
 
 CASES = {

@@ -9,20 +9,44 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "tuneproof"
 ORDER = (
-    "outward", "errors", "reach", "files", "settings", "tasks", "families", "methods", "metrics",
-    "yaml_file", "checked", "recipe", "schema",
-    "data", "model", "train", "predict", "ledger", "score", "record", "report", "arms",
-    "plan", "outlook", "belonging", "pipeline", "stopping", "followers", "worker", "cluster", "study",
-    "publish", "shelves", "doctor", "show", "command_line", "cli", "__main__",
-)  # fmt: skip
-WITHOUT_TORCH = (
-    "outward",
+    "redact",
     "errors",
-    "reach",
-    "files",
     "settings",
-    "tasks",
+    "atomic",
+    "process_group",
     "metrics",
+    "families",
+    "hub",
+    "tasks",
+    "methods",
+    "data",
+    "recipe",
+    "models",
+    "train",
+    "inference",
+    "parameters",
+    "memory",
+    "throughput",
+    "score",
+    "record",
+    "report",
+    "context",
+    "objectives",
+    "arms",
+    "study",
+    "apply",
+    "publish",
+    "cli",
+    "__main__",
+)
+WITHOUT_TORCH = (
+    "redact",
+    "errors",
+    "settings",
+    "atomic",
+    "process_group",
+    "metrics",
+    "tasks",
     "recipe",
     "score",
     "record",
@@ -52,9 +76,7 @@ def imports(file: Path) -> set[str]:
             found.add(node.module or "")
             inner = ROOT.parent / (node.module or "").replace(".", "/")
             found |= {
-                f"{node.module}.{alias.name}"
-                for alias in node.names
-                if (inner / f"{alias.name}.py").exists()
+                f"{node.module}.{alias.name}" for alias in node.names if (inner / f"{alias.name}.py").exists()
             }
     return {module for module in found if module.split(".")[0] == "tuneproof"}
 
@@ -100,7 +122,7 @@ def test_behind_the_wall_there_is_no_torch():
         for file in FILES
         if name_of(file) != "tuneproof" and room(name_of(file)) in WITHOUT_TORCH
     ]
-    modules.append("tuneproof.predict.prediction")
+    modules.append("tuneproof.inference.prediction")
     code = f"import sys\nfor m in {modules!r}: __import__(m)\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -14,18 +14,22 @@ from safetensors.numpy import load_file
 
 from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, steps_of, write_rows
 from tests.tiny_models import tiny_model
-from tuneproof.arms.event import Said
-from tuneproof.belonging import Change
+from tuneproof.context.monitor import Said
 from tuneproof.errors import RecipeError
-from tuneproof.predict.prediction import read_predictions
-from tuneproof.recipe import Recipe
-from tuneproof.record.rundir import read_items
-from tuneproof.study import events_of
+from tuneproof.inference.prediction import read_predictions
+from tuneproof.recipe.recipe import Recipe
+from tuneproof.record.study_folder import read_items
+from tuneproof.study.resume import Change
+from tuneproof.study.study import events_of
 
 PATIENCE_S = 240
 # lp-ft from a head that is held back: near a perfect fit gradients are rounding, which Adam magnifies
-ENCODER_ARMS = ["head", {"lora": {"learning_rate": 1e-3, "dropout": 0}}, {"full": {"learning_rate": 2e-4}},
-                {"lp-ft": {"learning_rate": 2e-4, "strengths": [1e-3]}}]  # fmt: skip
+ENCODER_ARMS = [
+    "head",
+    {"lora": {"learning_rate": 1e-3, "dropout": 0}},
+    {"full": {"learning_rate": 2e-4}},
+    {"lp-ft": {"learning_rate": 2e-4, "strengths": [1e-3]}},
+]
 WORDS = {"learning_rate": 2e-4, "objective": "words"}
 DECODER_ARMS = ["zero-shot", {"lora": {**WORDS, "dropout": 0}}, {"full": WORDS}]
 ODD = {"batch_size": 7, "micro_batch": 2, "epochs": 2}
@@ -52,10 +56,15 @@ def odd_recipe(folder: Path, model: Path, arms: list, parallel: str, out: str, *
     rows = rows_of(("negative", "positive"))
     write_rows(folder / "rows-2.csv", [*rows, ("A bad one.", "negative")])
     return small_recipe(
-        folder, [model], arms, out=out, train={**ODD, **train},
-        compute={"parallel": parallel}, predict={"batch_size": 4},
+        folder,
+        [model],
+        arms,
+        out=out,
+        train={**ODD, **train},
+        compute={"parallel": parallel},
+        predict={"batch_size": 4},
         split={"shares": [37, 11, 13]},
-    )  # fmt: skip
+    )
 
 
 def started(recipe: Recipe, *words: str) -> subprocess.Popen:
@@ -64,9 +73,13 @@ def started(recipe: Recipe, *words: str) -> subprocess.Popen:
     path.write_text(recipe.text())
     command = [*STARTER, "-m", "tuneproof", "run", str(path), "--quiet", *words]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-    )  # fmt: skip
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
 
 
 def by_two(recipe: Recipe, *words: str) -> None:
@@ -98,9 +111,7 @@ def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -
         wanted, found = weights_of(one, name), weights_of(two, name)
         assert found.keys() == wanted.keys()
         for key, weight in wanted.items():
-            if key.endswith(
-                "k_lin.bias"
-            ):  # its gradient is 0 but for rounding, which Adam magnifies
+            if key.endswith("k_lin.bias"):  # its gradient is 0 but for rounding, which Adam magnifies
                 continue
             np.testing.assert_allclose(found[key], weight, atol=1e-5, rtol=1e-4, err_msg=key)
     mine = read_predictions(folder_of(two, name) / "predictions.parquet")

@@ -5,13 +5,21 @@ from pathlib import Path
 import pytest
 
 from tuneproof.families.models import MODELS
-from tuneproof.recipe import read_recipe
+from tuneproof.recipe.recipe import read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 EXPERIMENTS = {
-    "llama-sst2-head", "llama-sst2-full", "llama-sst2-lora", "llama-squad", "llama-squad-span",
-    "gemma-sst2", "gemma-squad", "distilbert-imdb", "mistral-imdb", "gemma-imdb-shots",
-}  # fmt: skip
+    "llama-sst2-head",
+    "llama-sst2-full",
+    "llama-sst2-lora",
+    "llama-squad",
+    "llama-squad-span",
+    "gemma-sst2",
+    "gemma-squad",
+    "distilbert-imdb",
+    "mistral-imdb",
+    "gemma-imdb-shots",
+}
 
 
 def test_every_reference_experiment_is_a_recipe() -> None:

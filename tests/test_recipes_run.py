@@ -12,10 +12,10 @@ from pyarrow import compute, parquet
 from tests.open_model import SHARED
 from tests.test_recipes import RECIPES
 from tests.tiny_models import tiny_model
-from tuneproof.cli import main
+from tuneproof.cli.main import main
 from tuneproof.families.facts import Facts
 from tuneproof.families.models import MODELS
-from tuneproof.recipe import read_recipe
+from tuneproof.recipe.recipe import read_recipe
 
 DATA = SHARED / "data"
 MINILM = SHARED / "models" / "minilm-l6"
@@ -27,8 +27,15 @@ READ_FROM = {
         f"task.squad_v2.test={DATA / 'squad_v2' / 'dev-v2.0.json.gz'}",
     ],
 }
-CUTS = ["split.train_size=48", "split.dev_size=24", "split.test_size=32", "score.draws=200",
-        "train.epochs=1", "compute.device=cpu", "compute.threads=1"]  # fmt: skip
+CUTS = [
+    "split.train_size=48",
+    "split.dev_size=24",
+    "split.test_size=32",
+    "score.draws=200",
+    "train.epochs=1",
+    "compute.device=cpu",
+    "compute.threads=1",
+]
 
 FEW = ["split.train_size=16", "split.dev_size=8", "split.test_size=8"]
 SHORT = 300  # characters of reviews; the recipe of DistilBERT alone reads all of IMDB
@@ -64,8 +71,7 @@ def short_reviews(tmp_path_factory) -> Path:
     for part in ("train", "test"):
         rows = parquet.read_table(DATA / "imdb" / f"{part}.parquet", columns=["text", "label"])
         parquet.write_table(
-            rows.filter(compute.less(compute.utf8_length(rows["text"]), SHORT)),
-            folder / f"{part}.parquet",
+            rows.filter(compute.less(compute.utf8_length(rows["text"]), SHORT)), folder / f"{part}.parquet"
         )
     return folder
 

@@ -9,11 +9,11 @@ import pytest
 
 from tests.arms.small import folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof.arms.event import ArmEnded
-from tuneproof.arms.label import predict
+from tuneproof.apply.labels import predict
+from tuneproof.context.monitor import ArmEnded
 from tuneproof.errors import RunError
-from tuneproof.pipeline import check
-from tuneproof.record.rundir import read_study
+from tuneproof.record.study_folder import read_study
+from tuneproof.study.run import check
 
 ARMS = ["majority", "lexical", "zero-shot", "head", {"full": {"learning_rate": 3e-3}}]
 
@@ -23,12 +23,7 @@ def recipe(tmp_path_factory):
     root = tmp_path_factory.mktemp("sizes")
     model = tiny_model(root / "llama", "llama")
     return small_recipe(
-        root,
-        [model],
-        ARMS,
-        seeds=[0, 1],
-        train_sizes=[8, 16],
-        claim={"arm": "full", "over": "head"},
+        root, [model], ARMS, seeds=[0, 1], train_sizes=[8, 16], claim={"arm": "full", "over": "head"}
     )
 
 

@@ -36,15 +36,7 @@ GEMMA_CHAT = (
 @cache
 def _backend_json(kind: str) -> str:
     """A trained tokenizers backend for an architecture, as JSON."""
-    from tokenizers import (
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        processors,
-        trainers,
-    )
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     if kind in ENCODERS:
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -52,9 +44,7 @@ def _backend_json(kind: str) -> str:
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=400, special_tokens=specials, show_progress=False
-        )
+        trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=specials, show_progress=False)
         tokenizer.train_from_iterator(CORPUS, trainer)
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
@@ -99,9 +89,7 @@ def _sentencepiece_like(kind: str) -> str:
     names = [*specials, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
     vocab = {name: place for place, name in enumerate(dict.fromkeys(names))}
     merges = [tuple(merge) for merge in model["merges"]]
-    tokenizer = Tokenizer(
-        models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
-    )
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = trained.normalizer
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -139,9 +127,7 @@ def tiny_tokenizer(kind: str, chat: bool = False):
         }
     else:
         names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(_backend_json(kind)), **names
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(_backend_json(kind)), **names)
     if chat and kind not in ENCODERS:
         tokenizer.chat_template = GEMMA_CHAT if kind.startswith("gemma") else LLAMA_CHAT
     return tokenizer
@@ -191,11 +177,7 @@ def tiny_model(folder: Path, model_type: str, chat: bool = False, seed: int = 0)
     differ clearly between inputs.
     """
     import torch
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoModelForMaskedLM,
-        BertForPreTraining,
-    )
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertForPreTraining
 
     folder = Path(folder)
     tokenizer = tiny_tokenizer(model_type, chat)

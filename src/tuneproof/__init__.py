@@ -3,7 +3,6 @@
 import os
 import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 # Threads that spin while they wait make two of them slower than one beside a busy neighbour (measured:
@@ -14,15 +13,15 @@ if "torch" not in sys.modules:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Recipe": "recipe",
-    "read_recipe": "recipe",
-    "check": "pipeline",
-    "count": "ledger.count",
-    "fit": "ledger.fit",
-    "run": "study",
-    "predict": "arms.label",
-    "answer": "arms.label_questions",
-    "Study": "study",
+    "Recipe": "recipe.recipe",
+    "read_recipe": "recipe.recipe",
+    "check": "study.run",
+    "count": "parameters.count",
+    "fit": "memory.table",
+    "run": "study.study",
+    "predict": "apply.labels",
+    "answer": "apply.answers",
+    "Study": "study.study",
     "TuneproofError": "errors",
 }
 __all__ = ["__version__", *_HOME]
@@ -32,19 +31,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tuneproof' has no attribute {name!r}")
     return getattr(import_module(f"tuneproof.{_HOME[name]}"), name)
-
-
-class _Root(ModuleType):
-    """`tuneproof.predict` is the function, though the room of that name is a package beneath."""
-
-    @property
-    def predict(self) -> Any:
-        """See `tuneproof.arms.label.predict`."""
-        return import_module("tuneproof.arms.label").predict
-
-    @predict.setter
-    def predict(self, value: Any) -> None:
-        """Python's import puts the package here when it is first loaded."""
-
-
-sys.modules[__name__].__class__ = _Root

@@ -15,7 +15,7 @@ In: the four parts as sentences. Out: exceptions that print as one paragraph. Kn
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from tuneproof.outward import redacted
+from tuneproof.redact import redacted
 
 LONGEST = 10_000  # characters of a part
 

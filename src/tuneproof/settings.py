@@ -24,17 +24,15 @@ def memory_bytes(text: str, where: str) -> int:
     Raises: RecipeError where it is no amount of memory.
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
-    unit = (
-        {name.lower(): size for name, size in UNITS.items()}.get(found[2].lower())
-        if found
-        else None
-    )
+    unit = {name.lower(): size for name, size in UNITS.items()}.get(found[2].lower()) if found else None
     size = round(float(found[1]) * unit) if found and unit else 0
     if size < 1:
         raise RecipeError(
-            where, f"{text!r} is not an amount of memory.", f"Units: {', '.join(UNITS)}.",
+            where,
+            f"{text!r} is not an amount of memory.",
+            f"Units: {', '.join(UNITS)}.",
             "Write 15GB, 16GiB or auto.",
-        )  # fmt: skip
+        )
     return size
 
 
@@ -91,9 +89,7 @@ class SplitSettings(Settings):
 class EncodeSettings(Settings):
     """How texts become tokens."""
 
-    max_length: int = Field(
-        256, ge=8, le=131072, description="Tokens an item may have, prompt included."
-    )
+    max_length: int = Field(256, ge=8, le=131072, description="Tokens an item may have, prompt included.")
     truncate: Literal["end", "start", "middle"] = Field(
         "end",
         description="Where a text that is too long is cut; middle keeps the first quarter and the "
@@ -106,9 +102,7 @@ class EncodeSettings(Settings):
         description="Questions: tokens that neighbouring windows of a long context share, for a head "
         "over spans. An answer longer than this may stand in no window whole.",
     )
-    answer_tokens: int = Field(
-        30, ge=1, le=1024, description="Questions: tokens that an answer may have."
-    )
+    answer_tokens: int = Field(30, ge=1, le=1024, description="Questions: tokens that an answer may have.")
     chat: Literal["auto", "never"] = Field(
         "auto", description="auto: prompts go through the model's chat template where it has one."
     )
@@ -143,14 +137,9 @@ class TrainSettings(Settings):
         description="Share of the steps over which the learning rate rises (Mosbach et al. 2021).",
     )
     weight_decay: float = Field(
-        0.01,
-        ge=0,
-        lt=1,
-        description="AdamW's decay of weight matrices; norms and biases have none.",
+        0.01, ge=0, lt=1, description="AdamW's decay of weight matrices; norms and biases have none."
     )
-    clip_norm: float = Field(
-        1.0, gt=0, description="The gradient's global norm is cut to this (L2)."
-    )
+    clip_norm: float = Field(1.0, gt=0, description="The gradient's global norm is cut to this (L2).")
     evals_per_epoch: int = Field(
         1, ge=1, le=100, description="Evaluations on dev an epoch; the best one's weights are kept."
     )
@@ -195,10 +184,7 @@ class ScoreSettings(Settings):
     draws: int = Field(10_000, ge=200, le=1_000_000, description="Bootstrap draws.")
     seed: int = Field(0, ge=0, description="Seed of the draws.")
     power: float = Field(
-        0.8,
-        gt=0.05,
-        lt=1,
-        description="Power at which the smallest detectable difference is given.",
+        0.8, gt=0.05, lt=1, description="Power at which the smallest detectable difference is given."
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.recipe import Recipe, recipe_from
+from tuneproof.recipe.recipe import Recipe, recipe_from
 
 WHO = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
 WHAT = ("movie", "film", "story", "music")

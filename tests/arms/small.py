@@ -15,17 +15,17 @@ import torch
 from safetensors.numpy import load_file
 
 from tuneproof.arms import training
-from tuneproof.arms.event import Event
-from tuneproof.arms.objective import make_objective
 from tuneproof.arms.probe import fit_model_head
-from tuneproof.arms.ready import Compute, Ready, make_compute
 from tuneproof.arms.tuned import packing_of
-from tuneproof.model.heads import class_logits
-from tuneproof.model.load import load_model
-from tuneproof.pipeline import check
-from tuneproof.plan import Plan
-from tuneproof.recipe import Arm, Recipe, recipe_from
-from tuneproof.study import events_of
+from tuneproof.context.model_spec import Compute, Ready, make_compute
+from tuneproof.context.monitor import Event
+from tuneproof.models.heads import class_logits
+from tuneproof.models.load import load_model
+from tuneproof.objectives.objective import make_objective
+from tuneproof.recipe.recipe import Arm, Recipe, recipe_from
+from tuneproof.study.plan import Plan
+from tuneproof.study.run import check
+from tuneproof.study.study import events_of
 
 TIMES = {"time_s", "tokens_per_s"}
 WHO = ("She", "My friend", "The critic", "Nobody", "A tired viewer")

@@ -9,7 +9,7 @@ import pytest
 from tests.arms.small import arm_of, folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof.arms import probe as room
-from tuneproof.predict.prediction import read_predictions
+from tuneproof.inference.prediction import read_predictions
 
 LABELS = ("negative", "positive", "mixed")
 
@@ -31,9 +31,7 @@ def test_a_head_learns_two_and_three_labels(tmp_path, models, kind, count) -> No
     found = read_predictions(folder_of(recipe, "head") / "predictions.parquet")
     assert found.probabilities_NC.shape == (len(found), count)
     assert (found.predicted_N == found.gold_N).mean() > 0.8
-    assert about["chosen"]["pooling"] in (
-        ("first", "mean") if kind != "llama" else ("last", "mean")
-    )
+    assert about["chosen"]["pooling"] in (("first", "mean") if kind != "llama" else ("last", "mean"))
     ledger = json.loads((folder_of(recipe, "head") / "ledger.json").read_text())
     bias = count if kind == "distilbert" else 0
     assert ledger["trainable"] == 32 * count + bias
@@ -74,16 +72,12 @@ def test_features_are_computed_once_and_damaged_ones_again(tmp_path, models, mon
 def test_other_weights_have_other_features(tmp_path) -> None:
     recipe = small_recipe(
         tmp_path,
-        [
-            tiny_model(tmp_path / "one", "llama", seed=1),
-            tiny_model(tmp_path / "two", "llama", seed=2),
-        ],
+        [tiny_model(tmp_path / "one", "llama", seed=1), tiny_model(tmp_path / "two", "llama", seed=2)],
         ["head"],
     )
     follow(recipe)
     assert len(list(Path(recipe.out).glob("cache/features-*"))) == 6
     found = [
-        read_predictions(folder_of(recipe, f"{name}.head") / "predictions.parquet")
-        for name in ("one", "two")
+        read_predictions(folder_of(recipe, f"{name}.head") / "predictions.parquet") for name in ("one", "two")
     ]
     assert not np.array_equal(found[0].probabilities_NC, found[1].probabilities_NC)

@@ -12,10 +12,10 @@ from tests.arms.small import arm_of, folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof.arms import prompted
 from tuneproof.arms.prompted import load_asked
-from tuneproof.arms.shots import draw_shots
+from tuneproof.context.few_shot import draw_shots
+from tuneproof.inference.prediction import read_predictions
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.predict.prediction import read_predictions
-from tuneproof.record.rundir import read_items
+from tuneproof.record.study_folder import read_items
 from tuneproof.tasks.task import Example
 
 
@@ -48,8 +48,7 @@ def test_the_first_label_is_not_always_the_same_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "disguise",
-    [str, str.upper, lambda t: f"  {t.replace(' ', '   ')}\n", lambda t: t.replace(".", " !")],
+    "disguise", [str, str.upper, lambda t: f"  {t.replace(' ', '   ')}\n", lambda t: t.replace(".", " !")]
 )
 def test_no_shot_equals_a_held_out_item(disguise) -> None:
     train = examples(12)
@@ -79,9 +78,7 @@ def study(tmp_path_factory):
         {"few-shot": {"shots": 2}},
         {"zero-shot": {"name": "said", "scoring": "generate"}},
     ]
-    recipe = small_recipe(
-        folder, [tiny_model(folder / "llama", "llama")], arms, seeds=[0, 1], claim=None
-    )
+    recipe = small_recipe(folder, [tiny_model(folder / "llama", "llama")], arms, seeds=[0, 1], claim=None)
     follow(recipe)
     return recipe
 
@@ -176,9 +173,7 @@ def loads(monkeypatch) -> list[bool]:
     return found
 
 
-def test_prompt_arms_in_a_row_load_their_model_once_and_an_arm_that_trains_frees_it(
-    tmp_path, loads
-) -> None:
+def test_prompt_arms_in_a_row_load_their_model_once_and_an_arm_that_trains_frees_it(tmp_path, loads) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     arms = ["zero-shot", {"few-shot": {"shots": 1}}, {"head": {}}, {"zero-shot": {"name": "again"}}]
     recipe = small_recipe(tmp_path, [model], arms, seeds=[0, 1])

@@ -12,21 +12,21 @@ import tuneproof
 from tests.arms.questions import question_recipe, question_rows, write_questions
 from tests.arms.small import arm_of, drain, folder_of, follow, steps_of
 from tests.tiny_models import tiny_model
-from tuneproof.arms.answering import AnswerObjective
-from tuneproof.arms.event import ArmEnded
-from tuneproof.arms.label import predict
-from tuneproof.arms.objective import make_objective
-from tuneproof.arms.ready import make_compute
+from tuneproof.apply.labels import predict
 from tuneproof.arms.tuned import head_of
-from tuneproof.cli import main
-from tuneproof.data.asking import encode_questions
+from tuneproof.cli.main import main
+from tuneproof.context.model_spec import make_compute
+from tuneproof.context.monitor import ArmEnded
+from tuneproof.data.question_prompts import encode_questions
 from tuneproof.errors import RecipeError, RunError
-from tuneproof.model.load import load_model
-from tuneproof.model.shortage import AtOnce
-from tuneproof.pipeline import check
-from tuneproof.predict.generate import answer_prompts, parse_question_answer
-from tuneproof.predict.prediction import read_predictions
-from tuneproof.recipe import recipe_from
+from tuneproof.inference.generate import answer_prompts, parse_question_answer
+from tuneproof.inference.prediction import read_predictions
+from tuneproof.models.load import load_model
+from tuneproof.models.oom import AtOnce
+from tuneproof.objectives.answers import AnswerObjective
+from tuneproof.objectives.objective import make_objective
+from tuneproof.recipe.recipe import recipe_from
+from tuneproof.study.run import check
 from tuneproof.train.optimizer import make_optimizer
 
 SPANS = ["head", {"lora": {"name": "lora"}}, {"full": {"learning_rate": 1e-3}}, "lp-ft"]
@@ -45,9 +45,7 @@ def models(tmp_path_factory) -> dict[str, Path]:
     made = {kind: tiny_model(root / kind, kind) for kind in kinds}
     for kind in ("llama", "mistral", "gemma2"):  # rotary positions: as many as the prompts need
         file = made[kind] / "config.json"
-        file.write_text(
-            json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 1024})
-        )
+        file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 1024}))
     return made
 
 
@@ -102,10 +100,7 @@ def test_a_ledger_of_a_span_head_has_two_rows_and_two_biases(study):
     ledger = json.loads((folder_of(recipe, "head") / "ledger.json").read_text())
     assert ledger["trainable"] == 2 * 32 + 2
     assert {
-        key: line[key]
-        for line in ledger["lines"]
-        for key in ("what", "count")
-        if line["what"] == "head"
+        key: line[key] for line in ledger["lines"] for key in ("what", "count") if line["what"] == "head"
     } == {"what": "head", "count": 66}
 
 
@@ -124,16 +119,13 @@ def test_a_llamas_base_is_the_checkpoints_under_a_span_head(models):
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "llama"])
 def test_eight_windows_can_be_learned_by_heart(models, tmp_path, kind):
-    recipe = question_recipe(
-        tmp_path, [models[kind]], ["majority", "full"], encode={"max_length": 96}
-    )
+    recipe = question_recipe(tmp_path, [models[kind]], ["majority", "full"], encode={"max_length": 96})
     plan = check(recipe)
     ready, compute = plan.readies[0], make_compute(recipe.compute, 96)
     objective = make_objective("head", plan.shared, ready, compute)
     model = load_model(
-        ready.source, ready.config, ready.tokenizer, ready.family,
-        head=head_of("head", "questions"), seed=0,
-    ).model  # fmt: skip
+        ready.source, ready.config, ready.tokenizer, ready.family, head=head_of("head", "questions"), seed=0
+    ).model
     part = objective.collate(np.arange(8))
     optimizer = make_optimizer(model, 5e-3, 0.0)
     for _ in range(200):
@@ -155,9 +147,7 @@ def test_a_causal_null_slot_has_read_the_context(models, tmp_path):
     plan = check(recipe)
     ready, compute = plan.readies[0], make_compute(recipe.compute, 224)
     objective = make_objective("head", plan.shared, ready, compute)
-    model = load_model(
-        ready.source, ready.config, ready.tokenizer, ready.family, head="span", seed=0
-    ).model
+    model = load_model(ready.source, ready.config, ready.tokenizer, ready.family, head="span", seed=0).model
     said, found = drain(objective._asked(model, plan.splits.test, "test"))
     assert found.null_W.std() > 1e-3
     assert said.null_N.std() > 1e-3
@@ -169,18 +159,23 @@ def test_answers_of_a_batch_are_those_of_batches_of_one(models, tmp_path, kind):
     plan = check(recipe)
     ready, compute = plan.readies[0], make_compute(recipe.compute, 224)
     asker = AnswerObjective(plan.shared, ready, compute)
-    model = load_model(
-        ready.source, ready.config, ready.tokenizer, ready.family, head="words"
-    ).model
+    model = load_model(ready.source, ready.config, ready.tokenizer, ready.family, head="words").model
     encoded = encode_questions(asker.asking, plan.splits.test)
     assert len({len(ids) for ids in encoded.asked.prompts}) > 1, "padding is at work"
     texts = {}
     for size in (1, 7):
         texts[size] = [""] * len(plan.splits.test)
         for _ in answer_prompts(
-            model, ready.tokenizer, encoded.asked, ready.pad.id, AtOnce(size), 24, "cpu", texts[size],
+            model,
+            ready.tokenizer,
+            encoded.asked,
+            ready.pad.id,
+            AtOnce(size),
+            24,
+            "cpu",
+            texts[size],
             encoded.ends,
-        ):  # fmt: skip
+        ):
             pass
     assert texts[1] == texts[7]
     assert any(texts[1])
@@ -205,8 +200,7 @@ def test_what_is_learnt_is_the_answer_and_its_end_alone(models, tmp_path):
 
 def test_the_context_is_cut_and_never_the_question(models, tmp_path):
     long = [
-        {**row, "context": row["context"] + " The critic hated the plot ." * 150}
-        for row in question_rows()
+        {**row, "context": row["context"] + " The critic hated the plot ." * 150} for row in question_rows()
     ]
     write_questions(tmp_path / "questions.jsonl", long)
     recipe = question_recipe(
@@ -262,10 +256,7 @@ def test_new_questions_are_answered_as_the_test_questions_were(study, tmp_path, 
     test = read_predictions(folder_of(recipe, name) / "predictions.parquet")
     rows = {row["id"]: row for row in question_rows()}
     file = tmp_path / "new.jsonl"
-    asked = [
-        {"question": rows[i]["question"], "context": rows[i]["context"], "mine": i}
-        for i in test.ids
-    ]
+    asked = [{"question": rows[i]["question"], "context": rows[i]["context"], "mine": i} for i in test.ids]
     file.write_text("\n".join(json.dumps(row) for row in asked))
     out = tmp_path / "said.csv"
     words = ["predict", str(folder_of(recipe, name)), "--input", str(file), "--output", str(out)]
@@ -275,9 +266,7 @@ def test_new_questions_are_answered_as_the_test_questions_were(study, tmp_path, 
     assert [row["mine"] for row in said] == list(test.ids)
     assert [row["predicted"] for row in said] == test.texts
     found = tuneproof.answer(
-        folder_of(recipe, name),
-        [row["question"] for row in asked],
-        [row["context"] for row in asked],
+        folder_of(recipe, name), [row["question"] for row in asked], [row["context"] for row in asked]
     )
     assert found.texts == test.texts
     nulls = [float(row["null_score"]) for row in said]
@@ -298,9 +287,7 @@ def test_a_study_of_questions_always_has_both_baselines_first(models, tmp_path):
     assert recipe_from(recipe.values()) == recipe
 
 
-def test_without_wordnet_the_report_says_that_meteor_is_not_computed_and_how_to_get_it(
-    tmp_path, monkeypatch
-):
+def test_without_wordnet_the_report_says_that_meteor_is_not_computed_and_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("WORDNET", str(tmp_path / "nowhere"))
     recipe = question_recipe(tmp_path, [], ["majority", "lexical"])
     follow(recipe)
@@ -318,11 +305,7 @@ def test_without_wordnet_the_report_says_that_meteor_is_not_computed_and_how_to_
 
 def test_answers_that_are_too_long_to_be_learnt_whole_are_counted(models, tmp_path):
     rows = [
-        {
-            **row,
-            "context": 3 * row["context"],
-            "answers": [3 * row["context"]] * len(row["answers"]),
-        }
+        {**row, "context": 3 * row["context"], "answers": [3 * row["context"]] * len(row["answers"])}
         for row in question_rows()
     ]
     write_questions(tmp_path / "questions.jsonl", rows)

@@ -9,7 +9,7 @@ from tests.arms.small import arm_of, dies, folder_of, follow, results, small_rec
 from tests.tiny_models import tiny_model
 from tuneproof.arms import training
 from tuneproof.errors import RunError, StoppedError
-from tuneproof.study import events_of
+from tuneproof.study.study import events_of
 
 RATE = {"learning_rate": 3e-3}
 ARMS = {
@@ -65,11 +65,14 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, ki
 def test_a_stop_that_is_asked_for_loses_nothing(tmp_path, models, moment) -> None:
     recipes = [
         small_recipe(
-            tmp_path, [models["llama"]], [ARMS["full"]], out=out,
+            tmp_path,
+            [models["llama"]],
+            [ARMS["full"]],
+            out=out,
             train={"checkpoint_minutes": None, "evals_per_epoch": 2},
         )
         for out in ("whole", "stopped")
-    ]  # fmt: skip
+    ]
     follow(recipes[0])
     seen: list = []
 
@@ -90,9 +93,7 @@ def test_a_stop_that_is_asked_for_loses_nothing(tmp_path, models, moment) -> Non
         assert not steps, "it trained again"
 
 
-def test_checkpoints_are_rotated_and_deleted_when_the_arm_is_complete(
-    tmp_path, models, monkeypatch
-) -> None:
+def test_checkpoints_are_rotated_and_deleted_when_the_arm_is_complete(tmp_path, models, monkeypatch) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], [ARMS["full"]], train=SOON)
     dies(monkeypatch, 7)
     with pytest.raises(KeyboardInterrupt):
@@ -112,7 +113,7 @@ def test_a_short_arm_writes_no_checkpoint(tmp_path, models, monkeypatch) -> None
 def test_a_bad_number_names_the_last_good_checkpoint_and_skips_when_asked(
     tmp_path, models, monkeypatch
 ) -> None:
-    from tuneproof.arms.objective import HeadObjective
+    from tuneproof.objectives.objective import HeadObjective
     from tuneproof.train.gradients import LossSum
 
     loss, calls = HeadObjective.loss, []
@@ -135,9 +136,8 @@ def test_a_bad_number_names_the_last_good_checkpoint_and_skips_when_asked(
     assert "failed" in (Path(recipe.out) / "report.html").read_text()
     calls.clear()
     recipe = small_recipe(
-        tmp_path, [models["llama"]], [ARMS["full"]], out="skip",
-        train={**train, "nonfinite": "skip"},
-    )  # fmt: skip
+        tmp_path, [models["llama"]], [ARMS["full"]], out="skip", train={**train, "nonfinite": "skip"}
+    )
     follow(recipe)
     steps = steps_of(recipe, "full")
     assert [step["step"] for step in steps if step["skipped"]] == [4]

@@ -8,15 +8,26 @@ from safetensors.numpy import load_file
 
 from tests.arms.small import arm_of, folder_of, follow, small_recipe, steps_of
 from tests.tiny_models import tiny_model
-from tuneproof.predict.prediction import read_predictions
+from tuneproof.inference.prediction import read_predictions
 from tuneproof.settings import TrainSettings
 
 LABELS = ("negative", "positive", "mixed")
 STEP = {
-    "step", "epoch", "loss", "dev_loss", "dev_accuracy", "dev_f1", "learning_rate", "gradient_norm", "count",
-    "tokens", "tokens_per_s", "time_s", "skipped",
+    "step",
+    "epoch",
+    "loss",
+    "dev_loss",
+    "dev_accuracy",
+    "dev_f1",
+    "learning_rate",
+    "gradient_norm",
+    "count",
+    "tokens",
+    "tokens_per_s",
+    "time_s",
+    "skipped",
     "micro_batches",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +64,15 @@ def test_every_tuned_arm_learns_and_writes_all_its_files(tmp_path, models, count
         about, folder = arm_of(recipe, arm.name), folder_of(recipe, arm.name)
         assert about["status"] == "done"
         assert {file.name for file in folder.iterdir()} == {
-            "arm.json", "facts.json", "ledger.json", "steps.jsonl", "predictions.parquet",
-            "dev_predictions.parquet", "scores.json", "weights",
-        }  # fmt: skip
+            "arm.json",
+            "facts.json",
+            "ledger.json",
+            "steps.jsonl",
+            "predictions.parquet",
+            "dev_predictions.parquet",
+            "scores.json",
+            "weights",
+        }
         steps = steps_of(recipe, arm.name)
         assert [step["step"] for step in steps] == list(range(1, 16))  # 36 items by 8, 3 epochs
         assert all(set(step) == STEP for step in steps)
@@ -79,9 +96,11 @@ def test_every_tuned_arm_learns_and_writes_all_its_files(tmp_path, models, count
 
 def test_the_best_weights_on_dev_are_put_back(tmp_path, models) -> None:
     recipe = small_recipe(
-        tmp_path, [models["llama"]], [{"full": {"learning_rate": 0.1}}],
+        tmp_path,
+        [models["llama"]],
+        [{"full": {"learning_rate": 0.1}}],
         train={"epochs": 4, "evals_per_epoch": 5},
-    )  # fmt: skip
+    )
     follow(recipe)
     chosen = arm_of(recipe, "full")["chosen"]
     losses = {one["step"]: one["dev_loss"] for one in chosen["evaluations"]}
@@ -96,9 +115,8 @@ def test_the_best_weights_on_dev_are_put_back(tmp_path, models) -> None:
 def test_patience_stops(tmp_path, models) -> None:
     arms = [{"full": {"learning_rate": 0.1}}]
     recipe = small_recipe(
-        tmp_path, [models["llama"]], arms,
-        train={"epochs": 8, "evals_per_epoch": 5, "patience": 2},
-    )  # fmt: skip
+        tmp_path, [models["llama"]], arms, train={"epochs": 8, "evals_per_epoch": 5, "patience": 2}
+    )
     follow(recipe)
     chosen = arm_of(recipe, "full")["chosen"]
     assert chosen["steps_done"] == chosen["step"] + 2 < 40
@@ -132,15 +150,21 @@ def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
     found = []
     for micro in (None, 3, 1):
         recipe = small_recipe(
-            tmp_path, [models["llama"]], [{arm.removesuffix("-words"): options}],
-            out=f"micro-{micro}", train={"micro_batch": micro, "epochs": 1},
-        )  # fmt: skip
+            tmp_path,
+            [models["llama"]],
+            [{arm.removesuffix("-words"): options}],
+            out=f"micro-{micro}",
+            train={"micro_batch": micro, "epochs": 1},
+        )
         follow(recipe)
         found.append((weights_of(recipe, arm), steps_of(recipe, arm)))
     whole = small_recipe(
-        tmp_path, [models["llama"]], [{arm.removesuffix("-words"): {**options, "epochs": 2}}],
-        out="longer", train={"epochs": 1},
-    )  # fmt: skip
+        tmp_path,
+        [models["llama"]],
+        [{arm.removesuffix("-words"): {**options, "epochs": 2}}],
+        out="longer",
+        train={"epochs": 1},
+    )
     follow(whole)
     longer = weights_of(whole, arm)
     assert max(np.abs(longer[n] - v).max() for n, v in found[0][0].items()) > 3e-5
@@ -148,9 +172,7 @@ def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
         for name, values in found[0][0].items():
             np.testing.assert_allclose(weights[name], values, atol=1e-6, rtol=0, err_msg=name)
         assert [s["count"] for s in steps] == [s["count"] for s in found[0][1]]
-        np.testing.assert_allclose(
-            [s["loss"] for s in steps], [s["loss"] for s in found[0][1]], atol=1e-5
-        )
+        np.testing.assert_allclose([s["loss"] for s in steps], [s["loss"] for s in found[0][1]], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "llama"])
@@ -161,13 +183,14 @@ def test_gradient_checkpointing_gives_the_same_losses(tmp_path, models, kind) ->
     losses = []
     for on in (False, True):
         recipe = small_recipe(
-            tmp_path, [models[kind]], arms, out=f"study-{on}",
+            tmp_path,
+            [models[kind]],
+            arms,
+            out=f"study-{on}",
             train={"gradient_checkpointing": on, "epochs": 1},
-        )  # fmt: skip
-        follow(recipe)
-        losses.append(
-            [[step["loss"] for step in steps_of(recipe, arm.name)] for arm in recipe.arms]
         )
+        follow(recipe)
+        losses.append([[step["loss"] for step in steps_of(recipe, arm.name)] for arm in recipe.arms])
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
 
 
@@ -176,8 +199,7 @@ def test_random_weights_are_not_the_pretrained_ones(tmp_path, models) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], arms, train={"epochs": 1})
     follow(recipe)
     embeddings = [
-        next(v for k, v in weights_of(recipe, name).items() if "embed" in k)
-        for name in ("full", "scratch")
+        next(v for k, v in weights_of(recipe, name).items() if "embed" in k) for name in ("full", "scratch")
     ]
     pretrained = load_file(models["llama"] / "model.safetensors")["model.embed_tokens.weight"]
     assert np.abs(embeddings[0] - pretrained).max() < 0.01
@@ -201,9 +223,12 @@ def test_grouping_by_length_trains_every_item_with_less_padding(tmp_path, models
     found = []
     for out, grouped in (("plain", False), ("grouped", True)):
         recipe = small_recipe(
-            tmp_path, [models["distilbert"]], ["full"], out=out,
+            tmp_path,
+            [models["distilbert"]],
+            ["full"],
+            out=out,
             train={"epochs": 2, "group_by_length": grouped},
-        )  # fmt: skip
+        )
         follow(recipe)
         found.append((arm_of(recipe, "full"), steps_of(recipe, "full")))
     (plain, steps), (grouped, other) = found
@@ -217,9 +242,11 @@ def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> N
     from tuneproof.errors import RunError
 
     recipe = small_recipe(
-        tmp_path, [models["llama"]], [{"full": {"learning_rate": 1e-30}}],
+        tmp_path,
+        [models["llama"]],
+        [{"full": {"learning_rate": 1e-30}}],
         train={"epochs": 1, "weight_decay": 0},
-    )  # fmt: skip
+    )
     with pytest.raises(RunError, match="1 of 1 arms failed"):
         follow(recipe)
     assert "no weight changed" in arm_of(recipe, "full")["reason"]
@@ -227,22 +254,36 @@ def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> N
 
 def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> None:
     assert set(TrainSettings.model_fields) == {
-        "epochs", "min_steps", "batch_size", "micro_batch", "group_by_length", "schedule", "warmup_share",
-        "weight_decay", "clip_norm", "evals_per_epoch", "patience", "gradient_checkpointing", "trackers",
-        "nonfinite", "self_test", "checkpoint_minutes",
-    }  # fmt: skip
+        "epochs",
+        "min_steps",
+        "batch_size",
+        "micro_batch",
+        "group_by_length",
+        "schedule",
+        "warmup_share",
+        "weight_decay",
+        "clip_norm",
+        "evals_per_epoch",
+        "patience",
+        "gradient_checkpointing",
+        "trackers",
+        "nonfinite",
+        "self_test",
+        "checkpoint_minutes",
+    }
 
 
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("batch_size", 4), ("schedule", "cosine"), ("warmup_share", 0.5), ("weight_decay", 0.5),
+        ("batch_size", 4),
+        ("schedule", "cosine"),
+        ("warmup_share", 0.5),
+        ("weight_decay", 0.5),
         ("clip_norm", 0.01),
     ],
-)  # fmt: skip
-def test_every_setting_of_the_optimizer_changes_the_losses(
-    tmp_path, models, setting, value
-) -> None:
+)
+def test_every_setting_of_the_optimizer_changes_the_losses(tmp_path, models, setting, value) -> None:
     losses = []
     for out, train in (("plain", {}), ("changed", {setting: value})):
         recipe = small_recipe(tmp_path, [models["llama"]], ["full"], out=out, train=train)

@@ -13,7 +13,7 @@ from tests.open_model import open_model
 from tests.tiny_models import DECODERS, TYPES, tiny_model
 from tuneproof.data.encode import encode_texts, pad_batch
 from tuneproof.families import FAMILIES, family_of
-from tuneproof.model.heads import base_states, class_logits, head_layer, inner_model
+from tuneproof.models.heads import base_states, class_logits, head_layer, inner_model
 from tuneproof.tasks.task import Example
 
 TEXTS = [
@@ -48,13 +48,7 @@ def logits_of(loaded, ids, side="right", pad_id=None) -> torch.Tensor:
 
 def test_every_family_is_on_the_shelf_and_has_a_tiny_model() -> None:
     folder = Path(__file__).parents[2] / "src" / "tuneproof" / "families"
-    files = {file.stem for file in folder.glob("*.py")} - {
-        "__init__",
-        "family",
-        "models",
-        "facts",
-        "blocks",
-    }
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "family", "models", "facts", "blocks"}
     assert files == set(FAMILIES)
     assert FAMILIES
     served = {kind for family in FAMILIES.values() for kind in family.model_types}
@@ -124,9 +118,7 @@ def test_pad_equal_to_end_of_text_does_not_hide_the_real_end(loaded, side) -> No
         end = loaded.tokenizer.sep_token_id
     ids = [np.append(row, end) for row in encoded(loaded)]
     alone = torch.cat([logits_of(loaded, [row], pad_id=end) for row in ids])
-    torch.testing.assert_close(
-        logits_of(loaded, ids, side, pad_id=end), alone, atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(logits_of(loaded, ids, side, pad_id=end), alone, atol=1e-5, rtol=1e-5)
     if loaded.family.kind == "decoder":
         without = logits_of(loaded, [row[:-1] for row in ids], pad_id=end)
         assert (without - alone).abs().max() > 1e-3, "the last token is what is pooled"

@@ -61,7 +61,7 @@ from peft import PeftConfig, PeftModel
 from transformers import (
     AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 )
-from tuneproof.model.kernels import choose_matmul
+from tuneproof.models.matmul_backend import choose_matmul
 choose_matmul("cpu", 64)  # as the arm was computed: rounding is not the question here
 torch.manual_seed(31337)
 for folder in sorted(Path(sys.argv[1]).iterdir()):
@@ -106,9 +106,7 @@ def begun(request, folders, tmp_path) -> Begun:
     return begun_of(request.param, folders, tmp_path)
 
 
-def train(
-    begun: Begun, steps: int, learning_rate: float = 5e-3, enough: float = 0.0
-) -> list[float]:
+def train(begun: Begun, steps: int, learning_rate: float = 5e-3, enough: float = 0.0) -> list[float]:
     """Steps on the same eight rows, without dropout, until the loss is `enough`; the mean losses."""
     part = begun.objective.collate(np.arange(8))
     optimizer = make_optimizer(begun.model, learning_rate, 0.0)
@@ -156,9 +154,7 @@ def test_only_declared_weights_train_and_each_of_them_gets_a_gradient(begun) -> 
     trainable = {n for n, p in begun.model.named_parameters() if p.requires_grad}
     everything = dict(begun.model.named_parameters())
     head = begun.ready.family.head_names(begun.model)
-    if not {"lora", "qlora"}.isdisjoint(
-        {begun.arm.method_name, getattr(begun.arm.options, "then", "")}
-    ):
+    if not {"lora", "qlora"}.isdisjoint({begun.arm.method_name, getattr(begun.arm.options, "then", "")}):
         heads = {name for name in everything if ".modules_to_save." in name}
         declared = {name for name in everything if "lora_" in name} | heads
         words = begun.arm.options.objective == "words"
@@ -166,9 +162,7 @@ def test_only_declared_weights_train_and_each_of_them_gets_a_gradient(begun) -> 
             set() if words else set(head)
         )
         if begun.arm.options.layers != "all":
-            assert not [
-                name for name in declared if ".0." in name.partition(".modules_to_save.")[0]
-            ]
+            assert not [name for name in declared if ".0." in name.partition(".modules_to_save.")[0]]
     elif begun.arm.options.layers == "all":
         declared = set(everything)
     else:  # two layers: the second one and what follows it

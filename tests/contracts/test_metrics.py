@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 
 import tuneproof.metrics
 from tuneproof.errors import DataError
-from tuneproof.metrics import (
-    METRICS,
-    UNPARSED,
-    AnswerItems,
-    Items,
-    LabelItems,
-    Metric,
-    evaluate,
-    why_not,
-)
+from tuneproof.metrics import METRICS, UNPARSED, AnswerItems, Items, LabelItems, Metric, evaluate, why_not
 from tuneproof.metrics.wordnet import wordnet_folder
 
 LABELS = ("one", "two", "three", "four")
@@ -85,10 +76,7 @@ def test_the_value_is_in_range_and_free_of_order(metric, data):
         assert evaluate(metric, shuffled) == pytest.approx(value, abs=1e-12)
         return
     shuffled = LabelItems(
-        items.labels,
-        items.gold_N[order],
-        items.predicted_N[order],
-        items.probabilities_NC[order],
+        items.labels, items.gold_N[order], items.predicted_N[order], items.probabilities_NC[order]
     )
     assert evaluate(metric, shuffled) == pytest.approx(value, abs=1e-12)
 
@@ -143,11 +131,9 @@ def by_scikit_learn(metric: Metric, items: LabelItems) -> float:
     if metric.name == "log_loss":
         return theirs.log_loss(gold_N, items.probabilities_NC, labels=labels)
     kind, _, average = metric.name.partition("_")
-    function = {
-        "precision": theirs.precision_score,
-        "recall": theirs.recall_score,
-        "f1": theirs.f1_score,
-    }[kind]
+    function = {"precision": theirs.precision_score, "recall": theirs.recall_score, "f1": theirs.f1_score}[
+        kind
+    ]
     named = [labels[-1]] if not average else labels
     return function(gold_N, predicted_N, labels=named, average=average or "macro", zero_division=0)
 

@@ -34,9 +34,7 @@ def asked(part: str) -> list[dict]:
             "title": f"{part} article {number // 3}",
             "context": f"In {part} {number} they saw {text}.",
             "question": f"What did they see in {part} {number}?",
-            "answers": [{"text": text, "answer_start": len(f"In {part} {number} they saw ")}]
-            if can
-            else [],
+            "answers": [{"text": text, "answer_start": len(f"In {part} {number} they saw ")}] if can else [],
         }
         for number, (text, can) in enumerate(SENTENCES)
     ]

@@ -56,9 +56,7 @@ def test_clean_data_has_no_findings():
 
 
 def test_the_same_text_in_two_parts_is_found_across_case_and_punctuation():
-    test = part(
-        "test", [f"Train: TEXT {i}!" for i in range(20)] + [f"other {i}" for i in range(180)]
-    )
+    test = part("test", [f"Train: TEXT {i}!" for i in range(20)] + [f"other {i}" for i in range(180)])
     finding = found(splits(test=test))["duplicates_across"]
     assert (finding.level, finding.count) == ("warning", 20)
     assert finding.message == (
@@ -97,9 +95,7 @@ def test_one_text_with_two_labels_is_found():
 
 
 def test_imbalance_is_said_with_its_share():
-    test = part("test", [f"a {i}" for i in range(190)], 0) + part(
-        "more", [f"b {i}" for i in range(10)], 1
-    )
+    test = part("test", [f"a {i}" for i in range(190)], 0) + part("more", [f"b {i}" for i in range(10)], 1)
     finding = found(splits(test=test))["imbalance_test"]
     assert finding.message.startswith("95.0% of test are neg: always saying so has that accuracy")
 
@@ -138,9 +134,7 @@ def test_a_leaky_split_is_a_warning_with_its_share():
 def test_what_was_left_out_and_sorted_rows_are_notes():
     results = found(splits(dropped={"empty text": 2, "blank line": 1}, sorted_by_label=["all"]))
     assert results["left_out"].message == "3 items were left out (empty text: 2, blank line: 1)."
-    assert results["sorted_labels"].message.startswith(
-        "The source's rows are sorted by label (all)"
-    )
+    assert results["sorted_labels"].message.startswith("The source's rows are sorted by label (all)")
 
 
 def encoding(**changes) -> dict[str, Finding]:
@@ -204,9 +198,7 @@ def test_shots_that_contain_the_item_are_an_error():
     assert audit_shots(part("train", ["far", "away"]), items) == []
     finding = audit_shots(part("train", ["far", "one TEXT"]), items)[0]
     assert (finding.name, finding.level) == ("shots_contain_item", "error")
-    assert finding.message == (
-        "There are shots that contain the item: 1 item is among the 2 shots (test-0)."
-    )
+    assert finding.message == ("There are shots that contain the item: 1 item is among the 2 shots (test-0).")
 
 
 def test_what_is_looked_for_goes_by_the_kind_of_task_and_by_what_is_encoded() -> None:

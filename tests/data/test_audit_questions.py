@@ -30,11 +30,16 @@ def rows_of(ask, count: int = 800, answer: str = "gold") -> list[QuestionRow]:
     """`ask(number, answerable)` is a question; every paragraph has two, one without an answer."""
     return [
         QuestionRow(
-            f"row {n}", f"q{n}", "", f"paragraph {n // 2} holds gold", ask(n, n % 2 == 0),
-            (answer,) if n % 2 == 0 else (), (None,) if n % 2 == 0 else (),
+            f"row {n}",
+            f"q{n}",
+            "",
+            f"paragraph {n // 2} holds gold",
+            ask(n, n % 2 == 0),
+            (answer,) if n % 2 == 0 else (),
+            (None,) if n % 2 == 0 else (),
         )
         for n in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_casing_that_tells_the_label_is_warned_of_and_lower_case_silences_it():
@@ -91,11 +96,16 @@ def test_questions_of_one_paragraph_are_no_near_duplicates():
     long = "a long paragraph of many words that stays the same for all of its questions " * 4
     rows = [
         QuestionRow(
-            "r", f"q{n}", "", f"{long} number {n // 20} {n // 20 * 7}", f"what {n}?",
-            ("long",) if n % 2 else (), (None,) if n % 2 else (),
+            "r",
+            f"q{n}",
+            "",
+            f"{long} number {n // 20} {n // 20 * 7}",
+            f"what {n}?",
+            ("long",) if n % 2 else (),
+            (None,) if n % 2 else (),
         )
         for n in range(200)
-    ]  # fmt: skip
+    ]
     asked = found(rows, leak_safe=False)
     near = [name for name in asked if name.startswith("near_duplicates_in_train")]
     assert not near or asked[near[0]].count < 10

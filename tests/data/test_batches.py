@@ -122,9 +122,7 @@ def test_skipped_batches_keep_their_ids_and_are_not_collated() -> None:
     made: list = []
     ids = [f"i{place}" for place in range(10)]
     whole = list(collate_epoch(ids, lambda part: part.tolist(), 4, seed=1, epoch=0))
-    rest = list(
-        collate_epoch(ids, lambda part: made.append(1) or part.tolist(), 4, seed=1, epoch=0, skip=2)
-    )
+    rest = list(collate_epoch(ids, lambda part: made.append(1) or part.tolist(), 4, seed=1, epoch=0, skip=2))
     assert [batch.ids for batch in rest] == [batch.ids for batch in whole]
     assert rest[2].micro_batches == whole[2].micro_batches
     assert len(made) == 1
@@ -151,5 +149,11 @@ def test_of_several_processes_each_collates_its_hand_alone():
     ]
     whole = [batch.ids for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11))]
     assert [sorted(a + b) for a, b in zip(*seen, strict=True)] == [sorted(ids) for ids in whole]
-    assert max(len(part) for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), hand=(0, 2))
-               for part in batch.parts) == 2  # fmt: skip
+    assert (
+        max(
+            len(part)
+            for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), hand=(0, 2))
+            for part in batch.parts
+        )
+        == 2
+    )

@@ -34,7 +34,7 @@ TEMPLATES = {
     "{% if system is defined %}z{% endif %}{{ strftime_now('%Y') }}",
     "macro": "{% macro turn(m) %}<{{ m['role'] }}>{{ m['content'] | trim }}</{{ m['role'] }}>{% endmacro %}"
     "{% for m in messages %}{{ turn(m) }}{% endfor %}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("follows", [True, False])
@@ -72,7 +72,7 @@ def test_the_process_has_no_environment_and_no_module_of_ours(monkeypatch):
     assert set(asked["env"]) <= {"TZ", "SYSTEMROOT"}
     assert "-I" in asked["words"]
     assert "hf_" not in str(asked)
-    assert os.path.basename(asked["words"][-1]) == "chat_child.py"
+    assert os.path.basename(asked["words"][-1]) == "chat_sandbox.py"
     assert "tuneproof" not in chat.CHILD.read_text("utf-8").split('"""')[2]
 
 
@@ -80,9 +80,7 @@ def test_after_a_template_was_stopped_the_next_is_filled_in(monkeypatch):
     monkeypatch.setattr(chat, "TIME_S", 0.5)
     tokenizer = tiny_tokenizer("llama", chat=True)
     good = tokenizer.chat_template
-    tokenizer.chat_template = (
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    )
+    tokenizer.chat_template = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     for _ in range(2):
         with pytest.raises(ModelError, match=r"ran for more than 0\.5 seconds"):
             fill_in(tokenizer, TURNS, True)

@@ -24,9 +24,7 @@ def test_a_long_text_with_one_word_changed_is_found():
 
 def test_short_texts_are_found_as_well():
     first = "one two three four five six seven eight nine ten eleven twelve thirteen"
-    assert pairs(
-        [first, first + " fourteen", "something else altogether that shares no words"]
-    ) == {(0, 1)}
+    assert pairs([first, first + " fourteen", "something else altogether that shares no words"]) == {(0, 1)}
 
 
 def test_half_a_text_is_not_near():

@@ -21,14 +21,7 @@ from tuneproof.data.encode import (
     pad_batch,
     show_tokens,
 )
-from tuneproof.data.tokens import (
-    cut_text,
-    encode_plain,
-    holds_special,
-    keep_of,
-    special_ids,
-    special_strings,
-)
+from tuneproof.data.tokens import cut_text, encode_plain, holds_special, keep_of, special_ids, special_strings
 from tuneproof.errors import ModelError, RecipeError
 from tuneproof.families import FAMILIES, family_of
 from tuneproof.tasks.task import Example, Prompt
@@ -140,9 +133,7 @@ def test_no_texts_are_no_ids(pair) -> None:
 def test_prompt_and_word_are_tokenised_as_one_text(decoder) -> None:
     tokenizer, family = decoder
     prompts = encode_prompts(tokenizer, family, PROMPT, items("good", LONG[:80]), SHOTS, 300, "end")
-    for context, ways, text in zip(
-        prompts.contexts, prompts.continuations, ["good", LONG[:80]], strict=True
-    ):
+    for context, ways, text in zip(prompts.contexts, prompts.continuations, ["good", LONG[:80]], strict=True):
         for word, way in zip(PROMPT.words, ways, strict=True):
             whole = (
                 "Is it positive or negative?\n\n"
@@ -416,7 +407,7 @@ def test_real_tokenizers_read_special_strings_as_text(name) -> None:
     if not folder.is_dir():
         pytest.skip(f"the real model is not here (../shared/models/{name})")
     from tuneproof.families.models import resolve_model
-    from tuneproof.model.source import read_config, read_tokenizer
+    from tuneproof.models.checkpoint_files import read_config, read_tokenizer
 
     source = resolve_model(folder)
     config = read_config(source)

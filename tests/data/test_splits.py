@@ -67,8 +67,7 @@ def test_official_without_a_test_part_is_refused():
     with pytest.raises(RecipeError) as error:
         make_splits(TASK, rows(many(100)), SplitSettings(kind="official"))
     assert str(error.value) == (
-        "split.kind: official, but the source has no test part. Set split.kind: shares, or name a "
-        "test file."
+        "split.kind: official, but the source has no test part. Set split.kind: shares, or name a test file."
     )
 
 
@@ -102,9 +101,7 @@ def test_what_gives_a_test_item_away_leaves_train_with_a_count():
     source = rows(train=[*many(100), *twins], test=many(40, start=500))
     splits = make_splits(TASK, source, SplitSettings())
     dropped = splits.report["dropped"]
-    assert (
-        sum(dropped.get(f"{part}: same text as a test item", 0) for part in ("train", "dev")) == 6
-    )
+    assert sum(dropped.get(f"{part}: same text as a test item", 0) for part in ("train", "dev")) == 6
     assert not {item.id for item in twins} & (ids(splits)["train"] | ids(splits)["dev"])
     assert splits.report["sizes"]["test"] == 40
 
@@ -147,30 +144,40 @@ def test_the_fingerprint_follows_the_items_and_not_their_order():
 
 BAD = {
     "one group holds everything": (
-        [example(i, label=i % 2, group="all") for i in range(50)], {}, True,
+        [example(i, label=i % 2, group="all") for i in range(50)],
+        {},
+        True,
         "split: all 50 items belong to the group 'all', so that no part can be held out. Name another "
         "group column, or leave group out.",
     ),
     "one text": (
-        [example(i, "the same", i % 2) for i in range(50)], {}, False,
+        [example(i, "the same", i % 2) for i in range(50)],
+        {},
+        False,
         "split: all 50 items have the same text, so that no part can be held out. Does text: name the "
         "right column?",
     ),
     "two groups for three parts": (
-        [example(i, label=i % 2, group=str(i % 2)) for i in range(50)], {"shares": (70, 10, 20)}, True,
+        [example(i, label=i % 2, group=str(i % 2)) for i in range(50)],
+        {"shares": (70, 10, 20)},
+        True,
         "split: dev would be empty (train 50, dev 0, test 0 items). Change split.shares or "
         "split.dev_share, or bring more items or smaller groups.",
     ),
     "a label of two items": (
-        [example(i, label=int(i < 2)) for i in range(50)], {}, False,
+        [example(i, label=int(i < 2)) for i in range(50)],
+        {},
+        False,
         "split: dev would hold no item of the label 'pos' (4 of 50 items are in dev). Bring more items "
         "of that label, give the part a larger share, or take the label out.",
     ),
     "a share of zero": (
-        many(50), {"shares": (100, 0)}, False,
+        many(50),
+        {"shares": (100, 0)},
+        False,
         "split.shares: 100:0 has a share that is not above zero. Write [70, 10, 20].",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -182,12 +189,8 @@ def test_a_split_that_cannot_be_is_refused(case):
 
 
 def test_a_size_below_the_number_of_labels_is_refused():
-    three = Rows(
-        {"all": [example(i, label=i % 3) for i in range(90)]}, ("a", "b", "c"), {"name": "x"}
-    )
-    with pytest.raises(
-        RecipeError, match=r"split\.train_size: 2 is less than the number of labels, 3"
-    ):
+    three = Rows({"all": [example(i, label=i % 3) for i in range(90)]}, ("a", "b", "c"), {"name": "x"})
+    with pytest.raises(RecipeError, match=r"split\.train_size: 2 is less than the number of labels, 3"):
         make_splits(TASK, three, settings(train_size=2))
 
 
@@ -220,12 +223,9 @@ def test_a_group_of_an_official_test_part_leaves_train():
     rows = Rows(
         parts={
             "train": [
-                Example(f"a{i}", f"text number {i}", i // 10 % 2, f"author {i % 10}")
-                for i in range(60)
+                Example(f"a{i}", f"text number {i}", i // 10 % 2, f"author {i % 10}") for i in range(60)
             ],
-            "test": [
-                Example(f"b{i}", f"other words {i}", i % 2, f"author {i % 3}") for i in range(12)
-            ],
+            "test": [Example(f"b{i}", f"other words {i}", i % 2, f"author {i % 3}") for i in range(12)],
         },
         labels=("bad", "good"),
         source={},

@@ -21,7 +21,7 @@ from tuneproof.errors import DataError
 from tuneproof.families import family_of
 from tuneproof.families.models import resolve_model
 from tuneproof.metrics.matching import best_of
-from tuneproof.model.source import read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer
 from tuneproof.tasks.question_rows import QuestionRow, examples_of
 from tuneproof.tasks.task import Example
 
@@ -35,8 +35,9 @@ def example(answer: str | None = "wonderful plot", start: int | None = None, **m
     row = {"context": CONTEXT, "question": "What was watched?", **more}
     answers = () if answer is None else (answer,)
     starts = () if answer is None else (start,)
-    return examples_of([QuestionRow("here", "q", "t", row["context"], row["question"], answers, starts)],
-                       False)[0]  # fmt: skip
+    return examples_of(
+        [QuestionRow("here", "q", "t", row["context"], row["question"], answers, starts)], False
+    )[0]
 
 
 def tools(kind: str):
@@ -134,9 +135,7 @@ def test_a_question_that_leaves_no_room_is_refused_by_its_id():
 
 def test_a_batch_allows_the_context_and_the_null_slot_alone():
     tokenizer, family = tools("llama")
-    windows = encode_windows(
-        tokenizer, family, [example(), example(context=WORDS)], 100, 24
-    ).windows
+    windows = encode_windows(tokenizer, family, [example(), example(context=WORDS)], 100, 24).windows
     batch = collate_windows(windows, tokenizer.pad_token_id)
     for row, window in enumerate(windows):
         allowed = np.flatnonzero(batch["allowed"][row].numpy())
@@ -149,11 +148,20 @@ def official() -> list[Example]:
     """The answerable questions of the official dev file."""
     data = json.loads(gzip.decompress((SHARED / "data/squad_v2/dev-v2.0.json.gz").read_bytes()))
     rows = [
-        QuestionRow("", q["id"], a["title"], p["context"], q["question"],
-                    tuple(x["text"] for x in q["answers"]),
-                    tuple(x["answer_start"] for x in q["answers"]))
-        for a in data["data"] for p in a["paragraphs"] for q in p["qas"] if q["answers"]
-    ]  # fmt: skip
+        QuestionRow(
+            "",
+            q["id"],
+            a["title"],
+            p["context"],
+            q["question"],
+            tuple(x["text"] for x in q["answers"]),
+            tuple(x["answer_start"] for x in q["answers"]),
+        )
+        for a in data["data"]
+        for p in a["paragraphs"]
+        for q in p["qas"]
+        if q["answers"]
+    ]
     return examples_of(rows, False)
 
 
@@ -177,9 +185,7 @@ def test_real_answers_survive_the_way_to_tokens_and_back(name):
         text = ""
         if window is not None:
             move = window.first - window.at
-            text = span_text(
-                item.asked, found.contexts[place], window.gold[0] + move, window.gold[1] + move
-            )
+            text = span_text(item.asked, found.contexts[place], window.gold[0] + move, window.gold[1] + move)
         if best_of(item.asked.answers, text)[1] < 1:
             lost.append(item.id)
     # an annotation that ends inside a number, and one that begins inside a word

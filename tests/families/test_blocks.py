@@ -4,16 +4,23 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from tests.model.test_trunk import OWN, SIZES
+from tests.models.test_frozen_layers import OWN, SIZES
 from tuneproof.errors import ModelError
 from tuneproof.families.blocks import blocks_of, layers_of, weights_below
 
 LISTS = {
-    "bert": "bert.encoder.layer", "distilbert": "distilbert.transformer.layer",
-    "electra": "electra.encoder.layer", "mpnet": "mpnet.encoder.layer", "llama": "model.layers",
-    "gemma2": "model.layers", "mistral": "model.layers", "gpt2": "transformer.h",
-    "falcon": "transformer.h", "opt": "model.decoder.layers", "deberta-v2": "deberta.encoder.layer",
-}  # fmt: skip
+    "bert": "bert.encoder.layer",
+    "distilbert": "distilbert.transformer.layer",
+    "electra": "electra.encoder.layer",
+    "mpnet": "mpnet.encoder.layer",
+    "llama": "model.layers",
+    "gemma2": "model.layers",
+    "mistral": "model.layers",
+    "gpt2": "transformer.h",
+    "falcon": "transformer.h",
+    "opt": "model.decoder.layers",
+    "deberta-v2": "deberta.encoder.layer",
+}
 
 
 def model_of(kind: str, device: str = "cpu", auto=AutoModelForSequenceClassification):
@@ -68,7 +75,5 @@ def test_a_head_tied_to_the_embeddings_lies_below() -> None:
 
 
 def test_layers_that_share_one_block_are_refused() -> None:
-    with pytest.raises(
-        ModelError, match="has no list of its 4 layers, each with weights of its own"
-    ):
+    with pytest.raises(ModelError, match="has no list of its 4 layers, each with weights of its own"):
         blocks_of(model_of("albert", "meta"))

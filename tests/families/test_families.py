@@ -175,14 +175,12 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ModelError) as error:
         resolve_model("distilbrt")
     assert str(error.value) == (
-        'model: "distilbrt" is not a known name, a hub id (owner/name) or a folder. '
-        "Did you mean distilbert?"
+        'model: "distilbrt" is not a known name, a hub id (owner/name) or a folder. Did you mean distilbert?'
     )
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["", "../../no-such", "/no/such/folder", "a/b/c", "https://x.y/z", "a\0b", "o/../n", "x@y"],
+    "name", ["", "../../no-such", "/no/such/folder", "a/b/c", "https://x.y/z", "a\0b", "o/../n", "x@y"]
 )
 def test_what_is_no_model_is_refused(name) -> None:
     with pytest.raises(ModelError, match="is not a known name, a hub id"):

@@ -16,15 +16,79 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {
-    "recipe": ["task:", "arms:", "models:", "labels", "lora", "head", "claim:", "seeds:", "split:",
-               "train:", "&a", "*a", "!!", "1e3", "2e-5", "no", "~", "? ", "- ", "{", "}", "[", "]",
-               "|\\x0a", ">", "%YAML 1.1", "---", "...", "\\\\x41", "<<:", "0o7", "0x", ".inf", ".nan"],
-    "own_file": ["text", "label", "question", "context", "answers", "answer_start", "is_impossible",
-                 "data", "paragraphs", "qas", "id", "title", "\\x22\\x22", "PAR1", "NaN", "\\xef\\xbb\\xbf",
-                 "\\xff\\xfe", "\\x0d\\x0a", "1e999", "\\\\ud800", "null", "true"],
-    "answer": ["yes", "no", "positive", "negative", "\\x00", "\\x01", "**",
-               "\\xc4\\xb0", "\\xc3\\x9f", "\\xe2\\x80\\xa8"],
-}  # fmt: skip
+    "recipe": [
+        "task:",
+        "arms:",
+        "models:",
+        "labels",
+        "lora",
+        "head",
+        "claim:",
+        "seeds:",
+        "split:",
+        "train:",
+        "&a",
+        "*a",
+        "!!",
+        "1e3",
+        "2e-5",
+        "no",
+        "~",
+        "? ",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "|\\x0a",
+        ">",
+        "%YAML 1.1",
+        "---",
+        "...",
+        "\\\\x41",
+        "<<:",
+        "0o7",
+        "0x",
+        ".inf",
+        ".nan",
+    ],
+    "own_file": [
+        "text",
+        "label",
+        "question",
+        "context",
+        "answers",
+        "answer_start",
+        "is_impossible",
+        "data",
+        "paragraphs",
+        "qas",
+        "id",
+        "title",
+        "\\x22\\x22",
+        "PAR1",
+        "NaN",
+        "\\xef\\xbb\\xbf",
+        "\\xff\\xfe",
+        "\\x0d\\x0a",
+        "1e999",
+        "\\\\ud800",
+        "null",
+        "true",
+    ],
+    "answer": [
+        "yes",
+        "no",
+        "positive",
+        "negative",
+        "\\x00",
+        "\\x01",
+        "**",
+        "\\xc4\\xb0",
+        "\\xc3\\x9f",
+        "\\xe2\\x80\\xa8",
+    ],
+}
 
 
 def seeds(target: str, folder: Path) -> None:
@@ -38,13 +102,19 @@ def seeds(target: str, folder: Path) -> None:
         lines = "\n".join(json.dumps(row) for row in rows).encode()
         asked = {"id": "a", "question": "When?", "answers": [{"text": "1066", "answer_start": 10}]}
         other = {"id": "b", "question": "Who?", "answers": [], "is_impossible": True}
-        squad = {"data": [{"title": "t", "paragraphs": [
-            {"context": "It was in 1066 .", "qas": [asked, other]}]}]}  # fmt: skip
+        squad = {
+            "data": [{"title": "t", "paragraphs": [{"context": "It was in 1066 .", "qas": [asked, other]}]}]
+        }
         table = b"text,label\n" + b"\n".join(b'"a film, %d",%d' % (n, n % 2) for n in range(6))
         asking = b"question,context,answers\nWhen?,In 1066.,1066\nWho?,In 1066.,\n"
-        made = [b"\x00" + table, b"\x01" + table.replace(b",", b"\t"), b"\x02" + lines,
-                b"\x03" + json.dumps(rows).encode(), b"\x84" + asking,
-                b"\x85" + json.dumps(squad).encode()]  # fmt: skip
+        made = [
+            b"\x00" + table,
+            b"\x01" + table.replace(b",", b"\t"),
+            b"\x02" + lines,
+            b"\x03" + json.dumps(rows).encode(),
+            b"\x84" + asking,
+            b"\x85" + json.dumps(squad).encode(),
+        ]
         made += parquet(rows)
     else:
         made = [b"positive\x01negative\x00**Positive**.", b"yes\x00no answer at all", b"\x00"]
@@ -77,9 +147,15 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
     seeds(target, folder / target)
     words = folder / f"{target}.words"
     words.write_text("".join(f'"{token}"\n' for token in TOKENS[target]), "utf-8")
-    options = [f"-max_total_time={seconds}", "-timeout=300", "-rss_limit_mb=3000", "-max_len=8192",
-               f"-dict={words}", f"-artifact_prefix={folder}/{target}-finding-",
-               "-print_final_stats=1"]  # fmt: skip
+    options = [
+        f"-max_total_time={seconds}",
+        "-timeout=300",
+        "-rss_limit_mb=3000",
+        "-max_len=8192",
+        f"-dict={words}",
+        f"-artifact_prefix={folder}/{target}-finding-",
+        "-print_final_stats=1",
+    ]
     atheris.Setup([sys.argv[0], *options, str(folder / target)], TARGETS[target])
     atheris.Fuzz()
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tuneproof.errors import TuneproofError
+from tuneproof.inference.generate import parse_answer, parse_question_answer
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.predict.generate import parse_answer, parse_question_answer
-from tuneproof.recipe import read_recipe, recipe_from
+from tuneproof.recipe.recipe import read_recipe, recipe_from
 from tuneproof.tasks import labels, questions
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".json.gz")
@@ -77,8 +77,4 @@ def says_something(error: TuneproofError) -> None:
     assert len(str(error)) < 60_000
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
-    "recipe": recipe_text,
-    "own_file": own_file,
-    "answer": answer,
-}
+TARGETS: dict[str, Callable[[bytes], None]] = {"recipe": recipe_text, "own_file": own_file, "answer": answer}

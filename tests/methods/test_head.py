@@ -9,9 +9,9 @@ from tests.tiny_models import tiny_model
 from tuneproof.arms.probe import load_probe, save_probe
 from tuneproof.errors import RunError
 from tuneproof.methods.head import Probe, fit_probe
-from tuneproof.model.features import pooled_features
-from tuneproof.model.heads import class_logits, head_layer
-from tuneproof.model.shortage import AtOnce
+from tuneproof.models.heads import class_logits, head_layer
+from tuneproof.models.oom import AtOnce
+from tuneproof.models.pooled_features import pooled_features
 
 STRENGTHS = (0.01, 1.0, 10.0)
 
@@ -51,9 +51,7 @@ def test_the_fit_is_that_of_scikit_learn(classes) -> None:
     probe = fit_probe({"m": train}, labels, {"m": dev}, dev_labels, (0.24,), True, classes)
     scale = StandardScaler().fit(train.astype(np.float64))
     fit = LogisticRegression(C=1.0, max_iter=500).fit(scale.transform(train), labels)
-    np.testing.assert_allclose(
-        probe.probabilities(dev), fit.predict_proba(scale.transform(dev)), atol=2e-3
-    )
+    np.testing.assert_allclose(probe.probabilities(dev), fit.predict_proba(scale.transform(dev)), atol=2e-3)
 
 
 def test_dev_chooses_the_pooling_and_nothing_else_does() -> None:
@@ -78,8 +76,7 @@ def test_dev_chooses_the_strength() -> None:
     weak = fit_probe({"m": train}, noisy, {"m": dev}, noisy_dev, (1e-4, 100.0), True, 2)
     assert weak.strength == 1e-4, "pure noise: the least of it is best"
     found = [
-        fit_probe({"m": train}, noisy, {"m": dev}, noisy_dev, (s,), True, 2).dev_loss
-        for s in (1e-4, 100.0)
+        fit_probe({"m": train}, noisy, {"m": dev}, noisy_dev, (s,), True, 2).dev_loss for s in (1e-4, 100.0)
     ]
     assert weak.dev_loss == min(found)
 
@@ -119,15 +116,21 @@ def test_a_decoders_probe_is_its_own_score_layer(tmp_path, labels) -> None:
         encoded = ready.encode(part, splits.part(part), recipe.encode)
         features[part] = {}
         for _ in pooled_features(
-            begun.model, ready.family, encoded.ids, ready.pad.id, ("last",), AtOnce(7),
-            torch.device("cpu"), begun.compute.autocast, features[part],
-        ):  # fmt: skip
+            begun.model,
+            ready.family,
+            encoded.ids,
+            ready.pad.id,
+            ("last",),
+            AtOnce(7),
+            torch.device("cpu"),
+            begun.compute.autocast,
+            features[part],
+        ):
             pass
     gold = {p: np.array([e.label for e in splits.part(p)]) for p in features}
     probe: Probe = fit_probe(
-        features["train"], gold["train"], features["dev"], gold["dev"], STRENGTHS, False,
-        len(labels),
-    )  # fmt: skip
+        features["train"], gold["train"], features["dev"], gold["dev"], STRENGTHS, False, len(labels)
+    )
     assert not probe.bias_C.any()
     layer = head_layer(begun.model, ready.family)
     assert layer.bias is None
@@ -136,36 +139,32 @@ def test_a_decoders_probe_is_its_own_score_layer(tmp_path, labels) -> None:
     found = logits_of(begun.model, ready, begun.objective, 6).double().softmax(-1).numpy()
     np.testing.assert_allclose(found, probe.probabilities(features["train"]["last"][:6]), atol=1e-5)
     ids = ready.encode("dev", splits.dev, recipe.encode).ids[0]
-    row = {
-        "input_ids": torch.from_numpy(ids)[None],
-        "attention_mask": torch.ones(1, len(ids)).long(),
-    }
+    row = {"input_ids": torch.from_numpy(ids)[None], "attention_mask": torch.ones(1, len(ids)).long()}
     with torch.no_grad():
         own = begun.model.eval()(**row).logits
-        ours = class_logits(
-            begun.model, ready.family, {**row, "position_ids": torch.arange(len(ids))[None]}
-        )
+        ours = class_logits(begun.model, ready.family, {**row, "position_ids": torch.arange(len(ids))[None]})
     torch.testing.assert_close(own, ours, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert", "llama"])
 @pytest.mark.parametrize("then", ["full", "lora"])
 def test_lp_ft_starts_from_the_fitted_head(tmp_path, kind, then) -> None:
-    recipe = small_recipe(
-        tmp_path, [tiny_model(tmp_path / kind, kind)], [{"lp-ft": {"then": then}}, "head"]
-    )
+    recipe = small_recipe(tmp_path, [tiny_model(tmp_path / kind, kind)], [{"lp-ft": {"then": then}}, "head"])
     begun = begin(recipe, "lp-ft")
     dev = drain(begun.objective.ask(begun.model, begun.plan.splits.dev, "dev"))
     gold_N = dev.probabilities_NC[np.arange(len(dev)), dev.gold_N]
     from tuneproof.arms.probe import fit_model_head
-    from tuneproof.model.load import load_model
+    from tuneproof.models.load import load_model
 
     model = load_model(
-        begun.ready.source, begun.ready.config, begun.ready.tokenizer, begun.ready.family,
-        head="labels", labels=begun.plan.splits.labels, seed=0,
-    ).model  # fmt: skip
-    chosen = drain(
-        fit_model_head(model, begun.plan.shared, begun.ready, begun.compute, begun.arm.options)
-    )
+        begun.ready.source,
+        begun.ready.config,
+        begun.ready.tokenizer,
+        begun.ready.family,
+        head="labels",
+        labels=begun.plan.splits.labels,
+        seed=0,
+    ).model
+    chosen = drain(fit_model_head(model, begun.plan.shared, begun.ready, begun.compute, begun.arm.options))
     assert (dev.predicted_N == dev.gold_N).mean() == chosen["dev_accuracy"]
     assert -np.log(gold_N).mean() == pytest.approx(chosen["dev_loss"], abs=1e-5)

@@ -15,15 +15,21 @@ from transformers import (
 from tests.arms.small import begin, small_recipe
 from tests.tiny_models import tiny_config, tiny_tokenizer
 from tuneproof.families import family_of
-from tuneproof.ledger.parameters import parameter_ledger
 from tuneproof.methods.lora import LoraOptions, apply_lora
-from tuneproof.model.load import pretrained_on_meta
+from tuneproof.models.load import pretrained_on_meta
+from tuneproof.parameters.ledger import parameter_ledger
 
 LLAMA_1B = LlamaConfig(
-    vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
-    num_attention_heads=32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
+    vocab_size=128256,
+    hidden_size=2048,
+    intermediate_size=8192,
+    num_hidden_layers=16,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=64,
+    tie_word_embeddings=True,
     num_labels=2,
-)  # fmt: skip
+)
 
 
 def trainable(model) -> int:
@@ -68,9 +74,7 @@ def test_attention_targets_leave_the_feed_forward_layers_alone() -> None:
     with torch.device("meta"):
         model = LlamaForCausalLM(LLAMA_1B)
         formula = by_formula(model, family, 4, "attention")
-        adapted = apply_lora(
-            model, family, LoraOptions(rank=4, objective="words", targets="attention")
-        )
+        adapted = apply_lora(model, family, LoraOptions(rank=4, objective="words", targets="attention"))
     assert trainable(adapted) == formula
     names = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert names

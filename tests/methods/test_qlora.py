@@ -9,16 +9,16 @@ import torch
 
 from tests.arms.small import begin, logits_of, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof.arms.label import predict
+from tuneproof.apply.labels import predict
 from tuneproof.errors import RunError
-from tuneproof.ledger.packing import packed_ahead, packed_now, true_size
-from tuneproof.ledger.parameters import parameter_ledger, parameter_sizes
+from tuneproof.inference.prediction import read_predictions
 from tuneproof.methods.qlora import OLDEST, check_qlora
-from tuneproof.model.load import model_on_meta, pretrained_on_meta
-from tuneproof.model.packing import Packing, packed_config, packed_layers
-from tuneproof.predict.prediction import read_predictions
-from tuneproof.record.rundir import read_items
-from tuneproof.study import run
+from tuneproof.models.load import model_on_meta, pretrained_on_meta
+from tuneproof.models.quantize import Packing, packed_config, packed_layers
+from tuneproof.parameters.ledger import parameter_ledger, parameter_sizes
+from tuneproof.parameters.quantized import packed_ahead, packed_now, true_size
+from tuneproof.record.study_folder import read_items
+from tuneproof.study.study import run
 
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
 KINDS = ("bert", "distilbert", "llama", "gemma2", "gpt2")
@@ -61,9 +61,7 @@ def test_true_counts_not_packed_bytes(kind, tmp_path) -> None:
     assert found is not None
     assert sum(parameter_sizes(packed.model).values()) - naive == found.weights / 2
     skeleton = pretrained_on_meta(packed.ready.source, packed.ready.config)
-    ledgers = [
-        parameter_ledger(begun.model, skeleton, begun.ready.family) for begun in (packed, whole)
-    ]
+    ledgers = [parameter_ledger(begun.model, skeleton, begun.ready.family) for begun in (packed, whole)]
     assert ledgers[0].total == ledgers[1].total
     assert ledgers[0].trainable == ledgers[1].trainable
     assert ledgers[0].lines[:-1] == ledgers[1].lines
@@ -150,7 +148,7 @@ def test_nothing_is_fetched_or_said_when_bitsandbytes_is_imported(tmp_path) -> N
     (tmp_path / "kernels.py").write_text("raise SystemExit('kernels were asked for')")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tuneproof.model.quiet import quiet\n"
+        "from tuneproof.models.quiet import quiet\n"
         "with quiet():\n    import bitsandbytes\n"
         "print('kernels' in sys.modules)"
     )

@@ -87,9 +87,7 @@ def test_meteor_is_nltks(pairs):
 
     split = TreebankWordTokenizer().tokenize
     values = [
-        meteor_score(
-            [split(gold) for gold in golds], split(text), wordnet=read_wordnet(wordnet_folder())
-        )
+        meteor_score([split(gold) for gold in golds], split(text), wordnet=read_wordnet(wordnet_folder()))
         for golds, text in zip(pairs.golds, pairs.texts, strict=True)
     ]
     assert evaluate(METRICS["meteor"], pairs) == pytest.approx(np.mean(values), abs=1e-12)

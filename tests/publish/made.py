@@ -16,9 +16,9 @@ from tests.arms.questions import question_recipe
 from tests.arms.small import small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof.publish.gate import Sample
-from tuneproof.publish.lines import Published, program
-from tuneproof.recipe import Recipe
-from tuneproof.study import events_of
+from tuneproof.publish.load_code import Published, program
+from tuneproof.recipe.recipe import Recipe
+from tuneproof.study.study import events_of
 
 
 def ran(recipe: Recipe) -> Path:
@@ -31,14 +31,7 @@ def ran(recipe: Recipe) -> Path:
 def decoder_study(home: Path) -> Path:
     """A tiny Llama: whole, adapters, labels' words, a head, and a baseline."""
     model = tiny_model(home / "llama", "llama", chat=True)
-    arms = [
-        "majority",
-        "head",
-        "lora",
-        "full",
-        "qlora",
-        {"lora": {"name": "words", "objective": "words"}},
-    ]
+    arms = ["majority", "head", "lora", "full", "qlora", {"lora": {"name": "words", "objective": "words"}}]
     return ran(small_recipe(home, [model], arms, train={"epochs": 1}))
 
 
@@ -46,8 +39,13 @@ def encoder_study(home: Path) -> Path:
     """A tiny BERT: a head, LP-FT, an adapter, with three labels."""
     model = tiny_model(home / "bert", "bert")
     labels = ("negative", "positive", "mixed")
-    arms = ["majority", {"head": {"pooling": "mean"}}, {"head": {"name": "first", "pooling": "first"}},
-            "lp-ft", "lora"]  # fmt: skip
+    arms = [
+        "majority",
+        {"head": {"pooling": "mean"}},
+        {"head": {"name": "first", "pooling": "first"}},
+        "lp-ft",
+        "lora",
+    ]
     return ran(small_recipe(home, [model], arms, labels, train={"epochs": 1}))
 
 

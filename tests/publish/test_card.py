@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from tuneproof.cli import main
-from tuneproof.files import MANIFEST, check_folder, read_json
-from tuneproof.publish.publishing import publish
-from tuneproof.record.rundir import COMPARISONS, REPORT_HTML, SCORES, SPLITS
+from tuneproof.atomic import MANIFEST, check_folder, read_json
+from tuneproof.cli.main import main
+from tuneproof.publish.publish import publish
+from tuneproof.record.study_folder import COMPARISONS, REPORT_HTML, SCORES, SPLITS
 
 
 @pytest.fixture
@@ -66,8 +66,15 @@ def test_a_folder_is_whole_and_holds_what_is_loaded(written):
     _, folder = written
     check_folder(folder)
     names = {file.name for file in folder.iterdir()}
-    assert names == {"README.md", MANIFEST, "adapter_config.json", "adapter_model.safetensors",
-                     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}  # fmt: skip
+    assert names == {
+        "README.md",
+        MANIFEST,
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    }
 
 
 def test_a_licence_that_nobody_said_is_unknown_and_a_limitation(decoder, tmp_path, quick):
@@ -129,7 +136,7 @@ def test_labels_are_text_on_the_card(decoder, tmp_path, quick):
     from dataclasses import replace
 
     from tuneproof.publish.card import Named, make_card
-    from tuneproof.publish.folder import material_of
+    from tuneproof.publish.files import material_of
     from tuneproof.publish.gate import Passed
 
     material = material_of(decoder / "arms" / "llama.lora.seed0", False, "someone/base")

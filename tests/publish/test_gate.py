@@ -11,26 +11,27 @@ from safetensors.numpy import load_file, save_file
 from tests.arms.small import small_recipe
 from tests.publish import made
 from tests.publish.made import ran
-from tuneproof.cli import main
+from tuneproof.atomic import MANIFEST, read_json, sha256_of_file
+from tuneproof.cli.main import main
 from tuneproof.errors import RecipeError, RunError
-from tuneproof.files import MANIFEST, read_json, sha256_of_file
-from tuneproof.publish import gate, publishing
-from tuneproof.publish.folder import material_of, write_weights
-from tuneproof.publish.lines import load_lines, program
-from tuneproof.publish.publishing import publish
-from tuneproof.record.rundir import WEIGHTS
+from tuneproof.publish import gate
+from tuneproof.publish import publish as publishing
+from tuneproof.publish.files import material_of, write_weights
+from tuneproof.publish.load_code import load_lines, program
+from tuneproof.publish.publish import publish
+from tuneproof.record.study_folder import WEIGHTS
 
 BASE = "someone/base"
 FORMS = [
-    ("decoder", "llama.head"), ("decoder", "llama.lora.seed0"), ("decoder", "llama.words.seed0"),
-    ("encoder", "bert.head"), ("encoder", "bert.first"), ("encoder", "bert.lora.seed0"),
+    ("decoder", "llama.head"),
+    ("decoder", "llama.lora.seed0"),
+    ("decoder", "llama.words.seed0"),
+    ("encoder", "bert.head"),
+    ("encoder", "bert.first"),
+    ("encoder", "bert.lora.seed0"),
     ("questions", "bert.lora.seed0"),
-]  # fmt: skip
-WHOLE = [
-    ("decoder", "llama.full.seed0"),
-    ("encoder", "bert.lp-ft.seed0"),
-    ("questions", "bert.head"),
 ]
+WHOLE = [("decoder", "llama.full.seed0"), ("encoder", "bert.lp-ft.seed0"), ("questions", "bert.head")]
 
 
 @pytest.mark.parametrize(("study", "arm"), FORMS)
@@ -75,9 +76,7 @@ def changed(file: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def test_a_save_with_one_tensor_changed_is_caught_in_a_fresh_process(
-    decoder, tmp_path, monkeypatch
-):
+def test_a_save_with_one_tensor_changed_is_caught_in_a_fresh_process(decoder, tmp_path, monkeypatch):
     write = publishing.write_weights
 
     def corrupted(material, folder):
@@ -175,7 +174,7 @@ def test_what_cannot_be_published_says_why(arm, words, sentence, decoder, tmp_pa
 
 def test_a_decoder_that_answers_questions_is_refused(questions):
     material = material_of(questions / "arms" / "bert.head", False, None)
-    from tuneproof.publish.folder import _asks
+    from tuneproof.publish.files import _asks
 
     with pytest.raises(RecipeError, match="encoders with a head over spans"):
         _asks("arm", "words", "questions", material.ready)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.publish.upload_stub import READS, WRITES, Repository
-from tuneproof.cli import main
+from tuneproof.cli.main import main
 from tuneproof.publish import hub as sending
-from tuneproof.publish.publishing import PUBLISHED, publish
+from tuneproof.publish.publish import PUBLISHED, publish
 
 pytestmark = pytest.mark.usefixtures("quick")
 ARM = "llama.full.seed0"
@@ -56,7 +56,7 @@ def test_the_token_is_in_no_file_and_no_word(decoder, hub, capsys, caplog):
 
 
 def test_a_report_with_the_token_is_not_sent(decoder, hub, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("tuneproof.publish.publishing.make_card", lambda *_: f"it is {WRITES}")
+    monkeypatch.setattr("tuneproof.publish.publish.make_card", lambda *_: f"it is {WRITES}")
     assert send(decoder) == 1
     said = capsys.readouterr()
     assert "README.md: holds the hub's token. Nothing is uploaded." in said.err

@@ -110,19 +110,25 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return None
             if found[2]:
                 return self.answer([self.entry(repository, name) for name in repository.files])
-            self.answer({"id": found[1], "modelId": found[1], "sha": repository.head, "tags": [],
-                         "private": repository.private, "siblings": [], "likes": 0,
-                         "cardData": repository.card})  # fmt: skip
+            self.answer(
+                {
+                    "id": found[1],
+                    "modelId": found[1],
+                    "sha": repository.head,
+                    "tags": [],
+                    "private": repository.private,
+                    "siblings": [],
+                    "likes": 0,
+                    "cardData": repository.card,
+                }
+            )
 
         def entry(self, repository: Repository, name: str) -> dict[str, Any]:
             body = repository.files[name]
             row = {"type": "file", "path": name, "size": len(body), "oid": blob_id(body)}
             if name in repository.large:
                 pointer = {"oid": repository.large[name], "size": len(body), "pointerSize": 134}
-                row |= {
-                    "lfs": pointer,
-                    "oid": blob_id(b"pointer to " + repository.large[name].encode()),
-                }
+                row |= {"lfs": pointer, "oid": blob_id(b"pointer to " + repository.large[name].encode())}
             return row
 
         def do_PUT(self) -> None:
@@ -169,8 +175,14 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 held = repository.files.get(file["path"])
                 large = file["path"].endswith(".safetensors")
                 oid = blob_id(held) if held is not None else None
-                rows.append({"path": file["path"], "uploadMode": "lfs" if large else "regular",
-                             "shouldIgnore": False, "oid": oid})  # fmt: skip
+                rows.append(
+                    {
+                        "path": file["path"],
+                        "uploadMode": "lfs" if large else "regular",
+                        "shouldIgnore": False,
+                        "oid": oid,
+                    }
+                )
             self.answer({"files": rows})
 
         def batch(self, asked: dict[str, Any]) -> None:
@@ -202,8 +214,14 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if hub.spoil.get("commit") == "change":
                 repository.files["README.md"] += b"\n"
             repository.commits += 1
-            self.answer({"commitUrl": f"{hub.url}/{name}/commit/{repository.head}",
-                         "commitOid": repository.head, "hookOutput": "", "success": True})  # fmt: skip
+            self.answer(
+                {
+                    "commitUrl": f"{hub.url}/{name}/commit/{repository.head}",
+                    "commitOid": repository.head,
+                    "hookOutput": "",
+                    "success": True,
+                }
+            )
 
     return Handler
 

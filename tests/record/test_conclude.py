@@ -11,7 +11,7 @@ from tests.arms.small import folder_of, follow, small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof.errors import RunError
 from tuneproof.record.conclude import arm_runs, compare_arms, compare_studies, conclude
-from tuneproof.record.rundir import read_study
+from tuneproof.record.study_folder import read_study
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +19,12 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conclude")
     models = [tiny_model(folder / name, "llama", seed=place) for place, name in enumerate("ab")]
     recipe = small_recipe(
-        folder, models, ["majority", "lexical", "head", {"lora": {"learning_rate": 5e-3}}],
-        seeds=[0, 1], claim=[{"arm": "lora", "over": "head"}, {"arm": "head", "over": "majority"}],
-    )  # fmt: skip
+        folder,
+        models,
+        ["majority", "lexical", "head", {"lora": {"learning_rate": 5e-3}}],
+        seeds=[0, 1],
+        claim=[{"arm": "lora", "over": "head"}, {"arm": "head", "over": "majority"}],
+    )
     follow(recipe)
     return recipe
 
@@ -38,17 +41,24 @@ def test_the_conclusion_is_the_same_from_a_copy_of_the_files(study, tmp_path) ->
 def test_seeds_of_an_arm_are_one_arm(study) -> None:
     arms = {(arm.arm, arm.model): len(arm.runs) for arm in arm_runs(read_study(study.out).arms)}
     assert arms == {
-        ("majority", None): 1, ("lexical", None): 1,
-        ("head", "a"): 1, ("head", "b"): 1, ("lora", "a"): 2, ("lora", "b"): 2,
-    }  # fmt: skip
+        ("majority", None): 1,
+        ("lexical", None): 1,
+        ("head", "a"): 1,
+        ("head", "b"): 1,
+        ("lora", "a"): 2,
+        ("lora", "b"): 2,
+    }
 
 
 def test_a_claim_is_made_for_every_model(study) -> None:
     made = json.loads((Path(study.out) / "comparisons.json").read_text())["comparisons"]
     claims = [(c["arm"], c["over"]) for c in made if c["claim"]]
     assert sorted(claims) == [
-        ("a head", "majority"), ("a lora", "a head"), ("b head", "majority"), ("b lora", "b head"),
-    ]  # fmt: skip
+        ("a head", "majority"),
+        ("a lora", "a head"),
+        ("b head", "majority"),
+        ("b lora", "b head"),
+    ]
     pairs = [frozenset((c["arm"], c["over"])) for c in made]
     assert len(set(pairs)) == len(pairs), "a pair is compared once"
     assert not any("a " in c["arm"] and "b " in c["over"] for c in made)
@@ -114,17 +124,13 @@ def test_a_claim_whose_arm_failed_gets_no_verdict(study, tmp_path) -> None:
 
 
 def test_a_seed_that_one_arm_lacks_is_left_out_of_the_comparison(tmp_path):
-    from tuneproof.study import run
+    from tuneproof.study.study import run
 
     out = tmp_path / "s"
     recipe = {
         "task": "demo",
         "models": ["demo"],
-        "arms": [
-            "majority",
-            {"few-shot": {"shots": 2}},
-            {"few-shot": {"name": "four", "shots": 4}},
-        ],
+        "arms": ["majority", {"few-shot": {"shots": 2}}, {"few-shot": {"name": "four", "shots": 4}}],
         "seeds": [0, 1],
         "claim": {"arm": "four", "over": "few-shot"},
         "split": {"test_size": 40, "dev_size": 20},

@@ -29,8 +29,9 @@ def test_a_checkout_has_a_commit_and_says_whether_it_was_changed(tmp_path) -> No
     def git(*words):
         subprocess.run(
             ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path), *words],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+        )
 
     git("init")
     (tmp_path / "a").write_text("a")

@@ -12,26 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import (
-    arm_of,
-    dies,
-    folder_of,
-    follow,
-    results,
-    rows_of,
-    small_recipe,
-    write_rows,
-)
+from tests.arms.small import arm_of, dies, folder_of, follow, results, rows_of, small_recipe, write_rows
 from tests.tiny_models import tiny_model
-from tuneproof import plan as plan_room
-from tuneproof.belonging import Change
-from tuneproof.cli import main
+from tuneproof.cli.main import main
 from tuneproof.errors import RecipeError, RunError
-from tuneproof.pipeline import check
-from tuneproof.plan import CHANGES_NOTHING
-from tuneproof.recipe import recipe_from
-from tuneproof.record.lock import LOCK, StudyLock
-from tuneproof.study import events_of
+from tuneproof.recipe.recipe import recipe_from
+from tuneproof.study import plan as plan_room
+from tuneproof.study.lock import LOCK, StudyLock
+from tuneproof.study.plan import CHANGES_NOTHING
+from tuneproof.study.resume import Change
+from tuneproof.study.run import check
+from tuneproof.study.study import events_of
 
 FULL = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0}
@@ -62,10 +53,8 @@ def changed(recipe, **sections):
 # Memory
 
 
-def test_r11_micro_batches_that_were_halved_stay_halved_after_a_kill(
-    tmp_path, model, monkeypatch
-) -> None:
-    from tuneproof.arms.objective import HeadObjective
+def test_r11_micro_batches_that_were_halved_stay_halved_after_a_kill(tmp_path, model, monkeypatch) -> None:
+    from tuneproof.objectives.objective import HeadObjective
 
     loss, seen = HeadObjective.loss, []
 
@@ -142,7 +131,7 @@ def test_r12_the_program_says_who_holds_the_lock_within_a_second(tmp_path) -> No
 
 def test_r12_a_dead_holders_lock_is_taken_over(tmp_path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from tuneproof.record.lock import StudyLock\n"
+        "import sys, time; from pathlib import Path; from tuneproof.study.lock import StudyLock\n"
         f"StudyLock(Path({str(tmp_path)!r})).take(); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -170,7 +159,7 @@ def test_r12_a_link_in_the_locks_place_is_not_followed(tmp_path) -> None:
 
 
 def test_r12_a_file_system_without_locks_is_said(tmp_path, monkeypatch) -> None:
-    from tuneproof.record import lock as room
+    from tuneproof.study import lock as room
 
     def refuse(*given) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -194,9 +183,7 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("state", ["begun", "finished"])
-def test_r15_other_rows_are_refused_and_change_nothing(
-    tmp_path, model, monkeypatch, edit, state
-) -> None:
+def test_r15_other_rows_are_refused_and_change_nothing(tmp_path, model, monkeypatch, edit, state) -> None:
     if state == "begun":
         recipe = begun(tmp_path, model, monkeypatch)
     else:
@@ -206,10 +193,7 @@ def test_r15_other_rows_are_refused_and_change_nothing(
     write_rows(tmp_path / "rows-2.csv", EDITS[edit])
     with pytest.raises(RecipeError, match=r"study on other items: those of .* differ"):
         follow(recipe)
-    for change in (
-        Change(accept=True),
-        Change(restart=("majority",) if state != "begun" else ("full",)),
-    ):
+    for change in (Change(accept=True), Change(restart=("majority",) if state != "begun" else ("full",))):
         with pytest.raises(RecipeError, match="study on other items"):
             list(events_of(recipe, change=change))
     assert {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")} == before
@@ -297,11 +281,7 @@ def test_r16_every_setting_changes_what_an_arm_belongs_to_but_those_of_a_list(
         assert same == (name in CHANGES_NOTHING), name
         tried.add(name)
     assert tried >= CHANGES_NOTHING
-    for free in (
-        {"score": {"draws": 300}},
-        {"audit": {"allow": ["empty_text"]}},
-        {"seeds": [0, 1]},
-    ):
+    for free in ({"score": {"draws": 300}}, {"audit": {"allow": ["empty_text"]}}, {"seeds": [0, 1]}):
         assert check(changed(recipe, **free)).works[0].fingerprint == first.fingerprint
 
 
@@ -370,9 +350,7 @@ def test_r17_the_program_takes_both_ways_out(tmp_path, capsys) -> None:
     assert "--restart" not in found["command"]
 
 
-def test_r17_a_finished_arm_of_another_version_can_begin_again(
-    tmp_path, model, monkeypatch, newer
-) -> None:
+def test_r17_a_finished_arm_of_another_version_can_begin_again(tmp_path, model, monkeypatch, newer) -> None:
     recipe = small_recipe(tmp_path, [model], ["majority", "head", FULL], train=SOON)
     follow(recipe)
     newer()
@@ -383,9 +361,10 @@ def test_r17_a_finished_arm_of_another_version_can_begin_again(
     list(events_of(recipe, change=Change(restart=("head",), accept=True)))
     aside = Path(recipe.out) / "aside" / "bert.head.1"
     assert json.loads((aside / "arm.json").read_text())["status"] == "done"
-    assert json.loads((folder_of(recipe, "head") / "facts.json").read_text())["facts"][
-        "version of torch"
-    ] == "9.9"  # fmt: skip
+    assert (
+        json.loads((folder_of(recipe, "head") / "facts.json").read_text())["facts"]["version of torch"]
+        == "9.9"
+    )
     found = json.loads((Path(recipe.out) / "changes.json").read_text())["changes"]
     assert [entry["what"] for entry in found] == ["restarted", "accepted"]
 
@@ -420,7 +399,15 @@ def test_r21_processes_that_the_run_does_not_know_of_are_refused() -> None:
     layer = torch.nn.Linear(1, 1)
     with pytest.raises(RunError, match="2 processes share this run"):
         fit(
-            layer, lambda epoch: [], lambda m, p: None, lambda p: 1,  # type: ignore[arg-type, return-value]
-            torch.optim.SGD(layer.parameters(), lr=0.1), lambda step: 1.0, epochs=1,
-            steps_per_epoch=1, clip_norm=1.0, seed=0, accelerator=Two(),  # type: ignore[arg-type]
-        )  # fmt: skip
+            layer,
+            lambda epoch: [],
+            lambda m, p: None,
+            lambda p: 1,  # type: ignore[arg-type, return-value]
+            torch.optim.SGD(layer.parameters(), lr=0.1),
+            lambda step: 1.0,
+            epochs=1,
+            steps_per_epoch=1,
+            clip_norm=1.0,
+            seed=0,
+            accelerator=Two(),  # type: ignore[arg-type]
+        )

@@ -16,9 +16,13 @@ ARM = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0, "evals_per_epoch": 2}
 KILLED_AT = 6  # the newest checkpoint; the one before is of step 5
 FILES = (
-    "trained.safetensors", "best.safetensors", "optimizer.safetensors", "steps.jsonl", "state.json",
+    "trained.safetensors",
+    "best.safetensors",
+    "optimizer.safetensors",
+    "steps.jsonl",
+    "state.json",
     "MANIFEST.json",
-)  # fmt: skip
+)
 
 
 def flipped(data: bytes, at: int) -> bytes:

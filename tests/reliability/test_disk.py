@@ -10,10 +10,10 @@ import pytest
 
 from tests.arms.small import arm_of, folder_of, follow, results, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof import files
+from tuneproof import atomic as files
+from tuneproof.atomic import check_folder
 from tuneproof.errors import RunError, TuneproofError
-from tuneproof.files import check_folder
-from tuneproof.study import events_of
+from tuneproof.study.study import events_of
 
 ARM = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0, "epochs": 1}
@@ -78,9 +78,7 @@ def fails_and_goes_on(place, monkeypatch, at: int, code: int, stays: bool) -> No
 
 
 @pytest.mark.parametrize("share", [0.0, 0.12, 0.27, 0.4, 0.52, 0.66, 0.77, 0.86, 0.93, 1.0])
-def test_r08_a_full_disk_at_any_write_is_said_and_the_study_goes_on(
-    place, monkeypatch, share
-) -> None:
+def test_r08_a_full_disk_at_any_write_is_said_and_the_study_goes_on(place, monkeypatch, share) -> None:
     count = int((place / "operations").read_text())
     fails_and_goes_on(place, monkeypatch, 1 + int(share * (count - 1)), errno.ENOSPC, True)
 
@@ -93,9 +91,7 @@ def test_r08_a_full_disk_at_every_write(place, monkeypatch) -> None:
 
 @pytest.mark.parametrize("share", [0.3, 0.8])
 @pytest.mark.parametrize("code", [code for code in SENTENCES if code != errno.ENOSPC])
-def test_r22_a_disk_that_refuses_is_named_and_nothing_is_damaged(
-    place, monkeypatch, code, share
-) -> None:
+def test_r22_a_disk_that_refuses_is_named_and_nothing_is_damaged(place, monkeypatch, code, share) -> None:
     count = int((place / "operations").read_text())
     fails_and_goes_on(place, monkeypatch, int(share * count), code, code != errno.EIO)
 

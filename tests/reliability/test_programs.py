@@ -14,9 +14,9 @@ import pytest
 
 from tests.arms.small import folder_of, follow, results, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof import show
-from tuneproof.cli import main
-from tuneproof.stopping import listening
+from tuneproof.cli import terminal as show
+from tuneproof.cli.main import main
+from tuneproof.study.signals import listening
 
 FULL = {"full": {"learning_rate": 3e-4}}
 LONG = {"epochs": 30, "checkpoint_minutes": 0.005, "evals_per_epoch": 1}
@@ -119,8 +119,8 @@ def test_r09_sigterm_finishes_the_step_and_says_how_to_go_on(tmp_path, model, wh
 def test_r09_a_second_signal_stops_at_once() -> None:
     code = (
         "import time\n"
-        "from tuneproof.arms.event import Advanced, StageBegun\n"
-        "from tuneproof.stopping import listening, until_asked\n"
+        "from tuneproof.context.monitor import Advanced, StageBegun\n"
+        "from tuneproof.study.signals import listening, until_asked\n"
         "def events():\n"
         "    yield StageBegun('train', 2)\n"
         "    print('ready', flush=True)\n"
@@ -164,8 +164,7 @@ def test_r10_ctrl_c_in_any_stage_leaves_a_study_that_goes_on(
     tmp_path, model, monkeypatch, capsys, keyboard, stage
 ) -> None:
     recipes = [
-        small_recipe(tmp_path, [model], [FULL], out=out, train={"epochs": 1})
-        for out in ("whole", "stopped")
+        small_recipe(tmp_path, [model], [FULL], out=out, train={"epochs": 1}) for out in ("whole", "stopped")
     ]
     follow(recipes[0])
     (tmp_path / "r.yaml").write_text(recipes[1].text())

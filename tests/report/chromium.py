@@ -18,9 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PROGRAM = next(
-    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-)
+PROGRAM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -94,16 +92,10 @@ class Browser:
         while "Page.loadEventFired" not in self.seen:
             self._note(self._message())
 
-    def look(
-        self, width: int, dark: bool = False, script: bool = True, mobile: bool = False
-    ) -> None:
+    def look(self, width: int, dark: bool = False, script: bool = True, mobile: bool = False) -> None:
         """The window's width in pixels and the reader's taste."""
         self.ask(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=mobile,
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=mobile
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
@@ -124,9 +116,7 @@ class Browser:
 
     def paper(self, path: Path) -> Path:
         """The page as a PDF."""
-        answer = self.ask(
-            "Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69
-        )
+        answer = self.ask("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)
         path.write_bytes(base64.b64decode(answer["data"]))
         return path
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tuneproof.files import write_json, write_text, write_with
+from tuneproof.atomic import write_json, write_text, write_with
+from tuneproof.inference.prediction import Predictions, write_predictions
 from tuneproof.metrics import METRICS, LabelItems, evaluate, why_not
-from tuneproof.predict.prediction import Predictions, write_predictions
-from tuneproof.record.rundir import arm_folder
+from tuneproof.record.study_folder import arm_folder
 
 LABELS = ("negative", "positive")
 HOSTILE = (
@@ -46,9 +46,7 @@ def predictions(size: int, skill: float, seed: int, unparsed: float, sure: bool)
     right_N[: len(HOSTILE)] = skill > 0.85  # the hostile texts flip between head and full
     predicted_N = np.where(right_N, gold_N, 1 - gold_N)
     margin_N = np.clip(0.5 + np.abs(skill - hard) * 0.6, 0.5, 0.99)
-    top_NC = np.where(
-        predicted_N[:, None] == np.arange(2), margin_N[:, None], 1 - margin_N[:, None]
-    )
+    top_NC = np.where(predicted_N[:, None] == np.arange(2), margin_N[:, None], 1 - margin_N[:, None])
     sharp_NC = top_NC**2 / (top_NC**2).sum(axis=1, keepdims=True)
     predicted_N = np.where(rng.random(size) < unparsed, -1, predicted_N)
     return Predictions(
@@ -72,16 +70,9 @@ def scores(tables: list[Predictions]) -> dict[str, Any]:
         if why_not(metric, items[0]):
             continue
         value = float(np.mean([evaluate(metric, one) for one in items]))
-        half = (
-            1.96 * math.sqrt(max(value * (1 - value), 0.002) / len(tables[0])) if value < 1 else 0.1
-        )
+        half = 1.96 * math.sqrt(max(value * (1 - value), 0.002) / len(tables[0])) if value < 1 else 0.1
         high = min(value + half, metric.high)
-        found[name] = {
-            "value": value,
-            "low": max(0.0, value - half),
-            "high": high,
-            "n": len(tables[0]),
-        }
+        found[name] = {"value": value, "low": max(0.0, value - half), "high": high, "n": len(tables[0])}
     return found
 
 
@@ -111,19 +102,7 @@ def steps(count: int, peak: float, start: float, seed: int) -> list[dict[str, An
 
 def prompt() -> list[dict[str, Any]]:
     """One hostile item as a model saw it, its last token supervised."""
-    tokens = [
-        "<s>",
-        "Review",
-        ":",
-        " <script>",
-        "alert",
-        "(1)",
-        "</script>",
-        "\n",
-        "Label",
-        ":",
-        " positive",
-    ]
+    tokens = ["<s>", "Review", ":", " <script>", "alert", "(1)", "</script>", "\n", "Label", ":", " positive"]
     marks = [False] * (len(tokens) - 1) + [True]
     return [{"id": "item-0", "text": HOSTILE[0], "tokens": tokens, "supervised": marks}]
 
@@ -134,17 +113,41 @@ ARMS: tuple[dict[str, Any], ...] = (
     {"arm": "zero-shot", "kind": "prompt", "skill": 0.62, "unparsed": 0.12, "time": 31.0},
     {"arm": "few-shot", "kind": "prompt", "status": "impossible"},
     {"arm": "head", "kind": "tuned", "skill": 0.83, "time": 44.0, "sure": True, "trainable": 770},
-    {"arm": "lora", "kind": "tuned", "skill": 0.9, "time": 230.0, "sure": True,
-     "trainable": 300_000, "seeds": (0,), "steps": 400, "peak": 5e-4},
-    {"arm": "full", "kind": "tuned", "skill": 0.915, "time": 520.0, "sure": True,
-     "trainable": 22_713_986, "seeds": (0, 1), "steps": 600, "peak": 5e-5},
-)  # fmt: skip
+    {
+        "arm": "lora",
+        "kind": "tuned",
+        "skill": 0.9,
+        "time": 230.0,
+        "sure": True,
+        "trainable": 300_000,
+        "seeds": (0,),
+        "steps": 400,
+        "peak": 5e-4,
+    },
+    {
+        "arm": "full",
+        "kind": "tuned",
+        "skill": 0.915,
+        "time": 520.0,
+        "sure": True,
+        "trainable": 22_713_986,
+        "seeds": (0, 1),
+        "steps": 600,
+        "peak": 5e-5,
+    },
+)
 BASE = 22_713_216
 RATE = {
-    "tokens_per_s": 5000.0, "step_s": 0.2, "steps": 399, "operations_per_token": 1.3e8,
-    "matrix_operations_per_s": 1.05e12, "matrix_share": 0.62, "step_bytes": 7.5e8,
-    "bandwidth_bytes_per_s": 4.6e11, "bandwidth_share": 0.0081,
-}  # fmt: skip
+    "tokens_per_s": 5000.0,
+    "step_s": 0.2,
+    "steps": 399,
+    "operations_per_token": 1.3e8,
+    "matrix_operations_per_s": 1.05e12,
+    "matrix_share": 0.62,
+    "step_bytes": 7.5e8,
+    "bandwidth_bytes_per_s": 4.6e11,
+    "bandwidth_share": 0.0081,
+}
 MODEL = "minilm"
 
 
@@ -167,9 +170,7 @@ def write_arm(folder: Path, order: int, arm: dict[str, Any], seed: int | None, s
         "items_per_s": size / (arm["time"] * 0.2) if done else None,
         "peak_memory_bytes": int(3e8 + 4e6 * arm["time"]) if done else None,
         "chosen": {"epoch": 2, "temperature": 1.3} if arm.get("steps") else {},
-        "encoding": {"max_length": 128, "truncated_items": 3, "padding_share": 0.1}
-        if model
-        else {},
+        "encoding": {"max_length": 128, "truncated_items": 3, "padding_share": 0.1} if model else {},
         "prompts": prompt() if model and done else [],
         "notes": [],
     }
@@ -183,17 +184,8 @@ def write_arm(folder: Path, order: int, arm: dict[str, Any], seed: int | None, s
     write_json(place / "scores.json", scores([table]))
     if model:
         new = 770 if arm.get("trainable") else 0
-        lines = (
-            [{"what": "added head", "count": new, "why": "384 × 2 weights and 2 biases"}]
-            if new
-            else []
-        )
-        ledger = {
-            "total": BASE + new,
-            "trainable": arm.get("trainable", 0),
-            "base": BASE,
-            "lines": lines,
-        }
+        lines = [{"what": "added head", "count": new, "why": "384 × 2 weights and 2 biases"}] if new else []
+        ledger = {"total": BASE + new, "trainable": arm.get("trainable", 0), "base": BASE, "lines": lines}
         if arm.get("steps"):
             ledger["memory"] = memory(arm.get("trainable", 0))
             ledger["rate"] = RATE
@@ -207,25 +199,31 @@ def write_arm(folder: Path, order: int, arm: dict[str, Any], seed: int | None, s
 def memory(trainable: int) -> dict[str, Any]:
     """A prediction in the parts that a peak has, and what was measured."""
     train = {
-        "weights": 4 * BASE, "gradients": 4 * trainable, "optimizer": 8 * trainable,
-        "activations": 60_000_000, "logits": 0, "cache": 0, "temporary": 9_000_000,
-    }  # fmt: skip
+        "weights": 4 * BASE,
+        "gradients": 4 * trainable,
+        "optimizer": 8 * trainable,
+        "activations": 60_000_000,
+        "logits": 0,
+        "cache": 0,
+        "temporary": 9_000_000,
+    }
     tensors = sum(train.values())
     terms = {"device": "cpu", "sentence": "kernels that oneDNN keeps (<b>80</b> MiB)"}
     return {
         "limit_bytes": 15 * 10**9,
         "predicted": {
-            "train": train, "predict": None, "terms": terms, "tensors_bytes": tensors,
+            "train": train,
+            "predict": None,
+            "terms": terms,
+            "tensors_bytes": tensors,
             "total_bytes": tensors + 10**7,
         },
-        "settings": {
-            "predict.batch_size": 32, "train.micro_batch": 4, "train.gradient_checkpointing": True,
-        },
+        "settings": {"predict.batch_size": 32, "train.micro_batch": 4, "train.gradient_checkpointing": True},
         "predicted_bytes": tensors + 10**7,
         "measured_bytes": tensors,
         "measured_by": "resident memory beside what was there before the arm",
         "error": 10**7 / tensors,
-    }  # fmt: skip
+    }
 
 
 def json_line(row: dict[str, Any]) -> str:
@@ -235,9 +233,7 @@ def json_line(row: dict[str, Any]) -> str:
     return json.dumps(row)
 
 
-def compared(
-    arm: str, over: str, tables: dict[str, list[Predictions]], claim: bool
-) -> dict[str, Any]:
+def compared(arm: str, over: str, tables: dict[str, list[Predictions]], claim: bool) -> dict[str, Any]:
     """A comparison with plausible numbers from the two arms' first tables."""
     new, old = tables[arm][0], tables[over][0]
     size = len(new)
@@ -354,11 +350,7 @@ def write_rest(folder: Path, size: int, leak_safe: bool) -> None:
         folder / "recipe.yaml",
         "task:\n  sst2: {}\nmodels:\n- minilm\nscore:\n  level: 0.95\n# </script><b>\n",
     )
-    overlap = {
-        "items": 118,
-        "share": 0.989,
-        "examples": [{"test": HOSTILE[0], "train": HOSTILE[1]}],
-    }
+    overlap = {"items": 118, "share": 0.989, "examples": [{"test": HOSTILE[0], "train": HOSTILE[1]}]}
     safe = {"items": 0, "share": 0.0, "examples": []}
     write_json(
         folder / "splits.json",

@@ -53,9 +53,7 @@ def test_the_search_finds_flips_and_the_pager_turns(chromium: Browser, page: Pat
     chromium.value("document.getElementById('flip-next').click()")
     assert chromium.value("document.querySelector('#flip-rows .id').textContent") != first
     search = "const s = document.getElementById('flip-search'); s.value = {!r};"
-    search += (
-        "s.dispatchEvent(new Event('input')); document.querySelectorAll('#flip-rows tr').length"
-    )
+    search += "s.dispatchEvent(new Event('input')); document.querySelectorAll('#flip-rows tr').length"
     assert chromium.value("{" + search.format(first) + "}") >= 1
     assert chromium.value("{" + search.format("no such words") + "}") == 0
     assert chromium.errors == []
@@ -87,9 +85,7 @@ def test_the_page_is_readable_without_scripts(chromium: Browser, page: Path) -> 
     chromium.open(page)
     shot = chromium.ask("DOM.getDocument", depth=-1, pierce=False)
     assert "NO_SUCH" not in str(shot)
-    found = chromium.ask(
-        "DOM.querySelectorAll", nodeId=shot["root"]["nodeId"], selector="#flip-rows tr"
-    )
+    found = chromium.ask("DOM.querySelectorAll", nodeId=shot["root"]["nodeId"], selector="#flip-rows tr")
     assert len(found["nodeIds"]) == 25
     chromium.look(768)
 

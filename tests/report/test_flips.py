@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.report.made_study import write_study
-from tuneproof.predict.prediction import Predictions
-from tuneproof.record.rundir import Items, read_items, read_study
+from tuneproof.inference.prediction import Predictions
+from tuneproof.record.study_folder import Items, read_items, read_study
 from tuneproof.report.flips import change, payload
 from tuneproof.report.slices import Answers, confusions, slices
 from tuneproof.report.tables import ArmRow, arm_rows, arm_table, headline, pooled_rows
@@ -31,9 +31,7 @@ def answers(name: str, predicted: list[list[int]], place: int = 0) -> Answers:
     return Answers(place, row, tuple(range(len(tables))), tables)
 
 
-ITEMS = Items(
-    ["a", "b", "c", "d"], ["one", "two words", "it is three", "x" * 90], ["no"] * 4, ["g"] * 4
-)
+ITEMS = Items(["a", "b", "c", "d"], ["one", "two words", "it is three", "x" * 90], ["no"] * 4, ["g"] * 4)
 
 
 def test_right_and_wrong_before_and_after_are_counted() -> None:
@@ -44,9 +42,7 @@ def test_right_and_wrong_before_and_after_are_counted() -> None:
 
 def test_what_got_worse_is_said_by_gold_label() -> None:
     made = change(answers("old", [[0, 1, 0, 1]]), answers("new", [[0, 0, 1, 0]]))
-    assert made.worse() == (
-        "What got worse: of 4 answers that old has right, new has 3 wrong: 2 yes, 1 no."
-    )
+    assert made.worse() == ("What got worse: of 4 answers that old has right, new has 3 wrong: 2 yes, 1 no.")
     made = change(answers("old", [[1, 0, 0, 1]]), answers("new", [[0, 0, 0, 1], [0, 1, 0, 1]]))
     assert made.worse() == (
         "Nothing got worse: new has right whatever old has right (over 2 pairs of seeds)."

@@ -7,10 +7,10 @@ import pytest
 
 from tests.arms.small import follow, rows_of, small_recipe, write_rows
 from tests.report.chromium import PROGRAM, browser
-from tuneproof.cli import main
+from tuneproof.cli.main import main
 from tuneproof.errors import RunError
 from tuneproof.record.leaderboard import leaderboards
-from tuneproof.record.rundir import REPORT_HTML
+from tuneproof.record.study_folder import REPORT_HTML
 from tuneproof.report.index import render_index
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.made_study import HOSTILE, write_study
 from tuneproof.errors import RunError
-from tuneproof.record.rundir import read_study
+from tuneproof.record.study_folder import read_study
 from tuneproof.report.page import Reports, inline_json, render
 from tuneproof.report.results import differences
 from tuneproof.report.rounding import NOTHING
@@ -96,17 +96,7 @@ def test_a_second_rendering_from_moved_files_is_the_same_to_the_byte(
 
 def test_the_page_has_every_section_in_order(html: str) -> None:
     wanted = [
-        *(
-            "verdict",
-            "scores",
-            "differences",
-            "arms",
-            "cost",
-            "curves",
-            "labels",
-            "changed",
-            "fails",
-        ),
+        *("verdict", "scores", "differences", "arms", "cost", "curves", "labels", "changed", "fails"),
         *("calibration", "confusion", "ledger", "audit", "prompts", "settings", "provenance"),
     ]
     found = re.findall(r'<(?:section|header) id="([a-z]+)"', html)
@@ -115,9 +105,7 @@ def test_the_page_has_every_section_in_order(html: str) -> None:
 
 def test_every_picture_and_table_says_what_it_is(html: str) -> None:
     for picture in re.findall(r"<svg[^>]*>", html):
-        assert 'aria-hidden="true"' in picture or (
-            'role="img"' in picture and "aria-label" in picture
-        )
+        assert 'aria-hidden="true"' in picture or ('role="img"' in picture and "aria-label" in picture)
     assert html.count("<table") == html.count("<caption") > 10
     assert "<th>" not in html
 
@@ -171,9 +159,7 @@ def test_the_overlap_of_a_leaky_split_stands_beside_every_number(tmp_path: Path)
     table = html[html.index('<section id="arms"') : html.index('<section id="cost"')]
     assert table.count("(overlap 98.9 %)") >= 6
     assert "98.9 %" in json.loads(found.json.read_text("utf-8"))["verdict"]["headline"]
-    rows = [
-        line for line in found.markdown.read_text("utf-8").splitlines() if "overlap 98.9" in line
-    ]
+    rows = [line for line in found.markdown.read_text("utf-8").splitlines() if "overlap 98.9" in line]
     assert len(rows) >= 6
 
 
@@ -250,9 +236,7 @@ def test_the_hostile_texts_reach_the_page_whole(html: str) -> None:
     assert {HOSTILE[0], HOSTILE[1], HOSTILE[4]} <= texts
 
 
-def test_the_base_models_files_are_named_with_their_fingerprints(
-    study: Path, tmp_path: Path
-) -> None:
+def test_the_base_models_files_are_named_with_their_fingerprints(study: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(study, tmp_path / "moved"))
     place = next((moved / "arms").glob("*lora*")) / "arm.json"
     about = json.loads(place.read_text("utf-8"))
@@ -273,9 +257,7 @@ def test_only_claims_have_a_corrected_p(study: Path) -> None:
     assert [row[at] != NOTHING for row in made.rows] == claims
 
 
-def test_the_page_says_what_the_audit_looked_for_where_the_study_knows(
-    study: Path, tmp_path: Path
-) -> None:
+def test_the_page_says_what_the_audit_looked_for_where_the_study_knows(study: Path, tmp_path: Path) -> None:
     assert "It looked for empty texts." in render(study).html.read_text("utf-8")
     moved = Path(shutil.copytree(study, tmp_path / "moved"))
     (moved / "audit.json").write_text('{"findings": []}')

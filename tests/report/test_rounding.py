@@ -43,12 +43,7 @@ def test_a_p_value_is_never_zero() -> None:
 
 
 def test_units_are_chosen_by_size() -> None:
-    assert [seconds(s) for s in (0.42, 12, 200, 7500)] == [
-        "0.42 s",
-        "12 s",
-        "3 min 20 s",
-        "2 h 05 min",
-    ]
+    assert [seconds(s) for s in (0.42, 12, 200, 7500)] == ["0.42 s", "12 s", "3 min 20 s", "2 h 05 min"]
     assert [memory(b) for b in (512, 3 * 2**20, 2_381_000_000)] == ["512 B", "3 MiB", "2.22 GiB"]
     assert [short_count(n) for n in (770, 12_345, 22_713_986)] == ["770", "12.3 k", "22.7 M"]
     assert (count(1_235_814_400), rate(8.376), rate(2076.2)) == ("1,235,814,400", "8.38", "2,076")

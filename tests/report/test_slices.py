@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.report.made_study import predictions
-from tuneproof.record.rundir import Items
+from tuneproof.record.study_folder import Items
 from tuneproof.report.slices import Answers, one_label_for_all, reliabilities, slices
 from tuneproof.report.tables import ArmRow
 from tuneproof.score.calibration import fit_temperature
@@ -30,9 +30,7 @@ def test_each_value_of_an_own_column_has_its_row() -> None:
 
 def test_many_numbers_are_cut_into_quarters_that_hold_every_item() -> None:
     found = sliced([str(year) for year in range(1800, 2000)], "year")
-    assert [part.name for part in found] == [
-        "1800 to 1849", "1850 to 1899", "1900 to 1949", "1950 to 1999",
-    ]  # fmt: skip
+    assert [part.name for part in found] == ["1800 to 1849", "1850 to 1899", "1900 to 1949", "1950 to 1999"]
     assert [part.items for part in found] == [50] * 4
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuneproof.predict.answers import AnswerPredictions
+from tuneproof.inference.answers import AnswerPredictions
 
 
 def answered(

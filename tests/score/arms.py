@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuneproof.predict.prediction import Predictions
+from tuneproof.inference.prediction import Predictions
 
 
 def predictions_of(

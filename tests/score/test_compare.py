@@ -23,9 +23,7 @@ def compared(arm, over, metric="accuracy", grouped=False, settings=SETTINGS):
     return compare(arm, over, metric, "full", "head", settings, grouped)
 
 
-@pytest.mark.parametrize(
-    ("only_arm", "only_over", "p"), [(1, 7, 0.0391), (6, 16, 0.0347), (0, 0, 1.0)]
-)
+@pytest.mark.parametrize(("only_arm", "only_over", "p"), [(1, 7, 0.0391), (6, 16, 0.0347), (0, 0, 1.0)])
 def test_mid_p_mcnemar_agrees_with_fagerlands_examples(only_arm, only_over, p):
     assert mcnemar(only_arm, only_over) == pytest.approx(p, abs=5e-5)
     assert mcnemar(only_over, only_arm) == mcnemar(only_arm, only_over)
@@ -198,9 +196,7 @@ def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_bea
     weaker = replace(weak, over="majority", over_value=0.5, outcome="cannot tell")
     sentence = verdict([claim], [weaker, weak])["sentence"]
     assert sentence.count("zero-shot") == 1
-    assert sentence.endswith(
-        "Beware: the baseline lexical (80.3 %) is better than zero-shot (71.1 %)."
-    )
+    assert sentence.endswith("Beware: the baseline lexical (80.3 %) is better than zero-shot (71.1 %).")
 
 
 def test_a_later_claim_that_fails_is_in_the_verdict_with_its_numbers_and_not_said_twice():
@@ -259,8 +255,4 @@ def test_unequal_numbers_of_seeds_are_refused():
 def test_a_metric_that_one_arm_cannot_give_is_refused():
     gold = [0, 1] * 20
     with pytest.raises(RunError, match="log_loss needs probabilities"):
-        compared(
-            predictions_of(gold, gold, confidence=[0.9] * 40),
-            predictions_of(gold, gold),
-            "log_loss",
-        )
+        compared(predictions_of(gold, gold, confidence=[0.9] * 40), predictions_of(gold, gold), "log_loss")

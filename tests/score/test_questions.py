@@ -55,9 +55,14 @@ def test_a_comparison_of_questions_says_both_intervals():
 
 @pytest.mark.parametrize(
     ("metric", "kind", "n"),
-    [("squad_f1", None, 480), ("squad_f1_has_answer", True, 288), ("squad_no_answer", False, 192),
-     ("rouge1", None, 480), ("rouge1_has_answer", True, 288)],
-)  # fmt: skip
+    [
+        ("squad_f1", None, 480),
+        ("squad_f1_has_answer", True, 288),
+        ("squad_no_answer", False, 192),
+        ("rouge1", None, 480),
+        ("rouge1_has_answer", True, 288),
+    ],
+)
 def test_a_metric_of_some_questions_counts_those_alone(metric, kind, n):
     arm, over = made(0.8, 1), made(0.5, 2)
     found = compare([arm], [over], metric, "full", "lexical", SETTINGS, True)
@@ -72,9 +77,12 @@ def test_a_metric_of_some_questions_counts_those_alone(metric, kind, n):
 def test_where_groups_are_the_paragraphs_nothing_stands_beside():
     one = made(0.5, 3)
     same = answered(
-        [golds[0] if golds else None for golds in one.golds], one.answers, None, one.paragraphs,
+        [golds[0] if golds else None for golds in one.golds],
+        one.answers,
+        None,
         one.paragraphs,
-    )  # fmt: skip
+        one.paragraphs,
+    )
     assert score([same], ["squad_f1"], SETTINGS, True)["squad_f1"].by_paragraph is None
 
 

@@ -56,9 +56,16 @@ def test_all_that_the_predictions_allow_is_scored_and_fits_in_json():
     assert "log_loss" not in bare
     written = json.loads(json.dumps(as_json(with_probabilities), allow_nan=False))
     assert set(written["accuracy"]) == {
-        "value", "low", "high", "n", "clusters", "seeds", "method", "note",
+        "value",
+        "low",
+        "high",
+        "n",
+        "clusters",
+        "seeds",
+        "method",
+        "note",
         "by_paragraph",
-    }  # fmt: skip
+    }
     for each in with_probabilities.values():
         assert each.low <= each.value <= each.high
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tuneproof.cli import main
+from tuneproof.cli.main import main
 
 OWN = ["reviews.csv", "--text", "review", "--label", "mood"]
 ROWS = [

@@ -14,8 +14,8 @@ import pytest
 
 from tests.strangers.place import OWN, Place
 from tests.strangers.test_models import SOURCES, imported
-from tuneproof.recipe import read_recipe
-from tuneproof.record.rundir import arm_folder, slug
+from tuneproof.recipe.recipe import read_recipe
+from tuneproof.record.study_folder import arm_folder, slug
 
 TASK = "task: {labels: {path: reviews.csv, text: review, label: mood}}\n"
 
@@ -40,9 +40,7 @@ def test_16_a_data_set_that_needs_its_own_reader_is_refused(place: Place, monkey
 
     monkeypatch.setattr("datasets.load_dataset_builder", lambda *_, **__: Builder)
     hub_recipe(place, "evil/pickles")
-    place.say("check", "recipe.yaml").refused(
-        "is read by pandas", "parquet, csv, json, arrow, text"
-    )
+    place.say("check", "recipe.yaml").refused("is read by pandas", "parquet, csv, json, arrow, text")
 
 
 def test_16_a_script_on_the_hub_is_refused(place: Place, monkeypatch):
@@ -69,9 +67,16 @@ def test_17_a_pickled_data_set_is_refused(place: Place, name):
 
 @pytest.mark.parametrize(
     "value",
-    ["!!python/object/apply:os.system ['touch canary']", "!!python/name:os.system",
-     "!function evil.main", "!include /etc/passwd", "!!binary aGVsbG8=", "!<tag:x> y", "!!set {a}"],
-)  # fmt: skip
+    [
+        "!!python/object/apply:os.system ['touch canary']",
+        "!!python/name:os.system",
+        "!function evil.main",
+        "!include /etc/passwd",
+        "!!binary aGVsbG8=",
+        "!<tag:x> y",
+        "!!set {a}",
+    ],
+)
 def test_18_a_recipe_with_a_tag_is_refused(place: Place, value):
     (place / "recipe.yaml").write_text(f"{TASK}arms: [majority]\nout: {value}\n")
     place.say("check", "recipe.yaml").refused("line 3")
@@ -86,11 +91,22 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @pytest.mark.parametrize(
     "text",
-    [BOMB, "a: &a [*a]\n", "a: &a\n  b: 1\n<<: *a\n", "a: " + "[" * 100 + "]" * 100,
-     "a: " + "{a: " * 100 + "}" * 100, "[" * 400_000, "- " * 5000, "a" * 2_000_000,
-     "? [a, b]\n: c\n", "? {a: b}\n: c\n", "%YAML 9.9\n---\na: b\n", "a: b\n---\nc: d\n"],
+    [
+        BOMB,
+        "a: &a [*a]\n",
+        "a: &a\n  b: 1\n<<: *a\n",
+        "a: " + "[" * 100 + "]" * 100,
+        "a: " + "{a: " * 100 + "}" * 100,
+        "[" * 400_000,
+        "- " * 5000,
+        "a" * 2_000_000,
+        "? [a, b]\n: c\n",
+        "? {a: b}\n: c\n",
+        "%YAML 9.9\n---\na: b\n",
+        "a: b\n---\nc: d\n",
+    ],
     ids=range(12),
-)  # fmt: skip
+)
 def test_19_a_recipe_that_grows_or_nests_is_refused(place: Place, text):
     (place / "recipe.yaml").write_text(text)
     place.say("check", "recipe.yaml").refused("recipe.yaml")
@@ -230,9 +246,7 @@ def test_27_weights_that_somebody_planted_are_replaced_unread(place: Place, tiny
     "file", ["recipe.yaml", "splits.json", "provenance.json", "audit.json", "comparisons.json"]
 )
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "\x00", '{"a": NaN', "null"])
-def test_27_a_study_of_a_stranger_with_another_files_text_ends_in_a_sentence(
-    place: Place, made, file, text
-):
+def test_27_a_study_of_a_stranger_with_another_files_text_ends_in_a_sentence(place: Place, made, file, text):
     study = made(place)
     (study / file).write_text(text)
     said = place.say("report", "study")
@@ -243,7 +257,7 @@ def test_27_a_study_of_a_stranger_with_another_files_text_ends_in_a_sentence(
 @pytest.fixture(scope="module")
 def study_once(tmp_path_factory):
     """A small finished study, made once."""
-    from tuneproof.cli import main
+    from tuneproof.cli.main import main
 
     folder = tmp_path_factory.mktemp("made")
     here = Path.cwd()
@@ -271,20 +285,38 @@ def made(study_once):
 
 @pytest.mark.parametrize("file", ["arm.json", "scores.json", "ledger.json"])
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "{}"])
-def test_27_an_arm_of_a_stranger_with_another_files_text_ends_in_a_sentence(
-    place: Place, made, file, text
-):
+def test_27_an_arm_of_a_stranger_with_another_files_text_ends_in_a_sentence(place: Place, made, file, text):
     study = made(place)
     (study / "arms" / "lexical" / file).write_text(text)
-    for words in (["report", "study"], ["predict", "study/arms/lexical", "--input", "reviews.csv"],
-                  ["compare", "study/arms/lexical", "study/arms/majority"]):  # fmt: skip
+    for words in (
+        ["report", "study"],
+        ["predict", "study/arms/lexical", "--input", "reviews.csv"],
+        ["compare", "study/arms/lexical", "study/arms/majority"],
+    ):
         said = place.say(*words)
         assert said.code in (0, 1, 2)
         assert "Traceback" not in said.err, said.err
 
 
-NAMES = ["../../etc", "/etc/passwd", "con", "NUL.txt", "-rf", "a" * 60, "..", ".", "a/b", "a\\b",
-         "\u202eevil", "<script>", "%2e%2e", "a b", "~", "$(touch canary)", "`touch canary`"]  # fmt: skip
+NAMES = [
+    "../../etc",
+    "/etc/passwd",
+    "con",
+    "NUL.txt",
+    "-rf",
+    "a" * 60,
+    "..",
+    ".",
+    "a/b",
+    "a\\b",
+    "\u202eevil",
+    "<script>",
+    "%2e%2e",
+    "a b",
+    "~",
+    "$(touch canary)",
+    "`touch canary`",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -317,9 +349,20 @@ def test_28_a_file_name_is_plain_letters(name):
     assert arm_folder(Path("s"), name, name, 0).parent == Path("s/arms")
 
 
-@pytest.mark.parametrize("name", ["../../etc", "-rf", "a" * 300, "evil/../..", "file:///etc/passwd",
-                                  "https://evil.com/model", "\u202eevil/x", "evil/x@../../y",
-                                  "a\nb/c"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc",
+        "-rf",
+        "a" * 300,
+        "evil/../..",
+        "file:///etc/passwd",
+        "https://evil.com/model",
+        "\u202eevil/x",
+        "evil/x@../../y",
+        "a\nb/c",
+    ],
+)
 def test_28_a_models_name_that_is_none_is_refused(place: Place, name):
     said = place.say("check", *OWN, f"--model={name}", "--arms", "head")
     assert said.code == 2

@@ -8,7 +8,7 @@ import pytest
 
 from tests.strangers.test_models import SOURCES, calls, imported
 from tests.test_errors import CASES
-from tuneproof.cli import COMMANDS
+from tuneproof.cli.main import COMMANDS
 
 HERE = Path(__file__).parent
 
@@ -36,16 +36,12 @@ def test_39_and_40_no_cluster_is_started(name):
         for module in imported(file)
         if module == name or module.startswith(f"{name}.")
     }
-    assert found == ({"cluster.py"} if name == "ray" else set()), "by --on ray alone"
+    assert found == ({"ray_cluster.py"} if name == "ray" else set()), "by --on ray alone"
 
 
 def test_40_processes_speak_in_one_place_and_send_no_objects():
-    speaks = {
-        file.name for file in SOURCES for m in imported(file) if m.startswith("torch.distributed")
-    }
-    assert speaks == {"team.py", "shards.py", "loop.py"}, (
-        "loop.py knows the kind of a shared tensor"
-    )
+    speaks = {file.name for file in SOURCES for m in imported(file) if m.startswith("torch.distributed")}
+    assert speaks == {"process_group.py", "fsdp.py", "loop.py"}, "loop.py knows the kind of a shared tensor"
     every = [call for file in SOURCES for call in calls(file)]
     assert [call for call in every if "_object" in call and "dist." in call] == []
 

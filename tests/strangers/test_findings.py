@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import answer, own_file, recipe_text
 from tuneproof.errors import DataError, RecipeError
-from tuneproof.recipe import read_recipe
+from tuneproof.recipe.recipe import read_recipe
 from tuneproof.tasks import labels, questions
 
 GOOD = """task: {labels: {path: a.csv, text: text, label: label}}
@@ -24,14 +24,50 @@ claim: {arm: a b, over: majority, metric: accuracy}
 train: {learning_rate: 2e-5}
 out: studies/x
 """
-PIECES = ["&a ", "*a", "!!str ", "? ", "- ", "{", "}", "[", "]", ": ", "\n", "  ", "\t", "#", "'", '"', "|",
-          ">", "~", "no", "1e3", "0o7", ".nan", "-1", "9" * 40, "2024-01-01", "2024-99-99", "<<: ", "%",
-          "---\n", "...\n", "\u2028", "\x85", "\ufeff", "\\", "lora", "task", "arms"]  # fmt: skip
+PIECES = [
+    "&a ",
+    "*a",
+    "!!str ",
+    "? ",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "\n",
+    "  ",
+    "\t",
+    "#",
+    "'",
+    '"',
+    "|",
+    ">",
+    "~",
+    "no",
+    "1e3",
+    "0o7",
+    ".nan",
+    "-1",
+    "9" * 40,
+    "2024-01-01",
+    "2024-99-99",
+    "<<: ",
+    "%",
+    "---\n",
+    "...\n",
+    "\u2028",
+    "\x85",
+    "\ufeff",
+    "\\",
+    "lora",
+    "task",
+    "arms",
+]
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["task: demo\n? [a]\n: b\narms: [majority]\n", "? ms: [majority]\n", "a: {? {b: c} : d}\n"],
+    "text", ["task: demo\n? [a]\n: b\narms: [majority]\n", "? ms: [majority]\n", "a: {? {b: c} : d}\n"]
 )
 def test_a_key_that_is_a_list_or_a_map_is_refused(tmp_path, text):
     (tmp_path / "recipe.yaml").write_text(text)

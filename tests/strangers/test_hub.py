@@ -33,9 +33,13 @@ def asked(place: Place, url: str, *words: str, arms: str = "head") -> subprocess
     }
     return subprocess.run(
         [sys.executable, "-m", "tuneproof", *words, *OWN, "--model", "evil/llama", "--arms", arms],
-        capture_output=True, text=True, env=environment, timeout=300, check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

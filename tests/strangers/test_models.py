@@ -13,7 +13,7 @@ from tests.strangers.place import Place
 from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.models import ModelSource
-from tuneproof.model.load import load_model, read_config, read_tokenizer
+from tuneproof.models.load import load_model, read_config, read_tokenizer
 
 SOURCES = sorted((Path(__file__).parents[2] / "src").rglob("*.py"))
 
@@ -134,9 +134,16 @@ def test_06_code_beside_a_known_type_is_left_aside_and_said(place: Place, tiny):
 
 @pytest.mark.parametrize(
     "key",
-    ["attn_implementation", "_attn_implementation", "_attn_implementation_internal",
-     "attn_implementation_autoset", "experts_implementation", "use_kernels", "kernel_config"],
-)  # fmt: skip
+    [
+        "attn_implementation",
+        "_attn_implementation",
+        "_attn_implementation_internal",
+        "attn_implementation_autoset",
+        "experts_implementation",
+        "use_kernels",
+        "kernel_config",
+    ],
+)
 def test_07_a_kernel_by_name_is_left_aside_and_said(place: Place, tiny, key, monkeypatch):
     (place / "kernels.py").write_text(f"open({str(place.canary)!r}, 'w')")
     monkeypatch.syspath_prepend(str(place.folder))
@@ -150,9 +157,13 @@ def test_07_a_kernel_by_name_is_left_aside_and_said(place: Place, tiny, key, mon
 
 @pytest.mark.parametrize(
     "config",
-    [{"trust_remote_code": True}, {"rope_scaling": None, "extra": {"trust_remote_code": True}},
-     {"extra": [{"auto_map": {"AutoModel": "evil.M"}}]}, {"custom_generate": "evil/generate"}],
-)  # fmt: skip
+    [
+        {"trust_remote_code": True},
+        {"rope_scaling": None, "extra": {"trust_remote_code": True}},
+        {"extra": [{"auto_map": {"AutoModel": "evil.M"}}]},
+        {"custom_generate": "evil/generate"},
+    ],
+)
 def test_08_trust_in_a_configuration_is_left_aside_and_said(place: Place, tiny, config):
     place.model(tiny, **config)
     said = place.run()
@@ -209,10 +220,12 @@ def test_10_without_its_chat_template_the_model_can_be_used(place: Place, tiny):
 
 @pytest.mark.parametrize(
     "template",
-    ["{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-     "{% for a in range(99999) %}{% set b = messages[0].content * 99999 %}{% endfor %}",
-     "{{ 9 ** (9 ** 9) }}"],
-)  # fmt: skip
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{% set b = messages[0].content * 99999 %}{% endfor %}",
+        "{{ 9 ** (9 ** 9) }}",
+    ],
+)
 def test_11_a_chat_template_without_end_is_stopped(place: Place, tiny, template):
     templated(place, tiny, template)
     begun = time.monotonic()
@@ -222,9 +235,13 @@ def test_11_a_chat_template_without_end_is_stopped(place: Place, tiny, template)
 
 @pytest.mark.parametrize(
     "template",
-    ["{{ 'a' * 10 ** 9 }}", "{{ 'a' * 10 ** 7 }}",
-     "{% for a in range(99999) %}{{ 'a' * 999 }}{% endfor %}", "{{ ['a'] * 10 ** 10 }}"],
-)  # fmt: skip
+    [
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 'a' * 10 ** 7 }}",
+        "{% for a in range(99999) %}{{ 'a' * 999 }}{% endfor %}",
+        "{{ ['a'] * 10 ** 10 }}",
+    ],
+)
 def test_12_a_chat_template_cannot_fill_the_memory(place: Place, tiny, template):
     templated(place, tiny, template)
     said = place.check(arms="zero-shot")
@@ -242,12 +259,21 @@ def tensor(shape: list[int], offsets: list[int], dtype: str = "F32") -> dict:
 
 @pytest.mark.parametrize(
     "data",
-    [header({}, 2**60), header({}, 2**63), header(tensor([2**40, 2**40], [0, 4])) + b"1234",
-     header(tensor([1], [0, 2**60])), header(tensor([1], [4, 0])) + b"1234",
-     header(tensor([1], [0, 4], "EVIL")) + b"1234", header(tensor([-1], [0, 4])) + b"1234",
-     b"", b"\x80\x05garbage", b"{" * 100, header({"a": [[[[]]]]})],
+    [
+        header({}, 2**60),
+        header({}, 2**63),
+        header(tensor([2**40, 2**40], [0, 4])) + b"1234",
+        header(tensor([1], [0, 2**60])),
+        header(tensor([1], [4, 0])) + b"1234",
+        header(tensor([1], [0, 4], "EVIL")) + b"1234",
+        header(tensor([-1], [0, 4])) + b"1234",
+        b"",
+        b"\x80\x05garbage",
+        b"{" * 100,
+        header({"a": [[[[]]]]}),
+    ],
     ids=lambda data: data[:24].hex(),
-)  # fmt: skip
+)
 def test_13_a_safetensors_file_that_lies_is_refused(place: Place, tiny, data):
     folder = place.model(tiny)
     (folder / "model.safetensors").write_bytes(data)
@@ -255,8 +281,7 @@ def test_13_a_safetensors_file_that_lies_is_refused(place: Place, tiny, data):
 
 
 @pytest.mark.parametrize(
-    "shard",
-    ["../../etc/passwd", "/etc/passwd", "..\\..\\evil", "../model/other.safetensors", "a/b", "."],
+    "shard", ["../../etc/passwd", "/etc/passwd", "..\\..\\evil", "../model/other.safetensors", "a/b", "."]
 )
 def test_14_an_index_that_leads_out_of_the_folder_is_refused(place: Place, tiny, shard):
     folder = place.model(tiny)
@@ -276,9 +301,7 @@ def test_14_an_index_of_another_shape_is_refused(place: Place, tiny, index):
     place.check().refused("model.safetensors.index.json")
 
 
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "tokenizer.json", "config.json", "notes.txt"]
-)
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "notes.txt"])
 def test_14_a_link_that_leads_out_of_the_folder_is_refused(place: Place, tiny, name):
     folder = place.model(tiny)
     (folder / name).unlink(missing_ok=True)
@@ -300,17 +323,22 @@ def test_14_links_within_the_hubs_cache_are_followed(place: Place, tiny):
 
 @pytest.mark.parametrize(
     "config",
-    [{"vocab_size": 10**11}, {"hidden_size": 10**9}, {"num_hidden_layers": 10**6},
-     {"vocab_size": -1}, {"hidden_size": 0}, {"num_attention_heads": 0}, {"vocab_size": 10**7}],
-)  # fmt: skip
+    [
+        {"vocab_size": 10**11},
+        {"hidden_size": 10**9},
+        {"num_hidden_layers": 10**6},
+        {"vocab_size": -1},
+        {"hidden_size": 0},
+        {"num_attention_heads": 0},
+        {"vocab_size": 10**7},
+    ],
+)
 def test_15_a_configuration_without_bounds_is_refused(place: Place, tiny, config):
     place.model(tiny, **config)
     place.run().refused()
 
 
-def test_15_a_configuration_larger_than_its_checkpoint_is_refused_before_memory_is_taken(
-    place: Place, tiny
-):
+def test_15_a_configuration_larger_than_its_checkpoint_is_refused_before_memory_is_taken(place: Place, tiny):
     folder = place.model(tiny, intermediate_size=10**8)
     with pytest.raises(ModelError, match=r"describes [\d,]+ parameters \([\d,.]+ GiB in fp32\)"):
         opened(folder)

@@ -108,8 +108,7 @@ def test_counting_words_does_not_solve_the_test_part(rows):
     train = [row for row in rows if row["part"] == "train"]
     test = [row for row in rows if row["part"] == "test"]
     baseline = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
-        LogisticRegression(C=10, max_iter=1000),
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10, max_iter=1000)
     )
     baseline.fit([row["text"] for row in train], [row["label"] for row in train])
     accuracy = baseline.score([row["text"] for row in test], [row["label"] for row in test])

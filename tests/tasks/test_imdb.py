@@ -11,9 +11,7 @@ TASK = TASKS["imdb"]
 
 
 def test_line_breaks_replace_the_tags(tmp_path):
-    (tmp_path / "train.csv").write_text(
-        'text,label\n"Bad.<br /><br />Really, bad.",neg\nGood,pos\n'
-    )
+    (tmp_path / "train.csv").write_text('text,label\n"Bad.<br /><br />Really, bad.",neg\nGood,pos\n')
     (tmp_path / "test.jsonl").write_text('{"text": "So so", "label": 0}\n')
     rows = TASK.read(TASK.options(path=str(tmp_path)))
     assert rows.parts["train"][0].text == "Bad.\n\nReally, bad."
@@ -38,24 +36,16 @@ def test_the_hub_is_asked_for_the_pinned_revision(monkeypatch):
 
     def stub(name, config, revision):
         asked.append((name, revision))
-        kinds = {
-            "text": datasets.Value("string"),
-            "label": datasets.ClassLabel(names=["neg", "pos"]),
-        }
+        kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
         rows = {"text": ["bad<br />film", "good"], "label": [0, 1]}
         part = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
         parts = datasets.DatasetDict(train=part, test=part, unsupervised=part)
-        return SimpleNamespace(
-            name="parquet", download_and_prepare=lambda: None, as_dataset=lambda: parts
-        )
+        return SimpleNamespace(name="parquet", download_and_prepare=lambda: None, as_dataset=lambda: parts)
 
     monkeypatch.setattr(datasets, "load_dataset_builder", stub)
     rows = TASK.read(TASK.options())
     assert asked == [("stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31")]
-    assert [(item.text, item.label) for item in rows.parts["test"]] == [
-        ("bad\nfilm", 0),
-        ("good", 1),
-    ]
+    assert [(item.text, item.label) for item in rows.parts["test"]] == [("bad\nfilm", 0), ("good", 1)]
 
 
 def test_a_hub_that_cannot_be_reached_points_to_local_files(monkeypatch):

@@ -47,9 +47,7 @@ def test_a_csv_file_becomes_examples(tmp_path):
 
 
 def table(tmp_path: Path, ending: str) -> Path:
-    values = [
-        {"text": t, "label": n} for t, n in (("fine", 1), ("good", 1), ("bad", 0), ("dull", 0))
-    ]
+    values = [{"text": t, "label": n} for t, n in (("fine", 1), ("good", 1), ("bad", 0), ("dull", 0))]
     if ending == ".parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -61,9 +59,7 @@ def table(tmp_path: Path, ending: str) -> Path:
     if ending == ".json":
         return written(tmp_path, json.dumps(values), "rows.json")
     sign = {".csv": ",", ".tsv": "\t"}[ending]
-    lines = [sign.join(map(str, ["text", "label"]))] + [
-        f"{v['text']}{sign}{v['label']}" for v in values
-    ]
+    lines = [sign.join(map(str, ["text", "label"]))] + [f"{v['text']}{sign}{v['label']}" for v in values]
     return written(tmp_path, "\n".join(lines), f"rows{ending}")
 
 
@@ -72,8 +68,11 @@ def test_every_kind_of_file_gives_the_same_items(tmp_path, ending):
     rows = read(table(tmp_path, ending))
     assert rows.labels == ("0", "1")
     assert [(i.text, i.label) for i in rows.parts["all"]] == [
-        ("fine", 1), ("good", 1), ("bad", 0), ("dull", 0),
-    ]  # fmt: skip
+        ("fine", 1),
+        ("good", 1),
+        ("bad", 0),
+        ("dull", 0),
+    ]
 
 
 def test_numbers_sort_by_value_and_names_by_name(tmp_path):
@@ -89,17 +88,17 @@ def test_groups_and_ids_come_from_their_columns(tmp_path):
     text = "key,text,label,author\na,fine,pos,x\nb,good,pos,y\nc,bad,neg,x\nd,dull,neg,y\n"
     rows = read(written(tmp_path, text), id="key", group="author")
     assert rows.grouped
-    assert [(i.id, i.group) for i in rows.parts["all"]] == [
-        ("a", "x"), ("b", "y"), ("c", "x"), ("d", "y"),
-    ]  # fmt: skip
+    assert [(i.id, i.group) for i in rows.parts["all"]] == [("a", "x"), ("b", "y"), ("c", "x"), ("d", "y")]
 
 
 def test_three_files_are_three_parts(tmp_path):
     paths = [written(tmp_path, GOOD, f"{name}.csv") for name in ("train", "dev", "test")]
     rows = read(paths[0], dev=str(paths[1]), test=str(paths[2]))
     assert {part: items[0].id for part, items in rows.parts.items()} == {
-        "train": "train-2", "dev": "dev-2", "test": "test-2",
-    }  # fmt: skip
+        "train": "train-2",
+        "dev": "dev-2",
+        "test": "test-2",
+    }
 
 
 def test_empty_texts_are_dropped_with_a_count_when_asked(tmp_path):
@@ -134,135 +133,161 @@ def test_three_rows_rendered_exactly(tmp_path):
     assert prompt.instruction == "Choose the label of the text: neg, pos."
     assert prompt.words == prompt.cloze_words == ("neg", "pos")
     assert [prompt.template.replace("{text}", i.text) for i in rows.parts["all"][:3]] == [
-        "Text: fine\nLabel:", "Text: good\nLabel:", "Text: bad\nLabel:",
-    ]  # fmt: skip
+        "Text: fine\nLabel:",
+        "Text: good\nLabel:",
+        "Text: bad\nLabel:",
+    ]
 
 
 BAD = {
     "a label that is not known": (
-        GOOD + "ok,positve\n", {"labels": ("neg", "pos")},
+        GOOD + "ok,positve\n",
+        {"labels": ("neg", "pos")},
         'reviews.csv, row 6: the label "positve" is not one of neg, pos. Mend the row, or name the '
         "labels with labels: [...].",
     ),
     "many labels that are not known": (
-        GOOD + "ok,Neg\nso,Neg\n", {"labels": ("neg", "pos")},
+        GOOD + "ok,Neg\nso,Neg\n",
+        {"labels": ("neg", "pos")},
         'reviews.csv, row 6: the label "Neg" is not one of neg, pos. So it is in 2 rows (rows 6, 7). '
         "Mend the row, or name the labels with labels: [...].",
     ),
     "a column that is missing": (
-        GOOD, {"text": "txt"},
+        GOOD,
+        {"text": "txt"},
         "reviews.csv: there is no column txt. The columns are text, label. Did you mean text?",
     ),
     "no such column at all": (
-        GOOD, {"text": "review"},
+        GOOD,
+        {"text": "review"},
         "reviews.csv: there is no column review. Name one of its columns with text: text, label.",
     ),
     "another delimiter": (
-        GOOD.replace(",", ";"), {},
+        GOOD.replace(",", ";"),
+        {},
         "reviews.csv: there is no column text. Its only column is 'text;label'. Are its cells "
         'separated by ;? Then set delimiter: ";".',
     ),
     "a header that names a column twice": (
-        "text,label,text\na,b,c\n", {},
+        "text,label,text\na,b,c\n",
+        {},
         "reviews.csv, row 1: the header names text twice. Rename one of the columns.",
     ),
     "a quotation mark that is never closed": (
-        GOOD + '"half,pos\nmore,pos\n', {},
+        GOOD + '"half,pos\nmore,pos\n',
+        {},
         "reviews.csv, row 6: a quotation mark is opened and never closed. Write a quotation mark "
         'inside quotes as "", or set quotes: false where they are ordinary characters.',
     ),
     "text after a closing quotation mark": (
-        GOOD + '"half" a,pos\n', {},
+        GOOD + '"half" a,pos\n',
+        {},
         "reviews.csv, row 6: text follows a closing quotation mark. Write a quotation mark inside "
         'quotes as "", or set quotes: false where they are ordinary characters.',
     ),
     "a row with too many cells": (
-        GOOD + "well, good,pos\n", {},
+        GOOD + "well, good,pos\n",
+        {},
         "reviews.csv, row 6: has 3 cells where the header has 2. Put quotation marks around a text "
         "that holds a comma.",
     ),
     "a row with too few cells": (
-        GOOD + "well\n", {},
+        GOOD + "well\n",
+        {},
         "reviews.csv, row 6: has 1 cell where the header has 2. Fill in the missing cells.",
     ),
     "empty texts": (
-        GOOD + "  ,pos\n,neg\n", {},
+        GOOD + "  ,pos\n,neg\n",
+        {},
         "reviews.csv: 2 texts are empty (rows 6, 7). Fill them in, or set drop_empty: true to leave "
         "these rows out.",
     ),
     "a label that is missing": (
-        GOOD + "ok,\n", {},
+        GOOD + "ok,\n",
+        {},
         "reviews.csv: 1 row has no label (row 6). Fill them in, or take these rows out.",
     ),
     "one label only": (
-        "text,label\na,pos\nb,pos\n", {},
+        "text,label\na,pos\nb,pos\n",
+        {},
         "reviews.csv: every row has the label 'pos'. Two or more labels are needed. Does label: name "
         "the right column?",
     ),
     "a label with one item": (
-        GOOD + "so,odd\n", {},
+        GOOD + "so,odd\n",
+        {},
         "reviews.csv: the label 'odd' has one item. Every label needs two or more, to be in train and "
         "in another part. Add items, or take the label out.",
     ),
     "labels that differ in case alone": (
-        GOOD + "ok,Pos\nso,Pos\n", {},
+        GOOD + "ok,Pos\nso,Pos\n",
+        {},
         "reviews.csv: the labels 'Pos' (2 rows) and 'pos' (2 rows) differ in case or spaces alone. "
         "Write them alike, or name every label with labels: [...].",
     ),
     "ids that stand twice": (
-        "k,text,label\n1,a,x\n1,b,x\n2,c,y\n2,d,y\n", {"id": "k"},
+        "k,text,label\n1,a,x\n1,b,x\n2,c,y\n2,d,y\n",
+        {"id": "k"},
         "reviews.csv, row 3: the id '1' also stands in row 2; 2 ids stand twice (rows 3, 5). Make the "
         "ids unique, or leave out id.",
     ),
     "an id that is missing": (
-        "k,text,label\n1,a,x\n,b,x\n2,c,y\n3,d,y\n", {"id": "k"},
+        "k,text,label\n1,a,x\n,b,x\n2,c,y\n3,d,y\n",
+        {"id": "k"},
         "reviews.csv, row 3: the id is missing. Fill it in, or leave out id.",
     ),
     "a group that is missing": (
-        "g,text,label\n1,a,x\n,b,x\n2,c,y\n3,d,y\n", {"group": "g"},
+        "g,text,label\n1,a,x\n,b,x\n2,c,y\n3,d,y\n",
+        {"group": "g"},
         "reviews.csv, row 3: the group is missing. Fill it in, or leave out group.",
     ),
     "texts that are numbers": (
-        "text,label\n1.5,x\n2,x\n3,y\n4,y\n", {},
+        "text,label\n1.5,x\n2,x\n3,y\n4,y\n",
+        {},
         "reviews.csv: the column text holds numbers, not text (the first is 1.5). Name the column of "
         "the texts with text:.",
     ),
     "an empty file": ("", {}, "reviews.csv: is empty. It needs a header and rows."),
-    "a header alone": (
-        "text,label\n", {}, "reviews.csv: has a header but no rows. It needs rows.",
-    ),
+    "a header alone": ("text,label\n", {}, "reviews.csv: has a header but no rows. It needs rows."),
     "an encoding that does not exist": (
-        GOOD, {"encoding": "utf-99"},
+        GOOD,
+        {"encoding": "utf-99"},
         "task.labels.encoding: 'utf-99' is not an encoding. Known are utf-8-sig, cp1252, latin-1, "
         "utf-16 and more.",
     ),
     "a delimiter of two characters": (
-        GOOD, {"delimiter": "||"},
-        "task.labels.delimiter: '||' is not one character. Use \",\" or \";\" or \"\\t\".",
+        GOOD,
+        {"delimiter": "||"},
+        'task.labels.delimiter: \'||\' is not one character. Use "," or ";" or "\\t".',
     ),
     "bytes that are not UTF-8": (
-        GOOD.encode() + b"caf\xe9 noir,pos\n", {},
+        GOOD.encode() + b"caf\xe9 noir,pos\n",
+        {},
         "reviews.csv, line 6: byte 49 (0xe9) is not utf-8. Save it as UTF-8, or set encoding: "
         "cp1252 if “café noir,pos” reads well.",
     ),
     "UTF-16": (
-        GOOD.encode("utf-16"), {},
+        GOOD.encode("utf-16"),
+        {},
         "reviews.csv, line 1: byte 0 (0xff) is not utf-8. Set encoding: utf-16.",
     ),
     "a workbook": (
-        b"PK\x03\x04" + bytes(40), {},
+        b"PK\x03\x04" + bytes(40),
+        {},
         "reviews.csv: is not text: it is a zip archive or an Excel workbook. Save the sheet as CSV.",
     ),
     "zero bytes": (
-        GOOD.encode() + b"\x00\x01,pos\n", {},
+        GOOD.encode() + b"\x00\x01,pos\n",
+        {},
         "reviews.csv, line 6: holds a zero byte: this is a binary file. Name a CSV, TSV, JSONL or "
         "Parquet file.",
     ),
     "random bytes": (
-        bytes(range(256)) * 4, {},
+        bytes(range(256)) * 4,
+        {},
         "reviews.csv: is not text but a binary file. Name a CSV, TSV, JSONL or Parquet file.",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -273,63 +298,63 @@ def test_what_is_wrong_with_a_file_is_said_in_one_sentence(tmp_path, case):
 
 OTHER = {
     "not JSON": (
-        "rows.jsonl", '{"text": "a", "label": "x"}\n{"text": \n',
+        "rows.jsonl",
+        '{"text": "a", "label": "x"}\n{"text": \n',
         "rows.jsonl, line 2: is not JSON: Expecting value: line 1 column 10 (char 9). Each line is one "
         'object such as {"text": "…", "label": "…"}.',
     ),
     "not an object": (
-        "rows.jsonl", "[1]\n",
-        "rows.jsonl, line 1: is not an object but list. Each row is one object with the columns as "
-        "its keys.",
+        "rows.jsonl",
+        "[1]\n",
+        "rows.jsonl, line 1: is not an object but list. Each row is one object with the columns as its keys.",
     ),
     "texts that are numbers": (
-        "rows.jsonl", '{"text": 3, "label": "x"}\n{"text": 4, "label": "y"}\n',
+        "rows.jsonl",
+        '{"text": 3, "label": "x"}\n{"text": 4, "label": "y"}\n',
         "rows.jsonl, line 1: the column text holds numbers, not text. Name the column of the texts "
         "with text:.",
     ),
     "a label that is NaN": (
-        "rows.jsonl", '{"text": "a", "label": NaN}\n',
+        "rows.jsonl",
+        '{"text": "a", "label": NaN}\n',
         "rows.jsonl: 1 row has no label (line 1). Fill them in, or take these rows out.",
     ),
     "several labels a row": (
-        "rows.jsonl", '{"text": "a", "label": ["x", "y"]}\n',
+        "rows.jsonl",
+        '{"text": "a", "label": ["x", "y"]}\n',
         "rows.jsonl, line 1: the column label holds lists, not names. One label an item is read.",
     ),
-    "a JSON object": (
-        "rows.json", "{}", "rows.json: is not a list of objects. Write [{…}, {…}], or JSONL.",
-    ),
+    "a JSON object": ("rows.json", "{}", "rows.json: is not a list of objects. Write [{…}, {…}], or JSONL."),
     "lines in a JSON file": (
-        "rows.json", '{"a": 1}\n{"a": 2}\n',
-        "rows.json: is not JSON: Extra data: line 2 column 1 (char 9). One object a line? Name it "
-        ".jsonl.",
+        "rows.json",
+        '{"a": 1}\n{"a": 2}\n',
+        "rows.json: is not JSON: Extra data: line 2 column 1 (char 9). One object a line? Name it .jsonl.",
     ),
-    "deep JSON": (
-        "rows.jsonl", "[" * 200_000,
-        None,
-    ),
+    "deep JSON": ("rows.jsonl", "[" * 200_000, None),
     "a pickle": (
-        "rows.pkl", pickle.dumps([1]),
+        "rows.pkl",
+        pickle.dumps([1]),
         "rows.pkl: .pkl files are not read: a pickle can run code when it is read. Save the rows as "
         "CSV, JSONL or Parquet.",
     ),
     "a pickle called CSV": (
-        "rows.csv", pickle.dumps([1]),
-        "rows.csv: is not text: it is a pickle, which can run code when it is read. Save the rows as "
-        "CSV.",
+        "rows.csv",
+        pickle.dumps([1]),
+        "rows.csv: is not text: it is a pickle, which can run code when it is read. Save the rows as CSV.",
     ),
     "an unknown ending": (
-        "rows.xyz", "a", "rows.xyz: .xyz is not a kind of file that is read. Read are .csv, .tsv, "
-        ".jsonl, .json, .parquet.",
+        "rows.xyz",
+        "a",
+        "rows.xyz: .xyz is not a kind of file that is read. Read are .csv, .tsv, .jsonl, .json, .parquet.",
     ),
     "no ending": (
-        "rows", "a", "rows: a file without an ending is not a kind of file that is read. Read are "
+        "rows",
+        "a",
+        "rows: a file without an ending is not a kind of file that is read. Read are "
         ".csv, .tsv, .jsonl, .json, .parquet.",
     ),
-    "Parquet that is none": (
-        "rows.parquet", "text,label\n",
-        None,
-    ),
-}  # fmt: skip
+    "Parquet that is none": ("rows.parquet", "text,label\n", None),
+}
 
 
 @pytest.mark.parametrize("case", OTHER)
@@ -371,9 +396,7 @@ def test_an_id_in_two_files_is_refused(tmp_path):
 
 
 def test_a_label_of_the_test_file_alone_is_an_error(tmp_path):
-    paths = [
-        written(tmp_path, GOOD + extra, f"{n}.csv") for n, extra in (("a", ""), ("b", "x,odd\n"))
-    ]
+    paths = [written(tmp_path, GOOD + extra, f"{n}.csv") for n, extra in (("a", ""), ("b", "x,odd\n"))]
     with pytest.raises(DataError, match="the label 'odd' has no item"):
         read(paths[0], test=str(paths[1]))
 

@@ -20,9 +20,7 @@ def test_case_width_spaces_and_punctuation_make_no_difference(one, other):
     assert normalised(one) == normalised(other)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("!", "?"), ("👍", "👎"), ("café", "cafe"), ("好", "坏")]
-)
+@pytest.mark.parametrize(("one", "other"), [("!", "?"), ("👍", "👎"), ("café", "cafe"), ("好", "坏")])
 def test_different_texts_stay_different(one, other):
     assert normalised(one) != normalised(other)
 

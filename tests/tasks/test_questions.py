@@ -80,8 +80,7 @@ def test_an_answer_is_where_it_is_said_to_be_or_at_the_nearest_place(tmp_path):
     moved = {"text": ["Apulia"], "answer_start": [second + 3]}
     absent = {"text": ["Sicily"], "answer_start": [3]}
     file = write(
-        tmp_path / "own.jsonl",
-        [row("a?", given), row("b?", moved), row("c?", ["Apulia"]), row("d?", absent)],
+        tmp_path / "own.jsonl", [row("a?", given), row("b?", moved), row("c?", ["Apulia"]), row("d?", absent)]
     )
     _, items = read(file)
     assert [item.asked.golds[0] for item in items] == [
@@ -98,8 +97,7 @@ def test_lower_case_keeps_every_character_in_its_place(tmp_path):
     assert lower("ABC É") == "abc é"
     start = context.index("ÉTÉ")
     file = write(
-        tmp_path / "own.jsonl",
-        [row("WHAT Is It?", {"text": ["ÉTÉ"], "answer_start": [start]}, context)],
+        tmp_path / "own.jsonl", [row("WHAT Is It?", {"text": ["ÉTÉ"], "answer_start": [start]}, context)]
     )
     rows, items = read(file, lowercase=True)
     asked = items[0].asked
@@ -116,8 +114,7 @@ def test_without_unanswerable_questions_there_is_one_label(tmp_path):
 
 def test_paragraphs_stay_on_one_side_and_a_title_holds_several(tmp_path):
     rows = [
-        row(f"q{i}?", ["1066"] if i % 2 else [], f"{CONTEXT} {i // 4}", art=f"t{i // 8}")
-        for i in range(160)
+        row(f"q{i}?", ["1066"] if i % 2 else [], f"{CONTEXT} {i // 4}", art=f"t{i // 8}") for i in range(160)
     ]
     file = write(tmp_path / "own.jsonl", rows)
     for options, size in (({}, 4), ({"title": "art"}, 8)):
@@ -138,9 +135,7 @@ def test_a_train_question_about_a_test_paragraph_leaves_train(tmp_path):
     assert splits.report["dropped"]["train: overlaps a test item"] == 1 or (
         splits.report["dropped"]["dev: overlaps a test item"] == 1
     )
-    assert not same_paragraph(
-        [i.text for i in splits.train], [i.text for i in splits.test]
-    ).gives_T.any()
+    assert not same_paragraph([i.text for i in splits.train], [i.text for i in splits.test]).gives_T.any()
 
 
 def test_a_question_comes_back_from_the_items_file_as_it_was(tmp_path):

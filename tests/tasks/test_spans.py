@@ -4,9 +4,7 @@ from hypothesis import strategies as st
 
 from tuneproof.tasks.spans import parents, span_overlap
 
-PHRASES = st.lists(
-    st.lists(st.sampled_from("abc"), max_size=7).map(" ".join), min_size=1, max_size=14
-)
+PHRASES = st.lists(st.lists(st.sampled_from("abc"), max_size=7).map(" ".join), min_size=1, max_size=14)
 
 
 def stands_in(piece: str, whole: str) -> bool:
@@ -27,18 +25,14 @@ def test_a_phrase_of_several_sentences_goes_to_the_first():
 def test_parents_agree_with_looking_at_every_pair(texts):
     found = parents(texts)
     for index, text in enumerate(texts):
-        longer = [
-            i for i, other in enumerate(texts) if stands_in(text, other) and len(other) > len(text)
-        ]
+        longer = [i for i, other in enumerate(texts) if stands_in(text, other) and len(other) > len(text)]
         parent = int(found[index])
         assert found[parent] == parent  # a parent is its own
         if longer:
             assert stands_in(text, texts[parent])
             assert len(texts[parent]) > len(text)
         else:
-            assert parent == next(
-                i for i, other in enumerate(texts) if other.split() == text.split()
-            )
+            assert parent == next(i for i, other in enumerate(texts) if other.split() == text.split())
 
 
 @given(PHRASES, PHRASES)

@@ -16,11 +16,20 @@ TASK = TASKS["squad_v2"]
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "squad_v2"
 CONTEXT = "It was in 1066."
 ASKED = [
-    {"id": "a", "question": "When?", "answers": [{"text": "1066", "answer_start": 10}],
-     "is_impossible": False},
-    {"id": "b", "question": "Who?", "answers": [], "is_impossible": True,
-     "plausible_answers": [{"text": "It", "answer_start": 0}]},
-]  # fmt: skip
+    {
+        "id": "a",
+        "question": "When?",
+        "answers": [{"text": "1066", "answer_start": 10}],
+        "is_impossible": False,
+    },
+    {
+        "id": "b",
+        "question": "Who?",
+        "answers": [],
+        "is_impossible": True,
+        "plausible_answers": [{"text": "It", "answer_start": 0}],
+    },
+]
 
 
 def official(asked: list[dict], title: str = "Hastings") -> str:
@@ -93,10 +102,7 @@ def test_the_hubs_rows_give_the_same_items(tmp_path, monkeypatch):
                 "title": [title] * 2,
                 "context": [CONTEXT] * 2,
                 "question": [row["question"] for row in ASKED],
-                "answers": [
-                    {"text": ["1066"], "answer_start": [10]},
-                    {"text": [], "answer_start": []},
-                ],
+                "answers": [{"text": ["1066"], "answer_start": [10]}, {"text": [], "answer_start": []}],
             }
 
         return {
@@ -118,21 +124,14 @@ def test_a_folder_without_the_files_is_refused(tmp_path):
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/squad_v2 is not there")
 def test_the_real_files_have_their_published_sizes():
     rows = TASK.read(
-        TASK.options(
-            train=str(DATA / "train-subset-v2.parquet"), test=str(DATA / "dev-v2.0.json.gz")
-        )
+        TASK.options(train=str(DATA / "train-subset-v2.parquet"), test=str(DATA / "dev-v2.0.json.gz"))
     )
-    labels = {
-        part: Counter(rows.labels[item.label] for item in items)
-        for part, items in rows.parts.items()
-    }
+    labels = {part: Counter(rows.labels[item.label] for item in items) for part, items in rows.parts.items()}
     assert labels["test"] == {"answerable": 5_928, "unanswerable": 5_945}
     assert labels["train"] == {"answerable": 15_412, "unanswerable": 2_063}
     assert len({item.group for item in rows.parts["test"]}) == 35
     assert 1_200 <= len({item.asked.paragraph for item in rows.parts["test"]}) <= 1_204
-    places = Counter(
-        gold.found for items in rows.parts.values() for i in items for gold in i.asked.golds
-    )
+    places = Counter(gold.found for items in rows.parts.values() for i in items for gold in i.asked.golds)
     assert set(places) == {"given"}, "every offset of the real files is right"
     splits = make_splits(TASK, rows, SplitSettings())
     assert len(splits.test) == 11_873

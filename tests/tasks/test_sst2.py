@@ -11,9 +11,7 @@ TASK = TASKS["sst2"]
 ROWS = "sentence\tlabel\na good film\t1\ngood film \t1\ndull\t0\n"
 
 
-def folder(
-    tmp_path: Path, train: str = ROWS, dev: str = "sentence\tlabel\nso dull\t0\nfine\t1\n"
-) -> Path:
+def folder(tmp_path: Path, train: str = ROWS, dev: str = "sentence\tlabel\nso dull\t0\nfine\t1\n") -> Path:
     (tmp_path / "train.tsv").write_text(train)
     (tmp_path / "dev.tsv").write_text(dev)
     return tmp_path
@@ -33,9 +31,7 @@ def test_rows_have_stable_ids_and_their_parent_as_group(tmp_path):
 def test_three_rows_rendered_exactly(tmp_path):
     options = TASK.options(path=str(folder(tmp_path)))
     prompt = TASK.prompt(options, ("negative", "positive"))
-    assert [
-        prompt.template.replace("{text}", i.text) for i in TASK.read(options).parts["train"]
-    ] == [
+    assert [prompt.template.replace("{text}", i.text) for i in TASK.read(options).parts["train"]] == [
         "Review: a good film\nSentiment:",
         "Review: good film\nSentiment:",
         "Review: dull\nSentiment:",
@@ -46,8 +42,7 @@ def test_a_wrong_label_is_named_with_its_row(tmp_path):
     with pytest.raises(DataError) as error:
         TASK.read(TASK.options(path=str(folder(tmp_path, ROWS + "odd\t2\n"))))
     assert str(error.value) == (
-        f"{tmp_path}/train.tsv, row 5: the label '2' is not one of 0 (negative), 1 (positive). "
-        "Mend the row."
+        f"{tmp_path}/train.tsv, row 5: the label '2' is not one of 0 (negative), 1 (positive). Mend the row."
     )
 
 

@@ -92,9 +92,7 @@ def test_written_weights_are_read_back_bit_for_bit(tmp_path):
     other.model.layers[0].to(torch.bfloat16)
     file = write_weights(tmp_path / "w.safetensors", capture_trained(model), {"step": "3"})
     restore_trained(other, read_weights(file))
-    assert all(
-        torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
 def test_tied_weights_are_kept_once():

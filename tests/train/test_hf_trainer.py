@@ -25,18 +25,33 @@ def batches(collate):
 def by_trainer(model, objective, schedule="linear", rate=RATE):
     collate, loss, count = objective
     return fit_by_trainer(
-        model, batches(collate), loss, count, Rates(rate, DECAY, schedule, WARMUP, 1.0),
-        epochs=EPOCHS, steps_per_epoch=PER_EPOCH, seed=3, accelerator=make_accelerator("cpu", "fp32"),
-    )  # fmt: skip
+        model,
+        batches(collate),
+        loss,
+        count,
+        Rates(rate, DECAY, schedule, WARMUP, 1.0),
+        epochs=EPOCHS,
+        steps_per_epoch=PER_EPOCH,
+        seed=3,
+        accelerator=make_accelerator("cpu", "fp32"),
+    )
 
 
 def by_loop(model, objective, schedule="linear"):
     collate, loss, count = objective
     return fit(
-        model, batches(collate), loss, count, make_optimizer(model, RATE, DECAY),
-        make_schedule(schedule, EPOCHS * PER_EPOCH, WARMUP), epochs=EPOCHS, steps_per_epoch=PER_EPOCH,
-        clip_norm=1.0, seed=3, accelerator=make_accelerator("cpu", "fp32"),
-    )  # fmt: skip
+        model,
+        batches(collate),
+        loss,
+        count,
+        make_optimizer(model, RATE, DECAY),
+        make_schedule(schedule, EPOCHS * PER_EPOCH, WARMUP),
+        epochs=EPOCHS,
+        steps_per_epoch=PER_EPOCH,
+        clip_norm=1.0,
+        seed=3,
+        accelerator=make_accelerator("cpu", "fp32"),
+    )
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
@@ -55,8 +70,11 @@ def test_both_engines_take_the_same_steps(make, objective, schedule):
         assert found.gradient_norm == pytest.approx(step.gradient_norm, rel=1e-4)
         assert found.learning_rate == pytest.approx(step.learning_rate, abs=1e-12)
         assert (found.step, found.epoch, found.count, found.tokens) == (
-            step.step, step.epoch, step.count, step.tokens,
-        )  # fmt: skip
+            step.step,
+            step.epoch,
+            step.count,
+            step.tokens,
+        )
     left = tiny.without_key_biases(tiny.weights_of(ours))
     assert tiny.largest_difference(left, tiny.weights_of(theirs)) < 1e-5
 

@@ -287,9 +287,7 @@ def test_the_scaler_of_float16_changes_neither_weights_nor_norms(accelerator):
     steps, weights = trained(accelerator=accelerator("cpu", "fp32"))
     scaled, other = trained(accelerator=with_scaler(accelerator, 1024.0))
     assert tiny.largest_difference(weights, other) < 1e-6
-    assert [s.gradient_norm for s in steps] == pytest.approx(
-        [s.gradient_norm for s in scaled], rel=1e-5
-    )
+    assert [s.gradient_norm for s in steps] == pytest.approx([s.gradient_norm for s in scaled], rel=1e-5)
 
 
 def test_a_step_that_overflows_float16_is_skipped_and_says_so(accelerator):

@@ -8,8 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import tuneproof.train.losses as room
 from tests.train import tiny
 from tuneproof.data.tokens import pad_batch
-from tuneproof.ledger.live import LiveMemory
-from tuneproof.model.shortage import recompute_activations
+from tuneproof.memory.tracker import LiveMemory
+from tuneproof.models.oom import recompute_activations
 from tuneproof.train.losses import words_loss
 
 VOCABULARY = 128_256
@@ -20,11 +20,7 @@ def part_of(vocabulary=60, lengths=(12, 9, 12), answers=(3, 1, 2)):
     draw = torch.Generator().manual_seed(0)
     ids = [torch.randint(1, vocabulary, (n,), generator=draw) for n in lengths]
     keep = max(answers) + 1
-    places = [
-        row * keep + keep - 1 - size + step
-        for row, size in enumerate(answers)
-        for step in range(size)
-    ]
+    places = [row * keep + keep - 1 - size + step for row, size in enumerate(answers) for step in range(size)]
     return {
         **pad_batch(ids, 0, "left"),
         "answers": torch.cat([row[-size:] for row, size in zip(ids, answers, strict=True)]),
@@ -50,7 +46,7 @@ def full_logits_loss(model, part):
 @pytest.mark.parametrize("pieces", [1, 10**9], ids=["row by row", "at once"])
 def test_answers_alone_give_the_loss_and_the_gradients_of_full_logits(pieces, monkeypatch) -> None:
     monkeypatch.setattr(room, "LOGITS_AT_ONCE", pieces)
-    monkeypatch.setattr("tuneproof.model.words.LOGITS_AT_ONCE", pieces)
+    monkeypatch.setattr("tuneproof.models.lm_logits.LOGITS_AT_ONCE", pieces)
     ours, plain = tiny.llama_words(), tiny.llama_words()
     part = part_of()
     found = words_loss(ours, part)
@@ -75,9 +71,15 @@ def test_the_gradient_of_half_precision_logits_is_right_where_the_model_is_sure(
 
 def lora_on_a_wide_vocabulary():
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+    )
     torch.manual_seed(0)
     adapted = get_peft_model(
         LlamaForCausalLM(config), LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"])

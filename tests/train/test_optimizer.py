@@ -30,11 +30,7 @@ def bert():
 
     return BertForQuestionAnswering(
         BertConfig(
-            vocab_size=60,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
+            vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
         )
     )
 
@@ -120,9 +116,7 @@ def test_nothing_trainable_is_refused():
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine", "constant"])
-@pytest.mark.parametrize(
-    ("total", "share"), [(100, 0.06), (7, 0.1), (1, 0.0), (30, 0.0), (10, 0.95)]
-)
+@pytest.mark.parametrize(("total", "share"), [(100, 0.06), (7, 0.1), (1, 0.0), (30, 0.0), (10, 0.95)])
 def test_schedules_have_the_numbers_of_transformers(kind, total, share):
     from transformers import TrainingArguments, get_scheduler
 
@@ -143,14 +137,7 @@ class _Arguments:
 
 
 def test_schedules_written_out_by_hand():
-    assert [make_schedule("linear", 8, 0.5)(s) for s in (0, 1, 4, 6, 8, 9)] == [
-        0,
-        0.25,
-        1,
-        0.5,
-        0,
-        0,
-    ]
+    assert [make_schedule("linear", 8, 0.5)(s) for s in (0, 1, 4, 6, 8, 9)] == [0, 0.25, 1, 0.5, 0, 0]
     assert make_schedule("cosine", 8, 0.5)(6) == pytest.approx(0.5)
     assert [make_schedule("constant", 8, 0)(s) for s in (0, 7)] == [1, 1]
 

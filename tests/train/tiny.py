@@ -92,9 +92,7 @@ def _pad(lists):
     width = max(map(len, lists))
     return {
         "input_ids": torch.tensor([row + [PAD] * (width - len(row)) for row in lists]),
-        "attention_mask": torch.tensor(
-            [[1] * len(row) + [0] * (width - len(row)) for row in lists]
-        ),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in lists]),
     }
 
 
@@ -111,9 +109,7 @@ def count_labels(inputs):
 
 def words_loss(model, inputs):
     labels_BT = inputs["labels"][:, 1:]
-    logits_BTV = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-    ).logits[:, :-1]
+    logits_BTV = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1]
     loss = torch.nn.functional.cross_entropy(
         logits_BTV.flatten(0, 1), labels_BT.flatten(), ignore_index=IGNORED, reduction="sum"
     )

@@ -9,19 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneproof.arms.event import Running, StageBegun
-from tuneproof.arms.shared import (
-    Outcome,
-    Shared,
-    as_answers,
-    as_predictions,
-    decided,
-    labelled,
-)
-from tuneproof.files import write_json
+from tuneproof.atomic import write_json
+from tuneproof.context.monitor import Running, StageBegun
+from tuneproof.context.study_data import Outcome, Shared, as_answers, as_predictions, decided, labelled
+from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.methods.method import Answered
-from tuneproof.predict.answers import AnswerPredictions
-from tuneproof.recipe import Arm
+from tuneproof.recipe.recipe import Arm
 from tuneproof.tasks.task import Example
 
 
@@ -92,6 +85,4 @@ def _answer(shared: Shared, arm: Arm) -> Running[Outcome]:
 def _answers(examples: Sequence[Example], found: Answered) -> AnswerPredictions:
     nothing_N = np.zeros(len(examples), dtype=bool)
     words_N = np.array([len(example.text.split()) for example in examples], dtype=np.int64)
-    return as_answers(
-        examples, found.answers, found.null_N, found.score_N, words_N, nothing_N, nothing_N
-    )
+    return as_answers(examples, found.answers, found.null_N, found.score_N, words_N, nothing_N, nothing_N)

@@ -13,29 +13,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.arms.event import Running, StageBegun
-from tuneproof.arms.progress import advancing
-from tuneproof.arms.ready import Compute, Ready
-from tuneproof.arms.shared import Outcome, Shared, as_predictions
-from tuneproof.arms.showing import encoding_of, shown_item
+from tuneproof.atomic import write_json, write_with
+from tuneproof.context.model_spec import Compute, Ready
+from tuneproof.context.monitor import Running, StageBegun
+from tuneproof.context.progress import advancing
+from tuneproof.context.prompt_samples import encoding_of, shown_item
+from tuneproof.context.study_data import Outcome, Shared, as_predictions
 from tuneproof.data.tokens import pad_batch
-from tuneproof.files import write_json, write_with
-from tuneproof.ledger.parameters import probe_ledger
+from tuneproof.inference.prediction import Predictions
 from tuneproof.methods.head import Probe, fit_probe
-from tuneproof.model.features import (
+from tuneproof.models.device import on_device
+from tuneproof.models.heads import class_logits, head_layer
+from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
+from tuneproof.models.oom import AtOnce, in_batches
+from tuneproof.models.pooled_features import (
     Features,
     cached_features,
     features_key,
     keep_features,
     pooled_features,
 )
-from tuneproof.model.heads import class_logits, head_layer
-from tuneproof.model.load import load_model, model_on_meta, pretrained_on_meta
-from tuneproof.model.sending import on_device
-from tuneproof.model.shortage import AtOnce, in_batches
-from tuneproof.model.team import DismissedError, present
-from tuneproof.predict.prediction import Predictions
-from tuneproof.recipe import Arm
+from tuneproof.parameters.ledger import probe_ledger
+from tuneproof.process_group import DismissedError, present
+from tuneproof.recipe.recipe import Arm
 from tuneproof.tasks.task import Example
 
 PARTS = ("train", "dev", "test")
@@ -51,9 +51,8 @@ def poolings_of(ready: Ready, asked: str) -> tuple[str, ...]:
 def load_base(ready: Ready, compute: Compute) -> Any:
     """The pretrained model without any head, frozen."""
     return load_model(
-        ready.source, ready.config, ready.tokenizer, ready.family, head="base",
-        dtype=compute.frozen_dtype,
-    ).model  # fmt: skip
+        ready.source, ready.config, ready.tokenizer, ready.family, head="base", dtype=compute.frozen_dtype
+    ).model
 
 
 def _gold(examples: Sequence[Example]) -> NDArray[np.int64]:
@@ -85,9 +84,16 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
             yield StageBegun(f"features of {part}", len(examples))
             found, at_once = {}, AtOnce(shared.recipe.predict.batch_size)
             steps = pooled_features(
-                model, ready.family, encoded.ids, ready.pad.id, poolings,
-                at_once, compute.device, compute.autocast, found,
-            )  # fmt: skip
+                model,
+                ready.family,
+                encoded.ids,
+                ready.pad.id,
+                poolings,
+                at_once,
+                compute.device,
+                compute.autocast,
+                found,
+            )
             yield from advancing(steps, at_once)
             if team.leads:
                 keep_features(shared.cache / f"features-{key}", found)
@@ -102,17 +108,25 @@ def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Runni
     yield StageBegun("fit", None)
     begun = time.perf_counter()
     probe = fit_probe(
-        features["train"], _gold(splits.train), features["dev"], _gold(splits.dev),
-        options.strengths, ready.family.kind == "encoder", len(splits.labels),
-    )  # fmt: skip
+        features["train"],
+        _gold(splits.train),
+        features["dev"],
+        _gold(splits.dev),
+        options.strengths,
+        ready.family.kind == "encoder",
+        len(splits.labels),
+    )
     seconds["train"] = time.perf_counter() - begun
 
     def rows(part: str):
         encoded = ready.encode(part, splits.part(part), shared.recipe.encode)
         return as_predictions(
-            splits.labels, splits.part(part), probe.probabilities(features[part][probe.pooling]),
-            encoded.tokens_N, encoded.truncated_N,
-        )  # fmt: skip
+            splits.labels,
+            splits.part(part),
+            probe.probabilities(features[part][probe.pooling]),
+            encoded.tokens_N,
+            encoded.truncated_N,
+        )
 
     test = rows("test")
     size = probe.weight_CD.size + (probe.bias_C.size if ready.family.kind == "encoder" else 0)
@@ -149,7 +163,7 @@ def load_probe(folder: Path) -> Probe:
     """What `save_probe` wrote."""
     from safetensors.numpy import load_file
 
-    from tuneproof.files import read_json
+    from tuneproof.atomic import read_json
 
     tensors = load_file(str(folder / "head.safetensors"))
     pooling = read_json(folder / "head.json")["pooling"]
@@ -166,14 +180,24 @@ def ask_probe(
     yield StageBegun("features", len(examples))
     at_once = AtOnce(shared.recipe.predict.batch_size)
     steps = pooled_features(
-        load_base(ready, compute).to(compute.device), ready.family, encoded.ids, ready.pad.id,
-        (probe.pooling,), at_once, compute.device, compute.autocast, features,
-    )  # fmt: skip
+        load_base(ready, compute).to(compute.device),
+        ready.family,
+        encoded.ids,
+        ready.pad.id,
+        (probe.pooling,),
+        at_once,
+        compute.device,
+        compute.autocast,
+        features,
+    )
     yield from advancing(steps, at_once)
     return as_predictions(
-        shared.labels, examples, probe.probabilities(features[probe.pooling]),
-        encoded.tokens_N, encoded.truncated_N,
-    )  # fmt: skip
+        shared.labels,
+        examples,
+        probe.probabilities(features[probe.pooling]),
+        encoded.tokens_N,
+        encoded.truncated_N,
+    )
 
 
 def fit_model_head(
@@ -197,9 +221,14 @@ def fit_model_head(
     chosen: dict[str, Any] = {}
     if team.leads:
         probe = fit_probe(
-            states["train"], _gold(splits.train), states["dev"], _gold(splits.dev),
-            options.strengths, layer.bias is not None, len(splits.labels),
-        )  # fmt: skip
+            states["train"],
+            _gold(splits.train),
+            states["dev"],
+            _gold(splits.dev),
+            options.strengths,
+            layer.bias is not None,
+            len(splits.labels),
+        )
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(probe.weight_CD))
             if layer.bias is not None:

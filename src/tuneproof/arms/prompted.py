@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.arms.answering import AnswerObjective
-from tuneproof.arms.event import Running, Said, StageBegun
-from tuneproof.arms.objective import scored
-from tuneproof.arms.progress import advancing, under
-from tuneproof.arms.ready import Compute, Ready
-from tuneproof.arms.selftest import prove_prompts, some_items
-from tuneproof.arms.shared import Outcome, Shared, as_predictions, decided
-from tuneproof.arms.shots import shots_of
-from tuneproof.arms.showing import SHOWN_ITEMS, encoding_of, shown_item
+from tuneproof.arms.self_test import prove_prompts, some_items
+from tuneproof.context.few_shot import shots_of
+from tuneproof.context.model_spec import Compute, Ready
+from tuneproof.context.monitor import Running, Said, StageBegun
+from tuneproof.context.progress import advancing, under
+from tuneproof.context.prompt_samples import SHOWN_ITEMS, encoding_of, shown_item
+from tuneproof.context.study_data import Outcome, Shared, as_predictions, decided
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
-from tuneproof.ledger.parameters import parameter_ledger
-from tuneproof.model.journal import Journal, Journals
-from tuneproof.model.load import load_model, pretrained_on_meta
-from tuneproof.model.shortage import AtOnce
-from tuneproof.predict.choose import CONTENT_FREE, calibrate, content_free, probabilities
-from tuneproof.predict.generate import answer_budget, answer_prompts, parse_answer
-from tuneproof.predict.prediction import Predicted, Predictions
-from tuneproof.recipe import Arm
+from tuneproof.inference.generate import answer_budget, answer_prompts, parse_answer
+from tuneproof.inference.label_likelihood import CONTENT_FREE, calibrate, content_free, probabilities
+from tuneproof.inference.prediction import Predicted, Predictions
+from tuneproof.models.load import load_model, pretrained_on_meta
+from tuneproof.models.oom import AtOnce
+from tuneproof.models.resume_log import Journal, Journals
+from tuneproof.objectives.answers import AnswerObjective
+from tuneproof.objectives.objective import scored
+from tuneproof.parameters.ledger import parameter_ledger
+from tuneproof.recipe.recipe import Arm
 from tuneproof.tasks.task import Example
 
 CANDIDATES = 32  # short items from which the self-test takes some of different lengths
@@ -103,9 +103,7 @@ def run_prompted(
     )
 
 
-def _prove(
-    model: Any, asker: Any, shared: Shared, arm: Arm, ready: Ready, compute: Compute
-) -> Running[None]:
+def _prove(model: Any, asker: Any, shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Running[None]:
     """The self-test on a few prompts, unless it is turned off."""
     if not shared.recipe.train.self_test:
         return
@@ -122,9 +120,15 @@ class PromptAsker:
     """Asks one model by one prompt with fixed shots, calibrated once."""
 
     def __init__(
-        self, shared: Shared, arm: Arm, ready: Ready, compute: Compute, model: Any,
-        shots: Sequence[Example], kept: Journals | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        shared: Shared,
+        arm: Arm,
+        ready: Ready,
+        compute: Compute,
+        model: Any,
+        shots: Sequence[Example],
+        kept: Journals | None = None,
+    ) -> None:
         self.kept = kept
         self.shared, self.arm, self.ready = shared, arm, ready
         self.compute, self.model, self.shots = compute, model, list(shots)
@@ -135,13 +139,23 @@ class PromptAsker:
         settings, ready = self.shared.recipe.encode, self.ready
         if ready.family.kind == "encoder":
             return encode_cloze(
-                ready.tokenizer, ready.family, self.shared.prompt, examples, ready.max_length,
+                ready.tokenizer,
+                ready.family,
+                self.shared.prompt,
+                examples,
+                ready.max_length,
                 settings.truncate,
-            )  # fmt: skip
+            )
         return encode_prompts(
-            ready.tokenizer, ready.family, self.shared.prompt, examples, self.shots,
-            ready.max_length, settings.truncate, settings.chat,
-        )  # fmt: skip
+            ready.tokenizer,
+            ready.family,
+            self.shared.prompt,
+            examples,
+            self.shots,
+            ready.max_length,
+            settings.truncate,
+            settings.chat,
+        )
 
     def ask(self, examples: Sequence[Example], name: str = "new") -> Running[Predictions]:
         """Returns the Predictions of these examples; `name` is what the part is called."""
@@ -158,9 +172,13 @@ class PromptAsker:
                 self._content_free = content_free((yield from self._scores(self.encode(blanks))))
             found_NC = probabilities(calibrate(scores_NC, self._content_free))
         return as_predictions(
-            self.shared.labels, examples, found_NC, encoded.tokens_N, encoded.truncated_N,
+            self.shared.labels,
+            examples,
+            found_NC,
+            encoded.tokens_N,
+            encoded.truncated_N,
             uncalibrated_NC=raw_NC,
-        )  # fmt: skip
+        )
 
     def _scores(
         self, encoded: EncodedPrompts | EncodedCloze, journal: Journal | None = None
@@ -174,16 +192,27 @@ class PromptAsker:
         texts = [""] * len(examples)
         at_once = AtOnce(self.shared.recipe.predict.batch_size, kept=journal)
         steps = answer_prompts(
-            self.model, self.ready.tokenizer, encoded, self.ready.pad.id,
-            at_once, answer_budget(encoded), self.compute.device, texts,
-        )  # fmt: skip
+            self.model,
+            self.ready.tokenizer,
+            encoded,
+            self.ready.pad.id,
+            at_once,
+            answer_budget(encoded),
+            self.compute.device,
+            texts,
+        )
         yield from advancing(under(self.compute, steps), at_once)
         words = self.shared.prompt.words
         found_N = np.array([parse_answer(text, words) for text in texts], dtype=np.int64)
         return as_predictions(
-            self.shared.labels, examples, None, encoded.tokens_N, encoded.truncated_N,
-            predicted_N=found_N, texts=texts,
-        )  # fmt: skip
+            self.shared.labels,
+            examples,
+            None,
+            encoded.tokens_N,
+            encoded.truncated_N,
+            predicted_N=found_N,
+            texts=texts,
+        )
 
     def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
         """Tokens of these items' prompts."""

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from tuneproof.arms.event import Running, StageBegun
-from tuneproof.arms.progress import advancing
-from tuneproof.arms.ready import Compute, Ready
-from tuneproof.arms.shared import Outcome, Shared, decided
-from tuneproof.arms.showing import encoding_of
-from tuneproof.arms.spans import SpanObjective
-from tuneproof.ledger.parameters import parameter_ledger
+from tuneproof.context.model_spec import Compute, Ready
+from tuneproof.context.monitor import Running, StageBegun
+from tuneproof.context.progress import advancing
+from tuneproof.context.prompt_samples import encoding_of
+from tuneproof.context.study_data import Outcome, Shared, decided
 from tuneproof.methods.span_head import Marked, SpanProbe, fit_span_probe
-from tuneproof.model.load import load_model, pretrained_on_meta, quiet
-from tuneproof.model.shortage import AtOnce
-from tuneproof.model.team import present
-from tuneproof.model.token_states import TokenStates, gold_places, read_states
-from tuneproof.recipe import Arm
+from tuneproof.models.load import load_model, pretrained_on_meta, quiet
+from tuneproof.models.oom import AtOnce
+from tuneproof.models.span_features import TokenStates, gold_places, read_states
+from tuneproof.objectives.span import SpanObjective
+from tuneproof.parameters.ledger import parameter_ledger
+from tuneproof.process_group import present
+from tuneproof.recipe.recipe import Arm
 from tuneproof.tasks.task import Example
 
 
@@ -33,9 +33,7 @@ def run_span_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> 
     seconds: dict[str, float] = {}
     begun = time.perf_counter()
     yield StageBegun("load", None)
-    loaded = load_model(
-        ready.source, ready.config, ready.tokenizer, ready.family, head="span", seed=0
-    )
+    loaded = load_model(ready.source, ready.config, ready.tokenizer, ready.family, head="span", seed=0)
     model = loaded.model.to(compute.device)
     seconds["load"] = time.perf_counter() - begun
     begun = time.perf_counter()
@@ -88,9 +86,7 @@ def fit_span_head(model: Any, objective: SpanObjective, options: Any) -> Running
     return chosen
 
 
-def _marked(
-    model: Any, objective: SpanObjective, name: str, examples: Sequence[Example]
-) -> Running[Marked]:
+def _marked(model: Any, objective: SpanObjective, name: str, examples: Sequence[Example]) -> Running[Marked]:
     """States and golds of a part's windows. Returns them."""
     windows = objective.encode(name, examples).windows
     ready, compute = objective.ready, objective.compute

@@ -15,18 +15,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tuneproof.arms.compiling import compiled_layers, warm_up_said
-from tuneproof.arms.event import Advanced, Running, Said, StageBegun
-from tuneproof.arms.objective import Objective
-from tuneproof.arms.ready import Compute
-from tuneproof.arms.shared import Shared
+from tuneproof.arms.compile_layers import compiled_layers, warm_up_said
+from tuneproof.atomic import Appended, write_with
+from tuneproof.context.model_spec import Compute
+from tuneproof.context.monitor import Advanced, Running, Said, StageBegun
+from tuneproof.context.study_data import Shared
 from tuneproof.data.batches import Batch, collate_epoch, count_batches
 from tuneproof.errors import RunError, StoppedError
-from tuneproof.files import Appended, write_with
-from tuneproof.model.compiled import CompiledLayers
-from tuneproof.model.shards import made_whole, own_part, whole_weights
-from tuneproof.model.team import present
-from tuneproof.recipe import Arm
+from tuneproof.models.compile import CompiledLayers
+from tuneproof.models.fsdp import made_whole, own_part, whole_weights
+from tuneproof.objectives.objective import Objective
+from tuneproof.process_group import present
+from tuneproof.recipe.recipe import Arm
 from tuneproof.tasks.task import Example
 from tuneproof.train.checkpoint import BestOnDev, Weights, capture_trained
 from tuneproof.train.hf_trainer import Rates, fit_by_trainer
@@ -107,9 +107,7 @@ class Training:
         changed = self.team.most(int(_fingerprint(self.model) != before))
         chosen_step = self.best.restore(self.model)
         if not changed:
-            raise RunError(
-                self.arm.name, "no weight changed in training.", do="Raise the learning rate."
-            )
+            raise RunError(self.arm.name, "no weight changed in training.", do="Raise the learning rate.")
         return {
             "step": chosen_step,
             "epoch": chosen_step / self.per_epoch,
@@ -165,17 +163,30 @@ class Training:
 
         def batches(epoch: int) -> Iterator[Batch]:
             return collate_epoch(
-                ids, objective.collate, settings.batch_size, self.seed, epoch,
-                settings.micro_batch, objective.lengths.tolist(), settings.group_by_length,
-                done - epoch * self.per_epoch, (self.team.rank, self.team.size),
-            )  # fmt: skip
+                ids,
+                objective.collate,
+                settings.batch_size,
+                self.seed,
+                epoch,
+                settings.micro_batch,
+                objective.lengths.tolist(),
+                settings.group_by_length,
+                done - epoch * self.per_epoch,
+                (self.team.rank, self.team.size),
+            )
 
         if self.by_trainer:
             return fit_by_trainer(
-                self.model, batches, objective.loss, objective.count, self._rates(),
-                epochs=self.epochs, steps_per_epoch=self.per_epoch, seed=self.seed,
+                self.model,
+                batches,
+                objective.loss,
+                objective.count,
+                self._rates(),
+                epochs=self.epochs,
+                steps_per_epoch=self.per_epoch,
+                seed=self.seed,
                 accelerator=self.compute.accelerator,
-            )  # fmt: skip
+            )
         steps = fit(
             self.model,
             batches,
@@ -191,23 +202,18 @@ class Training:
             start=place.step,
             halvings=place.halvings,
             nonfinite=settings.nonfinite,
-        )  # fmt: skip
+        )
         return chain([place.pending] if place.pending else [], steps)
 
     def _rates(self) -> Rates:
         options: Any = self.arm.options
         known = self.settings
         return Rates(
-            options.learning_rate, known.weight_decay, known.schedule, known.warmup_share,
-            known.clip_norm,
-        )  # fmt: skip
+            options.learning_rate, known.weight_decay, known.schedule, known.warmup_share, known.clip_norm
+        )
 
     def _steps(self, log: Appended, trackers: list[Any]) -> Running[None]:
-        place, total, asked = (
-            self.place,
-            self.per_epoch * self.epochs,
-            self.settings.evals_per_epoch,
-        )
+        place, total, asked = (self.place, self.per_epoch * self.epochs, self.settings.evals_per_epoch)
         dev = self.shared.splits.dev
         places = {self.per_epoch * part // asked for part in range(1, asked + 1)}  # the end is one
         yield StageBegun("train", total, "steps", done=max(0, place.step - bool(place.pending)))
@@ -253,9 +259,11 @@ class Training:
             return step
         except RunError as error:
             raise RunError(
-                error.where, error.found, error.allowed,
+                error.where,
+                error.found,
+                error.allowed,
                 f"{error.do} The last good checkpoint: {self.keeper.newest_name}.",
-            ) from error  # fmt: skip
+            ) from error
 
     def _measure(self, dev: Sequence[Example]) -> Running[dict[str, float]]:
         with whole_weights(self.model):

@@ -10,33 +10,33 @@ from typing import Any
 
 import torch
 
-from tuneproof.arms.answering import AnswerObjective
-from tuneproof.arms.event import Running, Said, StageBegun
-from tuneproof.arms.objective import Objective, make_objective
+from tuneproof.arms.frozen_layers import read_trunk
 from tuneproof.arms.probe import fit_model_head, run_probe
-from tuneproof.arms.rate import rate_entry, workload
-from tuneproof.arms.ready import Compute, Ready
-from tuneproof.arms.selftest import self_test
-from tuneproof.arms.shared import Outcome, Shared, decided
-from tuneproof.arms.showing import encoding_of
+from tuneproof.arms.self_test import self_test
 from tuneproof.arms.span_probe import fit_span_head, run_span_probe
-from tuneproof.arms.spans import SpanObjective
 from tuneproof.arms.training import Training
-from tuneproof.arms.trunk import read_trunk
+from tuneproof.arms.training_speed import rate_entry, workload
+from tuneproof.context.model_spec import Compute, Ready
+from tuneproof.context.monitor import Running, Said, StageBegun
+from tuneproof.context.prompt_samples import encoding_of
+from tuneproof.context.study_data import Outcome, Shared, decided
 from tuneproof.data.batches import padding_share, plan_batches, split_micro
 from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
-from tuneproof.ledger.device_rates import device_rates
-from tuneproof.ledger.parameters import parameter_ledger
-from tuneproof.model.journal import Journals
-from tuneproof.model.load import Head, load_model, pretrained_on_meta, quiet
-from tuneproof.model.packing import Packing
-from tuneproof.model.shards import shard
-from tuneproof.model.shortage import recompute_activations
-from tuneproof.model.team import launched, present
-from tuneproof.predict.answers import AnswerPredictions
-from tuneproof.recipe import Arm
+from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.models.fsdp import shard
+from tuneproof.models.load import Head, load_model, pretrained_on_meta, quiet
+from tuneproof.models.oom import recompute_activations
+from tuneproof.models.quantize import Packing
+from tuneproof.models.resume_log import Journals
+from tuneproof.objectives.answers import AnswerObjective
+from tuneproof.objectives.objective import Objective, make_objective
+from tuneproof.objectives.span import SpanObjective
+from tuneproof.parameters.ledger import parameter_ledger
+from tuneproof.process_group import launched, present
+from tuneproof.recipe.recipe import Arm
+from tuneproof.throughput.device_peak import device_rates
 from tuneproof.train.checkpoint import restore_trained
 from tuneproof.train.resume import Keeper
 
@@ -92,9 +92,7 @@ def run_tuned(
         restore_trained(model, trained)
     seconds |= training.place.stages()
     begun = time.perf_counter()
-    dev, test, answers = yield from _ask(
-        objective, shared.splits, training, kept.of_weights(chosen)
-    )
+    dev, test, answers = yield from _ask(objective, shared.splits, training, kept.of_weights(chosen))
     chosen |= answers
     seconds["predict"] = time.perf_counter() - begun
     ledger = parameter_ledger(
@@ -113,10 +111,7 @@ def run_tuned(
         rate=lambda: _rate(training, objective, shared, sharded),
         chosen=chosen,
         time_s=seconds,
-        encoding={
-            **encoding_of(test, ready.max_length),
-            "padding_share": _padding(objective, shared, seed),
-        },
+        encoding={**encoding_of(test, ready.max_length), "padding_share": _padding(objective, shared, seed)},
         prompts=objective.shown(),
         notes=[*ready.notes, *loaded.notes],
         save=save,
@@ -172,9 +167,7 @@ def _prove(
     seconds["self-test"] = time.perf_counter() - begun
 
 
-def _rate(
-    training: Training, objective: Objective, shared: Shared, sharded: bool
-) -> dict[str, Any]:
+def _rate(training: Training, objective: Objective, shared: Shared, sharded: bool) -> dict[str, Any]:
     """The ledger's entry `rate`, by one of several processes for all.
 
     Counted once all else is done, so that the first step waits for nothing. Of weights that are shared
@@ -260,9 +253,7 @@ def reload_tuned(
     if not adapter:
         return model
     if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(
-            str(folder), "holds no adapter_model.safetensors.", do="Run the arm again."
-        )
+        raise ModelError(str(folder), "holds no adapter_model.safetensors.", do="Run the arm again.")
     with quiet():
         from peft import PeftModel
 

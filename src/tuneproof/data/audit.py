@@ -13,19 +13,12 @@ import numpy as np
 from tuneproof.data.audit_questions import audit_questions, one_a_paragraph
 from tuneproof.data.audit_tokens import audit_encoding, audit_shots
 from tuneproof.data.duplicates import NEAR, near_pairs
-from tuneproof.data.finding import SHOWN, Finding, plural, stop_on_errors, stopper
+from tuneproof.data.findings import SHOWN, Finding, plural, stop_on_errors, stopper
 from tuneproof.data.splits import PARTS, Splits
 from tuneproof.tasks.normalise import normalised
 from tuneproof.tasks.task import Example, Task
 
-__all__ = [
-    "Finding",
-    "audit_encoding",
-    "audit_shots",
-    "audit_splits",
-    "looked_for",
-    "stop_on_errors",
-]
+__all__ = ["Finding", "audit_encoding", "audit_shots", "audit_splits", "looked_for", "stop_on_errors"]
 
 MOST_MAJORITY = 0.9
 MOST_LEAK = 0.01
@@ -106,17 +99,14 @@ def _leak(task: Task, splits: Splits) -> list[Finding]:
         "labels": " (equal, or a piece of the other)" if task.overlaps else " (the same text)",
     }[task.kind]
     message = (
-        f"Train gives away {leak['items']:,} of {len(splits.test):,} test items, "
-        f"{leak['share']:.1%}{rule}"
+        f"Train gives away {leak['items']:,} of {len(splits.test):,} test items, {leak['share']:.1%}{rule}"
     )
     message += "." if splits.report["leak_safe"] else "; split.leak_safe: true prevents it."
     level: Literal["note", "warning"] = "warning" if leak["share"] > MOST_LEAK else "note"
     return [Finding("leaky_split", level, message, leak["items"], leak["examples"][:SHOWN])]
 
 
-def _across(
-    name: str, how: str, places: Mapping[str, set[int]], pairs: Any, items: _Items
-) -> Finding:
+def _across(name: str, how: str, places: Mapping[str, set[int]], pairs: Any, items: _Items) -> Finding:
     """A finding about held-out items that a part to their left holds as well."""
     total = sum(len(found) for found in places.values())
     said = ", ".join(f"{len(found):,} of {part}" for part, found in places.items() if found)
@@ -196,9 +186,7 @@ def _near_paragraphs(items: _Items) -> list[Finding]:
     return _near(paragraphs, same)
 
 
-def _conflicts(
-    items: _Items, same: Mapping[str, list[int]], labels: Sequence[str]
-) -> list[Finding]:
+def _conflicts(items: _Items, same: Mapping[str, list[int]], labels: Sequence[str]) -> list[Finding]:
     conflicts = [twins for twins in same.values() if len({items[i][1].label for i in twins}) > 1]
     if not conflicts:
         return []

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tuneproof.data.finding import SHOWN, Finding, plural, stopper
+from tuneproof.data.findings import SHOWN, Finding, plural, stopper
 from tuneproof.data.splits import PARTS, Splits
 from tuneproof.tasks.task import Example
 
@@ -20,12 +20,7 @@ FEWEST_OF_A_KIND = 20  # of dev, for the probe to mean something
 def audit_questions(splits: Splits) -> list[Finding]:
     """Everything that questions, contexts and answers alone can tell."""
     items = [(part, item) for part in PARTS for item in splits.part(part)]
-    return [
-        *_absent(items),
-        *_places(items),
-        *_uneven(splits),
-        *_telling(splits),
-    ]
+    return [*_absent(items), *_places(items), *_uneven(splits), *_telling(splits)]
 
 
 def one_a_paragraph(items: Sequence[tuple[str, Example]]) -> list[tuple[str, Example]]:
@@ -44,12 +39,7 @@ def _shown(part: str, item: Example, **more: Any) -> dict[str, Any]:
 
 def _absent(items: Sequence[tuple[str, Example]]) -> list[Finding]:
     """Items with a gold answer that does not stand in the context."""
-    found = [
-        (part, item, gold.text)
-        for part, item in items
-        for gold in item.asked.golds
-        if gold.start < 0
-    ]
+    found = [(part, item, gold.text) for part, item in items for gold in item.asked.golds if gold.start < 0]
     if not found:
         return []
     ids = dict.fromkeys(item.id for _, item, _ in found)
@@ -143,7 +133,5 @@ def _telling(splits: Splits) -> list[Finding]:
     ]
     cased = any(text != text.lower() for text in texts["train"])
     hint = " If the casing does it, set lowercase: true on the task." if cased else ""
-    message += (
-        " A model can abstain without reading, and what it scores on such data says little." + hint
-    )
+    message += " A model can abstain without reading, and what it scores on such data says little." + hint
     return [Finding("question_tells_label", "warning", message, len(texts["dev"]), examples)]

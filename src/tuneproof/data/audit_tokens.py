@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tuneproof.data.finding import SHOWN, Finding, plural, stopper
+from tuneproof.data.findings import SHOWN, Finding, plural, stopper
 from tuneproof.tasks.normalise import normalised
 from tuneproof.tasks.task import Example
 
@@ -41,9 +41,7 @@ def audit_encoding(
         return [{"id": ids[i] if len(ids) else str(i)} for i in places[:SHOWN]]
 
     def listed(places: np.ndarray) -> str:
-        return ", ".join(one["id"] for one in named(places)) + (
-            ", …" if len(places) > SHOWN else ""
-        )
+        return ", ".join(one["id"] for one in named(places)) + (", …" if len(places) > SHOWN else "")
 
     cut = np.flatnonzero(np.asarray(truncated, dtype=bool))
     if len(cut):
@@ -85,9 +83,7 @@ def _label_words(tokens: Mapping[str, Sequence[int]]) -> list[Finding]:
     example = [{label: list(ids)} for label, ids in tokens.items()][:SHOWN]
     alike = [labels for ids, labels in by_tokens.items() if len(labels) > 1 or not ids]
     if alike:
-        message = (
-            f"The label words of {' and '.join(alike[0])} are the same tokens, or none at all."
-        )
+        message = f"The label words of {' and '.join(alike[0])} are the same tokens, or none at all."
         findings.append(stopper("label_words_alike", message, len(alike), example))
     shared = [labels for labels in by_first.values() if len(labels) > 1]
     if shared and not alike:
@@ -95,15 +91,11 @@ def _label_words(tokens: Mapping[str, Sequence[int]]) -> list[Finding]:
             f"The label words of {' and '.join(shared[0])} begin with the same token: an answer of "
             "one token cannot tell them apart."
         )
-        findings.append(
-            Finding("label_words_share_start", "warning", message, len(shared), example)
-        )
+        findings.append(Finding("label_words_share_start", "warning", message, len(shared), example))
     sizes = {label: len(ids) for label, ids in tokens.items()}
     if len(set(sizes.values())) > 1:
         said = ", ".join(f"{label} {size}" for label, size in list(sizes.items())[:SHOWN])
-        message = (
-            f"The label words have different numbers of tokens ({said}); their scores are summed."
-        )
+        message = f"The label words have different numbers of tokens ({said}); their scores are summed."
         findings.append(Finding("label_words_length", "note", message, len(sizes), example))
     return findings
 

@@ -35,11 +35,7 @@ class Batch:
 
 
 def plan_batches(
-    n_items: int,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    grouped_by: Sequence[int] | None = None,
+    n_items: int, batch_size: int, seed: int, epoch: int, grouped_by: Sequence[int] | None = None
 ) -> list[Indices]:
     """One epoch: a random permutation of all items, cut into batches.
 
@@ -150,9 +146,7 @@ def collate_epoch(
         yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
 
 
-def _collated(
-    ids: tuple[str, ...], parts: Sequence[Indices], collate: Callable[[Indices], Any]
-) -> Batch:
+def _collated(ids: tuple[str, ...], parts: Sequence[Indices], collate: Callable[[Indices], Any]) -> Batch:
     return Batch(ids, tuple(collate(part) for part in parts), tuple(parts), collate)
 
 

@@ -24,7 +24,7 @@ TIME_S = 2.0  # for one filling in; a real template takes a thousandth of it
 START_S = 60.0
 MEMORY_BYTES = 1 << 30
 LEAST_CHARACTERS = 1_000_000
-CHILD = Path(__file__).with_name("chat_child.py")
+CHILD = Path(__file__).with_name("chat_sandbox.py")
 
 
 def fill_in(tokenizer: Any, turns: list[dict[str, str]], answer_follows: bool) -> str:
@@ -51,9 +51,7 @@ def fill_in(tokenizer: Any, turns: list[dict[str, str]], answer_follows: bool) -
 
 
 def _failed(why: str) -> ModelError:
-    return ModelError(
-        "tokenizer", f"its chat template failed: {why}.", do="Set encode.chat: never."
-    )
+    return ModelError("tokenizer", f"its chat template failed: {why}.", do="Set encode.chat: never.")
 
 
 class _Process:
@@ -64,8 +62,7 @@ class _Process:
         import markupsafe
 
         path = [str(Path(str(module.__file__)).parents[1]) for module in (jinja2, markupsafe)]
-        self.begin = {"path": path, "template": template, "memory": MEMORY_BYTES,
-                      "characters": characters}  # fmt: skip
+        self.begin = {"path": path, "template": template, "memory": MEMORY_BYTES, "characters": characters}
         self.most = characters * 6 + 100  # bytes of a line: JSON writes a character in 6 at most
         self.lock = threading.Lock()
         self.running: subprocess.Popen[bytes] | None = None
@@ -73,9 +70,13 @@ class _Process:
     def _start(self) -> subprocess.Popen[bytes]:
         kept = {name: os.environ[name] for name in ("TZ", "SYSTEMROOT") if name in os.environ}
         running = subprocess.Popen(
-            [sys.executable, "-I", str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=kept, cwd=Path(sys.executable).anchor or None,
-        )  # fmt: skip
+            [sys.executable, "-I", str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=kept,
+            cwd=Path(sys.executable).anchor or None,
+        )
         weakref.finalize(self, running.kill)
         if self._line(running, json.dumps(self.begin), START_S) is None:
             raise _failed("its process could not be started")

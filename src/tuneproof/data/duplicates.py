@@ -96,10 +96,7 @@ def near_pairs(texts: Sequence[str]) -> NearPairs:
 
 
 def _jaccard(
-    texts: Sequence[str],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    vocabulary: dict[str, int],
+    texts: Sequence[str], first: NDArray[np.int64], second: NDArray[np.int64], vocabulary: dict[str, int]
 ) -> NDArray[np.float64]:
     wanted = np.unique(np.concatenate([first, second]))
     sets: dict[int, set[int]] = {int(index): set() for index in wanted}

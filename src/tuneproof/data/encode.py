@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.frames import Frame, check_words, fit_frame, mask_words, prompt_frame
-from tuneproof.data.packs import common_tokens
-from tuneproof.data.token_rows import TokenRows, TokenWriter
+from tuneproof.data.prefix_trie import common_tokens
+from tuneproof.data.prompt_format import Frame, check_words, fit_frame, mask_words, prompt_frame
+from tuneproof.data.token_store import TokenRows, TokenWriter
 from tuneproof.data.tokens import (
     Cut,
     IntArray,

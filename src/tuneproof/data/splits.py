@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.allot import allot, stratified_order
+from tuneproof.data.stratify import allot, stratified_order
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks.normalise import normalised
@@ -94,9 +94,10 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
 def _kind(rows: Rows, settings: SplitSettings) -> str:
     if settings.kind == "official" and "test" not in rows.parts:
         raise RecipeError(
-            "split.kind", "official, but the source has no test part.",
+            "split.kind",
+            "official, but the source has no test part.",
             do="Set split.kind: shares, or name a test file.",
-        )  # fmt: skip
+        )
     if any(share <= 0 for share in settings.shares):
         shown = ":".join(f"{share:g}" for share in settings.shares)
         raise RecipeError(
@@ -211,8 +212,7 @@ def _refuse_poor(
                 "split",
                 f"{name} would hold no item of the label {missing[0]!r} ({len(parts[name]):,} of "
                 f"{total:,} items are in {name}).",
-                do="Bring more items of that label, give the part a larger share, or take the label "
-                "out.",
+                do="Bring more items of that label, give the part a larger share, or take the label out.",
             )
 
 
@@ -234,9 +234,10 @@ def _sized(
     size = getattr(settings, f"{name}_size")
     if size is not None and size < len(labels):
         raise RecipeError(
-            f"split.{name}_size", f"{size} is less than the number of labels, {len(labels)}.",
+            f"split.{name}_size",
+            f"{size} is less than the number of labels, {len(labels)}.",
             do="Each label needs an item.",
-        )  # fmt: skip
+        )
     random = np.random.default_rng([settings.seed, 2, PARTS.index(name)])
     order = stratified_order(np.array([item.label for item in items], dtype=np.int64), random)
     return [items[index] for index in order[:size]]
@@ -281,9 +282,7 @@ def _overlap(
 def _is_sorted(items: Sequence[Example]) -> bool:
     labels = np.array([item.label for item in items])
     classes = len(np.unique(labels))
-    return (
-        classes > 1 and len(labels) > 10 * classes and int((np.diff(labels) != 0).sum()) < classes
-    )
+    return classes > 1 and len(labels) > 10 * classes and int((np.diff(labels) != 0).sum()) < classes
 
 
 def _report(
@@ -297,8 +296,7 @@ def _report(
 ) -> dict[str, Any]:
     labels = {
         name: {
-            label: sum(item.label == index for item in parts[name])
-            for index, label in enumerate(rows.labels)
+            label: sum(item.label == index for item in parts[name]) for index, label in enumerate(rows.labels)
         }
         for name in PARTS
     }

@@ -146,9 +146,7 @@ def cut_text(tokenizer: Any, text: str, keep: int, where: Cut) -> str:
     return f"{first} {last}" if first and last else first or last
 
 
-def pad_batch(
-    ids: Sequence[Any], pad_id: int, side: Literal["left", "right"]
-) -> "dict[str, torch.Tensor]":
+def pad_batch(ids: Sequence[Any], pad_id: int, side: Literal["left", "right"]) -> "dict[str, torch.Tensor]":
     """Rows of different lengths as one batch: input_ids, attention_mask, position_ids, all [B, T].
 
     Positions count real tokens from 0 on either side; on padding they are 0.

@@ -130,9 +130,11 @@ def read_contexts(tokenizer: Any, contexts: Sequence[str]) -> list[Context]:
     strings, forbidden = special_strings(tokenizer), special_ids(tokenizer)
     found: dict[str, Context] = {}
     options = {
-        "add_special_tokens": False, "split_special_tokens": True, "verbose": False,
+        "add_special_tokens": False,
+        "split_special_tokens": True,
+        "verbose": False,
         "return_offsets_mapping": True,
-    }  # fmt: skip
+    }
     for start in range(0, len(unique), 1024):
         texts = unique[start : start + 1024]
         encoded = tokenizer(texts, **options)
@@ -201,11 +203,7 @@ def encode_windows(
 
 def gold_tokens(asked: Question, context: Context) -> list[tuple[int, int]]:
     """First and last context token of every gold answer that has a place in the context."""
-    spans = (
-        context.span(gold.start, gold.start + len(gold.text))
-        for gold in asked.golds
-        if gold.start >= 0
-    )
+    spans = (context.span(gold.start, gold.start + len(gold.text)) for gold in asked.golds if gold.start >= 0)
     return [span for span in spans if span is not None]
 
 
@@ -238,14 +236,7 @@ def _windows_of(
         if gold is not None:
             move = len(head) - first
             window = Window(
-                item,
-                ids,
-                len(head),
-                first,
-                len(part),
-                null,
-                (gold[0] + move, gold[1] + move),
-                types,
+                item, ids, len(head), first, len(part), null, (gold[0] + move, gold[1] + move), types
             )
         made.append(window)
         if first + room >= len(context.ids):

@@ -9,8 +9,7 @@ from tuneproof.families import auto, bert, gemma, llama, mistral
 from tuneproof.families.family import Family, PadRule
 
 FAMILIES: dict[str, Family] = {
-    family.name: family
-    for family in (bert.FAMILY, llama.FAMILY, gemma.FAMILY, mistral.FAMILY, auto.FAMILY)
+    family.name: family for family in (bert.FAMILY, llama.FAMILY, gemma.FAMILY, mistral.FAMILY, auto.FAMILY)
 }
 
 

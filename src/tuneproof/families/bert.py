@@ -7,10 +7,7 @@ Source: Devlin et al. 2019, arXiv:1810.04805; Sanh et al. 2019, arXiv:1910.01108
 
 from tuneproof.families.family import Family, choose_pad, encoder_has_words_head, position_limit
 
-ATTENTION = (
-    *("query", "key", "value", "attention.output.dense"),
-    *("q_lin", "k_lin", "v_lin", "out_lin"),
-)
+ATTENTION = (*("query", "key", "value", "attention.output.dense"), *("q_lin", "k_lin", "v_lin", "out_lin"))
 FAMILY = Family(
     name="bert",
     kind="encoder",

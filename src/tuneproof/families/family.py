@@ -113,9 +113,7 @@ def choose_pad(tokenizer: Any, config: Any) -> PadRule:
     if usable(tokenizer.unk_token) and tokenizer.unk_token != end:
         token = tokenizer.unk_token
         return PadRule(
-            vocabulary[token],
-            token,
-            f"{token} pads: the tokenizer has no pad token and no reserved one.",
+            vocabulary[token], token, f"{token} pads: the tokenizer has no pad token and no reserved one."
         )
     token = end if usable(end) else min(vocabulary, key=vocabulary.__getitem__)
     return PadRule(

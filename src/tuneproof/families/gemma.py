@@ -10,10 +10,7 @@ from tuneproof.families.family import Family, choose_pad, decoder_has_words_head
 FAMILY = Family(
     name="gemma",
     kind="decoder",
-    model_types=(
-        "gemma",
-        "gemma2",
-    ),
+    model_types=("gemma", "gemma2"),
     targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     attention=("q_proj", "k_proj", "v_proj", "o_proj"),
     head="score",

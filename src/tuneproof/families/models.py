@@ -118,9 +118,10 @@ def _refuse_links(folder: Path) -> None:
     for file in sorted(folder.iterdir()):
         if file.is_symlink() and not any(file.resolve().is_relative_to(place) for place in inside):
             raise ModelError(
-                str(file), "is a link that leads out of the model's folder.",
+                str(file),
+                "is a link that leads out of the model's folder.",
                 do="Put the file itself there, or name the folder where it is.",
-            )  # fmt: skip
+            )
 
 
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
@@ -132,16 +133,13 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
         raise ModelError(
             str(folder),
             "holds an adapter, not a whole model.",
-            do="Merge it into its base model (peft: merge_and_unload, save_pretrained) and name "
-            "that folder.",
+            do="Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder.",
         )
     if not (folder / "config.json").is_file():
         raise ModelError(
             str(folder),
             "holds no config.json, so it is not a model's folder.",
-            do="Name the folder that save_pretrained wrote, a hub id, or one of: "
-            + ", ".join(MODELS)
-            + ".",
+            do="Name the folder that save_pretrained wrote, a hub id, or one of: " + ", ".join(MODELS) + ".",
         )
     _refuse_links(folder)
     names = [file.name for file in folder.iterdir() if file.is_file()]
@@ -150,15 +148,12 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
         if pickles:
             raise ModelError(
                 str(folder),
-                f"holds its weights only as {pickles[0]}, a format that can run code when it is "
-                "read.",
+                f"holds its weights only as {pickles[0]}, a format that can run code when it is read.",
                 "Weights are read from .safetensors files.",
                 "If you trust the file, convert it once: AutoModel.from_pretrained(folder)"
                 ".save_pretrained(new_folder), with the class the model was trained as.",
             )
-        raise ModelError(
-            str(folder), "holds no weights.", do="It must hold model.safetensors or its shards."
-        )
+        raise ModelError(str(folder), "holds no weights.", do="It must hold model.safetensors or its shards.")
     return ModelSource(name=_safe(name), path_or_id=str(folder), revision=None, local=True)
 
 
@@ -192,8 +187,7 @@ def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> Mod
         return ModelSource(_safe(hub_id.split("/")[1]), hub_id, revision or "main", False)
     raise ModelError(
         "model",
-        f"{json.dumps(name, ensure_ascii=False)} is not a known name, a hub id (owner/name) or a "
-        "folder.",
+        f"{json.dumps(name, ensure_ascii=False)} is not a known name, a hub id (owner/name) or a folder.",
         did_you_mean(name, MODELS),
     )
 

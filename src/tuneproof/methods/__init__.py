@@ -16,8 +16,7 @@ from tuneproof.methods.prompts import FEW_SHOT, ZERO_SHOT
 from tuneproof.methods.qlora import QLORA
 
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (MAJORITY, LEXICAL, ZERO_SHOT, FEW_SHOT, HEAD, LP_FT, LORA, QLORA, FULL)
+    method.name: method for method in (MAJORITY, LEXICAL, ZERO_SHOT, FEW_SHOT, HEAD, LP_FT, LORA, QLORA, FULL)
 }
 
 

@@ -21,8 +21,7 @@ class FullOptions(TunedOptions):
     )
     weights: Literal["pretrained", "random"] = Field(
         "pretrained",
-        description="random: the same architecture from random weights, which shows what "
-        "pretraining bought.",
+        description="random: the same architecture from random weights, which shows what pretraining bought.",
     )
 
 

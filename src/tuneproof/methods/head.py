@@ -97,10 +97,7 @@ def fit_probe(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # recorded as converged
                 fit = LogisticRegression(
-                    C=strength / len(scaled_ND) * 1000,
-                    fit_intercept=bias,
-                    max_iter=LONGEST_FIT,
-                    tol=1e-4,
+                    C=strength / len(scaled_ND) * 1000, fit_intercept=bias, max_iter=LONGEST_FIT, tol=1e-4
                 ).fit(scaled_ND, train_labels_N)
             candidate = _probe(fit, pooling, strength, mean_D, scale_D, dev[pooling], dev_labels_N)
             if best is None or candidate.dev_loss < best.dev_loss:

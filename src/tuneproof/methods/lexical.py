@@ -39,9 +39,7 @@ def make_lexical(options: Any, strength: float) -> Any:
     )
 
 
-def fit_lexical(
-    options: Any, train: Labelled, dev: Labelled, texts: Sequence[str], classes: int
-) -> Fitted:
+def fit_lexical(options: Any, train: Labelled, dev: Labelled, texts: Sequence[str], classes: int) -> Fitted:
     """Fit once a strength on train, keep the one with the lowest log loss on dev."""
     best: tuple[float, float, Any] | None = None
     for strength in options.strengths:

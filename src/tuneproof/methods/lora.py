@@ -28,8 +28,7 @@ class LoraOptions(TunedOptions):
         "attention: those of attention alone.",
     )
     variant: Literal["none", "rslora", "dora", "pissa"] = Field(
-        "none",
-        description="rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353), PiSSA (arXiv:2404.02948).",
+        "none", description="rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353), PiSSA (arXiv:2404.02948)."
     )
     learning_rate: float = Field(
         2e-4, gt=0, le=1, description="Peak rate of AdamW: about ten times that of full."

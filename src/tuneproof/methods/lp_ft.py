@@ -26,9 +26,7 @@ class LpFtOptions(LoraOptions):
         description="Weights of the loss beside L2 (scikit-learn's C, for 1,000 items) in the head's "
         "fit; dev chooses.",
     )
-    learning_rate: float = Field(
-        2e-5, gt=0, le=1, description="Peak rate of AdamW in the second stage."
-    )
+    learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak rate of AdamW in the second stage.")
 
 
 def apply_lp_ft(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:

@@ -56,9 +56,7 @@ class TunedOptions(MethodOptions):
         "(encoder), for questions one that marks the answer's begin and end; words: a decoder "
         "continues with the label's words or the answer, the loss on them alone.",
     )
-    epochs: int | None = Field(
-        None, ge=1, le=1000, description="Passes over train (default: train.epochs)."
-    )
+    epochs: int | None = Field(None, ge=1, le=1000, description="Passes over train (default: train.epochs).")
     engine: Literal["loop", "trainer"] = Field(
         "loop",
         description="What takes the steps: our loop, or the Hugging Face Trainer with its own optimizer, "

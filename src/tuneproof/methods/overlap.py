@@ -69,9 +69,7 @@ def _sentences(context: str) -> tuple[tuple[_Word, ...], ...]:
 def _weights(train: Sequence[Example]) -> tuple[dict[str, float], float]:
     """Each word's weight, and that of a word which train does not hold."""
     contexts = {item.asked.context for item in train}
-    counts = Counter(
-        stem for context in contexts for stem in {word.stem for word in _words(context)}
-    )
+    counts = Counter(stem for context in contexts for stem in {word.stem for word in _words(context)})
     most = math.log(1 + len(contexts))
     return {stem: most - math.log(count) for stem, count in counts.items()}, most
 
@@ -83,15 +81,12 @@ def answer_by_overlap(train: Sequence[Example], asked: Sequence[Example]) -> Ans
     for item in asked:
         text, context = item.asked.question, item.asked.context
         wanted = {
-            word.stem: weights.get(word.stem, unknown)
-            for word in _words(text)
-            if word.stem not in _STOP
+            word.stem: weights.get(word.stem, unknown) for word in _words(text) if word.stem not in _STOP
         }
         total = sum(wanted.values())
         sentences = _sentences(context) or ((_Word("", 0, len(context)),),)
         covered = [
-            sum(wanted.get(stem, 0.0) for stem in {word.stem for word in sentence})
-            for sentence in sentences
+            sum(wanted.get(stem, 0.0) for stem in {word.stem for word in sentence}) for sentence in sentences
         ]
         best = int(np.argmax(covered))
         start, end = _span(text, context, sentences[best], wanted)

@@ -35,8 +35,7 @@ ZERO_SHOT = Method(
     title="the pretrained model, asked by a prompt",
     options=PromptOptions,
     chance=False,
-    paper="Brown et al. 2020, arXiv:2005.14165; for encoders Schick and Schuetze 2021, "
-    "arXiv:2001.07676",
+    paper="Brown et al. 2020, arXiv:2005.14165; for encoders Schick and Schuetze 2021, arXiv:2001.07676",
     differs="Scores are contextually calibrated unless the recipe says otherwise.",
     shots=no_shots,
 )

@@ -43,14 +43,16 @@ def check_qlora() -> None:
         version = importlib.metadata.version("bitsandbytes")
     except importlib.metadata.PackageNotFoundError:
         raise RecipeError(
-            "arms: qlora", "it holds the base in 4 bits through bitsandbytes, which is not installed.",
+            "arms: qlora",
+            "it holds the base in 4 bits through bitsandbytes, which is not installed.",
             do="Install it with `pip install 'tuneproof[qlora]'`, or use lora.",
-        ) from None  # fmt: skip
+        ) from None
     if tuple(int(part) for part in version.split(".")[:3] if part.isdecimal()) < OLDEST:
         raise RecipeError(
-            "arms: qlora", f"bitsandbytes is {version}, older than {'.'.join(map(str, OLDEST))}.",
+            "arms: qlora",
+            f"bitsandbytes is {version}, older than {'.'.join(map(str, OLDEST))}.",
             do="Install it anew with `pip install -U 'tuneproof[qlora]'`, or use lora.",
-        )  # fmt: skip
+        )
 
 
 QLORA = Method(

@@ -117,15 +117,11 @@ def fit_span_probe(train: Marked, dev: Marked, strengths: Sequence[float]) -> Sp
             slope_2D = gradient_2D / spread_D + penalty * scaled_2D
             return loss + penalty / 2 * float((scaled_2D**2).sum()), slope_2D.ravel()
 
-        found = minimize(
-            value, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": LONGEST_FIT}
-        )
+        found = minimize(value, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": LONGEST_FIT})
         start = found.x.reshape(shape)  # the next, weaker penalty begins here
         weight_2D = start / spread_D
         loss = span_loss(dev, weight_2D, mean_D)
         if best is None or loss < best.dev_loss:
-            best = SpanProbe(
-                weight_2D.astype(np.float32), strength, loss, bool(found.nit < LONGEST_FIT)
-            )
+            best = SpanProbe(weight_2D.astype(np.float32), strength, loss, bool(found.nit < LONGEST_FIT))
     assert best is not None
     return best

@@ -4,15 +4,7 @@ In: the files beside this one. Out: METRICS, name to metric. Knows nothing of: m
 """
 
 from tuneproof.metrics.labels import LABEL_METRICS, confusion, per_class
-from tuneproof.metrics.metric import (
-    UNPARSED,
-    AnswerItems,
-    Items,
-    LabelItems,
-    Metric,
-    evaluate,
-    why_not,
-)
+from tuneproof.metrics.metric import UNPARSED, AnswerItems, Items, LabelItems, Metric, evaluate, why_not
 from tuneproof.metrics.squad import SQUAD_METRICS
 from tuneproof.metrics.text import TEXT_METRICS
 

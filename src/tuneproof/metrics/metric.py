@@ -162,13 +162,9 @@ def check_items(items: Items) -> None:
         return
     labels = len(items.labels)
     if len(items.predicted_N) != size:
-        raise DataError(
-            "metrics", f"there are {size} golds and {len(items.predicted_N)} predictions."
-        )
+        raise DataError("metrics", f"there are {size} golds and {len(items.predicted_N)} predictions.")
     if items.gold_N.min() < 0 or items.gold_N.max() >= labels:
-        raise DataError(
-            "metrics", "a gold label is none of the labels.", f"Allowed: 0..{labels - 1}."
-        )
+        raise DataError("metrics", "a gold label is none of the labels.", f"Allowed: 0..{labels - 1}.")
     if items.predicted_N.min() < UNPARSED or items.predicted_N.max() >= labels:
         raise DataError("metrics", "a predicted label is neither a label nor unparsed.")
     probabilities_NC = items.probabilities_NC

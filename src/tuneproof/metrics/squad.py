@@ -75,15 +75,28 @@ SQUAD_METRICS = (
     _metric("squad_f1", "F1", 1, (0, 1), spoken="F1"),
     _metric("squad_exact", "Exact match", 0, (0, 1), proportion=True, spoken="exact match"),
     _metric(
-        "squad_f1_has_answer", "F1, answerable (HasAns)", 1, (0,), only="answer",
+        "squad_f1_has_answer",
+        "F1, answerable (HasAns)",
+        1,
+        (0,),
+        only="answer",
         spoken="F1 of answerable questions",
     ),
     _metric(
-        "squad_exact_has_answer", "Exact match, answerable", 0, (0,), only="answer",
+        "squad_exact_has_answer",
+        "Exact match, answerable",
+        0,
+        (0,),
+        only="answer",
         spoken="exact match of answerable questions",
     ),
     _metric(
-        "squad_no_answer", "Right, unanswerable (NoAns)", 0, (1,), only="no answer", note=NO_TARGET,
+        "squad_no_answer",
+        "Right, unanswerable (NoAns)",
+        0,
+        (1,),
+        only="no answer",
+        note=NO_TARGET,
         spoken="unanswerable questions right",
     ),
-)  # fmt: skip
+)

@@ -29,9 +29,7 @@ PerItem = Callable[[AnswerItems], Floats]
 ORDERS = 4
 LEAST_LOG = -9999999999.0  # what sacrebleu takes for the logarithm of zero
 ROUGES = ("rouge1", "rouge2", "rougeL")
-BLEU_NOTE = (
-    f"sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{version('sacrebleu')}"
-)
+BLEU_NOTE = f"sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{version('sacrebleu')}"
 ROUGE_NOTE = f"rouge-score {version('rouge-score')}, F-measure, Porter stemmer"
 METEOR_NOTE = (
     f"nltk {version('nltk')} (alpha 0.9, beta 3, gamma 0.5), Porter stemmer, WordNet 3.0, words "
@@ -186,11 +184,24 @@ def _pair(
 
 _ROUGE_PAPER = "Lin 2004, aclanthology W04-1013"
 TEXT_METRICS = (
-    *_pair("bleu", "BLEU", _bleu_rows, corpus_bleu,
-           "Papineni et al. 2002, aclanthology P02-1040; Post 2018, W18-6319", BLEU_NOTE),
-    *_pair("meteor", "METEOR", _meteor_rows, _mean,
-           "Banerjee and Lavie 2005, aclanthology W05-0909", METEOR_NOTE, _no_wordnet),
+    *_pair(
+        "bleu",
+        "BLEU",
+        _bleu_rows,
+        corpus_bleu,
+        "Papineni et al. 2002, aclanthology P02-1040; Post 2018, W18-6319",
+        BLEU_NOTE,
+    ),
+    *_pair(
+        "meteor",
+        "METEOR",
+        _meteor_rows,
+        _mean,
+        "Banerjee and Lavie 2005, aclanthology W05-0909",
+        METEOR_NOTE,
+        _no_wordnet,
+    ),
     *_pair("rouge1", "ROUGE-1", _rouge_rows(0), _mean, _ROUGE_PAPER, ROUGE_NOTE),
     *_pair("rouge2", "ROUGE-2", _rouge_rows(1), _mean, _ROUGE_PAPER, ROUGE_NOTE),
     *_pair("rougeL", "ROUGE-L", _rouge_rows(2), _mean, _ROUGE_PAPER, ROUGE_NOTE),
-)  # fmt: skip
+)

@@ -15,22 +15,33 @@ from functools import cache
 from pathlib import Path
 
 PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet-3.0/dict")
-HOW_TO_GET = (
-    "install Debian's wordnet-base, or unpack WordNet 3.0's database and set WORDNET to its folder"
-)
+HOW_TO_GET = "install Debian's wordnet-base, or unpack WordNet 3.0's database and set WORDNET to its folder"
 KINDS = ("noun", "verb", "adj", "adv")
 ENDINGS = {
     "noun": (
-        ("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"),
-        ("shes", "sh"), ("men", "man"), ("ies", "y"),
+        ("s", ""),
+        ("ses", "s"),
+        ("ves", "f"),
+        ("xes", "x"),
+        ("zes", "z"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("men", "man"),
+        ("ies", "y"),
     ),
     "verb": (
-        ("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"),
+        ("s", ""),
+        ("ies", "y"),
+        ("es", "e"),
+        ("es", ""),
+        ("ed", "e"),
+        ("ed", ""),
+        ("ing", "e"),
         ("ing", ""),
     ),
     "adj": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
     "adv": (),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -127,9 +138,7 @@ def read_wordnet(folder: Path) -> WordNet:
         offsets[kind] = dict(_index_line(line) for line in lines if line and line[0] != " ")
         file = folder / f"{kind}.exc"
         rows = file.read_text("utf-8").split("\n") if file.is_file() else []
-        exceptions[kind] = {
-            row.split()[0]: tuple(row.split()[1:]) for row in rows if len(row.split()) > 1
-        }
+        exceptions[kind] = {row.split()[0]: tuple(row.split()[1:]) for row in rows if len(row.split()) > 1}
     data = {kind: (folder / f"data.{kind}").read_bytes() for kind in KINDS}
     return WordNet(offsets, exceptions, data)
 

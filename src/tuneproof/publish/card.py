@@ -13,10 +13,10 @@ from typing import Any
 
 from tuneproof.errors import RecipeError
 from tuneproof.families.models import MODELS
-from tuneproof.publish.folder import Material
+from tuneproof.publish.files import Material
 from tuneproof.publish.gate import Passed
 from tuneproof.publish.hub import UNKNOWN
-from tuneproof.publish.lines import Published, card_lines
+from tuneproof.publish.load_code import Published, card_lines
 from tuneproof.report.markdown import cell
 from tuneproof.report.rounding import style_for
 from tuneproof.report.tables import headline, is_share, metric_title, overlap_note
@@ -28,11 +28,7 @@ LICENCES = {
     "Llama 3.2 Community Licence": "llama3.2",
     "Gemma terms": "gemma",
 }
-PIPELINES = {
-    "labels": "text-classification",
-    "span": "question-answering",
-    "words": "text-generation",
-}
+PIPELINES = {"labels": "text-classification", "span": "question-answering", "words": "text-generation"}
 SAID = ("revision", "sha256", "licence")  # of the data's source
 
 
@@ -102,12 +98,16 @@ def _metadata(material: Material, it: Published, named: Named) -> Any:
             metric_type=name,
             metric_value=score["value"],
             metric_name=metric_title(name),
-            metric_args={"low": score.get("low"), "high": score.get("high"), "level": level,
-                         "n": score.get("n")},
+            metric_args={
+                "low": score.get("low"),
+                "high": score.get("high"),
+                "level": level,
+                "n": score.get("n"),
+            },
         )
         for name, score in material.record.scores.items()
         if score.get("value") is not None
-    ]  # fmt: skip
+    ]
     adapter = it.holds == "adapter"
     return ModelCardData(
         license=named.licence,
@@ -147,7 +147,7 @@ def _body(material: Material, it: Published, passed: Passed, named: Named) -> st
         *_section("What was checked before this was published", _checked(passed)),
         *_section("Limitations", _limitations(material, it, named)),
         *_section("How it was made", _made(material)),
-    ]  # fmt: skip
+    ]
     if named.attached:
         parts.append(f"The study's report is attached: {', '.join(named.attached)}.")
     return "\n\n".join(parts) + "\n"
@@ -239,11 +239,12 @@ def _parameters(material: Material) -> list[str]:
     ledger = material.record.ledger
     if "total" not in ledger:
         return []
-    lines = [f"{ledger.get('base', 0):,} in the base, {ledger['total']:,} with what was added, "
-             f"{ledger.get('trainable', 0):,} trained."]  # fmt: skip
+    lines = [
+        f"{ledger.get('base', 0):,} in the base, {ledger['total']:,} with what was added, "
+        f"{ledger.get('trainable', 0):,} trained."
+    ]
     return lines + [
-        f"{line.get('count'):+,} {line.get('what')}: {line.get('why')}"
-        for line in ledger.get("lines") or []
+        f"{line.get('count'):+,} {line.get('what')}: {line.get('why')}" for line in ledger.get("lines") or []
     ]
 
 
@@ -266,8 +267,9 @@ def _limitations(material: Material, it: Published, named: Named) -> list[str]:
     encoding = record.about.get("encoding") or {}
     lines = ["Measured on the test split above and nowhere else; on other texts it may do worse."]
     ours = (record.about["arm"], record.about["model"])
-    seeds = {arm.about.get("seed") for arm in study.arms
-             if (arm.about["arm"], arm.about.get("model")) == ours}  # fmt: skip
+    seeds = {
+        arm.about.get("seed") for arm in study.arms if (arm.about["arm"], arm.about.get("model")) == ours
+    }
     if record.about.get("seed") is not None:
         lines.append(
             "One seed was run: how far another would move the scores is not measured."
@@ -275,27 +277,24 @@ def _limitations(material: Material, it: Published, named: Named) -> list[str]:
             else f"The scores are those of seed {record.about['seed']} alone; comparisons take all "
             f"{len(seeds)} seeds together."
         )
-    lines += [
-        f"Audit, {one.get('level')}: {one.get('message')}"
-        for one in study.audit.get("findings") or []
-    ]
+    lines += [f"Audit, {one.get('level')}: {one.get('message')}" for one in study.audit.get("findings") or []]
     cut = encoding.get("truncated_items")
     if cut:
-        lines.append(
-            f"{cut:,} of {encoding.get('items')} test items were cut to {it.max_length} tokens."
-        )
+        lines.append(f"{cut:,} of {encoding.get('items')} test items were cut to {it.max_length} tokens.")
     if it.asks != "labels":
         lines.append(f"The lines above cut nothing: keep inputs under {it.max_length} tokens.")
     elif material.recipe.encode.truncate != "end":
-        lines.append(f"The study cut long texts at the {material.recipe.encode.truncate}; the lines above "
-                     "cut their end.")  # fmt: skip
-    if not material.base_name:
         lines.append(
-            "Its base came from a folder; which model of the hub that is, if any, was not said."
+            f"The study cut long texts at the {material.recipe.encode.truncate}; the lines above "
+            "cut their end."
         )
+    if not material.base_name:
+        lines.append("Its base came from a folder; which model of the hub that is, if any, was not said.")
     elif it.holds != "model" and material.ready.source.local:
-        lines.append(f"The study's base came from a folder; that {material.base_name} is the same was said "
-                     "by who published this, and not checked.")  # fmt: skip
+        lines.append(
+            f"The study's base came from a folder; that {material.base_name} is the same was said "
+            "by who published this, and not checked."
+        )
     if named.licence == UNKNOWN:
         lines.append("The base's licence is not known: ask before you use this.")
     if it.packed:
@@ -313,14 +312,16 @@ def _made(material: Material) -> list[str]:
     lines = [f"Settings of {about['arm']}: {_settings(options)}"]
     if material.it.holds != "head":
         lines.append(f"Training: {_settings({k: v for k, v in train.items() if v is not None})}")
-    chosen = {
-        k: v for k, v in (about.get("chosen") or {}).items() if isinstance(v, (str, int, float))
-    }
+    chosen = {k: v for k, v in (about.get("chosen") or {}).items() if isinstance(v, (str, int, float))}
     lines.append(f"Chosen on dev: {_settings(chosen)}")
-    lines.append(f"Precision {material.precision}; " + ", ".join(
-        f"{name} {versions[name]}" for name in ("tuneproof", "torch", "transformers", "peft")
-        if name in versions
-    ))  # fmt: skip
+    lines.append(
+        f"Precision {material.precision}; "
+        + ", ".join(
+            f"{name} {versions[name]}"
+            for name in ("tuneproof", "torch", "transformers", "peft")
+            if name in versions
+        )
+    )
     return lines
 
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from tuneproof.atomic import sha256_of_file
 from tuneproof.errors import RunError
-from tuneproof.files import sha256_of_file
-from tuneproof.outward import is_secret
-from tuneproof.predict.answers import AnswerPredictions
-from tuneproof.predict.prediction import Predicted, read_predictions
-from tuneproof.publish.folder import Material, copied
-from tuneproof.publish.lines import Published, program
-from tuneproof.record.rundir import PREDICTIONS, read_items
+from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.prediction import Predicted, read_predictions
+from tuneproof.publish.files import Material, copied
+from tuneproof.publish.load_code import Published, program
+from tuneproof.record.study_folder import PREDICTIONS, read_items
+from tuneproof.redact import is_secret
 from tuneproof.tasks.question_rows import asked_from
 
 SAMPLE = 32  # items
@@ -66,19 +66,19 @@ def take_sample(material: Material) -> Sample:
     items = read_items(material.study.folder)
     if not items.ids:
         raise RunError(
-            str(material.study.folder), "keeps no texts of its items, so nothing can be asked again.",
+            str(material.study.folder),
+            "keeps no texts of its items, so nothing can be asked again.",
             do="Put items.parquet back, or run the study again.",
-        )  # fmt: skip
+        )
     place = {name: at for at, name in enumerate(items.ids)}
-    whole = [
-        at for at, name in enumerate(told.ids) if name in place and not bool(told.truncated_N[at])
-    ]
+    whole = [at for at, name in enumerate(told.ids) if name in place and not bool(told.truncated_N[at])]
     chosen = sorted(whole, key=lambda at: told.ids[at])[:SAMPLE]
     if not chosen:
         raise RunError(
-            str(material.record.folder), "every test item was cut to what the model reads, so none can be "
-            "asked again as it was.", do="Raise encode.max_length and run the arm again.",
-        )  # fmt: skip
+            str(material.record.folder),
+            "every test item was cut to what the model reads, so none can be asked again as it was.",
+            do="Raise encode.max_length and run the arm again.",
+        )
     where = [place[told.ids[at]] for at in chosen]
     if items.asked:
         pairs = [asked_from(items.texts[at], items.asked[at]) for at in where]
@@ -111,8 +111,11 @@ def pass_gate(material: Material, it: Published, folder: Path) -> Passed:
         again = ask(adapter, weights, sample, merge=not material.merged)
         other = largest(numbers(found), numbers(again))
         if not other <= tolerance:
-            raise _failed(str(folder), "the adapter and the adapter merged into its base differ by "
-                          f"{other:.2g} ({tolerance:g} is allowed)")  # fmt: skip
+            raise _failed(
+                str(folder),
+                "the adapter and the adapter merged into its base differ by "
+                f"{other:.2g} ({tolerance:g} is allowed)",
+            )
     return Passed(len(sample.told), difference, tolerance, unit, other)
 
 
@@ -124,9 +127,7 @@ def _check_copies(material: Material, folder: Path) -> None:
     for name, digest in copied(material).items():
         file = folder / name
         if not file.is_file() or sha256_of_file(file) != digest:
-            raise _failed(
-                str(folder), f"{name} is not the file that the arm saved (checksum differs)"
-            )
+            raise _failed(str(folder), f"{name} is not the file that the arm saved (checksum differs)")
 
 
 def compare(told: Predicted, found: list[Any], tolerance: float, where: str) -> float:
@@ -146,9 +147,7 @@ def compare(told: Predicted, found: list[Any], tolerance: float, where: str) -> 
         assert told.probabilities_NC is not None
         now_NC, then_NC = numbers(found), told.probabilities_NC
         if now_NC.shape != then_NC.shape:
-            raise _failed(
-                where, f"it has {now_NC.shape[-1]} labels and the study {then_NC.shape[-1]}"
-            )
+            raise _failed(where, f"it has {now_NC.shape[-1]} labels and the study {then_NC.shape[-1]}")
         best_N = then_NC[np.arange(len(told)), told.predicted_N]
         at_now_N = then_NC[np.arange(len(told)), now_NC.argmax(axis=1)]
         unlike = int((best_N - at_now_N > 2 * tolerance).sum())
@@ -187,16 +186,19 @@ def ask(it: Published, place: str, sample: Sample, merge: bool = False) -> list[
     source = program(it, place, merge)
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", source], input=json.dumps(sample.asked), text=True,
-            capture_output=True, env=_environment(), timeout=LONGEST_S, check=False,
-        )  # fmt: skip
+            [sys.executable, "-I", "-c", source],
+            input=json.dumps(sample.asked),
+            text=True,
+            capture_output=True,
+            env=_environment(),
+            timeout=LONGEST_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise _failed(place, f"its process ran for more than {LONGEST_S / 60:g} minutes") from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise _failed(
-            place, f"it cannot be loaded and asked in a fresh process: {said.rstrip('.')}"
-        )
+        raise _failed(place, f"it cannot be loaded and asked in a fresh process: {said.rstrip('.')}")
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -207,15 +209,22 @@ def ask(it: Published, place: str, sample: Sample, merge: bool = False) -> list[
 def _environment() -> dict[str, str]:
     """The environment without secrets, and with the network shut for the hub's libraries."""
     kept = {name: value for name, value in os.environ.items() if not is_secret(name)}
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-                 "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):  # fmt: skip
+    for name in (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "HF_HUB_DISABLE_TELEMETRY",
+    ):
         kept[name] = "1"
     return {**kept, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
 
 
 def _failed(where: str, why: str) -> RunError:
     return RunError(
-        where, f"what was written does not reproduce the study: {why}.", "Nothing is uploaded.",
+        where,
+        f"what was written does not reproduce the study: {why}.",
+        "Nothing is uploaded.",
         "Where the base has changed or the files are damaged, run the arm again; of an adapter, "
         "try --merged.",
-    )  # fmt: skip
+    )

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuneproof.atomic import sha256_of_file
 from tuneproof.errors import RecipeError, RunError
-from tuneproof.files import sha256_of_file
-from tuneproof.model.fetch import client_error
+from tuneproof.hub.download import client_error
 
 UNKNOWN = "unknown"  # the hub's own word for a licence that nobody said
 THEIRS = ".gitattributes"  # the hub writes it into every repository
@@ -56,9 +56,11 @@ def check_name(repo: str) -> None:
         whole = False
     if not whole:
         raise RecipeError(
-            repo or "REPO", "is not a name of a repository.",
-            "Letters, digits, dots and dashes on both sides of one slash.", "Write OWNER/NAME.",
-        )  # fmt: skip
+            repo or "REPO",
+            "is not a name of a repository.",
+            "Letters, digits, dots and dashes on both sides of one slash.",
+            "Write OWNER/NAME.",
+        )
 
 
 def check_token() -> None:
@@ -67,9 +69,10 @@ def check_token() -> None:
 
     if not get_token():
         raise RecipeError(
-            "publish", "there is no token for the hub.",
+            "publish",
+            "there is no token for the hub.",
             do="Log in with `hf auth login`, set HF_TOKEN, or write a folder with --to.",
-        )  # fmt: skip
+        )
 
 
 def look(repo: str) -> Remote | None:
@@ -112,9 +115,10 @@ def licence_of(base: str) -> str:
             if error.response.status_code == 401:
                 raise
             raise RecipeError(
-                base, "is to be the base, and the hub has no such model that the token sees.",
+                base,
+                "is to be the base, and the hub has no such model that the token sees.",
                 do="Name the base's repository with --base, or leave --base out and add --merged.",
-            ) from None  # fmt: skip
+            ) from None
     value = card.get("license") if card else None
     return value if isinstance(value, str) and value.strip() else UNKNOWN
 
@@ -158,20 +162,25 @@ def check_free(repo: str, remote: Remote | None, public: bool, update: bool) -> 
         return
     if not remote.private and not public:
         raise RecipeError(
-            repo, "is there and open to everyone.", "What is published is private unless it is said.",
+            repo,
+            "is there and open to everyone.",
+            "What is published is private unless it is said.",
             "Add --public, make the repository private, or name another.",
-        )  # fmt: skip
+        )
     if remote.private and public:
         raise RecipeError(
-            repo, "is there and private.", "--public is for a repository that is made.",
+            repo,
+            "is there and private.",
+            "--public is for a repository that is made.",
             "Leave it out, and open the repository on the hub.",
-        )  # fmt: skip
+        )
     if remote.files and not update:
         raise RecipeError(
-            repo, f"is there and holds {len(remote.files)} files.",
+            repo,
+            f"is there and holds {len(remote.files)} files.",
             do="Name another repository, or add --update: what is in it becomes this arm, "
             "its earlier commits stay.",
-        )  # fmt: skip
+        )
 
 
 def send(repo: str, folder: Path, remote: Remote | None, public: bool) -> Sent:
@@ -187,8 +196,12 @@ def send(repo: str, folder: Path, remote: Remote | None, public: bool) -> Sent:
             api.create_repo(repo, private=not public, exist_ok=False)
             remote = look(repo)
     if remote is None or (not remote.private and not public):
-        raise RunError(repo, "was made, and is not as it was asked for: it is not private.",
-                       "Nothing is uploaded.", "Look at it on the hub.")  # fmt: skip
+        raise RunError(
+            repo,
+            "was made, and is not as it was asked for: it is not private.",
+            "Nothing is uploaded.",
+            "Look at it on the hub.",
+        )
     lacks = [name for name, sums in ours.items() if remote.files.get(name) not in sums]
     more = [name for name in remote.files if name not in ours]
     if lacks or more:
@@ -197,8 +210,9 @@ def send(repo: str, folder: Path, remote: Remote | None, public: bool) -> Sent:
             *(CommitOperationDelete(name) for name in more),
         ]
         with _said(repo):
-            api.create_commit(repo, operations, commit_message="Published by tuneproof",
-                              parent_commit=remote.commit)  # fmt: skip
+            api.create_commit(
+                repo, operations, commit_message="Published by tuneproof", parent_commit=remote.commit
+            )
     return _read_back(repo, api, ours, len(lacks), len(more))
 
 
@@ -209,9 +223,10 @@ def _read_back(repo: str, api: Any, ours: Mapping[str, set[str]], sent: int, rem
     unlike += [name for name in held if name not in ours]
     if there is None or unlike:
         raise RunError(
-            repo, f"does not hold what was sent: {', '.join(unlike[:3]) or 'nothing is there'} "
-            "differs.", do="Run the same command with --update.",
-        )  # fmt: skip
+            repo,
+            f"does not hold what was sent: {', '.join(unlike[:3]) or 'nothing is there'} differs.",
+            do="Run the same command with --update.",
+        )
     return Sent(f"{api.endpoint}/{repo}", there.commit, sent, removed)
 
 
@@ -223,8 +238,11 @@ def _said(repo: str) -> Iterator[None]:
     try:
         yield
     except OfflineModeIsEnabled:
-        raise RunError(repo, "HF_HUB_OFFLINE is set: the hub may not be asked.",
-                       do="Unset it, or write a folder with --to.") from None  # fmt: skip
+        raise RunError(
+            repo,
+            "HF_HUB_OFFLINE is set: the hub may not be asked.",
+            do="Unset it, or write a folder with --to.",
+        ) from None
     except HfHubHTTPError as error:
         raise _answered(repo, error.response.status_code) from None
     except ValueError as error:
@@ -233,8 +251,12 @@ def _said(repo: str) -> Iterator[None]:
         code = _status(error)
         if code:
             raise _answered(repo, code) from None
-        raise RunError(repo, f"could not be reached or broke off ({type(error).__name__}).", RESUME,
-                       "Look whether the network is there.") from None  # fmt: skip
+        raise RunError(
+            repo,
+            f"could not be reached or broke off ({type(error).__name__}).",
+            RESUME,
+            "Look whether the network is there.",
+        ) from None
 
 
 def _status(error: BaseException | None) -> int:
@@ -250,13 +272,19 @@ def _status(error: BaseException | None) -> int:
 def _answered(repo: str, code: int) -> RunError:
     owner = repo.partition("/")[0]
     found, do = {
-        401: ("the hub does not know the token (401).",
-              "Log in again with `hf auth login`, or set another HF_TOKEN."),
-        403: (f"the token may not write there (403): it reads only, or {owner} is not yours.",
-              "Make a token with the right to write, or name a repository of your own."),
-        404: ("the hub has no such repository (404), or the token may not see it.",
-              "Check the name, and the token's rights."),
+        401: (
+            "the hub does not know the token (401).",
+            "Log in again with `hf auth login`, or set another HF_TOKEN.",
+        ),
+        403: (
+            f"the token may not write there (403): it reads only, or {owner} is not yours.",
+            "Make a token with the right to write, or name a repository of your own.",
+        ),
+        404: (
+            "the hub has no such repository (404), or the token may not see it.",
+            "Check the name, and the token's rights.",
+        ),
         409: ("is there already, and the token may not see it (409).", "Name another repository."),
         412: ("was changed by someone else meanwhile (412).", "Look at it, and run the command again."),
-    }.get(code, (f"the hub answered {code}.", RESUME))  # fmt: skip
+    }.get(code, (f"the hub answered {code}.", RESUME))
     return RunError(repo, found, "Nothing more is uploaded.", do)

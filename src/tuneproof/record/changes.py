@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tuneproof.atomic import make_folder, read_json, rename_folder, sha256_of_text, write_json
 from tuneproof.errors import TuneproofError
-from tuneproof.files import make_folder, read_json, rename_folder, sha256_of_text, write_json
-from tuneproof.record.rundir import ARM, ARMS, ASIDE, CHANGES, CHECKPOINTS, FACTS, JOURNAL
+from tuneproof.record.study_folder import ARM, ARMS, ASIDE, CHANGES, CHECKPOINTS, FACTS, JOURNAL
 
 Facts = Mapping[str, Any]
 NAMED = 4  # differences that a sentence names
@@ -59,9 +59,7 @@ def differences(old: Facts, new: Facts) -> list[str]:
         elif old[name] != new[name]:
             whole = all(isinstance(v, str) and len(v) == 64 for v in (old[name], new[name]))
             found.append(
-                f"{name} differs"
-                if whole
-                else f"{name} was {_short(old[name])}, is {_short(new[name])}"
+                f"{name} differs" if whole else f"{name} was {_short(old[name])}, is {_short(new[name])}"
             )
     return found
 

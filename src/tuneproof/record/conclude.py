@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tuneproof.atomic import write_json
 from tuneproof.errors import RunError
-from tuneproof.files import write_json
+from tuneproof.inference.prediction import Predicted, read_predictions
 from tuneproof.metrics import METRICS
-from tuneproof.predict.prediction import Predicted, read_predictions
-from tuneproof.recipe import Recipe, read_recipe
-from tuneproof.record.rundir import (
+from tuneproof.recipe.recipe import Recipe, read_recipe
+from tuneproof.record.study_folder import (
     COMPARISONS,
     PREDICTIONS,
     RECIPE,
@@ -110,17 +110,11 @@ def _one_seed(arms: Sequence[ArmRuns], claims: Sequence[Comparison], several: bo
     ]
     if not once:
         return ""
-    return (
-        f" One seed alone for {', '.join(once)}: how far another would move this is not measured."
-    )
+    return f" One seed alone for {', '.join(once)}: how far another would move this is not measured."
 
 
 def _by_train_size(
-    study: StudyRecord,
-    whole: Sequence[ArmRuns],
-    recipe: Recipe,
-    grouped: bool,
-    untold: list[str],
+    study: StudyRecord, whole: Sequence[ArmRuns], recipe: Recipe, grouped: bool, untold: list[str]
 ) -> list[dict[str, Any]]:
     """Every arm that has samples of train: its score at each size, and what the whole of train adds.
 
@@ -136,26 +130,17 @@ def _by_train_size(
         for arm in arm_runs(records):
             other = _of(whole, arm.arm, arm.model)
             named = replace(arm, arm=f"{arm.arm} on {size:,} items")
-            gain = (
-                _compared(other, named, metric, recipe, grouped, several, untold) if other else []
-            )
+            gain = _compared(other, named, metric, recipe, grouped, several, untold) if other else []
             found.append(_at_size(arm, size, metric, recipe, grouped, gain))
     known = {(entry["arm"], entry["model"]) for entry in found}
     found += [
-        _at_size(arm, full, metric, recipe, grouped, [])
-        for arm in whole
-        if (arm.arm, arm.model) in known
+        _at_size(arm, full, metric, recipe, grouped, []) for arm in whole if (arm.arm, arm.model) in known
     ]
     return found
 
 
 def _at_size(
-    arm: ArmRuns,
-    size: int,
-    metric: str,
-    recipe: Recipe,
-    grouped: bool,
-    gain: Sequence[Comparison],
+    arm: ArmRuns, size: int, metric: str, recipe: Recipe, grouped: bool, gain: Sequence[Comparison]
 ) -> dict[str, Any]:
     return {
         "arm": arm.arm,
@@ -190,13 +175,7 @@ def _models(arms: Sequence[ArmRuns]) -> list[str | None]:
 
 
 def _compared(
-    arm: ArmRuns,
-    over: ArmRuns,
-    metric: str,
-    recipe: Recipe,
-    grouped: bool,
-    several: bool,
-    untold: list[str],
+    arm: ArmRuns, over: ArmRuns, metric: str, recipe: Recipe, grouped: bool, several: bool, untold: list[str]
 ) -> list[Comparison]:
     """The comparison over the seeds that both arms finished; none, with the reason in `untold`."""
     names = (arm.name(several), over.name(several))
@@ -288,9 +267,7 @@ def compare_arms(a: Path, b: Path, metric: str | None) -> dict[str, Any]:
     grouped = bool(study.splits.get("grouped"))
     names = [first.label, second.label]
     if names[0] == names[1]:
-        names = [
-            f"{record.label} of {record.folder.parent.parent.name}" for record in (first, second)
-        ]
+        names = [f"{record.label} of {record.folder.parent.parent.name}" for record in (first, second)]
     found = compare(
         [read_predictions(a / PREDICTIONS)],
         [read_predictions(b / PREDICTIONS)],

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import RunError
+from tuneproof.inference.prediction import Predicted
 from tuneproof.metrics import METRICS
-from tuneproof.predict.prediction import Predicted
-from tuneproof.recipe import Recipe, read_recipe
+from tuneproof.recipe.recipe import Recipe, read_recipe
 from tuneproof.record.conclude import ArmRuns, arm_runs
-from tuneproof.record.rundir import RECIPE, StudyRecord, read_study
+from tuneproof.record.study_folder import RECIPE, StudyRecord, read_study
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score
 from tuneproof.settings import ScoreSettings

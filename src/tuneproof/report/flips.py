@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.prediction import Predicted
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.predict.answers import AnswerPredictions
-from tuneproof.predict.prediction import Predicted
-from tuneproof.record.rundir import Items
+from tuneproof.record.study_folder import Items
 from tuneproof.report.rounding import visible
 from tuneproof.report.slices import Answers
 from tuneproof.tasks.question_rows import asked_from
@@ -150,9 +150,7 @@ def change(over: Answers, arm: Answers, claim: bool = False) -> Change:
         )
         for at in np.flatnonzero(gained_N + lost_N).tolist()
     ]
-    flips.sort(
-        key=lambda flip: -abs((flip.after_probability or 0) - (flip.before_probability or 0))
-    )
+    flips.sort(key=lambda flip: -abs((flip.after_probability or 0) - (flip.before_probability or 0)))
     return Change(
         arm=arm.row.label,
         over=over.row.label,
@@ -203,26 +201,17 @@ def _cut(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
     low, high = 80, int(sizes.max())
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if np.minimum(sizes, middle).sum() <= budget else (low, middle - 1)
-        )
+        low, high = (middle, high) if np.minimum(sizes, middle).sum() <= budget else (low, middle - 1)
     cut = {
-        i: text
-        if size <= low
-        else text.encode("utf-8", "replace")[:low].decode("utf-8", "ignore") + " …"
+        i: text if size <= low else text.encode("utf-8", "replace")[:low].decode("utf-8", "ignore") + " …"
         for (i, text), size in zip(texts.items(), sizes, strict=True)
     }
     return cut, int((sizes > low).sum())
 
 
-def _texts(
-    made: Sequence[Change], known: dict[str, str], budget: int
-) -> tuple[dict[str, str], int]:
+def _texts(made: Sequence[Change], known: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
     """Texts of every flip; the first pair's keep their length as long as they can."""
-    groups = [
-        list(dict.fromkeys(f.id for pair in part for f in pair.flips))
-        for part in (made[:1], made[1:])
-    ]
+    groups = [list(dict.fromkeys(f.id for pair in part for f in pair.flips)) for part in (made[:1], made[1:])]
     first = {i: visible(known.get(i, UNKNOWN_TEXT)) for i in groups[0]}
     rest = {i: visible(known.get(i, UNKNOWN_TEXT)) for i in groups[1] if i not in first}
     first, shortened = _cut(first, budget)
@@ -231,9 +220,7 @@ def _texts(
     return first | rest, shortened + also
 
 
-def excerpts(
-    made: Sequence[Change], items: Items
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def excerpts(made: Sequence[Change], items: Items) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """For every flipped question: the question with what stands around its answers, and its golds."""
     said: dict[str, list[str]] = {}
     for pair in made:

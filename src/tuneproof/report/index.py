@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.files import write_text
+from tuneproof.atomic import write_text
 from tuneproof.record.leaderboard import Board, Entry, leaderboards
-from tuneproof.record.rundir import REPORT_HTML
-from tuneproof.report.figures import axis_strip, colour, score_scale, score_strip
+from tuneproof.record.study_folder import REPORT_HTML
+from tuneproof.report.charts.forest import axis_strip, colour, score_scale, score_strip
 from tuneproof.report.page import environment, render, styles
 from tuneproof.report.rounding import count, probability, style_for
 from tuneproof.report.tables import ArmRow, is_share, metric_title, pooled_rows, score_of

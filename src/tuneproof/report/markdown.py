@@ -6,7 +6,7 @@ In: a study read back. Out: one string. Knows nothing of: HTML pages, files.
 import re
 from collections.abc import Sequence
 
-from tuneproof.record.rundir import StudyRecord
+from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report.results import differences
 from tuneproof.report.rounding import visible
 from tuneproof.report.tables import (
@@ -44,11 +44,7 @@ def markdown_table(table: Table) -> str:
 def report_markdown(study: StudyRecord, question: str) -> str:
     """Question, verdict, table of arms, comparisons, warnings of the audit."""
     rows = pooled_rows(study)
-    parts = [
-        f"# {cell(question)}",
-        f"**{cell(headline(study))}**",
-        markdown_table(arm_table(study)),
-    ]
+    parts = [f"# {cell(question)}", f"**{cell(headline(study))}**", markdown_table(arm_table(study))]
     if overlap_note(study):
         parts.append(f"> {cell(overlap_note(study))}")
     compared = differences(study, main_metric(study))["table"]

@@ -14,11 +14,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tuneproof.files import write_json, write_text
-from tuneproof.record.rundir import REPORT_HTML, REPORT_JSON, REPORT_MD, StudyRecord, read_study
-from tuneproof.report.figures import colour
-from tuneproof.report.machine import report_values
+from tuneproof.atomic import write_json, write_text
+from tuneproof.record.study_folder import REPORT_HTML, REPORT_JSON, REPORT_MD, StudyRecord, read_study
+from tuneproof.report.charts.forest import colour
 from tuneproof.report.markdown import report_markdown
+from tuneproof.report.report_json import report_values
 from tuneproof.report.rounding import MINUS, Style, count, plain, style_for, visible
 from tuneproof.report.sections import question, sections, task_name
 from tuneproof.report.tables import headline, overlap_note

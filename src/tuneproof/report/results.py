@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tuneproof.record.rundir import StudyRecord
-from tuneproof.report.figures import (
+from tuneproof.record.study_folder import StudyRecord
+from tuneproof.report.charts.forest import (
     Mark,
     axis_strip,
     colour,
@@ -130,17 +130,7 @@ def differences(study: StudyRecord, metric: str) -> dict[str, Any]:
                     str(pair.get("outcome")),
                 )
             )
-    header = (
-        "Pair",
-        "Metric",
-        "Difference",
-        "p",
-        "p, Holm",
-        "MDE",
-        "Only one right",
-        "n",
-        "Verdict",
-    )
+    header = ("Pair", "Metric", "Difference", "p", "p, Holm", "MDE", "Only one right", "n", "Verdict")
     numeric = (False, False, False, True, True, True, True, True, False)
     return {
         "strips": strips,
@@ -178,16 +168,9 @@ def costs(rows: Sequence[ArmRow], metric: str) -> list[tuple[str, Markup]]:
     drawn = []
     for title, cost in wanted:
         marks = [
-            Mark(
-                row.label,
-                float(cost(row)),
-                float(row.scores[metric].value or 0),
-                colour(i, row.kind),
-            )
+            Mark(row.label, float(cost(row)), float(row.scores[metric].value or 0), colour(i, row.kind))
             for i, row in enumerate(rows)
-            if metric in row.scores
-            and row.scores[metric].value is not None
-            and cost(row) is not None
+            if metric in row.scores and row.scores[metric].value is not None and cost(row) is not None
         ]
         if len(marks) > 1:
             drawn.append((title, cost_figure(marks, title, metric_title(metric))))

@@ -10,41 +10,19 @@ from typing import Any
 
 from tuneproof.errors import RecipeError
 from tuneproof.metrics.labels import BINS
-from tuneproof.record.rundir import RECIPE, StudyRecord, read_items
-from tuneproof.report.curves import panels, reliability_figure
-from tuneproof.report.efficiency import efficiency
-from tuneproof.report.engines import engines
-from tuneproof.report.figures import colour
+from tuneproof.recipe.yaml import parse_value
+from tuneproof.record.study_folder import RECIPE, StudyRecord, read_items
+from tuneproof.report.charts.forest import colour
+from tuneproof.report.charts.label_efficiency import efficiency
+from tuneproof.report.charts.learning_curves import panels, reliability_figure
+from tuneproof.report.charts.peak_memory import peaks
+from tuneproof.report.engine_parity import engines
 from tuneproof.report.flips import changes, payload
-from tuneproof.report.loading import loading
-from tuneproof.report.peaks import peaks
-from tuneproof.report.question_parts import (
-    histograms,
-    no_answer_shares,
-    question_slices,
-    thresholds,
-)
+from tuneproof.report.load_code import loading
+from tuneproof.report.question_sections import histograms, no_answer_shares, question_slices, thresholds
 from tuneproof.report.results import costs, differences, forest, metric_table
-from tuneproof.report.rounding import (
-    NOTHING,
-    count,
-    memory,
-    percent,
-    plain,
-    probability,
-    seconds,
-    style_for,
-)
-from tuneproof.report.slices import (
-    Answers,
-    answers_of,
-    confusions,
-    one_label_for_all,
-    reliabilities,
-    slices,
-)
-from tuneproof.report.speeds import NOTE as SPEEDS_NOTE
-from tuneproof.report.speeds import speeds
+from tuneproof.report.rounding import NOTHING, count, memory, percent, plain, probability, seconds, style_for
+from tuneproof.report.slices import Answers, answers_of, confusions, one_label_for_all, reliabilities, slices
 from tuneproof.report.tables import (
     ArmRow,
     arm_rows,
@@ -56,7 +34,8 @@ from tuneproof.report.tables import (
     overlap_share,
     pooled_rows,
 )
-from tuneproof.yaml_file import parse_value
+from tuneproof.report.training_speed import NOTE as SPEEDS_NOTE
+from tuneproof.report.training_speed import speeds
 
 LONG_LIST = 12
 SHOWN_WITHOUT_SCRIPT = 25
@@ -113,9 +92,7 @@ def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, st
         test = " ".join([f"{named} test" if named else "", "(Holm)" if adjusted else ""]).strip()
         found.append(("p", probability(p_value), test))
         if pair.get("mde") is not None:
-            found.append(
-                ("MDE", style.value(pair["mde"]) + unit, "true difference found 80 times in 100")
-            )
+            found.append(("MDE", style.value(pair["mde"]) + unit, "true difference found 80 times in 100"))
     sizes = study.splits.get("sizes") or {}
     aside = f"{count(sizes.get('train'))} train, {count(sizes.get('dev'))} dev"
     share_seen = overlap_share(study)
@@ -142,10 +119,7 @@ def calibrations(answers: Sequence[Answers]) -> list[dict[str, Any]]:
         {
             "name": one.answers.row.label,
             "figure": reliability_figure(
-                one.answers.row.label,
-                one.after,
-                one.before,
-                colour(one.answers.arm, one.answers.row.kind),
+                one.answers.row.label, one.after, one.before, colour(one.answers.arm, one.answers.row.kind)
             ),
             "before": percent(one.error_before),
             "after": None if one.error_after is None else percent(one.error_after),
@@ -158,9 +132,7 @@ def calibrations(answers: Sequence[Answers]) -> list[dict[str, Any]]:
 def flat(values: Any, name: str = "") -> list[tuple[str, str]]:
     """Nested values as rows of dotted names and strings."""
     if isinstance(values, dict):
-        return [
-            row for key, value in values.items() for row in flat(value, f"{name}.{key}".strip("."))
-        ]
+        return [row for key, value in values.items() for row in flat(value, f"{name}.{key}".strip("."))]
     if isinstance(values, list) and len(values) > LONG_LIST:
         return [(name, f"{count(len(values))} values")]
     if isinstance(values, list):
@@ -180,11 +152,7 @@ def prompts(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
             marks = list(prompt.get("supervised") or [])
             marks += [False] * (len(tokens) - len(marks))
             items.append(
-                {
-                    **prompt,
-                    "pieces": list(zip(tokens, marks, strict=False)),
-                    "marked": sum(map(bool, marks)),
-                }
+                {**prompt, "pieces": list(zip(tokens, marks, strict=False)), "marked": sum(map(bool, marks))}
             )
         if items:
             found.append({"row": row, "items": items})

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.inference.prediction import Predicted, read_predictions
 from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
 from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
-from tuneproof.predict.prediction import Predicted, read_predictions
-from tuneproof.record.rundir import DEV_PREDICTIONS, PREDICTIONS, Items
-from tuneproof.report.curves import Bin
+from tuneproof.record.study_folder import DEV_PREDICTIONS, PREDICTIONS, Items
+from tuneproof.report.charts.learning_curves import Bin
 from tuneproof.report.tables import ArmRow, Score
 from tuneproof.score.calibration import fit_temperature, tempered
 from tuneproof.score.intervals import wilson
@@ -152,9 +152,7 @@ def slice_of(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float6
     return Slice(name, items, scores)
 
 
-def by_quarter(
-    values_N: NDArray[Any], right_AN: NDArray[np.float64], unit: str = ""
-) -> list[Slice]:
+def by_quarter(values_N: NDArray[Any], right_AN: NDArray[np.float64], unit: str = "") -> list[Slice]:
     """Quarters of the items by a number; equal numbers stay together."""
     edges = np.unique(np.quantile(values_N, np.linspace(0, 1, PARTS + 1)[1:], method="lower"))
     made: list[Slice] = []
@@ -182,9 +180,7 @@ def _by_column(values: Sequence[str], right_AN: NDArray[np.float64]) -> list[Sli
         if np.isfinite(numbers_N).all():
             return by_quarter(numbers_N, right_AN)
     most = names[np.argsort(-counts, kind="stable")[:MOST_VALUES]]
-    made = [
-        slice_of(name or "(empty)", values_N == name, right_AN) for name in sorted(most.tolist())
-    ]
+    made = [slice_of(name or "(empty)", values_N == name, right_AN) for name in sorted(most.tolist())]
     rest_N = ~np.isin(values_N, most)
     if rest_N.any():
         made.append(slice_of(f"{len(names) - len(most)} rarer values", rest_N, right_AN))
@@ -192,9 +188,7 @@ def _by_column(values: Sequence[str], right_AN: NDArray[np.float64]) -> list[Sli
 
 
 def by_group(
-    groups: Sequence[str],
-    right_AN: NDArray[np.float64],
-    by_N: NDArray[np.float64] | None = None,
+    groups: Sequence[str], right_AN: NDArray[np.float64], by_N: NDArray[np.float64] | None = None
 ) -> list[Slice]:
     """The groups of at least three items on which the arms do worst (by `by_N`), worst first."""
     names, place_N, size_G = np.unique(
@@ -205,9 +199,7 @@ def by_group(
     mean_N = right_AN.mean(axis=0) if by_N is None else by_N
     mean_G = np.bincount(place_N, weights=mean_N) / size_G
     order = [index for index in np.lexsort((names, mean_G)) if size_G[index] >= 3]
-    return [
-        slice_of(str(names[index]), place_N == index, right_AN) for index in order[:WORST_GROUPS]
-    ]
+    return [slice_of(str(names[index]), place_N == index, right_AN) for index in order[:WORST_GROUPS]]
 
 
 def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
@@ -271,10 +263,10 @@ def reliabilities(answers: Sequence[Answers]) -> list[Reliability]:
             temperatures.append(fit_temperature(dev.probabilities_NC, dev.gold_N))
             surer_NC = tempered(probabilities_NC, temperatures[-1])
             after.append(replace(_items_of(table), probabilities_NC=surer_NC))
-        errors = [float(np.mean([evaluate(CALIBRATION, t) for t in part])) if part else None
-                  for part in (before, after)]  # fmt: skip
+        errors = [
+            float(np.mean([evaluate(CALIBRATION, t) for t in part])) if part else None
+            for part in (before, after)
+        ]
         assert errors[0] is not None
-        made.append(
-            Reliability(arm, _bins(before), _bins(after), errors[0], errors[1], temperatures)
-        )
+        made.append(Reliability(arm, _bins(before), _bins(after), errors[0], errors[1], temperatures))
     return made

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuneproof.metrics import METRICS
-from tuneproof.record.rundir import ArmRecord, StudyRecord
+from tuneproof.record.study_folder import ArmRecord, StudyRecord
 from tuneproof.report.rounding import (
     NOTHING,
     Style,
@@ -212,9 +212,7 @@ def style_of(rows: list[ArmRow], metric: str) -> Style:
     """How one metric's column is written: with the decimals that its widest interval supports."""
     known = [row.scores[metric] for row in rows if metric in row.scores]
     styles = [style_for(score.low, score.high, is_share(metric)) for score in known]
-    return min(
-        styles, key=lambda style: style.places, default=style_for(None, None, is_share(metric))
-    )
+    return min(styles, key=lambda style: style.places, default=style_for(None, None, is_share(metric)))
 
 
 def show_score(score: Score | None, style: Style) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import RunError
+from tuneproof.inference.prediction import Predicted
 from tuneproof.metrics import Items, Metric, evaluate
-from tuneproof.predict.prediction import Predicted
 from tuneproof.score.intervals import Estimate, Side, estimate, quantile_t, student
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
 from tuneproof.score.resample import cluster_sums, resampled_totals
@@ -148,9 +148,7 @@ def _estimated(
     width = stats_RNK.shape[2]
     rows_GK = cluster_sums(np.hstack(list(stats_RNK)), groups)
     totals_BK = resampled_totals(rows_GK, settings.draws, rng)
-    draws_BR = metric.from_totals(
-        totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes
-    )
+    draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes)
     sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
     found = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
     return rows_GK, _floored(found, metric, int(metric.counted_N(runs[0]).sum()), settings.level)

@@ -124,9 +124,7 @@ def estimate(
         both_B += side.sign * part.draws_B
     seeds = sum(part.variance for part in parts)
     if seeds > 0:
-        terms = [
-            p.variance**2 / (s.seeds - 1) for p, s in zip(parts, sides, strict=True) if p.variance
-        ]
+        terms = [p.variance**2 / (s.seeds - 1) for p, s in zip(parts, sides, strict=True) if p.variance]
         variances.append(seeds)
         degrees.append(seeds**2 / sum(terms))
     return Estimate(

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 CELLS_AT_ONCE = 1_000_000  # of one block of draws: 8 MB a float array
-DISTINCT_SHARE = (
-    8  # rows are drawn as counts of distinct rows where these are this many times fewer
-)
+DISTINCT_SHARE = 8  # rows are drawn as counts of distinct rows where these are this many times fewer
 
 
 def cluster_sums(stats_NK: Floats, groups: Sequence[str] | None) -> Floats:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import RunError, did_you_mean
+from tuneproof.inference.prediction import Predicted
 from tuneproof.metrics import METRICS, Items, Metric, evaluate, why_not
-from tuneproof.predict.prediction import Predicted
 from tuneproof.score.intervals import Estimate, Interval, Side, estimate, student, wilson
 from tuneproof.score.resample import cluster_sums, resampled_totals
 from tuneproof.settings import ScoreSettings
@@ -85,8 +85,7 @@ def check_same_items(runs: Sequence[Predicted], names: Sequence[str]) -> None:
                 found = f"the {len(first)} items stand in another order."
             else:
                 found = (
-                    f"the items differ: {len(first)} and {len(run)} items, of which {shared} ids "
-                    "are shared."
+                    f"the items differ: {len(first)} and {len(run)} items, of which {shared} ids are shared."
                 )
             raise RunError(both, found, "Only scores on the same items compare.", again)
         ours_gold, theirs_gold = first.gold_names, run.gold_names
@@ -115,10 +114,7 @@ def paragraphs_of(predictions: Predicted, grouped: bool) -> Sequence[str] | None
 
 
 def score(
-    predictions: Sequence[Predicted],
-    metrics: Sequence[str] | None,
-    settings: ScoreSettings,
-    grouped: bool,
+    predictions: Sequence[Predicted], metrics: Sequence[str] | None, settings: ScoreSettings, grouped: bool
 ) -> dict[str, Score]:
     """Score one arm: one list of predictions a seed, all on the same items in the same order.
 
@@ -188,17 +184,12 @@ def _bootstrapped(
     rows_GK = cluster_sums(np.hstack(blocks), groups)
     totals_BK = resampled_totals(rows_GK, settings.draws, rng)
     ends = np.cumsum([block.shape[1] for block in blocks])
-    place = {
-        kind.per_item: (end - b.shape[1], end)
-        for kind, b, end in zip(kinds, blocks, ends, strict=True)
-    }
+    place = {kind.per_item: (end - b.shape[1], end) for kind, b, end in zip(kinds, blocks, ends, strict=True)}
     side = Side(0, seeds, 1.0)
     scores = {}
     for metric in metrics:
         start, end = place[metric.per_item]
-        draws_BS = metric.from_totals(
-            totals_BK[:, start:end].reshape(len(totals_BK), seeds, -1), labels
-        )
+        draws_BS = metric.from_totals(totals_BK[:, start:end].reshape(len(totals_BK), seeds, -1), labels)
         values_S = np.array([evaluate(metric, items) for items in items_S])
         found = estimate(values_S, draws_BS, [side], len(rows_GK), settings.level, rng)
         interval, form = _interval(metric, found, items_S[0], len(rows_GK), settings.level)
@@ -223,9 +214,7 @@ def _interval(
             effective = float(min(clusters, rarest))
         return wilson(found.value, effective, level, found.freedom), "Wilson's form"
     interval = student(found, level)
-    return Interval(
-        max(metric.low, interval.low), min(metric.high, interval.high)
-    ), "Student's form"
+    return Interval(max(metric.low, interval.low), min(metric.high, interval.high)), "Student's form"
 
 
 def _score(

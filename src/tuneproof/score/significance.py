@@ -60,10 +60,7 @@ def randomisation(
     moved_UK, count_U = (
         distinct(moved_GK[np.any(moved_GK != 0, axis=1)])
         if moved_GK.any()
-        else (
-            moved_GK[:0],
-            np.zeros(0, dtype=np.int64),
-        )
+        else (moved_GK[:0], np.zeros(0, dtype=np.int64))
     )
     as_extreme = 0
     block = max(1, CELLS_AT_ONCE // max(len(moved_UK), 1))

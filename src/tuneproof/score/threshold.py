@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.metrics.metric import AnswerItems
 from tuneproof.metrics.squad import exact_N, f1_N
-from tuneproof.predict.answers import AnswerPredictions
 
 SAME = 1e-12
 
@@ -58,9 +58,5 @@ def best_threshold(found: AnswerPredictions) -> Threshold:
         place = int(among[np.argmin(np.abs(cuts_K[among] - found.default_threshold))])
         cut = float(cuts_K[place])
     return Threshold(
-        cut,
-        float(f1_K[place]),
-        float(exact_K[place]),
-        float(f1_K[default]),
-        float(exact_K[default]),
+        cut, float(f1_K[place]), float(exact_K[place]), float(f1_K[default]), float(exact_K[default])
     )

@@ -8,12 +8,5 @@ from tuneproof.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for task in (
-        sst2.TASK,
-        imdb.TASK,
-        squad_v2.TASK,
-        labels.TASK,
-        questions.TASK,
-        demo_task.TASK,
-    )
+    for task in (sst2.TASK, imdb.TASK, squad_v2.TASK, labels.TASK, questions.TASK, demo_task.TASK)
 }

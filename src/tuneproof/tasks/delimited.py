@@ -28,9 +28,11 @@ def refuse_twins(name: str, header: Sequence[str]) -> None:
     """Raises DataError where a header names a column twice, or more columns than a table has."""
     if len(header) > MOST_COLUMNS:
         raise DataError(
-            f"{name}, row 1", f"the header names {len(header):,} columns.",
-            f"At most {MOST_COLUMNS:,} are read.", "Keep the columns that are needed.",
-        )  # fmt: skip
+            f"{name}, row 1",
+            f"the header names {len(header):,} columns.",
+            f"At most {MOST_COLUMNS:,} are read.",
+            "Keep the columns that are needed.",
+        )
     twins = [column for column, times in Counter(header).items() if column and times > 1]
     if twins:
         raise DataError(
@@ -46,9 +48,7 @@ def read_cells(name: str, text: str, delimiter: str, quotes: bool) -> Cells:
     """
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise RecipeError(
-            "task.labels.delimiter",
-            f"{delimiter!r} is not one character.",
-            'Use "," or ";" or "\\t".',
+            "task.labels.delimiter", f"{delimiter!r} is not one character.", 'Use "," or ";" or "\\t".'
         )
     records: list[list[str]] = []
     numbers: list[int] = []
@@ -109,9 +109,7 @@ def _malformed(name: str, row: int, line: int, said: str) -> DataError:
     if "unexpected end" in said:
         found = "a quotation mark is opened and never closed."
     elif "larger than" in said:
-        found = (
-            f"a cell has more than {LONGEST_CELL:,} characters; is a quotation mark never closed?"
-        )
+        found = f"a cell has more than {LONGEST_CELL:,} characters; is a quotation mark never closed?"
     elif "expected after" in said:
         found = "text follows a closing quotation mark."
     else:

@@ -7,7 +7,7 @@ Knows nothing of: labels, prompts, splits, files of the user's own.
 from pathlib import Path
 
 from tuneproof.errors import DataError, DataUnreachedError
-from tuneproof.reach import never_reached
+from tuneproof.hub.offline import never_reached
 from tuneproof.tasks.tables import Table
 
 READERS = ("parquet", "csv", "json", "arrow", "text")
@@ -23,17 +23,19 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
 
     if Path(name).exists():  # datasets would take it for the hub's
         raise DataError(
-            name, "is a file or folder here, and hub: names a data set on the hub.",
+            name,
+            "is a file or folder here, and hub: names a data set on the hub.",
             do="Name the file with path:.",
-        )  # fmt: skip
+        )
     try:
         builder = datasets.load_dataset_builder(name, config, revision=revision)
         if builder.name not in READERS:
             raise DataError(
-                f"hub data set {name}", f"is read by {builder.name}, which is not used here.",
+                f"hub data set {name}",
+                f"is read by {builder.name}, which is not used here.",
                 f"Read are {', '.join(READERS)}: rows without code and without archives.",
                 "Use its Parquet files.",
-            )  # fmt: skip
+            )
         builder.download_and_prepare()
         parts = builder.as_dataset()
     except (OSError, ValueError, RuntimeError) as error:
@@ -55,9 +57,6 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
                 ]
         about = {"hub": name, "revision": revision, "config": config, "part": str(part)}
         tables[str(part)] = Table(
-            f"{name}, {part}",
-            columns,
-            range(1, len(rows) + 1),
-            about={**about, "rows": len(rows)},
+            f"{name}, {part}", columns, range(1, len(rows) + 1), about={**about, "rows": len(rows)}
         )
     return tables

@@ -51,9 +51,11 @@ def text_column(table: Table, name: str) -> list[str]:
             )
         if len(value) > LONGEST_CELL:
             raise DataError(
-                table.at(index), f"the column {name} has {len(value):,} characters.",
-                f"At most {LONGEST_CELL:,} are read.", "Cut the text into several rows.",
-            )  # fmt: skip
+                table.at(index),
+                f"the column {name} has {len(value):,} characters.",
+                f"At most {LONGEST_CELL:,} are read.",
+                "Cut the text into several rows.",
+            )
         texts.append(value.strip())
         numbers += _is_number(value)
     filled = sum(1 for text in texts if text)
@@ -148,9 +150,11 @@ def label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tu
     longest = max(counts, key=len, default="")
     if len(longest) > LONGEST_LABEL:
         raise DataError(
-            name, f"a label has {len(longest):,} characters; it begins {longest[:30]!r}.",
-            f"At most {LONGEST_LABEL:,} are allowed.", "Does label: name the right column?",
-        )  # fmt: skip
+            name,
+            f"a label has {len(longest):,} characters; it begins {longest[:30]!r}.",
+            f"At most {LONGEST_LABEL:,} are allowed.",
+            "Does label: name the right column?",
+        )
     folded: dict[str, str] = {}
     for label in counts:
         key = "".join(unicodedata.normalize("NFKC", label).casefold().split())
@@ -218,9 +222,7 @@ def id_column(table: Table, name: str | None, part: str) -> list[str]:
     for index, value in enumerate(table.column(name, "id")):
         identity = as_name(value)
         if identity is None:
-            raise DataError(
-                table.at(index), "the id is missing.", do="Fill it in, or leave out id."
-            )
+            raise DataError(table.at(index), "the id is missing.", do="Fill it in, or leave out id.")
         if identity in seen:
             twins.append(index)
         seen.setdefault(identity, index)
@@ -246,8 +248,6 @@ def group_column(table: Table, name: str) -> list[str]:
     for index, value in enumerate(table.column(name, "group")):
         group = as_name(value)
         if group is None:
-            raise DataError(
-                table.at(index), "the group is missing.", do="Fill it in, or leave out group."
-            )
+            raise DataError(table.at(index), "the group is missing.", do="Fill it in, or leave out group.")
         groups.append(group)
     return groups

@@ -32,8 +32,7 @@ class LabelsOptions(TaskOptions):
     """An own file (or a data set on the hub) with a text and a label a row."""
 
     path: str | None = Field(
-        None,
-        description="The file: .csv, .tsv, .jsonl, .json or .parquet. Train, if test is named.",
+        None, description="The file: .csv, .tsv, .jsonl, .json or .parquet. Train, if test is named."
     )
     dev: str | None = Field(None, description="A second file that chooses (with test).")
     test: str | None = Field(None, description="A second file that reports.")
@@ -67,18 +66,14 @@ class LabelsOptions(TaskOptions):
         "those found, sorted.",
     )
     words: tuple[str, ...] | None = Field(
-        None,
-        description="What a model says for each label, in the order of labels (default: they).",
+        None, description="What a model says for each label, in the order of labels (default: they)."
     )
     instruction: str | None = Field(
         None, min_length=1, description="The prompt's first line (default: names the words)."
     )
-    template: str = Field(
-        "Text: {text}\nLabel:", description="The prompt around an item; holds {text} once."
-    )
+    template: str = Field("Text: {text}\nLabel:", description="The prompt around an item; holds {text} once.")
     cloze: str = Field(
-        "{text} This is {mask}.",
-        description="An encoder's prompt; holds {text} and {mask} once each.",
+        "{text} This is {mask}.", description="An encoder's prompt; holds {text} and {mask} once each."
     )
     drop_empty: bool = Field(
         False, description="Leave rows with an empty text out, and count them. false: an error."
@@ -136,10 +131,7 @@ def _tables(options: LabelsOptions) -> dict[str, Table]:
         named = {parts[name]: table for name, table in found.items() if name in parts}
         if "train" not in named:
             raise DataError(
-                options.hub,
-                "has no train part.",
-                f"Its parts are {', '.join(found)}.",
-                "Use a file.",
+                options.hub, "has no train part.", f"Its parts are {', '.join(found)}.", "Use a file."
             )
         if "test" not in named and "dev" in named:  # the hub's only held-out part reports
             named["test"] = named.pop("dev")
@@ -234,9 +226,11 @@ def prompt(options: LabelsOptions, labels: Sequence[str]) -> Prompt:
     words = tuple(options.words or labels)
     if len(words) != len(labels):
         raise RecipeError(
-            "task.labels.words", f"there are {len(words)} words for {len(labels)} labels.",
-            f"The labels are {', '.join(labels)}.", "Write one word a label.",
-        )  # fmt: skip
+            "task.labels.words",
+            f"there are {len(words)} words for {len(labels)} labels.",
+            f"The labels are {', '.join(labels)}.",
+            "Write one word a label.",
+        )
     return Prompt(
         instruction=options.instruction or f"Choose the label of the text: {', '.join(words)}.",
         template=options.template,

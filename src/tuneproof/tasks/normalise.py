@@ -12,8 +12,7 @@ from functools import lru_cache
 _DROPPED = string.punctuation.encode() + bytes(range(33)) + b"\x7f"
 _LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _TO_SPACE = bytes.maketrans(
-    string.ascii_uppercase.encode() + _DROPPED,
-    string.ascii_lowercase.encode() + b" " * len(_DROPPED),
+    string.ascii_uppercase.encode() + _DROPPED, string.ascii_lowercase.encode() + b" " * len(_DROPPED)
 )
 
 

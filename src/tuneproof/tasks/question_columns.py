@@ -21,12 +21,7 @@ SHAPES = 'Answers are {"text": […], "answer_start": […]}, a list of texts, o
 
 
 def question_rows(
-    table: Table,
-    question: str,
-    context: str,
-    answers: str | None,
-    identity: str | None,
-    title: str | None,
+    table: Table, question: str, context: str, answers: str | None, identity: str | None, title: str | None
 ) -> list[QuestionRow]:
     """Every row of the table. `answers` None: none are known (new questions).
 
@@ -42,13 +37,7 @@ def question_rows(
         texts, starts = _answers(table.at(index), cell)
         rows.append(
             QuestionRow(
-                table.at(index),
-                ids[index],
-                titles[index],
-                contexts[index],
-                questions[index],
-                texts,
-                starts,
+                table.at(index), ids[index], titles[index], contexts[index], questions[index], texts, starts
             )
         )
     return rows
@@ -68,9 +57,7 @@ def _ids(table: Table, name: str | None) -> list[str]:
     for index, value in enumerate(table.column(name, "id")):
         identity = as_name(value)
         if identity is None:
-            raise DataError(
-                table.at(index), "the id is missing.", do="Fill it in, or leave id out."
-            )
+            raise DataError(table.at(index), "the id is missing.", do="Fill it in, or leave id out.")
         found.append(identity)
     return found
 
@@ -101,9 +88,7 @@ def _answers(where: str, cell: Any) -> tuple[tuple[str, ...], tuple[int | None, 
     raise DataError(where, f"the answers are {type(cell).__name__}.", SHAPES)
 
 
-def _texts_and_starts(
-    where: str, cell: Mapping[str, Any]
-) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
+def _texts_and_starts(where: str, cell: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
     if not isinstance(cell.get("text"), list):
         raise DataError(where, "the answers hold no list of texts.", SHAPES)
     texts = _texts(where, cell["text"])
@@ -113,9 +98,11 @@ def _texts_and_starts(
     if not isinstance(starts, list) or len(starts) != len(texts):
         amount = len(starts) if isinstance(starts, list) else "no list of"
         raise DataError(
-            where, f"there are {len(texts)} answers and {amount} answer_start.",
-            "Each answer has one.", "Mend the row, or leave answer_start out.",
-        )  # fmt: skip
+            where,
+            f"there are {len(texts)} answers and {amount} answer_start.",
+            "Each answer has one.",
+            "Mend the row, or leave answer_start out.",
+        )
     for start in starts:
         if isinstance(start, bool) or not isinstance(start, int):
             raise DataError(where, f"answer_start is {start!r}.", "It counts characters from 0.")

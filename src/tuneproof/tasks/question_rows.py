@@ -71,14 +71,11 @@ def examples_of(rows: Sequence[QuestionRow], lowercase: bool) -> list[Example]:
     for row in rows:
         for what, text in (("question", row.question), ("context", row.context)):
             if not text.strip():
-                raise DataError(
-                    row.where, f"the {what} is empty.", do="Fill it in, or take the row out."
-                )
+                raise DataError(row.where, f"the {what} is empty.", do="Fill it in, or take the row out.")
         if row.id in seen:
             raise DataError(
-                row.where, f"the id {row.id!r} also stands in {seen[row.id]}.",
-                do="Make the ids unique.",
-            )  # fmt: skip
+                row.where, f"the id {row.id!r} also stands in {seen[row.id]}.", do="Make the ids unique."
+            )
         seen[row.id] = row.where
         made.append(_example(row, lowercase))
     return made
@@ -89,9 +86,7 @@ def _example(row: QuestionRow, lowercase: bool) -> Example:
     if lowercase:
         question, context = lower(question), lower(context)
         answers = tuple(lower(answer) for answer in answers)
-    golds = tuple(
-        _gold(context, text, start) for text, start in zip(answers, row.starts, strict=True)
-    )
+    golds = tuple(_gold(context, text, start) for text, start in zip(answers, row.starts, strict=True))
     paragraph = hashlib.sha256(context.encode()).hexdigest()[:12]
     asked = Question(question.strip(), context, golds, paragraph)
     return Example(

@@ -27,9 +27,7 @@ from tuneproof.tasks.tables import Reading, Table, read_table
 from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions
 
 _LICENCE = "the user's own"
-LOWERCASE = (
-    "Lower-case questions, contexts and answers: for data whose casing gives the label away."
-)
+LOWERCASE = "Lower-case questions, contexts and answers: for data whose casing gives the label away."
 
 
 class QuestionsOptions(TaskOptions):
@@ -60,9 +58,7 @@ class QuestionsOptions(TaskOptions):
         "resampled whole (default: paragraphs are).",
     )
     lowercase: bool = Field(False, description=LOWERCASE)
-    no_answer: str = Field(
-        NO_ANSWER, min_length=1, description="What a model says where there is no answer."
-    )
+    no_answer: str = Field(NO_ANSWER, min_length=1, description="What a model says where there is no answer.")
     instruction: str | None = Field(
         None, min_length=1, description="The prompt's first line (default: names no_answer)."
     )
@@ -117,15 +113,17 @@ def read_parts(
 def rows_of_table(table: Table, columns: Mapping[str, str | None]) -> list[QuestionRow]:
     """The rows of a table by the names of its columns."""
     return question_rows(
-        table, str(columns["question"]), str(columns["context"]), columns["answers"], columns["id"],
+        table,
+        str(columns["question"]),
+        str(columns["context"]),
+        columns["answers"],
+        columns["id"],
         columns["title"],
-    )  # fmt: skip
+    )
 
 
 def rows_of_parts(
-    parts: Mapping[str, Sequence[QuestionRow]],
-    options: Any,
-    source: Mapping[str, Any],
+    parts: Mapping[str, Sequence[QuestionRow]], options: Any, source: Mapping[str, Any]
 ) -> Rows:
     """The parts as examples.
 
@@ -138,21 +136,17 @@ def rows_of_parts(
         for item in items:
             if seen.setdefault(item.id, part) != part:
                 raise DataError(
-                    f"{part} part", f"the id {item.id!r} also stands in {seen[item.id]}.",
+                    f"{part} part",
+                    f"the id {item.id!r} also stands in {seen[item.id]}.",
                     do="Make the ids unique over all files.",
-                )  # fmt: skip
+                )
         made[part] = items
     kinds = {item.label for items in made.values() for item in items}
     if 0 not in kinds:
-        raise DataError(
-            str(source["name"]), "no question has an answer.", do="Is answers: the right column?"
-        )
+        raise DataError(str(source["name"]), "no question has an answer.", do="Is answers: the right column?")
     changes = {"changes": "lower-cased"} if options.lowercase else {}
     return Rows(
-        parts=made,
-        labels=LABELS if 1 in kinds else LABELS[:1],
-        source={**source, **changes},
-        grouped=True,
+        parts=made, labels=LABELS if 1 in kinds else LABELS[:1], source={**source, **changes}, grouped=True
     )
 
 
@@ -165,9 +159,7 @@ def read(options: QuestionsOptions) -> Rows:
     files = {part: path for part, path in named.items() if path}
     if len(files) == 1:
         files = {"all": options.path}
-    columns = {
-        name: getattr(options, name) for name in ("question", "context", "answers", "id", "title")
-    }
+    columns = {name: getattr(options, name) for name in ("question", "context", "answers", "id", "title")}
     reading = Reading(options.encoding, options.delimiter, options.quotes)
     parts, about = read_parts(files, options, columns, reading)
     source = {"name": options.path, "parts": about, "licence": _LICENCE}
@@ -177,9 +169,7 @@ def read(options: QuestionsOptions) -> Rows:
 def prompt(options: QuestionsOptions, labels: Sequence[str]) -> QuestionPrompt:
     """The words around a question, as the options say."""
     usual = question_prompt(options, labels)
-    instruction = options.instruction or usual.instruction.replace(
-        usual.no_answer, options.no_answer
-    )
+    instruction = options.instruction or usual.instruction.replace(usual.no_answer, options.no_answer)
     return QuestionPrompt(instruction, options.template, options.no_answer)
 
 

@@ -15,19 +15,8 @@ from tuneproof.tasks.tables import EXTENSIONS, Table, read_table
 from tuneproof.tasks.task import Prompt
 
 LABELS = ("negative", "positive")
-METRICS = (
-    "accuracy",
-    "f1",
-    "precision",
-    "recall",
-    "f1_macro",
-    "f1_weighted",
-    "expected_calibration_error",
-)
-_LABEL_OF = {
-    **dict.fromkeys(("0", "negative", "neg"), 0),
-    **dict.fromkeys(("1", "positive", "pos"), 1),
-}
+METRICS = ("accuracy", "f1", "precision", "recall", "f1_macro", "f1_weighted", "expected_calibration_error")
+_LABEL_OF = {**dict.fromkeys(("0", "negative", "neg"), 0), **dict.fromkeys(("1", "positive", "pos"), 1)}
 
 
 @dataclass(frozen=True)
@@ -71,9 +60,7 @@ def read_halves(source: Source, path: str | None) -> Halves:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         found = "is a file, not a folder." if folder.exists() else "is not there."
-        raise DataError(
-            str(folder), found, do=f"Name the folder that holds {source.train[0]}.parquet."
-        )
+        raise DataError(str(folder), found, do=f"Name the folder that holds {source.train[0]}.parquet.")
     return Halves(_named(folder, source.train), _named(folder, source.test))
 
 

@@ -37,9 +37,7 @@ def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(file.name, f"is not JSON: {error}.", do=SHAPE) from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-        raise DataError(
-            file.name, "is JSON of another shape.", SHAPE, "Rows with columns? Name them .jsonl."
-        )
+        raise DataError(file.name, "is JSON of another shape.", SHAPE, "Rows with columns? Name them .jsonl.")
     rows = list(_rows(file.name, value["data"]))
     if not rows:
         raise DataError(file.name, "holds no question.", SHAPE)
@@ -59,9 +57,7 @@ def _unpacked(file: FileBytes) -> FileBytes:
         if not unpacker.eof:
             raise EOFError
     except (zlib.error, EOFError, gzip.BadGzipFile):
-        raise DataError(
-            file.name, "is damaged: gzip cannot unpack it.", do="Fetch it again."
-        ) from None
+        raise DataError(file.name, "is damaged: gzip cannot unpack it.", do="Fetch it again.") from None
     return FileBytes(file.name, data, file.sha256)
 
 
@@ -84,14 +80,16 @@ def _row(where: str, title: str, context: str, asked: Any) -> QuestionRow:
         raise DataError(where, f"is_impossible is {impossible!r}.", "It is true or false.")
     if impossible and answers:
         raise DataError(
-            where, "is_impossible is true and there are answers.",
+            where,
+            "is_impossible is true and there are answers.",
             do="Take the answers out, or set is_impossible to false.",
-        )  # fmt: skip
+        )
     if "is_impossible" in values and not impossible and not answers:
         raise DataError(
-            where, "is_impossible is false and there is no answer.",
+            where,
+            "is_impossible is false and there is no answer.",
             do="Add the answer, or set is_impossible to true.",
-        )  # fmt: skip
+        )
     texts, starts = [], []
     for answer in answers:
         found = _dict(answer, f"{where}, answers")
@@ -104,9 +102,8 @@ def _row(where: str, title: str, context: str, asked: Any) -> QuestionRow:
     if identity is None or not str(identity).strip():
         raise DataError(where, "has no id.", do="Give every question an id.")
     return QuestionRow(
-        where, str(identity), title, context, _text(values, "question", where),
-        tuple(texts), tuple(starts),
-    )  # fmt: skip
+        where, str(identity), title, context, _text(values, "question", where), tuple(texts), tuple(starts)
+    )
 
 
 def _dict(value: Any, where: str) -> Mapping[str, Any]:

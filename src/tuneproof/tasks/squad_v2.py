@@ -22,8 +22,12 @@ _HUB = "rajpurkar/squad_v2"
 _REVISION = "3ffb306f725f7d2ce8394bc1873b24868140c412"
 _LICENCE = "CC BY-SA 4.0"
 _COLUMNS: dict[str, str | None] = {
-    "question": "question", "context": "context", "answers": "answers", "id": "id", "title": "title",
-}  # fmt: skip
+    "question": "question",
+    "context": "context",
+    "answers": "answers",
+    "id": "id",
+    "title": "title",
+}
 _ENDINGS = (".json", ".json.gz", ".parquet")
 _NAMES = {
     "train": ("train-v2.0", "train", "train-00000-of-00001"),
@@ -58,19 +62,18 @@ def _in_folder(path: str) -> dict[str, str]:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         found = "is a file, not a folder." if folder.exists() else "is not there."
-        raise DataError(
-            str(folder), found, do="Name the folder of both files, or them with train and test."
-        )
+        raise DataError(str(folder), found, do="Name the folder of both files, or them with train and test.")
     files = {}
     for part, names in _NAMES.items():
         there = [folder / f"{name}{end}" for name in names for end in _ENDINGS]
         first = next((file for file in there if file.is_file()), None)
         if first is None:
             raise DataError(
-                str(folder), f"holds no {names[0]} or {names[1]} file.",
+                str(folder),
+                f"holds no {names[0]} or {names[1]} file.",
                 f"Endings that are read: {', '.join(_ENDINGS)}.",
                 "Name both files with train and test, or leave path out to fetch them.",
-            )  # fmt: skip
+            )
         files[part] = str(first)
     return files
 

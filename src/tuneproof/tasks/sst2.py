@@ -66,8 +66,7 @@ def read(options: Sst2Options) -> Rows:
     train = _examples(halves.train, "train")
     parent = parents([item.text for item in train])
     train = [
-        Example(item.id, item.text, item.label, train[parent[index]].id)
-        for index, item in enumerate(train)
+        Example(item.id, item.text, item.label, train[parent[index]].id) for index, item in enumerate(train)
     ]
     about = {"train": dict(halves.train.about), "test": dict(halves.test.about)}
     return Rows(

@@ -152,9 +152,7 @@ def _json_list(file: FileBytes, encoding: str) -> Table:
     return _objects(file.name, values, range(1, len(values) + 1), "row", 0)
 
 
-def _objects(
-    name: str, values: Sequence[Any], numbers: Sequence[int], noun: str, blank: int
-) -> Table:
+def _objects(name: str, values: Sequence[Any], numbers: Sequence[int], noun: str, blank: int) -> Table:
     names: dict[str, None] = {}
     for number, value in zip(numbers, values, strict=True):
         if not isinstance(value, dict):
@@ -166,9 +164,11 @@ def _objects(
         names.update(dict.fromkeys(value))
         if len(names) > MOST_COLUMNS:
             raise DataError(
-                f"{name}, {noun} {number}", f"with it there are {len(names):,} different keys.",
-                f"At most {MOST_COLUMNS:,} columns are read.", "Use the same keys in every row.",
-            )  # fmt: skip
+                f"{name}, {noun} {number}",
+                f"with it there are {len(names):,} different keys.",
+                f"At most {MOST_COLUMNS:,} columns are read.",
+                "Use the same keys in every row.",
+            )
     columns = {key: [value.get(key) for value in values] for key in names}
     return Table(name, columns, numbers, noun, blank)
 
@@ -193,7 +193,6 @@ def _parquet(file: FileBytes) -> Table:
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(
-            file.name, f"cannot be read as Parquet: {said}.",
-            do="Is its ending right? Or write it anew.",
-        ) from None  # fmt: skip
+            file.name, f"cannot be read as Parquet: {said}.", do="Is its ending right? Or write it anew."
+        ) from None
     return Table(file.name, columns, range(1, table.num_rows + 1))

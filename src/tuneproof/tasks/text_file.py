@@ -56,9 +56,11 @@ def read_bytes(path: Path) -> FileBytes:
             raise DataError(name, "is no regular file but a device or a pipe.", do="Name a file.")
         if kind.st_size > MOST_BYTES:
             raise DataError(
-                name, f"has {kind.st_size:,} bytes.", f"At most {MOST_BYTES:,} are read.",
+                name,
+                f"has {kind.st_size:,} bytes.",
+                f"At most {MOST_BYTES:,} are read.",
                 "Split the file, or keep the columns that are needed.",
-            )  # fmt: skip
+            )
         data = path.read_bytes()
     except FileNotFoundError:
         near = _beside(path)
@@ -113,9 +115,7 @@ def decode(file: FileBytes, encoding: str) -> str:
         other = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
         hint = f"Set encoding: {other}." if other else "Name a CSV, TSV, JSONL or Parquet file."
         row = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(
-            f"{file.name}, line {row}", "holds a zero byte: this is a binary file.", do=hint
-        )
+        raise DataError(f"{file.name}, line {row}", "holds a zero byte: this is a binary file.", do=hint)
     return text
 
 
@@ -128,9 +128,7 @@ def _undecodable(file: FileBytes, encoding: str, at: int) -> DataError:
     head = file.data[:65536]
     if b"\0" in head or sum(byte < 9 for byte in head) > len(head) // 100:
         return DataError(
-            file.name,
-            "is not text but a binary file.",
-            do="Name a CSV, TSV, JSONL or Parquet file.",
+            file.name, "is not text but a binary file.", do="Name a CSV, TSV, JSONL or Parquet file."
         )
     start = max(at - 15, file.data.rfind(b"\n", 0, at) + 1)
     near = file.data[start : at + 15].split(b"\n")[0].decode("cp1252", "replace").strip()

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from tuneproof.atomic import write_with
 from tuneproof.errors import ModelError, RunError
-from tuneproof.files import write_with
-from tuneproof.model.shards import own_part
+from tuneproof.models.fsdp import own_part
 
 Weights = dict[str, torch.Tensor]
 

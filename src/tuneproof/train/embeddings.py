@@ -34,9 +34,7 @@ class RowGradients:
             module.sparse = True
             module.weight.grad = buffer
             hooks.append(
-                module.weight.register_hook(
-                    lambda found, read=read: read.append(found._indices()[0])
-                )
+                module.weight.register_hook(lambda found, read=read: read.append(found._indices()[0]))
             )
         try:
             yield

@@ -14,10 +14,10 @@ from torch import nn
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
-from tuneproof.model.sending import on_device
-from tuneproof.model.shards import is_sharded
-from tuneproof.model.shortage import WAY_OUT, give_back, tried
-from tuneproof.model.team import FULL, GO_ON, Team, present
+from tuneproof.models.device import on_device
+from tuneproof.models.fsdp import is_sharded
+from tuneproof.models.oom import WAY_OUT, give_back, tried
+from tuneproof.process_group import FULL, GO_ON, Team, present
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -119,9 +119,10 @@ def _tried(model: nn.Module, team: Team, work: Callable[[], Sums]) -> tuple[bool
     if not done and team.size > 1 and is_sharded(model):
         team.broken = True
         raise RunError(
-            f"process {team.rank}", "ran out of memory in a model shared out over the processes.",
+            f"process {team.rank}",
+            "ran out of memory in a model shared out over the processes.",
             do="Write train: {micro_batch: N} with a smaller N, or gradient_checkpointing: true.",
-        )  # fmt: skip
+        )
     return FULL not in team.meet(GO_ON if done else FULL), sums
 
 

@@ -64,9 +64,17 @@ def fit_by_trainer(
     told = _Told()
     with tempfile.TemporaryDirectory() as folder:  # the Trainer wants one; nothing is written
         trainer = _trainer(
-            model, _Epochs(batches, steps_per_epoch), loss, count, rates, epochs, seed, accelerator,
-            told, folder,
-        )  # fmt: skip
+            model,
+            _Epochs(batches, steps_per_epoch),
+            loss,
+            count,
+            rates,
+            epochs,
+            seed,
+            accelerator,
+            told,
+            folder,
+        )
         thread = Thread(target=told.run, args=(trainer,), daemon=True)
         thread.start()
         try:
@@ -148,9 +156,10 @@ def _trainer(
                 return
             if not math.isfinite(logs["loss"]):
                 raise RunError(
-                    f"step {state.global_step}", f"the Trainer's loss is {logs['loss']}.",
+                    f"step {state.global_step}",
+                    f"the Trainer's loss is {logs['loss']}.",
                     do="Lower the learning rate, lengthen the warm-up, or look at these items.",
-                )  # fmt: skip
+                )
             assert told.last is not None
             told.steps.put(
                 Step(

@@ -23,8 +23,8 @@ from torch.distributed.tensor import DTensor
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
-from tuneproof.model.shortage import WAY_OUT, ran_out
-from tuneproof.model.team import present
+from tuneproof.models.oom import WAY_OUT, ran_out
+from tuneproof.process_group import present
 from tuneproof.train.embeddings import RowGradients
 from tuneproof.train.gradients import CountFn, LossFn, LossSum, gradients, shown
 from tuneproof.train.optimizer import Schedule
@@ -129,10 +129,19 @@ def fit(
     _check_start(model, optimizer, accelerator)
     model.to(accelerator.device)
     job = _Job(
-        model, loss, count, optimizer, schedule, accelerator, clip_norm, seed, steps_per_epoch,
+        model,
+        loss,
+        count,
+        optimizer,
+        schedule,
+        accelerator,
+        clip_norm,
+        seed,
+        steps_per_epoch,
         [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups],
-        RowGradients(model if present().size == 1 else nn.Module()), nonfinite,
-    )  # fmt: skip
+        RowGradients(model if present().size == 1 else nn.Module()),
+        nonfinite,
+    )
 
     def steps(halvings: int) -> Iterator[Step]:
         with job.rows.kept():
@@ -177,9 +186,7 @@ def _take(job: _Job, number: int, batch: Batch) -> Step:
     for group, rate in zip(job.optimizer.param_groups, job.rates, strict=True):
         group["lr"] = rate * factor
     scaler, optimizer = job.accelerator.scaler, job.optimizer
-    done = gradients(
-        job.model, batch, job.loss, job.count, job.accelerator, number, job.seed, job.clear
-    )
+    done = gradients(job.model, batch, job.loss, job.count, job.accelerator, number, job.seed, job.clear)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     with _room_to_move(number):
         if scaler is not None:
@@ -268,14 +275,12 @@ def _numbered(
             )
 
 
-def _check_start(
-    model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator"
-) -> None:
+def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator") -> None:
     if accelerator.num_processes != present().size:
         raise RunError(
             "fit",
             f"{accelerator.num_processes} processes share this run, and it knows of {present().size}.",
-            do="Call tuneproof.model.team.join(device) in each of them first.",
+            do="Call tuneproof.process_group.join(device) in each of them first.",
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise RunError(

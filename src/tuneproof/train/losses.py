@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from tuneproof.families.family import Family
-from tuneproof.model.heads import class_logits
-from tuneproof.model.words import LOGITS_AT_ONCE, log_totals, words_logits
+from tuneproof.models.heads import class_logits
+from tuneproof.models.lm_logits import LOGITS_AT_ONCE, log_totals, words_logits
 from tuneproof.train.gradients import LossSum
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")

@@ -38,9 +38,7 @@ def decaying_names(model: nn.Module) -> set[str]:
     return decaying
 
 
-def make_optimizer(
-    model: nn.Module, learning_rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW over the trainable parameters; matrices decay, norms and biases do not.
 
     Betas 0.9 and 0.999, epsilon 1e-8, one fused kernel where torch has one (on a CPU seven times

@@ -25,8 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuneproof.errors import ModelError, RunError, TuneproofError
-from tuneproof.files import (
+from tuneproof.atomic import (
     MANIFEST,
     check_folder,
     read_json,
@@ -37,8 +36,9 @@ from tuneproof.files import (
     write_inside,
     write_json,
 )
-from tuneproof.model.shards import is_sharded, made_whole, part_of, parts_of, whole_of
-from tuneproof.model.team import Team, present
+from tuneproof.errors import ModelError, RunError, TuneproofError
+from tuneproof.models.fsdp import is_sharded, made_whole, part_of, parts_of, whole_of
+from tuneproof.process_group import Team, present
 from tuneproof.train.checkpoint import (
     BestOnDev,
     Weights,
@@ -134,11 +134,13 @@ def handed_out(found: Checkpoint | None, team: Team) -> Checkpoint | None:
     """The leader's checkpoint, in every process."""
     if team.size == 1:
         return found
-    sets = {} if found is None else {
-        "trained": found.trained, "best": found.best, "optimizer": found.optimizer
-    }  # fmt: skip
+    sets = (
+        {} if found is None else {"trained": found.trained, "best": found.best, "optimizer": found.optimizer}
+    )
     about = team.say(
-        None if found is None else {
+        None
+        if found is None
+        else {
             "place": found.place.as_json(),
             "best_state": found.best_state,
             "scaler": found.scaler,
@@ -147,7 +149,7 @@ def handed_out(found: Checkpoint | None, team: Team) -> Checkpoint | None:
                 for kind, tensors in sets.items()
             },
         }
-    )  # fmt: skip
+    )
     if about is None:
         return None
     for kind, named in about["tensors"].items():
@@ -158,9 +160,13 @@ def handed_out(found: Checkpoint | None, team: Team) -> Checkpoint | None:
         sets[kind] = sets.get(kind, made)
         team.copy_from_leader(sets[kind].values())
     return found or Checkpoint(
-        folder=Path(), place=Place.of(about["place"]), best_state=about["best_state"],
-        scaler=about["scaler"], lines=b"", **sets,
-    )  # fmt: skip
+        folder=Path(),
+        place=Place.of(about["place"]),
+        best_state=about["best_state"],
+        scaler=about["scaler"],
+        lines=b"",
+        **sets,
+    )
 
 
 class Keeper:
@@ -211,12 +217,8 @@ class Keeper:
                 return self._read(folder)
             except (TuneproofError, OSError, KeyError, TypeError, ValueError) as error:
                 new = set_aside(folder, BAD)
-                what = (
-                    str(error) if isinstance(error, TuneproofError) else f"is damaged ({error!r})"
-                )
-                self.set_aside.append(
-                    f"{folder.name} is not used and was renamed {new.name}: {what}"
-                )
+                what = str(error) if isinstance(error, TuneproofError) else f"is damaged ({error!r})"
+                self.set_aside.append(f"{folder.name} is not used and was renamed {new.name}: {what}")
         return None
 
     def save(
@@ -328,9 +330,7 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> We
     }
 
 
-def _restore_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Weights
-) -> None:
+def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Weights) -> None:
     """Raises ModelError where they are of other weights."""
     by_name = dict(model.named_parameters())
     state: dict[int, dict[str, torch.Tensor]] = {}

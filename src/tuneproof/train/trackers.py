@@ -18,9 +18,10 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if find_spec(name) is None:
             raise RecipeError(
-                "train.trackers", f"the package {name} is not installed.",
+                "train.trackers",
+                f"the package {name} is not installed.",
                 do=f"pip install {name}, or take it out: every step is in steps.jsonl as well.",
-            )  # fmt: skip
+            )
 
 
 def _tracker(name: str, project: str, run: str, folder: Path) -> Any:
@@ -50,9 +51,10 @@ def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[
             except Exception as error:  # whatever the package raises: no login, no network
                 said = " ".join(str(error).split()) or type(error).__name__
                 raise RunError(
-                    f"tracker {name}", f"did not start: {said.rstrip('.')}.",
+                    f"tracker {name}",
+                    f"did not start: {said.rstrip('.')}.",
                     do="Mend it, or take it out of train.trackers.",
-                ) from error  # fmt: skip
+                ) from error
             started.append(tracker)
         yield started
     finally:

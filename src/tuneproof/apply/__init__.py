@@ -1,0 +1,1 @@
+"""A finished arm on new data."""

@@ -1,0 +1,1 @@
+"""What one arm needs: study data, model, device, monitor."""

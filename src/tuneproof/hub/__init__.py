@@ -1,0 +1,1 @@
+"""The model and data hub: downloads, verified cached files, what works offline."""

@@ -1,0 +1,1 @@
+"""Predictions: the rows behind the wall, and the passes that fill them."""

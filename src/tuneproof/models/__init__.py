@@ -1,0 +1,1 @@
+"""Pretrained models: loading, heads, frozen layers, caches, memory errors, precision, sharding."""

@@ -1,0 +1,1 @@
+"""What a model is trained on and asked for: a head, label words, a span, a written answer."""

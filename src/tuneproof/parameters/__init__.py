@@ -1,0 +1,1 @@
+"""Every parameter of a model and of its adaptation, counted and explained."""

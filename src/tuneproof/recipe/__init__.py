@@ -1,0 +1,1 @@
+"""The configuration of a study: YAML with line numbers, validation, the Recipe, its JSON schema."""

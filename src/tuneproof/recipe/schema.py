@@ -1,0 +1,56 @@
+"""The JSON schema of a recipe, for editors, put together from the shelves.
+
+In: the shelves. Out: plain values. Knows nothing of: any one recipe.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from tuneproof.methods import METHODS
+from tuneproof.recipe.recipe import SECTIONS
+from tuneproof.settings import Claim
+from tuneproof.tasks import TASKS
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors."""
+
+    def chosen(name: str, part: type[BaseModel]) -> list[dict[str, Any]]:
+        options = part.model_json_schema()
+        return [
+            {"const": name},
+            {
+                "type": "object",
+                "properties": {name: options},
+                "required": [name],
+                "additionalProperties": False,
+            },
+        ]
+
+    tasks = [entry for name, task in TASKS.items() for entry in chosen(name, task.options)]
+    arms = [entry for name, method in METHODS.items() for entry in chosen(name, method.options)]
+    model = {"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}]}
+    claim = Claim.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tuneproof recipe",
+        "type": "object",
+        "required": ["task", "arms"],
+        "additionalProperties": False,
+        "properties": {
+            "task": {"anyOf": tasks},
+            "models": {"type": "array", "items": model},
+            "arms": {"type": "array", "minItems": 1, "items": {"anyOf": arms}},
+            "seeds": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "train_sizes": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 2},
+                "description": "How many labels are needed: every arm that learns is run on so many "
+                "items of train as well, drawn anew for every seed, stratified by label.",
+            },
+            "claim": {"anyOf": [claim, {"type": "array", "items": claim}]},
+            **{name: section.model_json_schema() for name, section in SECTIONS.items()},
+            "out": {"type": "string", "description": "The study's folder."},
+        },
+    }

@@ -1,0 +1,1 @@
+"""The main path: plan, arms, comparisons, report; resume, signals, several processes."""

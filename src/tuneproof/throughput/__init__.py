@@ -1,0 +1,1 @@
+"""FLOPs of training, and what the device attains."""

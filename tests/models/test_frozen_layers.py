@@ -1,0 +1,196 @@
+"""A frozen trunk: left out where its states are kept, run as it is where they are not."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from tuneproof.data.tokens import pad_batch
+from tuneproof.families import family_of
+from tuneproof.families.blocks import blocks_of
+from tuneproof.models.activation_cache import KeptStates, Row, keep
+from tuneproof.models.frozen_layers import Trunk
+from tuneproof.models.heads import class_logits
+from tuneproof.models.lm_logits import words_logits
+from tuneproof.models.oom import AtOnce
+
+SIZES = {
+    "vocab_size": 60,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "embedding_size": 16,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}
+DECODER = {**SIZES, "num_key_value_heads": 2, "head_dim": 8}
+OWN = {
+    "distilbert": {"vocab_size": 60, "dim": 32, "n_layers": 4, "n_heads": 4, "hidden_dim": 48},
+    "gpt2": {"vocab_size": 60, "n_embd": 32, "n_layer": 4, "n_head": 4, "pad_token_id": 0},
+    "gemma2": {**DECODER, "sliding_window": 3, "query_pre_attn_scalar": 8},
+    "mistral": {**DECODER, "sliding_window": 3},
+    "llama": DECODER,
+    "falcon": {**SIZES, "alibi": False},
+    "modernbert": {**SIZES, "local_attention": 4, "global_attn_every_n_layers": 2},
+}
+ENCODERS = ("bert", "distilbert", "roberta", "electra", "mpnet", "deberta-v2", "modernbert")
+DECODERS = ("llama", "gemma2", "mistral", "gpt2", "falcon", "opt")
+ROWS = [Row(np.array(row)) for row in ([1, 5, 9, 8, 7, 6, 40], [1, 7], [1, 11, 12, 13, 14])]
+CPU = torch.device("cpu")
+
+
+def model_of(kind: str, auto=AutoModelForSequenceClassification):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **OWN.get(kind, SIZES))
+    return auto.from_config(config), family_of(config)
+
+
+def autocast():
+    return torch.autocast("cpu", enabled=False)
+
+
+def kept_of(trunk: Trunk, family, folder) -> KeptStates:
+    assert trunk.states(family, ROWS[:1], 0, CPU) is not None
+    list(keep(folder, ROWS, trunk.read(family, ROWS, 0, AtOnce(2), CPU, autocast)))
+    kept = KeptStates()
+    kept.add(folder)
+    return kept
+
+
+def calls_of(model) -> list[int]:
+    """Numbers of the blocks whose linear layers run."""
+    found: list[int] = []
+    for place, block in enumerate(blocks_of(model).modules):
+        for module in block.modules():
+            if not list(module.children()) and list(module.parameters()):
+                module.register_forward_hook(lambda *_, place=place: found.append(place))
+                break
+    return found
+
+
+def batch_of(side="right", rows=ROWS):
+    return pad_batch([row.ids for row in rows], 0, side)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("kind", ENCODERS + DECODERS)
+def test_from_kept_states_the_logits_are_those_of_the_whole_model(tmp_path, kind, side) -> None:
+    model, family = model_of(kind)
+    model.eval()
+    batch = batch_of(side)
+    wanted = class_logits(model, family, batch)
+    assert wanted.std() > 1e-4, "the logits say nothing, so the test would"
+    trunk = Trunk(model, 2)
+    torch.testing.assert_close(class_logits(model, family, batch), wanted, rtol=0, atol=1e-6)
+    ran = calls_of(model)
+    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+    assert set(ran) == {0, 1}, "reading the trunk stops where it ends"
+    ran.clear()
+    found = class_logits(model, family, batch)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=5e-6)  # other kernels round otherwise
+    assert set(ran) == {2, 3}
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_the_states_are_used_and_not_computed_again(tmp_path, kind) -> None:
+    model, family = model_of(kind)
+    trunk = Trunk(model.eval(), 2)
+    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+    before = class_logits(model, family, batch_of())
+    with torch.no_grad():
+        for parameter in blocks_of(model).modules[0].parameters():
+            parameter.zero_()
+    torch.testing.assert_close(class_logits(model, family, batch_of()), before)
+    trunk.kept = None
+    assert not torch.allclose(class_logits(model, family, batch_of()), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_words_after_left_padded_prompts_have_the_same_logits(tmp_path, kind) -> None:
+    model, family = model_of(kind, AutoModelForCausalLM)
+    model.eval()
+    batch, places = batch_of("left"), torch.arange(6)
+    wanted = words_logits(model, batch, 2, places)
+    trunk = Trunk(model, 1)
+    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+    torch.testing.assert_close(words_logits(model, batch, 2, places), wanted, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_a_row_that_is_not_kept_runs_through_the_whole_model(tmp_path, kind) -> None:
+    model, family = model_of(kind)
+    model.eval()
+    batch = batch_of(rows=[ROWS[0], Row(np.array([1, 33, 34]))])
+    wanted = class_logits(model, family, batch)
+    trunk = Trunk(model, 2)
+    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+    torch.testing.assert_close(class_logits(model, family, batch), wanted, rtol=0, atol=1e-6)
+
+
+def test_generation_fills_its_cache_from_the_whole_model(tmp_path) -> None:
+    model, family = model_of("llama", AutoModelForCausalLM)
+    batch = batch_of("left")
+    asked = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
+    given = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    wanted = model.eval().generate(**given, **asked)
+    trunk = Trunk(model, 2)
+    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+    assert torch.equal(model.generate(**given, **asked), wanted)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "gpt2"])
+def test_in_training_the_trunk_has_no_dropout_and_no_graph(kind) -> None:
+    model, family = model_of(kind)
+    Trunk(model.train(), 1)
+    ran = []
+    blocks = blocks_of(model).modules
+    blocks[-1].register_forward_pre_hook(lambda _, args: ran.append(args[0]))
+    class_logits(model, family, batch_of())
+    class_logits(model, family, batch_of())
+    assert torch.equal(ran[0], ran[1])
+    assert not ran[0].requires_grad
+    dropouts = [m for m in blocks[-1].modules() if isinstance(m, torch.nn.Dropout)]
+    assert dropouts
+    assert all(module.training for module in dropouts), "above the trunk dropout stays on"
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gradients_of_the_upper_layers_are_the_same(tmp_path, kind, recompute) -> None:
+    gradients = []
+    for kept in (False, True):
+        model, family = model_of(kind)
+        if recompute:
+            model.enable_input_require_grads()
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        trunk = Trunk(model, 2)
+        if kept:
+            trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+            model.train()
+        class_logits(model, family, batch_of()).square().sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    assert any(found is not None for found in gradients[0].values())
+    for name, found in gradients[0].items():
+        if found is None or not found.any():
+            assert gradients[1][name] is None or not gradients[1][name].any(), name
+        else:
+            torch.testing.assert_close(gradients[1][name], found, rtol=1e-4, atol=1e-5)
+
+
+def test_names_of_weights_and_what_is_saved_stay_the_same(tmp_path) -> None:
+    model, _ = model_of("bert")
+    names = list(model.state_dict())
+    Trunk(model, 2)
+    assert list(model.state_dict()) == names
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name

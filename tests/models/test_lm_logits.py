@@ -1,0 +1,125 @@
+"""Long prompts read in pieces, the vocabulary's logits at chosen positions, and what they cost."""
+
+import pytest
+import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+import tuneproof.models.lm_logits as room
+from tests.open_model import open_model
+from tests.tiny_models import DECODERS, tiny_config, tiny_model, tiny_tokenizer
+from tuneproof.data.tokens import pad_batch
+from tuneproof.memory.tracker import LiveMemory
+from tuneproof.models.lm_logits import new_cache, read_ahead, token_logs, words_logits
+
+LENGTHS = (61, 40, 17)
+
+
+@pytest.fixture(scope="module", params=DECODERS)
+def opened(request, tmp_path_factory):
+    return open_model(tiny_model(tmp_path_factory.mktemp("w") / request.param, request.param), "words")
+
+
+def batch_of(lengths=LENGTHS, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return pad_batch([torch.randint(6, 250, (n,), generator=draw) for n in lengths], 0, "left")
+
+
+def small_pieces(patch, most=8, pairs=512):
+    patch.setattr(room, "MOST_TOKENS", most)
+    patch.setattr(room, "LEAST_TOKENS", 4)
+    patch.setattr(room, "PAIRS", pairs)
+
+
+@torch.inference_mode()
+def test_reading_in_pieces_changes_no_logit(opened, monkeypatch) -> None:
+    batch = batch_of()
+    places = torch.tensor([0, 1, 2, 4, 5])
+    whole = words_logits(opened.model, batch, 2, places)
+    plain = opened.model(**batch).logits[:, -2:].flatten(0, 1)[places]
+    torch.testing.assert_close(whole, plain, atol=1e-5, rtol=1e-5)
+    small_pieces(monkeypatch)
+    rest, cache = read_ahead(opened.model, batch, 2)
+    assert cache is not None
+    assert 2 <= rest["input_ids"].shape[1] <= 8
+    pieces = words_logits(opened.model, rest, 2, places, cache)
+    torch.testing.assert_close(pieces, plain, atol=2e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_layers_with_a_window_keep_its_keys_alone(opened, monkeypatch) -> None:
+    small_pieces(monkeypatch)
+    _, cache = read_ahead(opened.model, batch_of(), 2)
+    kept = {layer.keys.shape[-2] for layer in cache.layers}
+    window = getattr(opened.config, "sliding_window", None)
+    kinds = set(getattr(opened.config, "layer_types", None) or ())
+    if window is None:
+        assert kept == {56}
+    elif "full_attention" in kinds:
+        assert kept == {window - 1, 56}
+    else:
+        assert kept == {window - 1}
+
+
+@torch.inference_mode()
+def test_short_batches_are_read_at_once_without_a_cache(opened) -> None:
+    batch = batch_of()
+    rest, cache = read_ahead(opened.model, batch, 1)
+    assert cache is None
+    assert rest is batch
+
+
+def deep_model(kind):
+    """Eight layers, so that what one layer needs at a time is little beside the cache of all."""
+    values = tiny_config(kind, tiny_tokenizer(kind)).to_dict()
+    values |= {"num_hidden_layers": 8, "layer_types": None}
+    return AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**values)).eval()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_the_peak_grows_with_the_length_as_keys_and_values_do(kind, monkeypatch) -> None:
+    model = deep_model(kind)
+    small_pieces(monkeypatch, most=32, pairs=32 * 64)
+
+    def peak(length: int) -> LiveMemory:
+        batch = batch_of([length] * 4)
+        live = LiveMemory()
+        for tensor in (*model.parameters(), *batch.values()):
+            live.hold(tensor, "weights")
+        with torch.inference_mode(), live:
+            cache = counted(live, new_cache(model))
+            rest, cache = read_ahead(model, batch, 1, cache)
+            words_logits(model, rest, 1, torch.arange(4), cache)
+        return live
+
+    short, long = peak(64), peak(240)
+    of_the_cache = long.peak["cache"] - short.peak["cache"]
+    assert of_the_cache > 0
+    assert long.peak["temporary"] - short.peak["temporary"] < 0.3 * of_the_cache
+    monkeypatch.undo()
+    live = LiveMemory()
+    with torch.inference_mode(), live:
+        words_logits(model, batch_of([240] * 4), 1, torch.arange(4))
+    assert live.peak["temporary"] > 3 * long.peak["temporary"]
+
+
+def counted(live, cache):
+    plain = cache.update
+
+    def update(*given, **named):
+        with live.part("cache"):
+            return plain(*given, **named)
+
+    cache.update = update
+    return cache
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_log_likelihoods_need_no_second_tensor_of_the_vocabularys_width(dtype, monkeypatch) -> None:
+    monkeypatch.setattr(room, "LOGITS_AT_ONCE", 4 * 1000)
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(64, 1000, generator=draw).to(dtype)
+    rows, tokens = torch.tensor([0, 63, 5, 5]), torch.tensor([1, 999, 7, 8])
+    with LiveMemory(vocabulary=1000) as live:
+        found = token_logs(logits, rows, tokens)
+    torch.testing.assert_close(found, torch.log_softmax(logits.float(), -1)[rows, tokens])
+    assert live.peak_bytes <= logits.nbytes + 4 * 4 * 1000 * 4

@@ -1,0 +1,118 @@
+"""Encoders that skip padding: the same outputs and gradients, in every family, and nothing left behind."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from tuneproof.families import FAMILIES
+from tuneproof.models.heads import class_logits
+from tuneproof.models.unpadded import NAME, STACKS, Layout, real_tokens
+
+SIZES = {
+    "vocab_size": 60,
+    "pad_token_id": 0,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "embedding_size": 16,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+DISTILLED = {"vocab_size": 60, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
+LENGTHS = (3, 9, 1, 6)
+
+
+def model_of(name: str):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(name, **(DISTILLED if name == "distilbert" else SIZES))
+    return AutoModelForSequenceClassification.from_config(config).eval()
+
+
+def batch_of(lengths=LENGTHS):
+    torch.manual_seed(1)
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    return {"input_ids": torch.randint(3, 60, mask.shape) * mask, "attention_mask": mask}
+
+
+def rows_read(model) -> list[int]:
+    """How many rows each call of the first layer's feed-forward got."""
+    base = model.base_model
+    stack = getattr(base, "encoder", None) or base.transformer
+    linear = next(m for n, m in stack.named_modules() if n.endswith(("intermediate.dense", "lin1", "ffn")))
+    found: list[int] = []
+    linear.register_forward_hook(lambda _, args, out: found.append(out.shape[:-1].numel()))
+    return found
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_logits_and_gradients_are_those_of_the_padded_batch(name):
+    plain, skipping = model_of(name), model_of(name)
+    batch = batch_of()
+    read = rows_read(skipping)
+    expected = plain(**batch).logits
+    with real_tokens(skipping.base_model, batch["attention_mask"]):
+        found = skipping(**batch).logits
+    assert set(read) == {sum(LENGTHS)}
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    for logits in (expected, found):
+        logits.square().sum().backward()
+    for one, other in zip(plain.parameters(), skipping.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_recomputed_activations_skip_padding_too():
+    plain, skipping = model_of("bert").train(), model_of("bert").train()
+    skipping.gradient_checkpointing_enable()
+    batch = batch_of()
+    with real_tokens(skipping.base_model, batch["attention_mask"]):
+        found = skipping(**batch).logits
+    found.sum().backward()  # the layers run again, outside the context
+    plain(**batch).logits.sum().backward()
+    for one, other in zip(plain.parameters(), skipping.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_once_skipped_padding_reads_padded_batches_and_saves_as_before(tmp_path):
+    plain, used = model_of("bert"), model_of("bert")
+    batch = batch_of()
+    with real_tokens(used.base_model, batch["attention_mask"]):
+        used(**batch)
+    torch.testing.assert_close(used(**batch).logits, plain(**batch).logits, rtol=0, atol=1e-6)
+    used.save_pretrained(tmp_path)
+    assert NAME not in (tmp_path / "config.json").read_text()
+
+
+def test_a_head_takes_it_as_it_comes_on_either_padding_side():
+    model = model_of("bert")
+    right = batch_of()
+    left = {
+        name: torch.stack([row.roll(max(LENGTHS) - n) for row, n in zip(values, LENGTHS, strict=True)])
+        for name, values in right.items()
+    }
+    read = rows_read(model)
+    found = class_logits(model, FAMILIES["bert"], left)
+    assert set(read) == {sum(LENGTHS)}
+    torch.testing.assert_close(found, model_of("bert")(**right).logits, rtol=0, atol=1e-6)
+
+
+def test_without_padding_and_with_other_attention_nothing_changes():
+    full = batch_of((5, 5))
+    model = model_of("bert")
+    read = rows_read(model)
+    with real_tokens(model.base_model, full["attention_mask"]):
+        model(**full)
+    eager = model_of("bert")
+    eager.set_attn_implementation("eager")
+    more = rows_read(eager)
+    with real_tokens(eager.base_model, batch_of()["attention_mask"]):
+        eager(**batch_of())
+    assert (read, more) == ([10], [len(LENGTHS) * max(LENGTHS)])
+
+
+def test_what_is_gathered_comes_back_with_zeros_at_padding():
+    states = torch.arange(12.0).reshape(2, 3, 2)
+    layout = Layout(torch.tensor([0, 3, 4]), 2, 3)
+    back = layout.padded(layout.gathered(states))
+    assert back.flatten(0, 1)[[0, 3, 4]].equal(states.flatten(0, 1)[[0, 3, 4]])
+    assert back.flatten(0, 1)[[1, 2, 5]].count_nonzero() == 0

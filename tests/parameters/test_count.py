@@ -1,0 +1,557 @@
+"""Counts from configurations alone: closed formulas a family, published figures, the arms' own ledgers.
+
+The formulas know the configuration's numbers and nothing of the code that counts.
+"""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.arms.small import follow, small_recipe
+from tests.open_model import SHARED
+from tests.tiny_models import DECODERS, TYPES, tiny_model
+from tuneproof.cli.main import main
+from tuneproof.errors import ModelError
+from tuneproof.families.models import MODELS
+from tuneproof.models.checkpoint_files import read_tokenizer
+from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta, read_config
+from tuneproof.parameters.architecture import GROUPS
+from tuneproof.parameters.count import Count, count
+from tuneproof.parameters.ledger import fresh_ahead
+from tuneproof.parameters.text import attention_line
+from tuneproof.tasks import TASKS
+
+# Closed formulas: embeddings, attention, feed-forward, norms, head
+
+
+def decoder(d, layers, heads, kv, hd, f, vocab, tied=True, norms=2, qkv_bias=0, qk_norms=0) -> dict[str, int]:
+    """Llama's shape and its relatives: grouped queries, a gated feed-forward, RMS norms."""
+    qkv = d * hd * (heads + 2 * kv) + qkv_bias * hd * (heads + 2 * kv)
+    return {
+        "embeddings": vocab * d,
+        "attention": layers * (qkv + heads * hd * d),
+        "feed-forward": layers * 3 * d * f,
+        "norms": layers * (norms * d + qk_norms * 2 * hd) + d,
+        "head": 0 if tied else vocab * d,
+    }
+
+
+def phi(d, layers, f, vocab) -> dict[str, int]:
+    """Phi 1 and 2: biases everywhere, one norm a layer, attention and feed-forward side by side."""
+    return {
+        "embeddings": vocab * d,
+        "attention": layers * 4 * (d * d + d),
+        "feed-forward": layers * (d * f + f + f * d + d),
+        "norms": layers * 2 * d + 2 * d,
+        "head": vocab * d + vocab,
+    }
+
+
+def encoder(d, layers, f, vocab, places, types, head) -> dict[str, int]:
+    """BERT's shape: biases everywhere, two norms a layer and one on the embeddings."""
+    return {
+        "embeddings": (vocab + places + types) * d,
+        "attention": layers * 4 * (d * d + d),
+        "feed-forward": layers * (d * f + f + f * d + d),
+        "norms": layers * 2 * 2 * d + 2 * d,
+        "head": head,
+    }
+
+
+def masked_words_head(d, vocab) -> int:
+    """A square layer, a norm, and a bias a word; the matrix is the embeddings' own."""
+    return d * d + d + 2 * d + vocab
+
+
+SHELF = {
+    "llama-3.2-1b": decoder(2048, 16, 32, 8, 64, 8192, 128256),
+    "gemma-2b": decoder(2048, 18, 8, 1, 256, 16384, 256000),
+    "gemma-2-2b": decoder(2304, 26, 8, 4, 256, 9216, 256000, norms=4),
+    "gemma-2-2b-it": decoder(2304, 26, 8, 4, 256, 9216, 256000, norms=4),
+    "mistral-7b": decoder(4096, 32, 32, 8, 128, 14336, 32000, tied=False),
+    "mistral-7b-instruct": decoder(4096, 32, 32, 8, 128, 14336, 32000, tied=False),
+    "distilbert": encoder(768, 6, 3072, 30522, 512, 0, masked_words_head(768, 30522)),
+    "bert": encoder(768, 12, 3072, 30522, 512, 2, masked_words_head(768, 30522)),
+    "minilm": encoder(384, 6, 1536, 30522, 512, 2, 0) | {"other": 384 * 384 + 384},
+    "demo": decoder(256, 4, 8, 2, 32, 640, 4096),
+}
+UNKNOWN = {  # configurations that the shelf does not know, with the counts that their cards give
+    "Qwen2.5-0.5B": (
+        {
+            "model_type": "qwen2",
+            "hidden_size": 896,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+            "intermediate_size": 4864,
+            "vocab_size": 151936,
+            "max_position_embeddings": 32768,
+            "sliding_window": 32768,
+            "use_sliding_window": False,
+            "tie_word_embeddings": True,
+            "architectures": ["Qwen2ForCausalLM"],
+        },
+        decoder(896, 24, 14, 2, 64, 4864, 151936, qkv_bias=1),
+        494_032_768,
+        "auto",
+    ),
+    "Qwen3-0.6B": (
+        {
+            "model_type": "qwen3",
+            "hidden_size": 1024,
+            "num_hidden_layers": 28,
+            "head_dim": 128,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "intermediate_size": 3072,
+            "vocab_size": 151936,
+            "max_position_embeddings": 40960,
+            "tie_word_embeddings": True,
+        },
+        decoder(1024, 28, 16, 8, 128, 3072, 151936, qk_norms=1),
+        596_049_920,
+        "auto",
+    ),
+    "phi-2": (
+        {
+            "model_type": "phi",
+            "hidden_size": 2560,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "intermediate_size": 10240,
+            "vocab_size": 51200,
+            "max_position_embeddings": 2048,
+            "partial_rotary_factor": 0.4,
+            "tie_word_embeddings": False,
+            "architectures": ["PhiForCausalLM"],
+        },
+        phi(2560, 32, 10240, 51200),
+        2_779_683_840,
+        "auto",
+    ),
+    "Phi-3-mini-4k": (
+        {
+            "model_type": "phi3",
+            "hidden_size": 3072,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 32,
+            "intermediate_size": 8192,
+            "vocab_size": 32064,
+            "max_position_embeddings": 4096,
+            "sliding_window": 2047,
+            "tie_word_embeddings": False,
+            "pad_token_id": 32000,
+            "auto_map": {"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"},
+        },
+        decoder(3072, 32, 32, 32, 96, 8192, 32064, tied=False),
+        3_821_079_552,
+        "auto",
+    ),
+    "SmolLM2-135M": (
+        {
+            "model_type": "llama",
+            "hidden_size": 576,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "intermediate_size": 1536,
+            "vocab_size": 49152,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
+        decoder(576, 30, 9, 3, 64, 1536, 49152),
+        134_515_008,
+        "llama",
+    ),
+    "SmolLM3-3B": (
+        {
+            "model_type": "smollm3",
+            "hidden_size": 2048,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 4,
+            "intermediate_size": 11008,
+            "vocab_size": 128256,
+            "max_position_embeddings": 65536,
+            "tie_word_embeddings": True,
+            "pad_token_id": 128004,
+        },
+        decoder(2048, 36, 16, 4, 128, 11008, 128256),
+        3_075_098_624,
+        "auto",
+    ),
+}
+
+
+def config_file(folder: Path, values: dict, name: str = "model") -> str:
+    (folder / name).mkdir(exist_ok=True)
+    path = folder / name / "config.json"
+    path.write_text(json.dumps(values))
+    return str(path)
+
+
+def lines_of(found: Count) -> dict[str, int]:
+    assert found.adaptation is not None
+    return {line.what: line.count for line in found.adaptation.ledger.lines}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Whatever is counted here is counted without the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *words, **more: pytest.fail("asked the hub")
+    )
+
+
+# The base
+
+
+def test_every_model_of_the_shelf_has_a_formula_here():
+    assert set(SHELF) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_a_model_of_the_shelf_has_the_groups_of_its_closed_formula(name):
+    found = count(name)
+    assert found.groups == dict.fromkeys(GROUPS, 0) | SHELF[name]
+    assert found.total == sum(SHELF[name].values())
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_local_configuration_that_the_shelf_does_not_know_is_counted_too(name, tmp_path):
+    values, formula, published, family = UNKNOWN[name]
+    found = count(config_file(tmp_path, values, name))
+    assert found.groups == dict.fromkeys(GROUPS, 0) | formula
+    assert found.total == published
+    assert (found.model, found.architecture.family) == (name, family)
+    assert found.published is None
+    assert count(str(tmp_path / name)).groups == found.groups, "the folder says the same"
+
+
+def test_published_counts_agree_or_the_difference_is_explained():
+    known = {name: count(name) for name, entry in MODELS.items() if entry.facts}
+    apart = {name: found for name, found in known.items() if found.agrees is False}
+    assert {name for name, found in known.items() if found.agrees} == {
+        "llama-3.2-1b",
+        "gemma-2-2b",
+        "gemma-2-2b-it",
+        "mistral-7b",
+        "mistral-7b-instruct",
+        "distilbert",
+    }
+    assert {name: found.published.count - found.total for name, found in apart.items()} == {
+        "gemma-2b": 128 * 2048,
+        "bert": 590_592 + 1_538,
+    }
+    assert all(found.published.differs for found in apart.values())
+
+
+@pytest.mark.parametrize("name", ["meta-llama/Llama-3.2-1B", "google/gemma-2-2b"])
+def test_a_hub_id_of_the_shelf_needs_no_hub(name):
+    assert count(name).published is not None
+
+
+def test_a_model_without_weights_is_enough(tmp_path):
+    folder = tiny_model(tmp_path / "llama", "llama")
+    before = count(str(folder)).as_json()
+    (folder / "model.safetensors").write_bytes(b"not weights: never opened")
+    assert count(str(folder)).as_json() == before
+    (folder / "model.safetensors").unlink()
+    assert count(str(folder)).as_json() == before
+
+
+# The architecture
+
+
+def test_the_architecture_of_gemma_2_alternates():
+    found = count("gemma-2-2b").architecture
+    assert found.attention == ("sliding", "full") * 13
+    assert (found.window, found.context, found.tied) == (4096, 8192, True)
+    assert (found.dimension, found.layers, found.heads) == (2304, 26, 8)
+    assert (found.key_value_heads, found.head_size, found.hidden_size) == (4, 256, 9216)
+    assert found.vocabulary == 256000
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "window"),
+    [
+        ("mistral-7b", ("sliding",) * 32, 4096),
+        ("mistral-7b-instruct", ("full",) * 32, None),
+        ("llama-3.2-1b", ("full",) * 16, None),
+        ("distilbert", ("full",) * 6, None),
+    ],
+)
+def test_the_window_is_that_of_the_configuration(name, attention, window):
+    found = count(name).architecture
+    assert (found.attention, found.window) == (attention, window)
+
+
+def test_a_window_that_is_switched_off_is_none(tmp_path):
+    found = count(config_file(tmp_path, UNKNOWN["Qwen2.5-0.5B"][0])).architecture
+    assert (set(found.attention), found.window) == ({"full"}, None)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "line"),
+    [
+        (("full",) * 3, "full in all 3 layers"),
+        (
+            ("sliding", "full") * 3,
+            "sliding in 3, full in 3 of 6 layers: 1 sliding, 1 full, 1 sliding, 1 full, …",
+        ),
+        (("sliding",) * 5 + ("full",), "sliding in 5, full in 1 of 6 layers: 5 sliding, 1 full"),
+        ((), "none"),
+    ],
+)
+def test_the_layers_kinds_are_said_in_one_line(kinds, line):
+    assert attention_line(kinds) == line
+
+
+# The adaptation
+
+TABLE = {
+    "llama-3.2-1b": (1_235_814_400, 1_235_818_496, 1_235_818_498),
+    "gemma-2-2b": (2_614_341_888, 2_614_346_496, None),
+    "mistral-7b": (7_241_732_096, 7_110_668_288, 7_110_668_290),
+    "distilbert": (66_985_530, 66_955_010, 66_364_418),
+}
+ROWS = {
+    "Llama-3.2-1B (tied)": "llama-3.2-1b",
+    "Gemma-2-2B (tied)": "gemma-2-2b",
+    "Mistral-7B (untied)": "mistral-7b",
+    "DistilBERT (masked LM)": "distilbert",
+}
+DELTAS = {
+    ("llama-3.2-1b", "labels:2"): {"head": 2 * 2048},
+    ("llama-3.2-1b", "span"): {"head": 2 * 2048 + 2},
+    ("gemma-2-2b", "labels:2"): {"head": 2 * 2304},
+    ("mistral-7b", "labels:2"): {"dropped": -32000 * 4096, "head": 2 * 4096},
+    ("mistral-7b", "span"): {"dropped": -32000 * 4096, "head": 2 * 4096 + 2},
+    ("distilbert", "labels:2"): {
+        "dropped": -masked_words_head(768, 30522),
+        "head": 768 * 768 + 768 + 2 * 768 + 2,
+    },
+    ("distilbert", "span"): {"dropped": -masked_words_head(768, 30522), "head": 2 * 768 + 2},
+}
+
+
+def test_the_table_here_is_the_one_of_the_real_models():
+    if not (SHARED / "README.md").is_file():
+        pytest.skip("no ../shared/README.md")
+    text = (SHARED / "README.md").read_text("utf-8")
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells and cells[0] in ROWS:
+            numbers = [re.match(r"[\d,]+", cell) for cell in cells[1:]]
+            rows[ROWS[cells[0]]] = tuple(n and int(n[0].replace(",", "")) for n in numbers)
+    assert rows == TABLE
+    assert "| 5,636,096 trainable |" in text
+
+
+@pytest.mark.parametrize(("name", "head"), DELTAS)
+def test_every_figure_of_the_table_and_every_delta(name, head):
+    found = count(name, head=head)
+    base, classes, span = TABLE[name]
+    assert found.adaptation is not None
+    ledger = found.adaptation.ledger
+    assert (ledger.base, ledger.total) == (base, classes if head == "labels:2" else span)
+    assert lines_of(found) == DELTAS[name, head]
+    assert ledger.base + sum(line.count for line in ledger.lines) == ledger.total
+    assert all(line.why for line in ledger.lines)
+
+
+def test_gemma_2_has_no_span_class():
+    with pytest.raises(ModelError, match=r"it can have no span head: transformers .* gemma2"):
+        count("gemma-2-2b", head="span")
+
+
+def test_lora_of_rank_8_on_llama_trains_5_636_096():
+    found = count("llama-3.2-1b", "lora", ["lora.rank=8"])
+    assert found.adaptation is not None
+    per_layer = 2 * (2048 + 2048) + 2 * (2048 + 512) + 3 * (2048 + 8192)
+    assert found.adaptation.ledger.trainable == 16 * 8 * per_layer == 5_636_096
+    assert lines_of(found) == {"adapters": 5_636_096}
+    with_head = count("llama-3.2-1b", "lora", ["lora.rank=8"], task="sst2")
+    assert with_head.adaptation is not None
+    assert with_head.adaptation.ledger.trainable == 5_636_096 + 4_096
+
+
+@pytest.mark.parametrize("name", ["llama-3.2-1b", "mistral-7b", "distilbert", "bert", "minilm"])
+def test_a_frozen_base_with_a_head_trains_the_head_alone(name):
+    found = count(name, "head", task="sst2")
+    width, encoder = found.architecture.dimension, found.architecture.kind == "encoder"
+    assert found.adaptation is not None
+    assert width is not None
+    assert found.adaptation.ledger.trainable == 2 * (width + encoder)
+    assert lines_of(found)["head"] == 2 * (width + encoder)
+    trunk = sum(size for group, size in found.groups.items() if group not in ("head", "other"))
+    assert found.adaptation.ledger.total == trunk + 2 * (width + encoder)
+
+
+def test_what_is_tied_is_not_dropped_and_that_is_said():
+    assert "dropped" not in lines_of(count("llama-3.2-1b", task="sst2"))
+    assert any("tied" in note for note in count("llama-3.2-1b", task="sst2").notes)
+    assert not any("tied" in note for note in count("mistral-7b", task="sst2").notes)
+
+
+@pytest.mark.parametrize(("name", "row"), [("llama-3.2-1b", "2,048"), ("mistral-7b", "8,192")])
+def test_no_row_is_added_for_padding_and_the_cost_of_one_is_said(name, row):
+    found = count(name, task="sst2")
+    assert any(f"A new [PAD] would have added {row}." in note for note in found.notes)
+
+
+def test_without_a_method_nothing_is_said_about_training():
+    values = count("llama-3.2-1b", task="sst2").as_json()
+    assert values["adaptation"]["ledger"]["trainable"] is None
+    assert count("llama-3.2-1b").as_json()["adaptation"] is None
+
+
+def test_four_bits_change_no_count():
+    plain, packed = (count("mistral-7b", name, task="sst2") for name in ("lora", "qlora"))
+    assert plain.adaptation is not None
+    assert packed.adaptation is not None
+    one, other = plain.adaptation.ledger, packed.adaptation.ledger
+    assert (one.base, one.total, one.trainable) == (other.base, other.total, other.trainable)
+    (line,) = [line for line in other.lines if line.what == "packed to 4 bits"]
+    assert line.count == 0
+    weights = SHELF["mistral-7b"]["attention"] + SHELF["mistral-7b"]["feed-forward"]
+    size = weights // 2 + weights // 64 + weights // 64 // 256 * 4 + 32 * 7 * 4
+    assert f"{weights:,} weights in {size:,} bytes" in line.why
+    assert f"{2 * weights:,}" in line.why
+
+
+def test_a_task_says_its_head_by_its_kind(monkeypatch):
+    from types import SimpleNamespace
+
+    monkeypatch.setitem(TASKS, "asked", SimpleNamespace(kind="questions", labels=None))  # type: ignore[misc]
+    found = count("distilbert", "lora", task="asked").adaptation
+    assert found is not None
+    assert (found.head.kind, found.head.outputs) == ("span", 2)
+    assert count("distilbert", "lora", task="imdb").adaptation.head.outputs == 2  # type: ignore[union-attr]
+
+
+def test_a_task_can_be_answered_in_words():
+    found = count("llama-3.2-1b", "lora", ["lora.objective=words"], task="sst2").adaptation
+    assert found is not None
+    assert (found.head.kind, found.head.outputs, found.head.task) == ("words", 0, "sst2")
+    assert [line.what for line in found.ledger.lines] == ["adapters"]
+
+
+# The same as an arm's
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_what_is_fresh_is_known_ahead(kind, tmp_path):
+    from tuneproof.families import family_of
+    from tuneproof.families.models import resolve_model
+
+    source = resolve_model(tiny_model(tmp_path / kind, kind))
+    config = read_config(source)
+    family = family_of(config)
+    tokenizer = read_tokenizer(source, config, family)
+    loaded = load_model(source, config, tokenizer, family, head="labels", labels=("a", "b"))
+    model = model_on_meta(source, config, head="labels", labels=("a", "b"))
+    ahead = fresh_ahead(model, pretrained_on_meta(source, config))
+    assert set(ahead) == set(loaded.fresh)
+    shapes = {name: tuple(p.shape) for name, p in loaded.model.named_parameters()}
+    assert {name: tuple(p.shape) for name, p in model.named_parameters()} == shapes
+
+
+ARMS = {
+    "head": [],
+    "lora": ["lora.rank=2"],
+    "lp-ft": [],
+    "full": [],
+    "dora": ["lora.rank=4", "lora.variant=dora"],
+    "words": ["lora.rank=2", "lora.objective=words"],
+    "packed": ["qlora.rank=2"],
+    "upper-full": ["full.layers=last 1"],
+    "upper-lora": ["lora.rank=2", "lora.layers=last 1"],
+}
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "mistral"])
+def test_the_ledger_of_a_run_is_the_one_that_was_counted_ahead(kind, tmp_path):
+    folder = tiny_model(tmp_path / kind, kind)
+    arms = []
+    for name, changes in ARMS.items():
+        method = changes[0].split(".")[0] if changes else name
+        if (name == "words" and kind not in DECODERS) or (
+            name == "packed" and importlib.util.find_spec("bitsandbytes") is None
+        ):
+            continue
+        options = dict(change.split(".", 1)[1].split("=") for change in changes)
+        arms.append({method: {"name": name, **{k: _value(v) for k, v in options.items()}}})
+    recipe = small_recipe(tmp_path, [folder], arms, train={"epochs": 1, "batch_size": 36})
+    follow(recipe)
+    for arm in arms:
+        method, options = next(iter(arm.items()))
+        (place,) = (Path(recipe.out) / "arms").glob(f"*.{options['name']}*")
+        run = json.loads((place / "ledger.json").read_text())
+        changes = ARMS[options["name"]]
+        ahead = count(
+            str(folder), method, changes, head="words" if options["name"] == "words" else "labels:2"
+        )
+        assert ahead.adaptation is not None
+        expected = json.loads(json.dumps(ahead.adaptation.ledger.as_json()))
+        assert {key: run[key] for key in expected} == expected, options["name"]
+
+
+def _value(text: str) -> object:
+    return int(text) if text.isdigit() else text
+
+
+# The words on the screen
+
+
+def test_the_command_prints_plain_lines_when_piped(capsys):
+    assert main(["count", "llama-3.2-1b", "--method", "lora", "--set", "lora.rank=8", "--task", "sst2"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "\x1b" not in said.out
+    for line in (
+        "  key-value heads      8",
+        "  attention            full in all 16 layers",
+        "  1,235,814,400  total (LlamaForCausalLM)",
+        "Adaptation: lora (rank 8), answering by a head of 2 labels (task sst2)",
+        "         +4,096  head: score.weight 2 × 2,048: not in the checkpoint",
+        "     +5,636,096  adapters: rank 8 beside 112 linear layers: 8 × (in + out) each",
+        "  1,241,454,592  total",
+        "      5,640,192  of these train (0.45 %)",
+    ):
+        assert line in said.out.splitlines()
+
+
+def test_all_weights_are_a_hundred_percent(capsys):
+    assert main(["count", "mistral-7b", "--method", "full", "--task", "sst2"]) == 0
+    assert "  7,110,668,288  of these train (100 %)" in capsys.readouterr().out
+
+
+def test_the_json_says_the_same(capsys):
+    assert main(["count", "gemma-2-2b", "--task", "sst2", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["total"] == sum(values["groups"].values()) == 2_614_341_888
+    assert values["published"]["agrees"] is True
+    assert values["architecture"]["attention"][:2] == ["sliding", "full"]
+    assert values["adaptation"]["ledger"]["total"] == 2_614_346_496
+
+
+def test_code_that_a_configuration_names_is_left_aside_and_said(tmp_path, capsys):
+    assert main(["count", config_file(tmp_path, UNKNOWN["Phi-3-mini-4k"][0])]) == 0
+    said = capsys.readouterr().out
+    assert "auto_map in its configuration can name code that comes with the checkpoint" in said
+    assert "3,821,079,552  total (Phi3ForCausalLM)" in said
+    assert "transformers_modules" not in said
+
+
+def test_a_class_that_transformers_lacks_is_said(tmp_path):
+    values = UNKNOWN["Qwen3-0.6B"][0] | {"architectures": ["OwnForCausalLM"]}
+    found = count(config_file(tmp_path, values))
+    assert found.architecture_class == "Qwen3ForCausalLM"
+    assert any("OwnForCausalLM" in note for note in found.notes)

@@ -52,39 +52,39 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
 }
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """The exit code of the benchmark that the first word names; without a word, their names."""
-    if not words:
+    if not arguments:
         print("\n".join(BENCHMARKS))
         return 0
-    if words[0] == "all":
-        return _all(words[1:])
-    if words[0] not in BENCHMARKS:
+    if arguments[0] == "all":
+        return _all(arguments[1:])
+    if arguments[0] not in BENCHMARKS:
         allowed = ", ".join(["all", *BENCHMARKS])
-        print(f"{words[0]} is not a benchmark. Allowed: {allowed}.", file=sys.stderr)
+        print(f"{arguments[0]} is not a benchmark. Allowed: {allowed}.", file=sys.stderr)
         return 2
-    return _run(words[0], words[1:])
+    return _run(arguments[0], arguments[1:])
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def _run(name: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"benchmarks.{BENCHMARKS[name][0]}")
-    return int(module.main(list(words)))
+    return int(module.main(list(arguments)))
 
 
-def _all(words: Sequence[str]) -> int:
+def _all(arguments: Sequence[str]) -> int:
     """Every row of the table, each benchmark in a process of its own; 1 where one of them says no."""
     parser = argparse.ArgumentParser(prog="benchmarks all")
     parser.add_argument("--shared", required=True, help="a folder with data/ and models/")
-    asked = parser.parse_args(words)
-    begun, missed = time.monotonic(), []
+    args = parser.parse_args(arguments)
+    started, missed = time.monotonic(), []
     for name, (_, runs) in BENCHMARKS.items():
         for options in runs or ():
-            given = [word.format(shared=asked.shared) for word in options]
-            print(f"\n{name} {' '.join(given)}", flush=True)
-            command = [sys.executable, "-W", "ignore", "-m", "benchmarks", name, *given]
+            values = [word.format(shared=args.study) for word in options]
+            print(f"\n{name} {' '.join(values)}", flush=True)
+            command = [sys.executable, "-W", "ignore", "-m", "benchmarks", name, *values]
             if subprocess.run(command).returncode:
                 missed.append(name)
-    print(f"\nall in {(time.monotonic() - begun) / 60:.0f} minutes; said no: {missed or 'none'}")
+    print(f"\nall in {(time.monotonic() - started) / 60:.0f} minutes; said no: {missed or 'none'}")
     return int(bool(missed))
 
 

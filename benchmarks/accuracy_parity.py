@@ -40,15 +40,13 @@ def _right(model: Any, test: Part) -> NDArray[np.bool_]:
 
     from tuneproof.families import FAMILIES
     from tuneproof.inference.classify import class_probabilities
-    from tuneproof.models.oom import AtOnce
+    from tuneproof.models.oom import AdaptiveBatchSize
 
-    into = np.zeros((len(test.ids), 2))
     rows = [np.array(row) for row in test.ids]
-    for _ in class_probabilities(
-        model, FAMILIES["bert"], rows, 0, AtOnce(64), torch.device("cpu"), nullcontext, into
-    ):
-        pass
-    return into.argmax(1) == test.labels
+    probabilities_NC = class_probabilities(
+        model, FAMILIES["bert"], rows, 0, AdaptiveBatchSize(64), torch.device("cpu"), nullcontext, 2
+    )
+    return probabilities_NC.argmax(1) == test.labels
 
 
 def _ours(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool_]:
@@ -73,27 +71,27 @@ def _trainer(folder: str, train: Part, test: Part, seed: int) -> NDArray[np.bool
     return _right(model, test)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where the Trainer is better beyond chance."""
     parser = argparse.ArgumentParser(prog="benchmarks accuracy")
     parser.add_argument("--data", required=True, help="a folder with glue_train and glue_dev.parquet")
     parser.add_argument("--model", required=True, help="an encoder's folder")
     parser.add_argument("--train", type=int, default=8000)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import torch
     from scipy.stats import ttest_1samp
     from transformers import AutoTokenizer
 
     torch.set_num_threads(1)
-    tokenizer = AutoTokenizer.from_pretrained(asked.model)
-    train = read_part(Path(asked.data) / "glue_train.parquet", tokenizer, asked.train)
-    test = read_part(Path(asked.data) / "glue_dev.parquet", tokenizer, None)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    train = read_part(Path(options.data) / "glue_train.parquet", tokenizer, options.train)
+    test = read_part(Path(options.data) / "glue_dev.parquet", tokenizer, None)
     print(f"{len(train.ids):,} items of train cut at {LONGEST} tokens, {len(test.ids)} to predict")
     gaps = []
-    for seed in range(asked.seeds):
+    for seed in range(options.seeds):
         (mine_s, mine), (other_s, other) = (
-            timed(lambda work=work, seed=seed: work(asked.model, train, test, seed))
+            timed(lambda work=work, seed=seed: work(options.model, train, test, seed))
             for work in (_ours, _trainer)
         )
         gaps.append(mine.astype(float) - other.astype(float))

@@ -14,9 +14,9 @@ Timed = tuple[float, Any]  # process-CPU seconds, what it found
 
 def timed(work: Callable[[], Any]) -> Timed:
     """Process-CPU seconds of `work` and what it returns."""
-    begun = time.process_time()
-    found = work()
-    return time.process_time() - begun, found
+    started = time.process_time()
+    result = work()
+    return time.process_time() - started, result
 
 
 def row(
@@ -36,17 +36,17 @@ def row(
     far = 0.0
     for turn in range(times):
         first, second = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
-        found = {first: first(), second: second()}
-        ratios.append(found[theirs][0] / found[ours][0])
-        seconds.append(found[ours][0])
+        results = {first: first(), second: second()}
+        ratios.append(results[theirs][0] / results[ours][0])
+        seconds.append(results[ours][0])
         if apart is not None:
-            far = max(far, apart(found[ours][1], found[theirs][1]))
+            far = max(far, apart(results[ours][1], results[theirs][1]))
     median = statistics.median(ratios)
     mark = "" if to_reach is None else f"  to reach {to_reach:g}{_judged(median, to_reach)}"
-    said = "" if apart is None else f"; apart {far:.1e} (bar {bar:.0e})"
+    agreement = "" if apart is None else f"; apart {far:.1e} (bar {bar:.0e})"
     print(
         f"{name:<58}{median:6.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
-        f"  ours {statistics.median(seconds):.2f} s{mark}{said}",
+        f"  ours {statistics.median(seconds):.2f} s{mark}{agreement}",
         flush=True,
     )
     return far <= bar

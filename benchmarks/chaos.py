@@ -6,11 +6,12 @@ Knows nothing of: why anything holds.
     python -m benchmarks chaos [--kills 100] [--minutes M] [--seed S] [--every N] [--whole N] [--json FILE]
 
 Kills are SIGKILL: at random moments of whole studies (up to three in a row before a study may end), and at
-every operation on the disk of one checkpoint, one prediction's journal and file, one report, with and
+every operation on the disk of one checkpoint, one prediction's resume log and file, one report, with and
 without a power cut that takes what was not synced.
 """
 
 import argparse
+import gc
 import importlib
 import json
 import random
@@ -22,17 +23,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.killing import Ended, attempt, lose_power
-from benchmarks.small_studies import ARMS, carry_out, make_ready_for, small_study, unlike
+from benchmarks.small_studies import ARMS, make_ready_for, small_study, unlike
 from tuneproof.recipe.recipe import Recipe
+from tuneproof.study.run import run_study
 
 TMPFS = Path("/dev/shm")
 IN_A_ROW = 3
-FEW = 4  # operations that every place has
+FEW = 4  # operations that every target has
 # What is killed at each of its operations: the study, and what their paths hold.
-PLACES = {
+TARGETS = {
     "a whole run": ("full", ""),
     "one checkpoint": ("full", "checkpoints/step-2"),
-    "one journal": ("generated", "journal/"),
+    "one resume log": ("generated", "resume_logs/"),
     "one prediction file": ("generated", "/predictions.parquet"),
     "one report": ("generated", "/report."),
     "an arm's record": ("generated", "/arm.json"),
@@ -72,19 +74,21 @@ class Chaos:
         def work() -> None:
             make_ready_for(self.folder)
             for arms in ARMS:
-                _carry_out(small_study(self.folder, arms, f"warm-{arms}"))
+                _run(small_study(self.folder, arms, f"warm-{arms}"))
             (self.folder / "modules.json").write_text(json.dumps(list(sys.modules)))
 
         _well(attempt(work, log=self.folder / "log"))
         for name in json.loads((self.folder / "modules.json").read_text()):
             if name.split(".")[0] not in ("__main__", "__mp_main__", "benchmarks"):
                 _import(name)
+        gc.collect()
+        gc.freeze()  # what was imported stays out of every child's collections
 
     def reference(self, arms: str) -> Path:
         """The study that nobody kills; made when first asked for."""
         if arms not in self.references:
             recipe = small_study(self.folder, arms, f"whole-{arms}")
-            ended = attempt(lambda: _carry_out(recipe), log=self.folder / "log")
+            ended = attempt(lambda: _run(recipe), log=self.folder / "log")
             self.seconds[arms] = _well(ended).time_s
             self.operations[arms] = [path for _, path in ended.operations]
             self.references[arms] = Path(recipe.out)
@@ -98,10 +102,10 @@ class Chaos:
 
     def ends_alike(self, recipe: Recipe, arms: str, count: Count) -> None:
         """Start it again without a kill, and compare."""
-        ended = attempt(lambda: _carry_out(recipe), log=self.folder / "log")
+        ended = attempt(lambda: _run(recipe), log=self.folder / "log")
         count.trials += 1
         if ended.killed or ended.code:
-            count.wrong.append(f"{recipe.out}: {ended.said or ended.code}")
+            count.wrong.append(f"{recipe.out}: {ended.error_text or ended.code}")
             return
         count.recovered += 1
         names = unlike(Path(recipe.out), self.reference(arms))
@@ -120,7 +124,7 @@ class Chaos:
             for _ in range(self.random.randint(1, IN_A_ROW)):
                 after_s = self.random.uniform(0, self.seconds[arms])
                 ended = attempt(
-                    lambda recipe=recipe: _carry_out(recipe),  # type: ignore[misc]
+                    lambda recipe=recipe: _run(recipe),  # type: ignore[misc]
                     after_s=after_s,
                     log=self.folder / "log",
                 )
@@ -134,7 +138,7 @@ class Chaos:
         for at in range(1 + self.random.randrange(min(every, FEW)), total + 1, every):
             recipe = self.begun(arms)
             ended = attempt(
-                lambda recipe=recipe: _carry_out(recipe),  # type: ignore[misc]
+                lambda recipe=recipe: _run(recipe),  # type: ignore[misc]
                 at=at,
                 where=where,
                 log=self.folder / "log",
@@ -145,16 +149,16 @@ class Chaos:
             self.ends_alike(recipe, arms, count)
 
 
-def _carry_out(recipe: Recipe) -> None:
-    from tuneproof.models import resume_log as journal
+def _run(recipe: Recipe) -> None:
+    from tuneproof.models import resume_log
 
-    journal.EVERY_S = 0.0  # seconds are long here
-    carry_out(recipe)
+    resume_log.FLUSH_INTERVAL_S = 0.0  # a study here takes seconds
+    run_study(recipe)
 
 
 def _well(ended: Ended) -> Ended:
     if ended.killed or ended.code:
-        raise SystemExit(f"A study that nobody killed ended with {ended.code}.\n{ended.said}")
+        raise SystemExit(f"A study that nobody killed ended with {ended.code}.\n{ended.error_text}")
     return ended
 
 
@@ -172,15 +176,15 @@ def _remove(folder: Path) -> None:
 
 
 def run(
-    kills: int, minutes: float, seed: int, every: int, whole: int, folder: Path
+    kills: int, minutes: float, seed: int, every: int, whole_every: int, folder: Path
 ) -> Iterator[tuple[str, Count]]:
     """All kinds of kills; `every`: of the operations each so many, of a whole run's times `whole`."""
     chaos = Chaos(folder, seed)
     until = time.monotonic() + 60 * minutes
-    for name, (arms, where) in PLACES.items() if every else ():
+    for name, (arms, where) in TARGETS.items() if every else ():
         for power in (False, True):
             count = Count()
-            chaos.at_operations(arms, where, count, power, every * (1 if where else whole))
+            chaos.at_operations(arms, where, count, power, every * (1 if where else whole_every))
             yield f"{name}{', power cut' if power else ''}", count
     if kills:
         count = Count()
@@ -188,7 +192,7 @@ def run(
         yield "random moments", count
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 where every study ended alike."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="at random moments")
@@ -197,19 +201,19 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, help="of the operations each so many; 0: none")
     parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
     parser.add_argument("--json", type=Path, help="a file for the counts")
-    given = parser.parse_args(words)
+    args = parser.parse_args(arguments)
     parent = str(TMPFS) if TMPFS.is_dir() else None
-    found: dict[str, Count] = {}
+    counts_by_name: dict[str, Count] = {}
     print(f"{'SIGKILL at':42}{'killed':>8}{'studies':>9}{'recovered':>11}{'identical':>11}")
     with tempfile.TemporaryDirectory(dir=parent, prefix="chaos-") as folder:
-        counts = run(given.kills, given.minutes, given.seed, given.every, given.whole, Path(folder))
+        counts = run(args.kills, args.minutes, args.seed, args.every, args.whole, Path(folder))
         for name, count in counts:
-            found[name] = count
+            counts_by_name[name] = count
             numbers = f"{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}"
             print(f"{name:42}{numbers}", *(f"  {line}" for line in count.wrong), sep="\n", flush=True)
-    if given.json:
-        given.json.write_text(json.dumps({name: asdict(count) for name, count in found.items()}))
-    total = sum(count.kills for count in found.values())
-    good = total > 0 and all(count.good for count in found.values())
+    if args.json:
+        args.json.write_text(json.dumps({name: asdict(count) for name, count in counts_by_name.items()}))
+    total = sum(count.kills for count in counts_by_name.values())
+    good = total > 0 and all(count.good for count in counts_by_name.values())
     print(f"{total} kills: {'all recovered, all identical' if good else 'NOT all identical'}")
     return 0 if good else 1

@@ -50,7 +50,7 @@ PEERS = (
 
 def _data(texts: Sequence[str], batch: int, steps: int) -> Items:
     ids = texts_as_ids(texts, batch * steps, VOCABULARY)
-    return Items(ids, [len(one) % 2 for one in ids], batch)
+    return Items(ids, [len(item_ids) % 2 for item_ids in ids], batch)
 
 
 def _model(hidden: int) -> Any:
@@ -102,7 +102,7 @@ def _theirs(hidden: int, items: Items, peer: Peer) -> Timed:
     )
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where losses on the same batches differ."""
     parser = argparse.ArgumentParser(prog="benchmarks encoder")
     parser.add_argument("--texts", help="a Parquet file of real texts (default: the demo's)")
@@ -111,29 +111,29 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import torch
     import transformers
 
     torch.set_num_threads(1)
-    texts = read_texts(asked.texts, asked.column)
+    texts = read_texts(options.texts, options.column)
     print(
         f"ours against Trainer (transformers {transformers.__version__}, torch {torch.__version__}), "
-        f"one thread, process-CPU time, median (spread) of {asked.times} alternations"
+        f"one thread, process-CPU time, median (spread) of {options.times} alternations"
     )
     agreed = True
-    for hidden in map(int, asked.hidden.split(",")):
-        data = _data(texts, 32 if hidden < 512 else 16, asked.steps)
+    for hidden in map(int, options.hidden.split(",")):
+        data = _data(texts, 32 if hidden < 512 else 16, options.steps)
         mean = statistics.mean(map(len, data.ids))
         print(f"hidden {hidden}, 6 layers, batch {data.batch}, {mean:.0f} tokens on average")
         ours(hidden, data)  # the first run of a process pays for imports and kernels
         size = "long" if mean > LONG else str(hidden)
         for peer in PEERS:
-            if size not in peer.marks or asked.only not in peer.name:
+            if size not in peer.marks or options.only not in peer.name:
                 continue
             agreed &= row(
                 f"  {peer.name}{', both grouped' if peer.grouped else ''}",
-                asked.times,
+                options.times,
                 lambda d=data, h=hidden, g=peer.grouped: ours(h, d, g),
                 lambda d=data, h=hidden, p=peer: _theirs(h, d, p),
                 peer.marks[size],
@@ -141,10 +141,10 @@ def main(words: Sequence[str] | None = None) -> int:
                 LOSS_BAR,
             )
         dynamic = next(peer for peer in PEERS if peer.name == "dynamic padding")
-        for name, precision in () if asked.only else (("grouped", "fp32"), ("grouped, bf16", "bf16")):
+        for name, precision in () if options.only else (("grouped", "fp32"), ("grouped, bf16", "bf16")):
             row(
                 f"  dynamic padding, ours {name}",
-                asked.times,
+                options.times,
                 lambda d=data, h=hidden, p=precision: ours(h, d, True, p),
                 lambda d=data, h=hidden, p=dynamic: _theirs(h, d, p),
             )

@@ -58,7 +58,7 @@ def read_part(file: Path, tokenizer: Any, items: int | None) -> Part:
     table = pq.read_table(file)
     texts, labels = table["sentence"].to_pylist(), np.array(table["label"], dtype=np.int64)
     order = np.random.default_rng(0).permutation(len(texts))[:items]
-    chosen = [texts[place] for place in order]
+    chosen = [texts[index] for index in order]
     ids = tokenizer(chosen, truncation=True, max_length=LONGEST)["input_ids"]
     return Part(chosen, ids, labels[order])
 
@@ -66,41 +66,40 @@ def read_part(file: Path, tokenizer: Any, items: int | None) -> Part:
 def _ours(folder: str, train: Part, test: Part) -> Timed:
     import torch
 
-    from tuneproof.arms.probe import load_base, poolings_of
-    from tuneproof.context.model_spec import make_compute, make_ready
-    from tuneproof.methods.head import fit_probe
-    from tuneproof.models.oom import AtOnce
-    from tuneproof.models.pooled_features import Features, pooled_features
+    from tuneproof.arms.probe import candidate_poolings, load_base
+    from tuneproof.context.compute import make_compute
+    from tuneproof.context.model_spec import make_model_spec
+    from tuneproof.methods.head import HeadOptions, fit_logistic_head
+    from tuneproof.methods.linear_head import HeadData
+    from tuneproof.models.oom import AdaptiveBatchSize
+    from tuneproof.models.pooled_features import pooled_features
     from tuneproof.recipe.recipe import ModelChoice
     from tuneproof.settings import ComputeSettings, EncodeSettings
 
-    ready = make_ready(ModelChoice(id=folder), EncodeSettings(max_length=LONGEST))
+    spec = make_model_spec(ModelChoice(id=folder), EncodeSettings(max_length=LONGEST))
     compute = make_compute(ComputeSettings(device="cpu", threads=1), LONGEST)
-    model = load_base(ready, compute)
-    poolings = poolings_of(ready, "auto")
-    held = len(train.labels) // 10
+    model = load_base(spec, compute)
+    poolings = candidate_poolings(spec, "auto")
+    dev_items = len(train.labels) // 10
 
     def work() -> float:
-        found: list[Features] = []
-        for part in (train.cut(held), train.cut(0, held), test):
-            found.append({})
-            for _ in pooled_features(
+        features = [
+            pooled_features(
                 model,
-                ready.family,
+                spec.family,
                 part.ids,
-                ready.pad.id,
+                spec.pad.id,
                 poolings,
-                AtOnce(BATCH),
+                AdaptiveBatchSize(BATCH),
                 torch.device("cpu"),
                 compute.autocast,
-                found[-1],
-            ):
-                pass
-        probe = fit_probe(
-            found[0], train.labels[held:], found[1], train.labels[:held], (0.01, 0.1, 1.0, 10.0), True, 2
-        )
-        said = probe.probabilities(found[2][probe.pooling]).argmax(1)
-        return float((said == test.labels).mean())
+            )
+            for part in (train.cut(dev_items), train.cut(0, dev_items), test)
+        ]
+        data = HeadData(features[0], train.labels[dev_items:], features[1], train.labels[:dev_items], True, 2)
+        probe = fit_logistic_head(HeadOptions(), data)
+        predicted = probe.probabilities(features[2][probe.pooling]).argmax(1)
+        return float((predicted == test.labels).mean())
 
     return timed(work)
 
@@ -134,15 +133,17 @@ def _trainer(folder: str, train: Part, test: Part, strategy: str, padding: str) 
             data_collator=lambda rows: padded(rows, wide),
             train_dataset=labelled_rows(train.items),
             eval_dataset=labelled_rows(test.items),
-            compute_metrics=lambda said: {"accuracy": (said[0].argmax(-1) == said[1]).mean()},
+            compute_metrics=lambda predictions: {
+                "accuracy": (predictions[0].argmax(-1) == predictions[1]).mean()
+            },
         )
         silence(trainer)
         kernels(train.items, ours=False)
-        begun = time.process_time()
+        started = time.process_time()
         trainer.evaluate()
         trainer.train()
-        found = trainer.evaluate()["eval_accuracy"]
-        return time.process_time() - begun, float(found)
+        result = trainer.evaluate()["eval_accuracy"]
+        return time.process_time() - started, float(result)
 
 
 def _sentences(folder: str, train: Part, test: Part) -> Timed:
@@ -163,7 +164,7 @@ def _sentences(folder: str, train: Part, test: Part) -> Timed:
     return timed(work)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where our accuracy is below a Trainer's."""
     parser = argparse.ArgumentParser(prog="benchmarks head")
     parser.add_argument("--data", required=True, help="a folder with glue_train and glue_dev.parquet")
@@ -171,40 +172,42 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--train", type=int, default=1280)
     parser.add_argument("--test", type=int, help="items to predict (default: all of GLUE's dev)")
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import torch
     from transformers import AutoTokenizer
 
     torch.set_num_threads(1)
-    tokenizer = AutoTokenizer.from_pretrained(asked.model)
-    train = read_part(Path(asked.data) / "glue_train.parquet", tokenizer, asked.train)
-    test = read_part(Path(asked.data) / "glue_dev.parquet", tokenizer, asked.test)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    train = read_part(Path(options.data) / "glue_train.parquet", tokenizer, options.train)
+    test = read_part(Path(options.data) / "glue_dev.parquet", tokenizer, options.test)
     print(
         f"a head on {len(train.texts):,} items, {len(test.texts)} to predict, one thread, process-CPU "
-        f"time, median (spread) of {asked.times} alternations"
+        f"time, median (spread) of {options.times} alternations"
     )
     accuracy: dict[str, float] = {}
 
-    def kept(name: str, work: Callable[[], Timed]) -> Callable[[], Timed]:
+    def record_accuracy(name: str, work: Callable[[], Timed]) -> Callable[[], Timed]:
         def run() -> Timed:
-            found = work()
-            accuracy[name] = found[1]
-            return found
+            result = work()
+            accuracy[name] = result[1]
+            return result
 
         return run
 
-    ours = kept("ours", lambda: _ours(asked.model, train, test))
+    ours = record_accuracy("ours", lambda: _ours(options.model, train, test))
     ours()
     for name, (strategy, padding, mark) in TRAINERS.items():
-        theirs = kept(name, lambda s=strategy, p=padding: _trainer(asked.model, train, test, s, p))
-        row(f"  {name}", asked.times, ours, theirs, mark)
+        theirs = record_accuracy(
+            name, lambda s=strategy, p=padding: _trainer(options.model, train, test, s, p)
+        )
+        row(f"  {name}", options.times, ours, theirs, mark)
     try:
         import sentence_transformers
     except ImportError:
         print("  sentence-transformers is not installed; make bench sets it up")
     else:
         name = f"sentence-transformers {sentence_transformers.__version__}, logistic regression"
-        theirs = kept(name, lambda: _sentences(asked.model, train, test))
-        row(f"  {name}", asked.times, ours, theirs, 1.5)
+        theirs = record_accuracy(name, lambda: _sentences(options.model, train, test))
+        row(f"  {name}", options.times, ours, theirs, 1.5)
     print("  accuracy: " + ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items()))
     return 0 if accuracy["ours"] >= max(accuracy[name] for name in TRAINERS) else 1

@@ -1,4 +1,4 @@
-"""The last layers above a frozen trunk beside all layers: time, accuracy, disk, on SST-2.
+"""The last layers above frozen layers beside all layers: time, accuracy, disk, on SST-2.
 
 In: SST-2 and an encoder. Out: a table of process-CPU time of training, accuracy on GLUE dev, bytes.
 Knows nothing of: peers, other tasks.
@@ -6,14 +6,14 @@ Knows nothing of: peers, other tasks.
     python -m benchmarks trunk --data FOLDER --model FOLDER [--last 2] [--seeds 3]
 
 Time is from the first step to the predictions: training with its evaluations on dev, then dev and test. The
-trunk is read once, by the first arm that needs it; "with trunk" adds that to a single seed of an arm.
+frozen layers are read once, by the first arm that needs them; "with frozen" adds that to one seed of an arm.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,30 +30,30 @@ class Measured:
 
 
 @dataclass
-class Trunk:
+class FrozenLayers:
     """What the frozen layers cost: process-CPU seconds, once for all arms and seeds; bytes on disk."""
 
     seconds: float = 0.0
     disk: int = 0
 
 
-def _recipe(asked: argparse.Namespace, out: str) -> Any:
+def _recipe(options: argparse.Namespace, out: str) -> Any:
     from tuneproof.recipe.recipe import recipe_from
 
-    layers = ("all", f"last {asked.last}")
+    layers = ("all", f"last {options.last}")
     return recipe_from(
         {
-            "task": {"sst2": {"path": asked.data}},
-            "models": [asked.model],
+            "task": {"sst2": {"path": options.data}},
+            "models": [options.model],
             "arms": [
                 {method: {"name": f"{method}, {one}", "layers": one, **METHODS[method]}}
-                for method in asked.methods.split(",")
+                for method in options.methods.split(",")
                 for one in layers
             ],
-            "seeds": list(range(asked.seeds)),
-            "split": {"kind": "official", "train_size": asked.train, "dev_size": 1000},
+            "seeds": list(range(options.seeds)),
+            "split": {"kind": "official", "train_size": options.train, "dev_size": 1000},
             "encode": {"max_length": 128},
-            "train": {"epochs": asked.epochs, "batch_size": 32},
+            "train": {"epochs": options.epochs, "batch_size": 32},
             "predict": {"batch_size": 64},
             "compute": {"device": "cpu", "threads": 1},
             "out": out,
@@ -61,76 +61,92 @@ def _recipe(asked: argparse.Namespace, out: str) -> Any:
     )
 
 
-def _last(running: Iterator[Any]) -> Any:
-    """What a stage returns, its events left aside."""
-    while True:
-        try:
-            next(running)
-        except StopIteration as end:
-            return end.value
+@dataclass
+class Stopwatch:
+    """Process-CPU time at which an arm's frozen layers, its first step and its end came; 0: they did not."""
 
+    frozen: float = 0.0
+    train: float = 0.0
+    end: float = 0.0
 
-def _timed(events: Iterator[Any]) -> tuple[float, float]:
-    """Process-CPU seconds from an arm's first step to its predictions, and of its trunk before."""
-    from tuneproof.context.monitor import ArmEnded, StageBegun
+    def record(self, event: Any) -> None:
+        """Record the time of an event."""
+        from tuneproof.context.monitor import ArmFinished, StageStarted
 
-    trunk = train = 0.0
-    for event in events:
         now = time.process_time()
-        if isinstance(event, StageBegun):
-            trunk = trunk or (now if event.name.startswith("trunk of") else 0.0)
-            train = train or (now if event.name == "train" else 0.0)
-        elif isinstance(event, ArmEnded):
+        if isinstance(event, StageStarted):
+            self.frozen = self.frozen or (now if event.name.startswith("frozen layers of") else 0.0)
+            self.train = self.train or (now if event.name == "train" else 0.0)
+        elif isinstance(event, ArmFinished):
             assert event.status == "done", event.line
-            return now - train, train - trunk if trunk else 0.0
-    raise AssertionError("an arm ends")
+            self.end = now
+
+    @property
+    def frozen_s(self) -> float:
+        """Seconds for the frozen layers before the first step."""
+        return self.train - self.frozen if self.frozen else 0.0
+
+    @property
+    def train_s(self) -> float:
+        """Seconds from the first step to the predictions."""
+        return self.end - self.train
 
 
-def _measure(asked: argparse.Namespace, out: str) -> tuple[dict[str, Measured], Trunk]:
+def _measure(options: argparse.Namespace, out: str) -> tuple[dict[str, Measured], FrozenLayers]:
     """Every arm's first seed, then every arm's second: neighbours on the machine bother all alike."""
     from tuneproof.atomic import read_json
+    from tuneproof.context.monitor import Monitor
     from tuneproof.record.study_folder import LEDGER, read_arm
-    from tuneproof.study.run import carry_out, prepare
+    from tuneproof.study.arm_session import ArmSession, run_arm
+    from tuneproof.study.lock import StudyLock
+    from tuneproof.study.plan import plan_study
+    from tuneproof.study.run import RESUME, open_folder
 
-    recipe = _recipe(asked, out)
-    plan = _last(prepare(recipe))
-    found = {arm.name: Measured() for arm in recipe.arms}
-    trunk = Trunk()
-    for work in sorted(plan.works, key=lambda work: (work.seed, work.place)):
-        seconds, below = _timed(carry_out(plan, work))
-        trunk.seconds += below
-        ledger = read_json(work.folder / LEDGER)
-        trunk.disk = max(trunk.disk, ledger.get("trunk", {}).get("disk_bytes", 0))
-        measured = found[work.arm.name]
-        measured.seconds.append(seconds)
-        measured.trainable = ledger["trainable"]
-        measured.accuracy.append(read_arm(work.folder).scores["accuracy"]["value"])
-        print(
-            f"  {work.arm.name}, seed {work.seed}: {seconds:.1f} s, trunk {below:.1f} s, "
-            f"accuracy {100 * measured.accuracy[-1]:.2f} %",
-            flush=True,
-        )
-    return found, trunk
+    recipe = _recipe(options, out)
+    plan = plan_study(recipe)
+    results = {arm.name: Measured() for arm in recipe.arms}
+    frozen = FrozenLayers()
+    with StudyLock(plan.folder) as lock:
+        open_folder(plan, RESUME, lock, Monitor())
+        session = ArmSession(plan, Monitor())
+        for run in sorted(plan.arms, key=lambda run: (run.seed or 0, run.index)):
+            stopwatch = Stopwatch()
+            session.monitor = Monitor(stopwatch.record)
+            run_arm(session, run)
+            frozen.seconds += stopwatch.frozen_s
+            ledger = read_json(run.folder / LEDGER)
+            frozen.disk = max(frozen.disk, ledger.get("frozen_layers", {}).get("disk_bytes", 0))
+            measured = results[run.arm.name]
+            measured.seconds.append(stopwatch.train_s)
+            measured.trainable = ledger["trainable"]
+            measured.accuracy.append(read_arm(run.folder).scores["accuracy"]["value"])
+            print(
+                f"  {run.arm.name}, seed {run.seed}: {stopwatch.train_s:.1f} s, "
+                f"frozen layers {stopwatch.frozen_s:.1f} s, accuracy {100 * measured.accuracy[-1]:.2f} %",
+                flush=True,
+            )
+    return results, frozen
 
 
-def _table(found: dict[str, Measured], trunk: Trunk) -> None:
-    print(f"trunk: {trunk.seconds:.1f} s once, {trunk.disk / 1e6:.1f} MB on disk")
+def _table(results: dict[str, Measured], frozen: FrozenLayers) -> None:
+    print(f"frozen layers: {frozen.seconds:.1f} s once, {frozen.disk / 1e6:.1f} MB on disk")
     print(
-        f"{'arm':<16}{'trained':>12}{'a seed':>10}{'as fast':>9}{'with trunk':>12}{'accuracy':>11}"
+        f"{'arm':<16}{'trained':>12}{'a seed':>10}{'as fast':>9}{'with frozen':>12}{'accuracy':>11}"
         f"{'spread':>8}"
     )
-    for name, one in found.items():
-        whole = statistics.mean(found[f"{name.partition(',')[0]}, all"].seconds)
-        mine = statistics.mean(one.seconds)
-        paid = mine if name.endswith("all") else mine + trunk.seconds
-        accuracy = [100 * value for value in one.accuracy]
+    for name, measured in results.items():
+        all_layers_s = statistics.mean(results[f"{name.partition(',')[0]}, all"].seconds)
+        seconds = statistics.mean(measured.seconds)
+        with_frozen_s = seconds if name.endswith("all") else seconds + frozen.seconds
+        accuracy = [100 * value for value in measured.accuracy]
         print(
-            f"{name:<16}{one.trainable:>12,}{mine:>8.1f} s{whole / mine:>8.2f}x{whole / paid:>11.2f}x"
+            f"{name:<16}{measured.trainable:>12,}{seconds:>8.1f} s{all_layers_s / seconds:>8.2f}x"
+            f"{all_layers_s / with_frozen_s:>11.2f}x"
             f"{statistics.mean(accuracy):>9.2f} %{max(accuracy) - min(accuracy):>8.2f}"
         )
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks trunk")
     parser.add_argument("--data", required=True, help="a folder with glue_train and glue_dev")
@@ -140,15 +156,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--train", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import torch
     import transformers
 
     torch.set_num_threads(1)
     print(
-        f"SST-2, {asked.train:,} train items, {asked.epochs} epochs, {asked.seeds} seeds; transformers "
+        f"SST-2, {options.train:,} train items, {options.epochs} epochs, {options.seeds} seeds; transformers "
         f"{transformers.__version__}, torch {torch.__version__}, one thread, process-CPU time"
     )
     with tempfile.TemporaryDirectory() as folder:
-        _table(*_measure(asked, folder))
+        _table(*_measure(options, folder))
     return 0

@@ -28,7 +28,7 @@ class Ended:
     code: int
     time_s: float
     operations: list[tuple[str, Path]] = field(default_factory=list)
-    said: str = ""
+    error_text: str = ""
 
 
 def attempt(
@@ -43,7 +43,7 @@ def attempt(
 
     Operations count from 1 and are those whose path holds `where`. log: a file for what they were.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     log = log or Path(f"/tmp/operations-{os.getpid()}")
     log.write_bytes(b"")
     child = os.fork()
@@ -51,9 +51,9 @@ def attempt(
         _child(work, at, where, log)
     status = None
     while status is None:
-        found, code = os.waitpid(child, os.WNOHANG)
-        spent = time.monotonic() - begun
-        if found:
+        ended_pid, code = os.waitpid(child, os.WNOHANG)
+        spent = time.monotonic() - started
+        if ended_pid:
             status = code
         elif spent > (TIMEOUT_S if after_s is None else after_s):
             os.kill(child, signal.SIGKILL)
@@ -61,13 +61,13 @@ def attempt(
         else:
             time.sleep(0.002)
     lines = [line for line in log.read_text().split("\n") if "\t" in line]
-    done = [(what, Path(path)) for what, path in (line.split("\t") for line in lines)]
-    said = "" if not (error := log.with_suffix(".error")).is_file() else error.read_text()
+    done = [(operation, Path(path)) for operation, path in (line.split("\t") for line in lines)]
+    error_text = "" if not (error := log.with_suffix(".error")).is_file() else error.read_text()
     error.unlink(missing_ok=True)
     log.unlink()
     killed = os.WIFSIGNALED(status)
     code = -os.WTERMSIG(status) if killed else os.WEXITSTATUS(status)
-    return Ended(killed, code, time.monotonic() - begun, done, said)
+    return Ended(killed, code, time.monotonic() - started, done, error_text)
 
 
 def _child(work: Callable[[], None], at: int | None, where: str, log: Path) -> None:
@@ -75,15 +75,15 @@ def _child(work: Callable[[], None], at: int | None, where: str, log: Path) -> N
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     seen = 0
 
-    def watch(what: str, path: Path) -> None:
+    def before_operation(operation: str, path: Path) -> None:
         nonlocal seen
         if where in str(path):
             seen += 1
             if seen == at:
                 os.kill(os.getpid(), signal.SIGKILL)
-        os.write(descriptor, f"{what}\t{path}\n".encode())
+        os.write(descriptor, f"{operation}\t{path}\n".encode())
 
-    files.watch = watch
+    files.before_operation = before_operation
     try:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, sys.stdout.fileno())
@@ -103,13 +103,13 @@ def lose_power(ended: Ended) -> int:
     """
     open_files: dict[Path, None] = {}
     names: dict[Path, None] = {}
-    for what, path in ended.operations:
-        if what in ("write", "append"):
+    for operation, path in ended.operations:
+        if operation in ("write", "append"):
             open_files[path] = None
-        elif what == "sync":
+        elif operation == "sync":
             open_files.pop(path, None)
             names = {name: None for name in names if name.parent != path}
-        elif what == "rename":
+        elif operation == "rename":
             names[path] = None
     lost = 0
     for path in names:

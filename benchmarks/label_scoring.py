@@ -69,43 +69,46 @@ def _encoded(case: Case, texts: Sequence[str], tokenizer: Any, items: int) -> An
     return encode_prompts(tokenizer, FAMILIES["llama"], prompt, examples, shots, 4096, "end")
 
 
-def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], asked: Any) -> bool:
+def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], options: Any) -> bool:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from tuneproof.inference.label_likelihood import label_log_likelihoods
+    from tuneproof.inference.label_likelihood import score_labels
     from tuneproof.models.matmul_backend import choose_matmul
+    from tuneproof.models.oom import AdaptiveBatchSize
 
-    prompts = _encoded(case, texts, tokenizer, min(asked.items, case.items))
+    prompts = _encoded(case, texts, tokenizer, min(options.items, case.items))
     longest = int(prompts.tokens_N.max())
-    peer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=asked.batch, max_length=4096, device="cpu")
+    peer = HFLM(
+        pretrained=model, tokenizer=tokenizer, batch_size=options.batch, max_length=4096, device="cpu"
+    )
     requests = [
-        (("", ""), context.tolist(), way.tolist())
-        for context, ways in zip(prompts.contexts, prompts.continuations, strict=True)
-        for way in ways
+        (("", ""), context.tolist(), tokens.tolist())
+        for context, labels in zip(prompts.contexts, prompts.continuations, strict=True)
+        for tokens in labels
     ]
 
     def ours() -> Any:
         choose_matmul("cpu", longest)
-        return label_log_likelihoods(model, prompts, 0, asked.batch)
+        return score_labels(model, prompts, 0, AdaptiveBatchSize(options.batch))
 
     def theirs() -> Any:
         choose_matmul("cpu", longest)
         if case.shipped:
             torch.set_float32_matmul_precision("highest")
             torch.backends.cuda.enable_flash_sdp(True)
-        found = peer._loglikelihood_tokens(requests, disable_tqdm=True)
-        return np.array([log for log, _ in found]).reshape(len(prompts.contexts), -1)
+        likelihoods = peer._loglikelihood_tokens(requests, disable_tqdm=True)
+        return np.array([log for log, _ in likelihoods]).reshape(len(prompts.contexts), -1)
 
-    def apart(one: Any, other: Any) -> float:
-        return float(np.abs(one - other).max())
+    def apart(a: Any, b: Any) -> float:
+        return float(np.abs(a - b).max())
 
     tokens = sum(map(len, prompts.contexts)) / len(prompts.contexts)
     name = f"{case.name} ({tokens:.0f} tokens a prompt)"
-    return row(name, asked.times, lambda: timed(ours), lambda: timed(theirs), case.mark, apart, LOG_BAR)
+    return row(name, options.times, lambda: timed(ours), lambda: timed(theirs), case.mark, apart, LOG_BAR)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where log-probabilities differ."""
     parser = common_options("labels")
     parser.add_argument("--short", help="a Parquet file of short texts (default: the demo's)")
@@ -113,25 +116,25 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--long", help="a Parquet file of long texts (default: short ones joined)")
     parser.add_argument("--long-column", default="text")
     parser.add_argument("--only", default="", help="rows whose name holds this")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import lm_eval
     import torch
     import transformers
 
     torch.set_num_threads(1)
-    short = read_texts(asked.short, asked.short_column)
+    short = read_texts(options.short, options.short_column)
     joined = [" ".join(short[at : at + 20]) for at in range(0, len(short), 20)]
-    long = read_texts(asked.long, asked.long_column) if asked.long else joined
+    long = read_texts(options.long, options.long_column) if options.long else joined
     tokenizer = word_tokenizer([*short[:READ], *long[: READ // 10]])
-    model = small_decoder(asked.hidden, asked.layers)
+    model = small_decoder(options.hidden, options.layers)
     print(
         f"ours against lm-eval {lm_eval.__version__} (transformers {transformers.__version__}, torch "
-        f"{torch.__version__}), one thread, process-CPU time, median (spread) of {asked.times} "
-        f"alternations; {asked.items} items, batch {asked.batch}, hidden {asked.hidden} x {asked.layers}"
+        f"{torch.__version__}), one thread, process-CPU time, median (spread) of {options.times} "
+        f"alternations; {options.items} items, batch {options.batch}, hidden {options.hidden} x {options.layers}"
     )
     agreed = True
     for case in CASES:
-        if asked.only in case.name:
+        if options.only in case.name:
             texts = short if case.texts == "short" else long
-            agreed &= _row(case, model, tokenizer, texts, asked)
+            agreed &= _row(case, model, tokenizer, texts, options)
     return 0 if agreed else 1

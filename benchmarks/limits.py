@@ -34,13 +34,13 @@ def _matrix_rate(precision: str) -> float:
     import torch
 
     torch.set_float32_matmul_precision(precision)
-    one = torch.randn(SIDE, SIDE)
+    matrix = torch.randn(SIDE, SIDE)
     best = 0.0
     for _ in range(8):
-        begun = time.process_time()
+        started = time.process_time()
         for _ in range(4):
-            one @ one
-        best = max(best, 4 * 2 * SIDE**3 / (time.process_time() - begun))
+            matrix @ matrix
+        best = max(best, 4 * 2 * SIDE**3 / (time.process_time() - started))
     return best
 
 
@@ -50,30 +50,38 @@ def _features(model: Any, ids: Sequence[list[int]]) -> None:
     import torch
 
     from tuneproof.families import FAMILIES
-    from tuneproof.models.oom import AtOnce
+    from tuneproof.models.oom import AdaptiveBatchSize
     from tuneproof.models.pooled_features import pooled_features
 
-    for _ in pooled_features(
-        model, FAMILIES["bert"], ids, 0, ("first", "mean"), AtOnce(32), torch.device("cpu"), nullcontext, {}
-    ):
-        pass
+    pooled_features(
+        model,
+        FAMILIES["bert"],
+        ids,
+        0,
+        ("first", "mean"),
+        AdaptiveBatchSize(32),
+        torch.device("cpu"),
+        nullcontext,
+    )
 
 
 def _labels(model: Any, ids: Sequence[list[int]]) -> None:
-    from tuneproof.inference.label_likelihood import label_log_likelihoods
+    from tuneproof.inference.label_likelihood import score_labels
+    from tuneproof.models.oom import AdaptiveBatchSize
 
-    ways = [np.array([5]), np.array([6])]
-    prompts: Any = SimpleNamespace(contexts=[np.array(row) for row in ids], continuations=[ways] * len(ids))
-    label_log_likelihoods(model, prompts, 0, 32)
+    labels = [np.array([5]), np.array([6])]
+    prompts: Any = SimpleNamespace(contexts=[np.array(row) for row in ids], continuations=[labels] * len(ids))
+    score_labels(model, prompts, 0, AdaptiveBatchSize(32))
 
 
 def _answers(model: Any, ids: Sequence[list[int]]) -> None:
     from tuneproof.inference.generate import generate_answers
+    from tuneproof.models.oom import AdaptiveBatchSize
 
     text = [token for row in ids[:12] for token in row]
-    rows: Any = SimpleNamespace(prompts=[np.array([*text, *row]) for row in ids])
+    rows: Any = SimpleNamespace(prompt_ids=[np.array([*text, *row]) for row in ids])
     decode = SimpleNamespace(decode=lambda tokens, **_: "x", batch_decode=None)
-    generate_answers(model, decode, rows, 0, 32, ANSWER)
+    generate_answers(model, decode, rows, 0, AdaptiveBatchSize(32), ANSWER)
 
 
 def _line(name: str, work: Callable[[], Timed], rate: float) -> None:
@@ -84,9 +92,9 @@ def _line(name: str, work: Callable[[], Timed], rate: float) -> None:
     seconds, _ = work()
     with FlopCounterMode(display=False) as counter:
         work()
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         work()
-    averages = [row for row in found.key_averages() if row.key not in DRAWING]
+    averages = [row for row in profiled.key_averages() if row.key not in DRAWING]
     rows = sorted(averages, key=lambda row: -row.self_cpu_time_total)
     total = sum(row.self_cpu_time_total for row in rows)
     costs = ", ".join(
@@ -100,13 +108,13 @@ def _line(name: str, work: Callable[[], Timed], rate: float) -> None:
     )
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks limits")
     parser.add_argument("--texts", help="a Parquet file of real texts (default: the demo's)")
     parser.add_argument("--column", default="sentence")
     parser.add_argument("--items", type=int, default=160)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import torch
     from transformers import BertConfig, BertModel
 
@@ -114,22 +122,22 @@ def main(words: Sequence[str] | None = None) -> int:
 
     torch.set_num_threads(1)
     rates = {precision: _matrix_rate(precision) for precision in ("highest", "medium")}
-    ids = texts_as_ids(read_texts(asked.texts, asked.column), asked.items, WORDS)
-    said = choose_matmul("cpu", max(map(len, ids)))
+    ids = texts_as_ids(read_texts(options.texts, options.column), options.items, WORDS)
+    kernels = choose_matmul("cpu", max(map(len, ids)))
     rate = rates[torch.get_float32_matmul_precision()]
     print(
         f"one thread; float32 matrix products: torch's default {rates['highest'] / 1e9:,.0f} GFLOP/s, "
-        f"oneDNN {rates['medium'] / 1e9:,.0f}. {said}"
+        f"oneDNN {rates['medium'] / 1e9:,.0f}. {kernels}"
     )
     for hidden in (256, 768):
         batch = 32 if hidden < 512 else 16
-        data = Items(ids, [len(one) % 2 for one in ids], batch)
+        data = Items(ids, [len(row) % 2 for row in ids], batch)
         _line(
             f"train an encoder, all weights, {hidden}",
             lambda h=hidden, d=data: encoder_finetuning.ours(h, d),
             rate,
         )
-    prompts = Items(ids, [5 + len(one) % 2 for one in ids], 8)
+    prompts = Items(ids, [5 + len(row) % 2 for row in ids], 8)
     _line("train LoRA on words, 512 x 8", lambda: lora_words.ours("small", prompts), rate)
     encoder = BertModel(
         BertConfig(

@@ -34,18 +34,18 @@ def _small_encoder(folder: Path, tokenizer: str) -> None:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    loaded = AutoTokenizer.from_pretrained(tokenizer)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(words),
+        vocab_size=len(loaded),
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=256,
-        pad_token_id=words.pad_token_id,
+        pad_token_id=loaded.pad_token_id,
     )
     BertModel(config).save_pretrained(folder)
-    words.save_pretrained(folder)
+    loaded.save_pretrained(folder)
 
 
 def _write_rows(path: Path, data: Path, rows: int) -> None:
@@ -65,10 +65,10 @@ def _measure(rows: str, model: str, out: str) -> dict[str, Any]:
     """Seconds of CPU time of every stage, and the peaks of memory before and at its end, in bytes."""
     import torch
 
-    from tuneproof.context.monitor import StageBegun
+    from tuneproof.context.monitor import Event, Monitor, StageStarted
     from tuneproof.memory.usage import peak_bytes, resident_bytes
     from tuneproof.recipe.recipe import recipe_from
-    from tuneproof.study.study import events_of
+    from tuneproof.study.run import run_study
 
     recipe = recipe_from(
         {
@@ -85,41 +85,45 @@ def _measure(rows: str, model: str, out: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     seconds: dict[str, float] = {}
     stage, since, before = "", time.process_time(), resident_bytes()
-    for event in events_of(recipe):
-        if isinstance(event, StageBegun):
+
+    def record(event: Event) -> None:
+        nonlocal stage, since
+        if isinstance(event, StageStarted):
             now = time.process_time()
             seconds[stage] = seconds.get(stage, 0.0) + now - since
             stage, since = event.name, now
+
+    run_study(recipe, Monitor(record))
     seconds[stage] = seconds.get(stage, 0.0) + time.process_time() - since
     return {"seconds": seconds, "before": before, "peak": peak_bytes()["process"]}
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks linear")
     parser.add_argument("--data", required=True, help="a folder with glue_train.parquet")
     parser.add_argument("--model", required=True, help="an encoder's folder, for its tokenizer")
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args(words)
-    if asked.measure:
-        print(json.dumps(_measure(*asked.measure)))
+    options = parser.parse_args(arguments)
+    if options.measure:
+        print(json.dumps(_measure(*options.measure)))
         return 0
     print("microseconds of CPU time a row, and MiB above the start; (x) beside the size before")
     last: dict[str, float] = {}
-    for size in map(int, asked.sizes.split(",")):
+    for size in map(int, options.sizes.split(",")):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            _small_encoder(folder / "model", asked.model)
-            _write_rows(folder / "rows.csv", Path(asked.data), size)
+            _small_encoder(folder / "model", options.model)
+            _write_rows(folder / "rows.csv", Path(options.data), size)
             again = [sys.executable, "-W", "ignore", "-m", "benchmarks", "linear"]
             done = subprocess.run(
                 [
                     *again,
                     "--data",
-                    asked.data,
+                    options.data,
                     "--model",
-                    asked.model,
+                    options.model,
                     "--measure",
                     str(folder / "rows.csv"),
                     str(folder / "model"),
@@ -129,11 +133,11 @@ def main(words: Sequence[str] | None = None) -> int:
                 text=True,
                 check=True,
             )
-        found = json.loads(done.stdout.splitlines()[-1])
-        values = {said: 1e6 * found["seconds"].get(stage, 0.0) / size for stage, said in NAMES.items()}
-        memory = (found["peak"] - found["before"]) / 2**20
-        shown = [f"{said} {value:,.0f}{_beside(value, last.get(said))}" for said, value in values.items()]
-        print(f"  {size:>7,} rows: {', '.join(shown)}; {memory:,.0f} MiB", flush=True)
+        measured = json.loads(done.stdout.splitlines()[-1])
+        values = {name: 1e6 * measured["seconds"].get(stage, 0.0) / size for stage, name in NAMES.items()}
+        memory = (measured["peak"] - measured["before"]) / 2**20
+        cells = [f"{name} {value:,.0f}{_beside(value, last.get(name))}" for name, value in values.items()]
+        print(f"  {size:>7,} rows: {', '.join(cells)}; {memory:,.0f} MiB", flush=True)
         last = values
     return 0
 

@@ -88,13 +88,13 @@ def ours(shape: str, items: Items, model: Any = None) -> Timed:
     """Process-CPU seconds of an epoch, and the losses. model: with its adapter (None: a new one)."""
     import torch
 
-    from tuneproof.train.losses import words_loss
+    from tuneproof.train.losses import answer_loss
 
     def extra(chosen: Any) -> dict[str, Any]:
         answers = torch.tensor([items.labels[i] for i in chosen])
-        return {"keep": 1, "places": torch.arange(len(chosen)), "answers": answers}
+        return {"keep": 1, "positions": torch.arange(len(chosen)), "answers": answers}
 
-    return by_us(model or adapted(shape), items, words_loss, extra, RATE, words=True)
+    return by_us(model or adapted(shape), items, answer_loss, extra, RATE, words=True)
 
 
 def by_the_trainer(shape: str, items: Items, alike: bool, model: Any = None) -> Timed:
@@ -113,8 +113,8 @@ def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
     with tempfile.TemporaryDirectory() as folder:
         rows = Dataset.from_list(
             [
-                {"input_ids": one["input_ids"], "completion_mask": [int(y >= 0) for y in one["labels"]]}
-                for one in _rows(data)
+                {"input_ids": item["input_ids"], "completion_mask": [int(y >= 0) for y in item["labels"]]}
+                for item in _rows(data)
             ]
         )
         trainer = SFTTrainer(
@@ -158,7 +158,7 @@ def _any_tokenizer() -> Any:
     )
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where losses on the same batches differ."""
     parser = argparse.ArgumentParser(prog="benchmarks lora")
     parser.add_argument("--texts", help="a Parquet file of real texts (default: the demo's)")
@@ -167,26 +167,28 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     import torch
     import transformers
 
     torch.set_num_threads(1)
     ids = texts_as_ids(
-        read_texts(asked.texts, asked.column), asked.batch * asked.steps, SHAPES[asked.shape]["vocab_size"]
+        read_texts(options.texts, options.column),
+        options.batch * options.steps,
+        SHAPES[options.shape]["vocab_size"],
     )
-    data = Items(ids, [5 + len(one) % 2 for one in ids], asked.batch)
+    data = Items(ids, [5 + len(item_ids) % 2 for item_ids in ids], options.batch)
     print(
         f"ours against transformers {transformers.__version__}, torch {torch.__version__}, one thread, "
-        f"process-CPU time, median (spread) of {asked.times} alternations; {asked.shape}: "
-        f"{SHAPES[asked.shape]}, batch {asked.batch}, {statistics.mean(map(len, ids)):.0f} tokens"
+        f"process-CPU time, median (spread) of {options.times} alternations; {options.shape}: "
+        f"{SHAPES[options.shape]}, batch {options.batch}, {statistics.mean(map(len, ids)):.0f} tokens"
     )
-    shape = asked.shape
+    shape = options.shape
     mine = lambda: ours(shape, data)  # noqa: E731
     mine()
     agreed = row(
         "  Trainer, -100 labels, same kernels",
-        asked.times,
+        options.times,
         mine,
         lambda: by_the_trainer(shape, data, True),
         1.3,
@@ -195,7 +197,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     agreed &= row(
         "  Trainer, -100 labels, as shipped",
-        asked.times,
+        options.times,
         mine,
         lambda: by_the_trainer(shape, data, False),
         2.2,
@@ -208,5 +210,5 @@ def main(words: Sequence[str] | None = None) -> int:
         print("  TRL is not installed; make bench sets it up")
     else:
         name = f"  TRL {trl.__version__}'s SFTTrainer, as shipped"
-        row(name, asked.times, mine, lambda: by_sft(shape, data), 1.4)
+        row(name, options.times, mine, lambda: by_sft(shape, data), 1.4)
     return 0 if agreed else 1

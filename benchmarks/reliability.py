@@ -144,50 +144,50 @@ class Outcome:
 def results_of(file: str, names: Sequence[str], slow: bool) -> list[ElementTree.Element]:
     """The tests of a file whose names hold one of these (an empty name: all), as pytest reports them."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder) / "found.xml"
-        words = [sys.executable, "-m", "pytest", "-q", file, f"--junitxml={found}"]
+        report = Path(folder) / "found.xml"
+        command = [sys.executable, "-m", "pytest", "-q", file, f"--junitxml={report}"]
         if all(names):
-            words += ["-k", " or ".join(names)]
-        words += ["-m", "not gpu and not hub" if slow else "not slow and not gpu and not hub"]
-        subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
-        return list(ElementTree.parse(found).getroot().iter("testcase"))
+            command += ["-k", " or ".join(names)]
+        command += ["-m", "not gpu and not hub" if slow else "not slow and not gpu and not hub"]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+        return list(ElementTree.parse(report).getroot().iter("testcase"))
 
 
 def outcome_of(row: Row, cases: dict[str, list[ElementTree.Element]]) -> Outcome:
     """Add up the row's tests; `cases` are those of each file."""
-    found = Outcome()
+    outcome = Outcome()
     for test in row.tests:
         file, _, name = test.partition("::")
         for case in cases[file]:
             if name not in str(case.get("name")):
                 continue
             kinds = {child.tag for child in case}
-            found.time_s += float(case.get("time", "0"))
-            found.failed += bool(kinds & {"failure", "error"})
-            found.skipped += "skipped" in kinds
-            found.passed += not kinds & {"failure", "error", "skipped"}
-    return found
+            outcome.time_s += float(case.get("time", "0"))
+            outcome.failed += bool(kinds & {"failure", "error"})
+            outcome.skipped += "skipped" in kinds
+            outcome.passed += not kinds & {"failure", "error", "skipped"}
+    return outcome
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 where every row held."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks reliability")
     parser.add_argument("--slow", action="store_true", help="the long tests too")
     parser.add_argument("rows", nargs="*", metavar="R", help="these rows alone")
-    given = parser.parse_args(words)
-    rows = [row for row in ROWS if not given.rows or row.name in given.rows]
-    wanted: dict[str, list[str]] = {}
+    args = parser.parse_args(arguments)
+    rows = [row for row in ROWS if not args.rows or row.name in args.rows]
+    names_by_file: dict[str, list[str]] = {}
     for row in rows:
         for test in row.tests:
             file, _, name = test.partition("::")
-            wanted.setdefault(file, []).append(name)
+            names_by_file.setdefault(file, []).append(name)
     cases = {}
-    for file, names in wanted.items():
+    for file, names in names_by_file.items():
         print(f"{file} ...", file=sys.stderr)
-        cases[file] = results_of(file, names, given.slow)
+        cases[file] = results_of(file, names, args.slow)
     print(f"{'':5}{'what happens':54}{'bar':32}{'outcome':9}{'tests':>6}{'s':>7}")
     outcomes = [(row, outcome_of(row, cases)) for row in rows]
-    for row, found in outcomes:
-        ran = found.passed + found.failed
-        print(f"{row.name:5}{row.what:54}{row.bar:32}{found.word:9}{ran:6}{found.time_s:7.0f}")
-    return 1 if any(found.word == "FAILED" for _, found in outcomes) else 0
+    for row, outcome in outcomes:
+        ran = outcome.passed + outcome.failed
+        print(f"{row.name:5}{row.what:54}{row.bar:32}{outcome.word:9}{ran:6}{outcome.time_s:7.0f}")
+    return 1 if any(outcome.word == "FAILED" for _, outcome in outcomes) else 0

@@ -77,37 +77,37 @@ def _share(hits: Sequence[bool]) -> float:
     return float(np.mean(hits))
 
 
-def coverage(world: World, asked: Sequence[str], studies: int, settings: ScoreSettings) -> list[Row]:
-    """Coverage of scores and differences and false claims between equal arms, those `asked` for."""
+def coverage(world: World, kinds: Sequence[str], studies: int, settings: ScoreSettings) -> list[Row]:
+    """Coverage of scores and differences and false claims between equal arms, of these `kinds`."""
     where = [world.n, int(1000 * world.accuracy), world.clustered, world.seeds]
     rng = np.random.default_rng([studies, *where])
     lower = world.accuracy - world.gap
     truth = true_value(world, world.accuracy)
     gap = truth - true_value(world, lower)
-    hits: dict[str, list[bool]] = {what: [] for what in asked}
-    notes: dict[str, list[bool]] = {what: [] for what in asked}
+    hits: dict[str, list[bool]] = {kind: [] for kind in kinds}
+    notes: dict[str, list[bool]] = {kind: [] for kind in kinds}
 
-    def take(what: str, hit: bool, note: str) -> None:
-        if what in hits:
-            hits[what].append(hit)
-            notes[what].append(bool(note))
+    def take(kind: str, hit: bool, note: str) -> None:
+        if kind in hits:
+            hits[kind].append(hit)
+            notes[kind].append(bool(note))
 
     for study in range(studies):
         mine = settings.model_copy(update={"seed": study})
-        arm, same, other = draw_arms(world, (world.accuracy, world.accuracy, lower), rng)
+        arm, same, lower_arm = draw_arms(world, (world.accuracy, world.accuracy, lower), rng)
         if "score" in hits:
-            found = score(arm, [world.metric], mine, world.clustered)[world.metric]
-            take("score", found.low <= truth <= found.high, found.note)
+            result = score(arm, [world.metric], mine, world.clustered)[world.metric]
+            take("score", result.low <= truth <= result.high, result.note)
         if "no gap" in hits or "claims" in hits:
             null = compare(arm, same, world.metric, "arm", "same", mine, world.clustered)
             take("no gap", null.low <= 0 <= null.high, null.note)
             take("claims", null.outcome != "cannot tell", null.note)
         if "gap" in hits:
-            real = compare(arm, other, world.metric, "arm", "other", mine, world.clustered)
+            real = compare(arm, lower_arm, world.metric, "arm", "other", mine, world.clustered)
             take("gap", real.low <= gap <= real.high, real.note)
     return [
-        Row(world, what, _share(hits[what]), *BARS[what], studies, _share(notes[what]) >= 0.5)
-        for what in asked
+        Row(world, kind, _share(hits[kind]), *BARS[kind], studies, _share(notes[kind]) >= 0.5)
+        for kind in kinds
     ]
 
 
@@ -124,15 +124,15 @@ def power_mcnemar(n: int, discordance: float, studies: int, settings: ScoreSetti
         predicted_N = wrong_N.astype(np.int64)
         return [Predictions(("no", "yes"), ids, ids, gold_N, predicted_N, tokens_N, truncated_N)]
 
-    shown = []
+    detected = []
     for study in range(studies):
         mine = settings.model_copy(update={"seed": study})
         cell_N = rng.choice(4, size=n, p=[favour, against, 0.05, 0.95 - favour - against])
         wrong_arm_N, wrong_over_N = np.isin(cell_N, (1, 2)), np.isin(cell_N, (0, 2))
-        found = compare(run(wrong_arm_N), run(wrong_over_N), "accuracy", "a", "b", mine, False)
-        shown.append(found.outcome == "better")
+        result = compare(run(wrong_arm_N), run(wrong_over_N), "accuracy", "a", "b", mine, False)
+        detected.append(result.outcome == "better")
     world = World(n, 0.95 - discordance / 2, gap=gap)
-    return [Row(world, f"power {discordance:.2f}", _share(shown), 0.77, 0.83, studies, False)]
+    return [Row(world, f"power {discordance:.2f}", _share(detected), 0.77, 0.83, studies, False)]
 
 
 def power_of_mde(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
@@ -144,18 +144,18 @@ def power_of_mde(world: World, studies: int, settings: ScoreSettings) -> list[Ro
     rng = np.random.default_rng([studies, world.n, world.clustered, world.seeds])
 
     def studied(gap: float, count: int) -> list[Comparison]:
-        found = []
+        result = []
         for study in range(count):
             mine = settings.model_copy(update={"seed": study})
             arm, over = draw_arms(world, (world.accuracy, world.accuracy - gap), rng)
-            found.append(compare(arm, over, world.metric, "arm", "over", mine, world.clustered))
-        return found
+            result.append(compare(arm, over, world.metric, "arm", "over", mine, world.clustered))
+        return result
 
     gap = 0.0
     for count in (100, 300):
-        gap = float(np.sqrt(np.mean([each.mde**2 for each in studied(gap, count)])))
-    shown = [each.outcome == "better" for each in studied(gap, studies)]
-    return [Row(replace(world, gap=gap), "power", _share(shown), 0.77, 0.83, studies, False)]
+        gap = float(np.sqrt(np.mean([comparison.mde**2 for comparison in studied(gap, count)])))
+    detected = [comparison.outcome == "better" for comparison in studied(gap, studies)]
+    return [Row(replace(world, gap=gap), "power", _share(detected), 0.77, 0.83, studies, False)]
 
 
 def worlds(short: bool) -> list[World]:
@@ -192,15 +192,15 @@ def simulate(
     settings = ScoreSettings(draws=draws)
     rows: list[Row] = []
 
-    def open_in(found: Sequence[Row]) -> list[str]:
-        return [row.what for row in found if row.verdict not in ("ok", "warned")]
+    def open_in(result: Sequence[Row]) -> list[str]:
+        return [row.what for row in result if row.verdict not in ("ok", "warned")]
 
-    def add(found: list[Row], again: Callable[[list[str]], list[Row]]) -> None:
-        left = open_in(found) if settle else []
+    def add(result: list[Row], again: Callable[[list[str]], list[Row]]) -> None:
+        left = open_in(result) if settle else []
         settled = {row.what: row for row in again(left)} if left else {}
-        found = [settled.get(row.what, row) for row in found]
-        rows.extend(found)
-        for row in found:
+        result = [settled.get(row.what, row) for row in result]
+        rows.extend(result)
+        for row in result:
             say(str(row))
 
     for world in worlds(short):
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--studies", type=int, help="studies a setting (default 1,000; short 300)")
     parser.add_argument("--draws", type=int, default=500, help="bootstrap draws a study")
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     started = time.process_time()
     lines: list[str] = []
 
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines.append(line)
         print(line, flush=True)
 
-    rows = simulate(asked.short, asked.studies or (300 if asked.short else 1000), asked.draws, say)
+    rows = simulate(options.short, options.studies or (300 if options.short else 1000), options.draws, say)
     by_verdict = {v: sum(row.verdict == v for row in rows) for v in {row.verdict for row in rows}}
     say(f"{len(rows)} rows: " + ", ".join(f"{n} {v}" for v, n in sorted(by_verdict.items())))
     claims = [row.share for row in rows if row.what == "claims"]
@@ -246,8 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if row.verdict == "VIOLATION":
             say(f"VIOLATION {row}")
     say(f"{time.process_time() - started:.0f} s of one core")
-    if asked.out:
-        write_text(asked.out, "\n".join(lines) + "\n")
+    if options.out:
+        write_text(options.out, "\n".join(lines) + "\n")
     return int(any(row.verdict == "VIOLATION" for row in rows))
 
 

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.recipe.recipe import Recipe, recipe_from
-from tuneproof.study.study import events_of
 from tuneproof.tasks.demo_task import DEMO_RECIPE
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 SST2 = SHARED / "data" / "sst2" / "glue_dev.parquet"
 STORIES = SHARED / "models" / "stories260k"
-TIMES = {"time_s", "tokens_per_s", "time_by_stage_s", "items_per_s", "peak_memory_bytes", "memory", "rate"}
+TIMES = {
+    "time_s",
+    "tokens_per_s",
+    "time_by_stage_s",
+    "items_per_s",
+    "peak_memory_bytes",
+    "memory",
+    "training_speed",
+}
 ROWS = 120
 RATE = {"learning_rate": 3e-3}
 ARMS: dict[str, list[Any]] = {
@@ -40,8 +47,8 @@ def write_rows(folder: Path) -> Path:
         rows = [(t, names[g]) for t, g in zip(table[text], table["label"], strict=True)]
     else:
         lines = (Path(DEMO_RECIPE).parent / "reviews.jsonl").read_text("utf-8").splitlines()
-        found = [json.loads(line) for line in lines]
-        rows = [(row["text"], row["label"]) for row in found]
+        rows_read = [json.loads(line) for line in lines]
+        rows = [(row["text"], row["label"]) for row in rows_read]
     rows = sorted(set(rows), key=lambda row: (len(row[0]), row))[:ROWS]
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
@@ -57,19 +64,19 @@ def tiny_bert(folder: Path) -> Path:
     if (folder / "config.json").is_file():
         return folder
     rows = write_rows(folder.parent).read_text("utf-8")
-    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    words.normalizer = normalizers.BertNormalizer(lowercase=True)
-    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    word_pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    word_pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
+    word_pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words.train_from_iterator(
+    word_pieces.train_from_iterator(
         rows.splitlines(),
         trainers.WordPieceTrainer(vocab_size=400, special_tokens=names, show_progress=False),
     )
-    words.post_processor = processors.TemplateProcessing(
+    word_pieces.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     keys = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **dict(zip(keys, names, strict=True)))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=word_pieces, **dict(zip(keys, names, strict=True)))
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -126,31 +133,25 @@ def make_ready_for(folder: Path) -> None:
     tiny_bert(folder / "bert")
 
 
-def carry_out(recipe: Recipe) -> None:
-    """The whole study."""
-    for _ in events_of(recipe):
-        pass
-
-
 def results_of(folder: Path) -> dict[str, Any]:
     """Everything that must be the same, by file: bytes, or values without times."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for pattern in ("arms/*/weights/*.safetensors", "arms/*/*.parquet", "arms/*/scores.json"):
-        found |= {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob(pattern)}
+        results |= {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob(pattern)}
     for path in folder.glob("arms/*/steps.jsonl"):
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        found[str(path.relative_to(folder))] = without_times(lines)
+        results[str(path.relative_to(folder))] = without_times(lines)
     for path in folder.glob("arms/*/arm.json"):
         about = json.loads(path.read_text("utf-8"))
-        found[str(path.relative_to(folder))] = {
+        results[str(path.relative_to(folder))] = {
             key: about[key] for key in ("status", "chosen", "prompts", "encoding")
         }
     for name in ("items.parquet", "comparisons.json", "splits.json"):
-        found[name] = (folder / name).read_bytes()
-    found["report.json"] = without_times(json.loads((folder / "report.json").read_text("utf-8")))
+        results[name] = (folder / name).read_bytes()
+    results["report.json"] = without_times(json.loads((folder / "report.json").read_text("utf-8")))
     for name in ("report.html", "report.md"):
-        found[name] = (folder / name).stat().st_size > 1000
-    return found
+        results[name] = (folder / name).stat().st_size > 1000
+    return results
 
 
 def without_times(value: Any) -> Any:
@@ -158,11 +159,11 @@ def without_times(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_times(v) for key, v in value.items() if key not in TIMES}
     if isinstance(value, list):
-        return [without_times(one) for one in value]
+        return [without_times(item) for item in value]
     return value
 
 
-def unlike(folder: Path, other: Path) -> list[str]:
+def unlike(folder: Path, other_folder: Path) -> list[str]:
     """Names of the results that two studies do not share."""
-    a, b = results_of(folder), results_of(other)
+    a, b = results_of(folder), results_of(other_folder)
     return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))

@@ -26,12 +26,12 @@ Questions = list[tuple[tuple[str, ...], str]]
 
 def _questions(folder: Path) -> Questions:
     dev = json.loads(gzip.decompress((folder / "dev-v2.0.json.gz").read_bytes()))
-    said = json.loads(gzip.decompress((folder / "predictions_bert_single.json.gz").read_bytes()))
+    predictions = json.loads(gzip.decompress((folder / "predictions_bert_single.json.gz").read_bytes()))
     return [
-        (tuple(gold["text"] for gold in one["answers"]), said[one["id"]])
+        (tuple(gold["text"] for gold in entry["answers"]), predictions[entry["id"]])
         for article in dev["data"]
         for paragraph in article["paragraphs"]
-        for one in paragraph["qas"]
+        for entry in paragraph["qas"]
     ]
 
 
@@ -42,8 +42,8 @@ def _plain(questions: Questions) -> list[float]:
     punctuation = set(string.punctuation)
 
     def normal(text: str) -> str:
-        kept = "".join(sign for sign in text.lower() if sign not in punctuation)
-        return " ".join(articles.sub(" ", kept).split())
+        letters = "".join(sign for sign in text.lower() if sign not in punctuation)
+        return " ".join(articles.sub(" ", letters).split())
 
     def f1(gold: str, answer: str) -> float:
         golds, words = normal(gold).split(), normal(answer).split()
@@ -54,9 +54,9 @@ def _plain(questions: Questions) -> list[float]:
 
     exact = overlap = 0.0
     for golds, answer in questions:
-        asked = [gold for gold in golds if normal(gold)] or [""]
-        exact += max(float(normal(gold) == normal(answer)) for gold in asked)
-        overlap += max(f1(gold, answer) for gold in asked)
+        options = [gold for gold in golds if normal(gold)] or [""]
+        exact += max(float(normal(gold) == normal(answer)) for gold in options)
+        overlap += max(f1(gold, answer) for gold in options)
     return [100 * exact / len(questions), 100 * overlap / len(questions)]
 
 
@@ -70,18 +70,18 @@ def _ours(questions: Questions) -> list[float]:
     return [100 * evaluate(METRICS[name], items) for name in ("squad_exact", "squad_f1")]
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the ratio; 1 where the figures differ."""
     parser = argparse.ArgumentParser(prog="benchmarks squad")
     parser.add_argument("--data", required=True, help="a folder with dev-v2.0.json.gz and predictions")
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args(words)
-    questions = _questions(Path(asked.data))
-    found: Any = _ours(questions)
-    print(f"{len(questions):,} questions: EM {found[0]:.6f}, F1 {found[1]:.6f}")
+    options = parser.parse_args(arguments)
+    questions = _questions(Path(options.data))
+    scores: Any = _ours(questions)
+    print(f"{len(questions):,} questions: EM {scores[0]:.6f}, F1 {scores[1]:.6f}")
     agreed = row(
         "  plain loop",
-        asked.times,
+        options.times,
         lambda: timed(lambda: _ours(questions)),
         lambda: timed(lambda: _plain(questions)),
         2.0,

@@ -49,8 +49,8 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     for text in texts:
         counts.update(word for word, _ in split.pre_tokenize_str(text))
     words = [word for word, _ in counts.most_common(WORDS - len(SPECIAL)) if word not in SPECIAL]
-    words += [f"word{place}" for place in range(len(SPECIAL) + len(words), WORDS)]
-    vocabulary = {word: place for place, word in enumerate((*SPECIAL, *words))}
+    words += [f"word{index}" for index in range(len(SPECIAL) + len(words), WORDS)]
+    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = split
     return PreTrainedTokenizerFast(

@@ -23,9 +23,9 @@ from pathlib import Path
 TO_REACH = {"help and show, s": 0.3, "first step, share saved": 0.4}
 OURS = """
 import os, sys
-from tuneproof.context.monitor import Advanced, StageBegun
+from tuneproof.context.monitor import Monitor, Progress, StageStarted
 from tuneproof.recipe.recipe import recipe_from
-from tuneproof.study.study import events_of
+from tuneproof.study.run import run_study
 model, rows, out = sys.argv[1:]
 recipe = recipe_from({
     "task": {"labels": {"path": rows, "text": "text", "label": "label"}}, "models": [model],
@@ -33,10 +33,12 @@ recipe = recipe_from({
     "train": {"batch_size": 8}, "encode": {"max_length": 64},
 })
 training = False
-for event in events_of(recipe):
-    training |= isinstance(event, StageBegun) and event.name == "train"
-    if training and isinstance(event, Advanced):
+def stop_after_first_step(event):
+    global training
+    training |= isinstance(event, StageStarted) and event.name == "train"
+    if training and isinstance(event, Progress):
         os._exit(0)
+run_study(recipe, Monitor(stop_after_first_step))
 sys.exit("no step was taken")
 """
 THEIRS = """
@@ -72,22 +74,22 @@ Trainer(
 """
 
 
-def _seconds(words: Sequence[str]) -> float:
+def _seconds(command: Sequence[str]) -> float:
     """User and system seconds of a process.
 
     Raises: SystemExit where it fails.
     """
     done = subprocess.Popen(
-        words,
+        command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
     )
     assert done.stderr is not None
-    said = done.stderr.read().decode()
+    errors = done.stderr.read().decode()
     _, status, usage = os.wait4(done.pid, 0)
     if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{' '.join(words)[:60]} failed:\n{said[-2000:]}")
+        raise SystemExit(f"{' '.join(command)[:60]} failed:\n{errors[-2000:]}")
     return usage.ru_utime + usage.ru_stime
 
 
@@ -100,27 +102,27 @@ def _write_rows(path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         write = csv.writer(file)
         write.writerow(["text", "label"])
-        for place in range(128):
-            good = place % 2
-            write.writerow([f"row {place} is {'fine' if good else 'dull'}", "good" if good else "bad"])
+        for index in range(128):
+            good = index % 2
+            write.writerow([f"row {index} is {'fine' if good else 'dull'}", "good" if good else "bad"])
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks starting")
     parser.add_argument("--model", required=True, help="an encoder's folder")
     parser.add_argument("--times", type=int, default=5)
-    asked = parser.parse_args(words)
-    print(f"CPU seconds of a process, user and system, median (spread) of {asked.times}")
+    options = parser.parse_args(arguments)
+    print(f"CPU seconds of a process, user and system, median (spread) of {options.times}")
 
     def line(name: str, *works: Callable[[], float]) -> list[float]:
-        found: list[list[float]] = [[] for _ in works]
-        for _ in range(asked.times):
-            for work, seconds in zip(works, found, strict=True):
+        times: list[list[float]] = [[] for _ in works]
+        for _ in range(options.times):
+            for work, seconds in zip(works, times, strict=True):
                 seconds.append(work())
-        shown = (f"{statistics.median(s):6.2f} ({min(s):.2f} to {max(s):.2f})" for s in found)
-        print(f"{name:<44}{'   '.join(shown)}", flush=True)
-        return [statistics.median(seconds) for seconds in found]
+        cells = (f"{statistics.median(s):6.2f} ({min(s):.2f} to {max(s):.2f})" for s in times)
+        print(f"{name:<44}{'   '.join(cells)}", flush=True)
+        return [statistics.median(seconds) for seconds in times]
 
     ours = [sys.executable, "-m", "tuneproof"]
     limit = TO_REACH["help and show, s"]
@@ -129,10 +131,10 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.csv"
         _write_rows(rows)
-        mine, other = line(
+        ours_s, theirs_s = line(
             "  to the first step: ours; the usual script",
-            lambda: _script(OURS, asked.model, rows),
-            lambda: _script(THEIRS, asked.model, rows),
+            lambda: _script(OURS, options.model, rows),
+            lambda: _script(THEIRS, options.model, rows),
         )
-    print(f"  saved: {1 - mine / other:.0%}, to reach {TO_REACH['first step, share saved']:.0%}")
+    print(f"  saved: {1 - ours_s / theirs_s:.0%}, to reach {TO_REACH['first step, share saved']:.0%}")
     return 0

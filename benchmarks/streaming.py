@@ -63,10 +63,10 @@ def measured(path: Path, model: str) -> dict[str, float]:
     family = family_of(config)
     tokenizer = read_tokenizer(source, config, family)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    begun = time.perf_counter()
+    started = time.perf_counter()
     pieces = (piece.column("text").to_pylist() for piece in pq.ParquetFile(path).iter_batches(AT_ONCE))
     found = encode_stream(tokenizer, family, pieces, 128, "end")
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     return {
         "rows": len(found.ids),
         "tokens": int(found.tokens_N.sum()),
@@ -77,23 +77,23 @@ def measured(path: Path, model: str) -> dict[str, float]:
     }
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the table; 1 where the largest file takes BAR_MIB more than the smallest."""
     parser = argparse.ArgumentParser(prog="benchmarks streaming")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 2_000_000])
     parser.add_argument("--file")
-    asked = parser.parse_args(words)
-    if asked.file:
-        print(json.dumps(measured(Path(asked.file), asked.model)))
+    options = parser.parse_args(arguments)
+    if options.file:
+        print(json.dumps(measured(Path(options.file), options.model)))
         return 0
     peaks = []
     print("     rows       tokens  tokens on  peak MiB   rows/s")
     with tempfile.TemporaryDirectory() as folder:
-        for rows in asked.rows:
+        for rows in options.rows:
             path = Path(folder) / f"{rows}.parquet"
             write(path, rows)
-            command = [sys.executable, "-m", "benchmarks", "streaming", "--model", asked.model]
+            command = [sys.executable, "-m", "benchmarks", "streaming", "--model", options.model]
             done = subprocess.run([*command, "--file", str(path)], check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             assert found["rows"] == rows
@@ -104,5 +104,5 @@ def main(words: Sequence[str]) -> int:
                 flush=True,
             )
     grown = peaks[-1] - peaks[0]
-    print(f"{grown:,.0f} MiB more for {asked.rows[-1] / asked.rows[0]:g} times the rows (bar {BAR_MIB})")
+    print(f"{grown:,.0f} MiB more for {options.rows[-1] / options.rows[0]:g} times the rows (bar {BAR_MIB})")
     return int(grown > BAR_MIB)

@@ -77,7 +77,7 @@ def by_us(
         part = pad_batch([items.ids[i] for i in chosen], 0, "left" if words else "right")
         return {**part, **extra(chosen), "tokens": int(part["attention_mask"].sum())}
 
-    names = [str(place) for place in range(len(items.ids))]
+    names = [str(index) for index in range(len(items.ids))]
     lengths = list(map(len, items.ids))
     steps = count_batches(len(names), items.batch)
     return timed(
@@ -177,17 +177,17 @@ def padded(rows: Sequence[dict[str, Any]], longest: int = 0) -> dict[str, Any]:
     """Rows as one right-padded batch, to `longest` tokens at least; labels a row or a token."""
     import torch
 
-    wide = max(longest, *(len(one["input_ids"]) for one in rows))
+    wide = max(longest, *(len(row["input_ids"]) for row in rows))
     ids = torch.zeros((len(rows), wide), dtype=torch.long)
     mask, marks = torch.zeros_like(ids), torch.full_like(ids, -100)
-    for at, one in enumerate(rows):
-        length = len(one["input_ids"])
-        ids[at, :length] = torch.tensor(one["input_ids"])
+    for at, row in enumerate(rows):
+        length = len(row["input_ids"])
+        ids[at, :length] = torch.tensor(row["input_ids"])
         mask[at, :length] = 1
-        if not isinstance(one["labels"], int):
-            marks[at, :length] = torch.tensor(one["labels"])
-    whole = [one["labels"] for one in rows]
-    labels = torch.tensor(whole) if isinstance(whole[0], int) else marks
+        if not isinstance(row["labels"], int):
+            marks[at, :length] = torch.tensor(row["labels"])
+    row_labels = [row["labels"] for row in rows]
+    labels = torch.tensor(row_labels) if isinstance(row_labels[0], int) else marks
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 

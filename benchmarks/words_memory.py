@@ -29,22 +29,22 @@ BAR = 0.1
 STEPS = 2
 
 
-def _data(asked: argparse.Namespace, vocabulary: int, steps: int) -> Items:
-    ids = texts_as_ids(read_texts(asked.texts, asked.column), asked.batch * steps, vocabulary)
-    return Items(ids, [5 + len(one) % 2 for one in ids], asked.batch)
+def _data(options: argparse.Namespace, vocabulary: int, steps: int) -> Items:
+    ids = texts_as_ids(read_texts(options.texts, options.column), options.batch * steps, vocabulary)
+    return Items(ids, [5 + len(item_ids) % 2 for item_ids in ids], options.batch)
 
 
-def _one(asked: argparse.Namespace) -> int:
+def _measure_side(options: argparse.Namespace) -> int:
     """Print what one side takes above the model; a small epoch before it pays for what stays."""
     import torch
 
-    from tuneproof.memory.usage import begin_peak, peak_bytes, resident_bytes, return_freed_blocks
+    from tuneproof.memory.usage import peak_bytes, reset_peak, resident_bytes, return_freed_blocks
     from tuneproof.models.oom import recompute_activations
 
     torch.set_num_threads(1)
     return_freed_blocks()
     lora_words.SHAPES["asked"] = {
-        "vocab_size": asked.vocabulary,
+        "vocab_size": options.vocabulary,
         "hidden_size": 256,
         "num_hidden_layers": 4,
         "intermediate_size": 1024,
@@ -57,20 +57,20 @@ def _one(asked: argparse.Namespace) -> int:
         "Trainer": lambda items, model: lora_words.by_the_trainer("asked", items, True, model),
         "TRL": lambda items, model: lora_words.by_sft("asked", items, model),
     }
-    work = works[asked.side]
-    first = _data(asked, asked.vocabulary, 1)
+    work = works[options.side]
+    first = _data(options, options.vocabulary, 1)
     work(Items([ids[:8] for ids in first.ids], first.labels, first.batch), None)
-    model, items = lora_words.adapted("asked"), _data(asked, asked.vocabulary, STEPS)
-    if asked.side == "ours, recomputing":
+    model, items = lora_words.adapted("asked"), _data(options, options.vocabulary, STEPS)
+    if options.side == "ours, recomputing":
         recompute_activations(model)
-    begin_peak()
+    reset_peak()
     before = resident_bytes()
     work(items, model)
     print(json.dumps({"above": peak_bytes()["process"] - before}))
     return 0
 
 
-def _apart(asked: argparse.Namespace, side: str, vocabulary: int) -> int:
+def _apart(options: argparse.Namespace, side: str, vocabulary: int) -> int:
     """Bytes above the model, found in a process of its own.
 
     Raises: SystemExit where it fails.
@@ -87,10 +87,10 @@ def _apart(asked: argparse.Namespace, side: str, vocabulary: int) -> int:
         "--vocabulary",
         str(vocabulary),
         "--batch",
-        str(asked.batch),
+        str(options.batch),
         "--column",
-        asked.column,
-        *(["--texts", asked.texts] if asked.texts else []),
+        options.column,
+        *(["--texts", options.texts] if options.texts else []),
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -98,7 +98,7 @@ def _apart(asked: argparse.Namespace, side: str, vocabulary: int) -> int:
     return int(json.loads(done.stdout.splitlines()[-1])["above"])
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where ours is above the bar."""
     parser = argparse.ArgumentParser(prog="benchmarks words-memory")
     parser.add_argument("--texts", help="a Parquet file of real texts (default: the demo's)")
@@ -106,13 +106,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--side", choices=SIDES, help="this side alone, in this process")
     parser.add_argument("--vocabulary", type=int, default=VOCABULARIES[0])
-    asked = parser.parse_args(words)
-    if asked.side:
-        return _one(asked)
-    print(f"MiB above the model, 256 x 4, batch {asked.batch}; share of theirs to reach: {BAR:g}")
+    options = parser.parse_args(arguments)
+    if options.side:
+        return _measure_side(options)
+    print(f"MiB above the model, 256 x 4, batch {options.batch}; share of theirs to reach: {BAR:g}")
     missed = False
     for vocabulary in VOCABULARIES:
-        above = {side: max(1, _apart(asked, side, vocabulary)) for side in SIDES}
+        above = {side: max(1, _apart(options, side, vocabulary)) for side in SIDES}
         for mine, theirs in PAIRS:
             share = above[mine] / above[theirs]
             missed |= share > BAR

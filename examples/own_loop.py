@@ -1,4 +1,4 @@
-"""The training loop as your own code: `fit` yields steps, everything else is your next line.
+"""The training loop in your own code: `fit` yields steps, everything else is your next line.
 
 python examples/own_loop.py MODEL_FOLDER reviews.csv TEXT_COLUMN LABEL_COLUMN
 """
@@ -8,31 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from tuneproof.context.model_spec import make_compute, make_ready
-from tuneproof.context.study_data import Shared
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.compute import make_compute
+from tuneproof.context.model_spec import make_model_spec
+from tuneproof.context.study_data import StudyData
 from tuneproof.data.batches import collate_epoch, count_batches
 from tuneproof.data.splits import make_splits
 from tuneproof.models.load import load_model
-from tuneproof.objectives.objective import make_objective
+from tuneproof.objectives.make import make_objective
 from tuneproof.recipe.recipe import recipe_from
 from tuneproof.train.loop import fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 
 model_folder, file, text, label = sys.argv[1:5]
-recipe = recipe_from(
-    {
-        "task": {"labels": {"path": file, "text": text, "label": label}},
-        "models": [model_folder],
-        "arms": ["full"],
-    }
-)
+task = {"labels": {"path": file, "text": text, "label": label}}
+recipe = recipe_from({"task": task, "models": [model_folder], "arms": ["full"]})
 splits = make_splits(recipe.task, recipe.task.read(recipe.task_options), recipe.split)
-ready = make_ready(recipe.models[0], recipe.encode)
-compute = make_compute(recipe.compute, ready.max_length)
-shared = Shared(recipe, splits, recipe.task.prompt(recipe.task_options, splits.labels), Path("cache"))
-objective = make_objective("head", shared, ready, compute)
+spec = make_model_spec(recipe.models[0], recipe.encode)
+compute = make_compute(recipe.compute, spec.max_length)
+study = StudyData(recipe, splits, recipe.task.prompt(recipe.task_options, splits.labels), Path("cache"))
+objective = make_objective(ArmContext(study, recipe.arms[0], spec, compute))
 model = load_model(
-    ready.source, ready.config, ready.tokenizer, ready.family, head="labels", labels=splits.labels
+    spec.source, spec.config, spec.tokenizer, spec.family, head="labels", labels=splits.labels
 ).model
 ids = [example.id for example in splits.train]
 steps = count_batches(len(ids), 16)
@@ -51,9 +48,5 @@ for step in fit(
 ):
     if step.step % 10 == 0:
         print(f"step {step.step}: loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s")
-asking = objective.ask(model, splits.test, "test")
-try:
-    while True:
-        next(asking)
-except StopIteration as end:
-    print(f"test accuracy {np.mean(end.value.predicted_N == end.value.gold_N):.3f}")
+predictions = objective.predict(model, splits.test, "test")
+print(f"test accuracy {np.mean(predictions.predicted_N == predictions.gold_N):.3f}")

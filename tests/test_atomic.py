@@ -10,11 +10,11 @@ import pytest
 from tuneproof import atomic as files
 from tuneproof.atomic import (
     MANIFEST,
+    atomic_folder,
     check_folder,
     make_folder,
     read_json,
     sha256_of_sample,
-    whole_folder,
     write_json,
     write_text,
     write_with,
@@ -37,7 +37,7 @@ def listing(folder) -> list[str]:
 def old(tmp_path):
     """A file and a folder that were there before."""
     write_text(tmp_path / "file.txt", "old")
-    with whole_folder(tmp_path / "folder") as inside:
+    with atomic_folder(tmp_path / "folder") as inside:
         (inside / "a.bin").write_bytes(bytes(100))
         (inside / "deep").mkdir()
         (inside / "deep" / "b.bin").write_bytes(b"b" * 10)
@@ -100,7 +100,7 @@ def test_a_json_file_is_read_back_or_named(tmp_path) -> None:
     path.write_text('{"cut')
     with pytest.raises(RunError, match=r"a\.json: is not JSON"):
         read_json(path)
-    with pytest.raises(RunError, match=r"b\.json: is not there"):
+    with pytest.raises(RunError, match=r"b\.json: does not exist"):
         read_json(tmp_path / "b.json")
 
 
@@ -147,7 +147,7 @@ def test_a_missing_file_is_found(old) -> None:
     with pytest.raises(RunError, match=r"a\.bin: is missing"):
         check_folder(old / "folder")
     (old / "folder" / MANIFEST).unlink()
-    with pytest.raises(RunError, match=r"MANIFEST\.json: is not there"):
+    with pytest.raises(RunError, match=r"MANIFEST\.json: does not exist"):
         check_folder(old / "folder")
 
 
@@ -156,7 +156,7 @@ def test_a_folder_is_the_old_one_where_the_system_fails(old, monkeypatch, name) 
     before = listing(old)
 
     def write_new() -> None:
-        with whole_folder(old / "folder") as inside:
+        with atomic_folder(old / "folder") as inside:
             (inside / "c.bin").write_bytes(b"new")
 
     monkeypatch.setattr(files.os, name, broken(errno.EIO))
@@ -177,14 +177,14 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(old, 
         replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", second_fails)
-    with pytest.raises(RunError, match="could not be written"), whole_folder(old / "folder"):
+    with pytest.raises(RunError, match="could not be written"), atomic_folder(old / "folder"):
         pass
     assert listing(old) == before
     check_folder(old / "folder")
 
 
 def test_a_folder_is_replaced_whole(old) -> None:
-    with whole_folder(old / "folder") as inside:
+    with atomic_folder(old / "folder") as inside:
         (inside / "c.bin").write_bytes(b"new")
     assert listing(old / "folder") == [MANIFEST, "c.bin"]
     assert listing(old) == ["file.txt", "folder", f"folder/{MANIFEST}", "folder/c.bin"]
@@ -195,7 +195,7 @@ def test_a_folder_is_replaced_whole(old) -> None:
 )
 def test_a_folder_whose_filling_fails_is_absent(tmp_path, error) -> None:
     def fill() -> None:
-        with whole_folder(tmp_path / "weights") as inside:
+        with atomic_folder(tmp_path / "weights") as inside:
             (inside / "half.bin").write_bytes(b"half")
             raise error
 
@@ -208,7 +208,7 @@ def test_every_new_folder_is_the_owners_alone(tmp_path) -> None:
     old_mask = os.umask(0o022)
     try:
         make_folder(tmp_path / "a" / "b" / "c")
-        with whole_folder(tmp_path / "d" / "e"):
+        with atomic_folder(tmp_path / "d" / "e"):
             pass
         write_text(tmp_path / "f" / "g.txt", "")
     finally:

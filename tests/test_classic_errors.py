@@ -12,14 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, write_rows
+from tests.arms.small import arm_of, folder_of, rows_of, small_recipe, write_rows
+from tests.monitoring import run_recorded
 from tests.score.arms import pair_of
 from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
 from tuneproof.atomic import sha256_of_file
 from tuneproof.context.few_shot import draw_shots
 from tuneproof.data.audit import audit_encoding, audit_shots, stop_on_errors
 from tuneproof.data.batches import Batch
-from tuneproof.data.encode import encode_answers, pad_batch
+from tuneproof.data.encode import encode_answers
+from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import DataError, ModelError, RecipeError, RunError
 from tuneproof.families import family_of
 from tuneproof.families.models import resolve_model
@@ -31,11 +33,12 @@ from tuneproof.metrics.metric import UNPARSED
 from tuneproof.models.heads import class_logits
 from tuneproof.models.load import load_model, read_config, read_tokenizer
 from tuneproof.recipe.recipe import recipe_from
+from tuneproof.record.conclude import compare_folders
 from tuneproof.record.study_folder import read_study
 from tuneproof.report.tables import arm_table, headline, metric_note
 from tuneproof.score.compare import compare
 from tuneproof.settings import ScoreSettings
-from tuneproof.study.run import check, compare_folders
+from tuneproof.study.plan import check
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.task import Example, Prompt
 from tuneproof.train.loop import LossSum, fit
@@ -100,7 +103,7 @@ def test_a_model_that_cannot_be_asked_is_listed_beside_one_that_can(models, tmp_
     values["task"]["labels"] |= words["labels"]
 
     plan = check(recipe_from(values))
-    found = {work.ready.name: work.impossible for work in plan.works if work.ready}
+    found = {run.spec.name: run.impossible for run in plan.arms if run.spec}
     assert found["distilbert"] is None
     assert "it would be random" in str(found["headless"])
 
@@ -126,12 +129,12 @@ def test_before_and_after_on_different_items_are_not_compared(tmp_path):
     other = small_recipe(tmp_path, [], ["majority"], out="other", split={"seed": 5})
     write_rows(tmp_path / "rows-2.csv", rows_of(("negative", "positive")))
     for recipe in (first, other):
-        follow(recipe)
+        run_recorded(recipe)
     shouted = [(text.upper() + "!", label) for text, label in rows_of(("negative", "positive"))]
     write_rows(tmp_path / "rows-2.csv", shouted)
     texts = small_recipe(tmp_path, [], ["majority"], out="texts")
-    follow(texts)
-    cases = ((other, "the items differ: 12 and 12"), (texts, "the same ids but other texts"))
+    run_recorded(texts)
+    cases = ((other, "the items differ: 12 and 12"), (texts, "the same ids but different texts"))
     for recipe, said in cases:
         studies = (Path(first.out), Path(recipe.out))
         arms = (folder_of(first, "majority"), folder_of(recipe, "majority"))
@@ -141,9 +144,9 @@ def test_before_and_after_on_different_items_are_not_compared(tmp_path):
 
 
 def test_a_study_does_not_take_another_splits_arms(tmp_path):
-    follow(small_recipe(tmp_path, [], ["majority"]))
+    run_recorded(small_recipe(tmp_path, [], ["majority"]))
     with pytest.raises(RecipeError, match="holds a study on other items"):
-        follow(small_recipe(tmp_path, [], ["majority"], split={"seed": 5}))
+        run_recorded(small_recipe(tmp_path, [], ["majority"], split={"seed": 5}))
 
 
 # A leaky split
@@ -153,17 +156,17 @@ def test_a_leaky_split_is_flagged_and_its_overlap_stands_beside_the_number(tmp_p
     rows = rows_of(("negative", "positive"))
     write_rows(tmp_path / "rows-2.csv", [*rows, *rows])
     leaky = small_recipe(tmp_path, [], ["majority", "lexical"])
-    follow(leaky)
+    run_recorded(leaky)
     study = read_study(Path(leaky.out))
     share = study.splits["overlap"]["share"]
     assert share > 0.3
     finding = next(f for f in study.audit["findings"] if f["name"] == "leaky_split")
-    assert "test items that train gives away" in study.audit["looked_for"]
+    assert "test items that overlap with train" in study.audit["checks"]
     assert finding["level"] == "warning"
     assert f"{share:.1%}" in finding["message"]
     for row in arm_table(study).rows:
         assert "(overlap " in row[2]
-    assert "Leaky split: " in headline(study)
+    assert "Leaky split (leak_safe: false): " in headline(study)
     report = json.loads((Path(leaky.out) / "report.json").read_text())
     assert report["split"]["overlap_share"] == share
     assert "Leaky split" in (Path(leaky.out) / "report.html").read_text()
@@ -200,7 +203,7 @@ def test_an_unparsed_answer_is_no_class(tmp_path):
 def test_a_model_that_babbles_scores_its_unparsed_answers_as_wrong(models, tmp_path):
     arm = {"zero-shot": {"scoring": "generate"}}
     recipe = small_recipe(tmp_path, [models / "llama"], [arm])
-    follow(recipe)
+    run_recorded(recipe)
     made = read_predictions(folder_of(recipe, "zero-shot") / "predictions.parquet")
     unparsed_N = made.predicted_N == UNPARSED
     assert unparsed_N.sum() > 0
@@ -249,7 +252,7 @@ def test_other_test_labels_change_neither_the_chosen_step_nor_a_weight(models, t
         values["task"]["labels"] |= {key: str(tmp_path / file) for key, file in files.items()}
 
         recipe = recipe_from(values)
-        follow(recipe)
+        run_recorded(recipe)
         weights = {
             arm: [sha256_of_file(file) for file in folder_of(recipe, arm).rglob("*.safetensors")]
             for arm in ("head", "full")
@@ -279,7 +282,7 @@ def test_a_long_text_is_cut_and_its_label_is_not(models, kind):
 
 
 def test_a_prompt_without_room_is_refused_rather_than_cut(models):
-    with pytest.raises(RecipeError, match=r"^encode\.max_length: 16 tokens, but the prompt"):
+    with pytest.raises(RecipeError, match=r"^encode\.max_length: 16 tokens are too few: the prompt"):
         answers(models / "llama", ["great"], 16)
 
 
@@ -297,7 +300,7 @@ def test_a_loss_on_nothing_is_refused():
     with pytest.raises(DataError) as error:
         stop_on_errors(findings)
     assert str(error.value).startswith(
-        "audit, no_supervised_tokens: 1 item has no token that the loss sees (b)"
+        "audit, no_supervised_tokens: 1 item has no token that the loss counts (b)"
     )
     model = torch.nn.Linear(2, 2)
     batch = Batch(("a",), ({"targets": torch.tensor([[-100]])},))
@@ -344,7 +347,7 @@ def test_shots_that_contain_the_item_stop_the_run():
     with pytest.raises(DataError) as error:
         stop_on_errors(audit_shots([train[3]], [item]))
     assert str(error.value).startswith(
-        "audit, shots_contain_item: There are shots that contain the item: 1 item is among the 1 shots (x)."
+        "audit, shots_contain_item: The shots contain items to predict: 1 item is among the 1 shots (x)."
     )
     for seed in range(20):
         shots = draw_shots(train, 18, 2, seed, [item])

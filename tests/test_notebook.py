@@ -22,13 +22,13 @@ def test_every_cell_runs_and_a_study_shows_itself(tmp_path) -> None:
     NotebookClient(
         book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
-    shown = [
+    outputs = [
         output["data"]["text/html"]
         for cell in book.cells
         for output in cell.get("outputs", [])
         if "text/html" in output.get("data", {})
     ]
-    assert shown[0].startswith('<iframe sandbox=""'), "verdict, table and charts"
-    assert "lexical" in shown[0]
-    assert len(shown) >= 4, "and data frames"
+    assert outputs[0].startswith('<iframe sandbox=""'), "verdict, table and charts"
+    assert "lexical" in outputs[0]
+    assert len(outputs) >= 4, "and data frames"
     assert (tmp_path / "studies" / "notebook" / "report.html").is_file()

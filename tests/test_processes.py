@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.arms.small import arm_of, folder_of, follow, rows_of, small_recipe, steps_of, write_rows
+from tests.arms.small import arm_of, folder_of, rows_of, small_recipe, steps_of, write_rows
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
-from tuneproof.context.monitor import Said
 from tuneproof.errors import RecipeError
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record.study_folder import read_items
-from tuneproof.study.resume import Change
-from tuneproof.study.study import events_of
+from tuneproof.study.resume import ResumePolicy
+from tuneproof.study.run import run_study
 
 PATIENCE_S = 240
 # lp-ft from a head that is held back: near a perfect fit gradients are rounding, which Adam magnifies
@@ -133,7 +133,7 @@ def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -
 )
 def test_two_processes_train_and_predict_as_one(tmp_path, models, kind, arms, parallel) -> None:
     one = odd_recipe(tmp_path, models[kind], arms, parallel, "one")
-    follow(one)
+    run_study(one)
     two = odd_recipe(tmp_path, models[kind], arms, parallel, "two")
     by_two(two)
     for arm in two.arms:
@@ -169,7 +169,7 @@ def children_of(process: subprocess.Popen) -> list[int]:
 def test_two_processes_killed_and_stopped_go_on_to_the_same(tmp_path, models, parallel) -> None:
     full = [{"full": {"learning_rate": 2e-4}}]
     one = odd_recipe(tmp_path, models["distilbert"], full, parallel, "one", **LONG)
-    follow(one)
+    run_study(one)
     two = odd_recipe(tmp_path, models["distilbert"], full, parallel, "two", **LONG)
     process = started(two)
     wait_for(lambda: lines_of(two) > 6, process)
@@ -179,19 +179,19 @@ def test_two_processes_killed_and_stopped_go_on_to_the_same(tmp_path, models, pa
     assert not (folder_of(two, "full") / "arm.json").exists()
 
     with pytest.raises(RecipeError, match=r"compute\.processes was 2"):
-        follow(two)
+        run_study(two)
 
     process = started(two)
     wait_for(lambda: lines_of(two) > 14, process)
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=PATIENCE_S)
-    assert said.count("Go on with: torchrun --nproc-per-node 2 -m tuneproof run") == 1, said
+    assert said.count("Resume with: torchrun --nproc-per-node 2 -m tuneproof run") == 1, said
     assert not (folder_of(two, "full") / "arm.json").exists()
 
     by_two(two)
     assert_the_same(two, one, "full")
     notes = " ".join(arm_of(two, "full")["notes"])
-    assert notes.count("goes on after step") == 1
+    assert notes.count("resumes after step") == 1
     assert not (folder_of(two, "full") / "checkpoints").exists()
 
 
@@ -204,12 +204,11 @@ def test_a_study_of_two_processes_goes_on_in_one_where_that_is_accepted(tmp_path
     for pid in [process.pid, *children_of(process)]:  # the workers would live on, and finish
         os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
-    done = list(events_of(recipe, change=Change(accept=True)))
-    said = " ".join(event.text for event in done if isinstance(event, Said))
-    assert "is taken as it is, though compute.processes was 2, is 1" in said
-    assert "goes on after step" in said
+    text = run_recorded(recipe, ResumePolicy(accept=True)).text
+    assert "is kept, although compute.processes was 2, is 1" in text
+    assert "resumes after step" in text
     whole = odd_recipe(tmp_path, models["distilbert"], full, "fsdp", "whole", **LONG)
-    follow(whole)
+    run_study(whole)
     assert_the_same(recipe, whole, "full")
 
 

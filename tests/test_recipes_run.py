@@ -13,8 +13,8 @@ from tests.open_model import SHARED
 from tests.test_recipes import RECIPES
 from tests.tiny_models import tiny_model
 from tuneproof.cli.main import main
-from tuneproof.families.facts import Facts
 from tuneproof.families.models import MODELS
+from tuneproof.families.published import PublishedConfig
 from tuneproof.recipe.recipe import read_recipe
 
 DATA = SHARED / "data"
@@ -79,8 +79,8 @@ def short_reviews(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_runs_to_its_report(path, models, short_reviews, tmp_path, capsys):
     recipe = read_recipe(path)
-    facts = MODELS[recipe.models[0].id].facts
-    assert isinstance(facts, Facts)
+    facts = MODELS[recipe.models[0].id].published
+    assert isinstance(facts, PublishedConfig)
     changes = [
         f"models=[{models[facts.values['model_type']]}]",
         *READ_FROM[recipe.task_name],

@@ -1,4 +1,4 @@
-"""Arms on samples of train: how they are drawn, run, kept apart and reported."""
+"""Arms on samples of train: how they are drawn, run, listed separately and reported."""
 
 import json
 import re
@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.arms.small import folder_of, follow, small_recipe
+from tests.arms.small import folder_of, small_recipe
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.apply.labels import predict
-from tuneproof.context.monitor import ArmEnded
+from tuneproof.context.monitor import ArmFinished
 from tuneproof.errors import RunError
 from tuneproof.record.study_folder import read_study
-from tuneproof.study.run import check
+from tuneproof.study.plan import check
 
 ARMS = ["majority", "lexical", "zero-shot", "head", {"full": {"learning_rate": 3e-3}}]
 
@@ -29,29 +30,29 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(recipe):
-    events = follow(recipe)
-    assert {e.status for e in events if isinstance(e, ArmEnded)} == {"done"}
+    events = run_recorded(recipe).events
+    assert {e.status for e in events if isinstance(e, ArmFinished)} == {"done"}
     return read_study(Path(recipe.out))
 
 
 def test_a_sample_is_stratified_nested_and_the_same_for_all_arms(recipe) -> None:
-    shared = check(recipe).shared
-    small, large = shared.sampled(8, 1), shared.sampled(16, 1)
+    study = check(recipe).study
+    small, large = study.sampled(8, 1), study.sampled(16, 1)
     ids = [example.id for example in small.splits.train]
     assert ids == [example.id for example in large.splits.train][:8]
     assert np.bincount([example.label for example in small.splits.train]).tolist() == [4, 4]
-    assert ids != [example.id for example in shared.sampled(8, 0).splits.train]
-    assert set(ids) <= {example.id for example in shared.splits.train}
-    assert small.splits.test == shared.splits.test
+    assert ids != [example.id for example in study.sampled(8, 0).splits.train]
+    assert set(ids) <= {example.id for example in study.splits.train}
+    assert small.splits.test == study.splits.test
 
 
 def test_every_arm_that_learns_is_run_at_every_size_with_every_seed(recipe) -> None:
-    works = [work for work in check(recipe).works if work.size]
-    found = {(work.arm.name, work.size, work.seed) for work in works}
+    runs = [run for run in check(recipe).arms if run.train_size]
     learners = ("majority", "lexical", "head", "full")
-    assert found == {(name, size, s) for name in learners for size in (8, 16) for s in (0, 1)}
-    assert len({work.folder for work in works}) == len(works)
-    assert len({work.fingerprint for work in works}) == len(works)
+    expected = {(name, size, seed) for name in learners for size in (8, 16) for seed in (0, 1)}
+    assert {(run.arm.name, run.train_size, run.seed) for run in runs} == expected
+    assert len({run.folder for run in runs}) == len(runs)
+    assert len({run.fingerprint for run in runs}) == len(runs)
 
 
 def test_arms_on_samples_stand_apart_from_the_others(study) -> None:
@@ -77,24 +78,24 @@ def test_scores_by_size_end_with_the_whole_and_say_what_it_adds(study) -> None:
     entries = [e for e in study.comparisons["by_train_size"] if e["arm"] == "full"]
     assert [entry["train_size"] for entry in entries] == [8, 16, study.splits["sizes"]["train"]]
     assert [entry["seeds"] for entry in entries] == [2, 2, 2]
-    assert entries[-1]["whole_adds"] is None
+    assert entries[-1]["gain_from_full_train"] is None
     whole, small = entries[-1]["score"]["value"], entries[0]["score"]["value"]
-    assert entries[0]["whole_adds"]["difference"] == pytest.approx(whole - small)
-    assert entries[0]["whole_adds"]["over"] == "full on 8 items"
+    assert entries[0]["gain_from_full_train"]["difference"] == pytest.approx(whole - small)
+    assert entries[0]["gain_from_full_train"]["over"] == "full on 8 items"
 
 
 def test_the_report_draws_them_in_a_section_of_their_own(study) -> None:
     page = (study.folder / "report.html").read_text("utf-8")
-    section = page[page.index('<section id="labels">') : page.index('<section id="changed">')]
+    section = page[page.index('<section id="label-efficiency">') : page.index('<section id="changes">')]
     assert "<svg" in section
     for name in ("majority", "lexical", "head", "full", "zero-shot"):
         assert name in section
-    assert re.search(r"full on (all|8|16) .*?(better than on|cannot be told from itself)", section)
-    assert " on 8 items" not in page[: page.index('<section id="labels">')]
+    assert re.search(r"full on (all|8|16) .*?(better than on|is not shown to be worse)", section)
+    assert " on 8 items" not in page[: page.index('<section id="label-efficiency">')]
 
 
 def test_the_second_run_has_nothing_left_to_do(recipe, study) -> None:
-    statuses = {event.status for event in follow(recipe) if isinstance(event, ArmEnded)}
+    statuses = {event.status for event in run_recorded(recipe).events if isinstance(event, ArmFinished)}
     assert statuses == {"skipped"}
 
 
@@ -109,10 +110,10 @@ def test_min_steps_lengthens_short_trainings_alone(tmp_path) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     arms = [{"full": {"learning_rate": 3e-3}}]
     recipe = small_recipe(tmp_path, [model], arms, train_sizes=[8], train={"min_steps": 5})
-    follow(recipe)
-    found = {}
+    run_recorded(recipe)
+    steps = {}
     for path in (Path(recipe.out) / "arms").glob("*/arm.json"):
         about = json.loads(path.read_text("utf-8"))
-        found[about["train_size"]] = about["chosen"]["steps_done"]
-    assert found[8] == 5, "one step an epoch, two epochs asked"
-    assert found[None] == 2 * -(-36 // 8), "long enough already"
+        steps[about["train_size"]] = about["chosen"]["steps_done"]
+    assert steps[8] == 5, "one step an epoch, two epochs requested"
+    assert steps[None] == 2 * -(-36 // 8), "long enough already"

@@ -1,7 +1,7 @@
 """Tiny random models with real configurations and tokenizers trained on the spot.
 
-In: a folder and a model type. Out: a folder that loads like a real one, in about a second.
-Knows nothing of: the package under test.
+In: a folder and a model type, any that transformers knows. Out: a folder that loads like a real one,
+in about a second. Knows nothing of: the package under test.
 """
 
 import json
@@ -11,6 +11,17 @@ from pathlib import Path
 TYPES = ("distilbert", "bert", "llama", "gemma", "gemma2", "mistral", "gpt2")
 ENCODERS = ("distilbert", "bert")
 DECODERS = tuple(kind for kind in TYPES if kind not in ENCODERS)
+SMALL_SIZES = {  # by transformers' common names; a configuration takes those that it knows
+    "hidden_size": 32,
+    "embedding_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,
+}
 
 CORPUS = [
     f"{who} {verb} the {what} and said it was {how}."
@@ -33,12 +44,19 @@ GEMMA_CHAT = (
 )
 
 
+def is_encoder(kind: str) -> bool:
+    """Whether models of this type fill in a mask."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
 @cache
 def _backend_json(kind: str) -> str:
     """A trained tokenizers backend for an architecture, as JSON."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-    if kind in ENCODERS:
+    if is_encoder(kind):
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -107,7 +125,7 @@ def tiny_tokenizer(kind: str, chat: bool = False):
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    if kind in ENCODERS:
+    if is_encoder(kind):
         names = {
             "unk_token": "[UNK]",
             "pad_token": "[PAD]",
@@ -128,7 +146,7 @@ def tiny_tokenizer(kind: str, chat: bool = False):
     else:
         names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(_backend_json(kind)), **names)
-    if chat and kind not in ENCODERS:
+    if chat and not is_encoder(kind):
         tokenizer.chat_template = GEMMA_CHAT if kind.startswith("gemma") else LLAMA_CHAT
     return tokenizer
 
@@ -147,6 +165,8 @@ def tiny_config(kind: str, tokenizer):
     elif kind == "gpt2":
         sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4}
         own = {"n_positions": 256, "initializer_range": 0.2}
+    elif kind not in TYPES:
+        sizes, own = _small_sizes(kind), {}
     else:
         sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
         own = {
@@ -170,6 +190,15 @@ def tiny_config(kind: str, tokenizer):
     return CONFIG_MAPPING[kind](vocab_size=size, **sizes, **own, **ids)
 
 
+def _small_sizes(kind: str) -> dict:
+    """The small sizes under the names that this architecture's configuration has for them."""
+    from transformers import CONFIG_MAPPING
+
+    default = CONFIG_MAPPING[kind]()
+    names = {name: default.attribute_map.get(name, name) for name in SMALL_SIZES}
+    return {name: SMALL_SIZES[common] for common, name in names.items() if name in vars(default)}
+
+
 def tiny_model(folder: Path, model_type: str, chat: bool = False, seed: int = 0) -> Path:
     """Write a loadable folder: weights with their language-model head, configuration, tokenizer.
 
@@ -186,7 +215,7 @@ def tiny_model(folder: Path, model_type: str, chat: bool = False, seed: int = 0)
         torch.manual_seed(seed)
         if model_type == "bert":
             model = BertForPreTraining(config)  # as the real checkpoint: masked-LM head and pooler
-        elif model_type in ENCODERS:
+        elif is_encoder(model_type):
             model = AutoModelForMaskedLM.from_config(config)
         else:
             model = AutoModelForCausalLM.from_config(config)

@@ -1,6 +1,6 @@
 """`python -m tuneproof`.
 
-In: words. Out: the command line's exit code. Knows nothing of: anything else.
+In: arguments. Out: the exit code of the command line. Knows nothing of: anything else.
 """
 
 import sys

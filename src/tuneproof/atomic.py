@@ -1,10 +1,10 @@
-"""Complete-or-absent writes.
+"""Writes that are complete or absent.
 
 In: a path and content. Out: the whole file, or the file that was there before.
 Knows nothing of: what the files mean.
 
-Every operation on the disk first tells `watch` what it is about to do; a test fails or ends the
-process there, at each operation in turn.
+Every disk operation first calls `before_operation`, so that a test can fail it or kill the process
+at each operation in turn.
 """
 
 import errno
@@ -23,41 +23,41 @@ from tuneproof.errors import RunError, TuneproofError
 
 MANIFEST = "MANIFEST.json"
 LEFTOVER = re.compile(r".+\.tmp-[0-9a-f]{8}")
-ROOM = "Free some room, or name another folder with --out."
-TAKEN = "A file stands where a folder is needed: name another folder with --out."
-WAYS_OUT = {
-    errno.ENOSPC: ROOM,
-    errno.EDQUOT: ROOM,
-    errno.EEXIST: TAKEN,
-    errno.ENOTDIR: TAKEN,
+FREE_SPACE = "Free some space, or name another folder with --out."
+NOT_A_FOLDER = "A file already has that name; name another folder with --out."
+ADVICE = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EEXIST: NOT_A_FOLDER,
+    errno.ENOTDIR: NOT_A_FOLDER,
     errno.ENAMETOOLONG: "Name a folder with a shorter path with --out.",
-    errno.ENOENT: "The folder is gone: was it moved or removed meanwhile?",
+    errno.ENOENT: "The folder no longer exists; check whether it was moved or removed.",
 }
 
 
-def _unwatched(what: str, path: Path) -> None:
-    """Nobody watches."""
+def _ignore(operation: str, path: Path) -> None:
+    """The hook outside tests."""
 
 
-watch: Callable[[str, Path], None] = _unwatched
+before_operation: Callable[[str, Path], None] = _ignore
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into an error that names the path and the way out."""
+def _as_run_error(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into one that names the path and what to do."""
     try:
         yield
     except OSError as error:
-        do = WAYS_OUT.get(error.errno or 0, "Name another folder with --out.")
+        do = ADVICE.get(error.errno or 0, "Name another folder with --out.")
         raise RunError(
             str(path),
             f"could not be written: {error.strerror or error}.",
-            do=f"{do} What was written before is whole.",
+            do=f"{do} Files written before are complete.",
         ) from error
 
 
 def _sync(path: Path) -> None:
-    watch("sync", path)
+    before_operation("sync", path)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -66,43 +66,43 @@ def _sync(path: Path) -> None:
 
 
 def _rename(old: Path, new: Path) -> None:
-    watch("rename", new)
+    before_operation("rename", new)
     os.replace(old, new)
 
 
-def _beside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.tmp-{uuid4().hex[:8]}")
 
 
 def make_folder(path: Path) -> Path:
-    """The folder, made with its parents where missing, readable by its owner alone."""
+    """Create the folder and its missing parents, readable only by their owner."""
     path = Path(path)
-    with _named(path):
+    with _as_run_error(path):
         # mkdir(parents=True) would leave the parents open to everyone
         for parent in [*reversed(path.parents), path]:
             if not parent.is_dir():
-                watch("folder", parent)
+                before_operation("folder", parent)
                 parent.mkdir(exist_ok=True, mode=0o700)
     return path
 
 
-def private(path: str, flags: int) -> int:
-    """An opener of files that their owner alone can read."""
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read (an `opener` for `open`)."""
     return os.open(path, flags, 0o600)
 
 
 def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
     """Let `write` fill a temporary file beside `path`, then fsync and rename it into place.
 
-    The file can be read by its owner alone, whatever the umask is.
+    Only its owner can read the file, whatever the umask is.
     """
     path = Path(path)
     make_folder(path.parent)
-    temporary = _beside(path)
+    temporary = _temporary_path(path)
     try:
-        with _named(path):
-            os.close(private(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-            write_inside(temporary, write)
+        with _as_run_error(path):
+            os.close(open_private(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            write_in_folder(temporary, write)
             _sync(temporary)
             _rename(temporary, path)
             _sync(path.parent)
@@ -112,9 +112,9 @@ def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
     return path
 
 
-def write_inside(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let `write` fill a file of a folder that `whole_folder` makes: the folder is synced as a whole."""
-    watch("write", path)
+def write_in_folder(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a file inside an `atomic_folder`, which syncs the file itself."""
+    before_operation("write", path)
     write(path)
     return path
 
@@ -133,12 +133,12 @@ def write_json(path: Path, value: Any) -> Path:
 def read_json(path: Path) -> Any:
     """The JSON value in the file.
 
-    Raises: RunError where the file is missing or not JSON.
+    Raises: RunError if the file is missing or not JSON.
     """
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
-        raise RunError(str(path), "is not there.", do="Run the study again.") from None
+        raise RunError(str(path), "does not exist.", do="Run the study again.") from None
     except (ValueError, RecursionError) as error:
         raise RunError(str(path), f"is not JSON: {error}.", do="Run the study again.") from None
 
@@ -150,7 +150,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_of_sample(path: Path) -> str:
-    """Hex digest of the file's length and bytes; of more than 256 MB, 64 KB of every 4 MB."""
+    """Hex digest of the file's length and bytes; above 256 MB, of 64 KB in every 4 MB."""
     length = path.stat().st_size
     chunk, stride = (1 << 16, 1 << 22) if length > 256_000_000 else (1 << 22, 1 << 22)
     digest = hashlib.sha256(str(length).encode())
@@ -167,42 +167,42 @@ def sha256_of_text(text: str) -> str:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears complete under its name, with a manifest of checksums, or not at all."""
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder that appears under its name complete, with a manifest of checksums, or not at all."""
     path = Path(path)
     make_folder(path.parent)
-    temporary = _beside(path)
+    temporary = _temporary_path(path)
     try:
-        with _named(path):
-            watch("folder", temporary)
+        with _as_run_error(path):
+            before_operation("folder", temporary)
             temporary.mkdir(mode=0o700)
         try:
             yield temporary
         except TuneproofError:
             raise
         except OSError as error:
-            with _named(path):
+            with _as_run_error(path):
                 raise error
-        with _named(path):
-            inside = sorted(p for p in temporary.rglob("*") if p.is_file())
-            manifest = {str(p.relative_to(temporary)): sha256_of_file(p) for p in inside}
+        with _as_run_error(path):
+            files = sorted(p for p in temporary.rglob("*") if p.is_file())
+            manifest = {str(p.relative_to(temporary)): sha256_of_file(p) for p in files}
             text = json.dumps(manifest, indent=1)
-            write_inside(temporary / MANIFEST, lambda file: file.write_text(text))
-            for file in [*inside, temporary / MANIFEST, temporary]:
+            write_in_folder(temporary / MANIFEST, lambda file: file.write_text(text))
+            for file in [*files, temporary / MANIFEST, temporary]:
                 file.chmod(0o700 if file.is_dir() else 0o600)
                 _sync(file)
-            _take_place(temporary, path)
+            _replace_folder(temporary, path)
             _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _take_place(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; the folder that was there goes only when the new one stands."""
+def _replace_folder(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; remove the folder that was there only after that."""
     if not path.exists():
         _rename(new, path)
         return
-    earlier = _beside(path)
+    earlier = _temporary_path(path)
     _rename(path, earlier)
     try:
         _rename(new, path)
@@ -213,42 +213,42 @@ def _take_place(new: Path, path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder of ours: first its name, so that half of it is never taken for the whole."""
-    with _named(path):
-        gone = _beside(path)
-        _rename(path, gone)
-        watch("remove", gone)
-        shutil.rmtree(gone, ignore_errors=True)
+    """Remove a folder: rename it first, so that no half of it keeps its name."""
+    with _as_run_error(path):
+        temporary = _temporary_path(path)
+        _rename(path, temporary)
+        before_operation("remove", temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def rename_folder(old: Path, new: Path) -> None:
-    """Give a folder another place on the same disk.
+    """Move a folder to another path on the same disk.
 
-    Raises: RunError where the system refuses.
+    Raises: RunError if the system refuses.
     """
-    with _named(new):
+    with _as_run_error(new):
         _rename(old, new)
         _sync(new.parent)
         _sync(old.parent)
 
 
 def set_aside(path: Path, prefix: str) -> Path:
-    """Rename a file or folder to `prefix` and its name, with a number where that is taken.
+    """Rename a file or folder to `prefix` and its name, and a number if that exists; delete nothing.
 
-    Nothing is deleted. Returns the new path.
+    Returns the new path.
     """
     for number in range(1, 10_000):
         new = path.with_name(f"{prefix}{path.name}{'' if number == 1 else f'-{number}'}")
         if not os.path.lexists(new):
             break
-    with _named(path):
+    with _as_run_error(path):
         _rename(path, new)
         _sync(path.parent)
     return new
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writes that a kill cut short left in a folder: only names that `_beside` gives."""
+    """Remove the temporary files and folders that a killed process left in a folder."""
     for path in sorted(folder.glob("*.tmp-*")) if folder.is_dir() else ():
         if LEFTOVER.fullmatch(path.name):
             if path.is_dir() and not path.is_symlink():
@@ -257,40 +257,40 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-class Appended:
-    """A file that grows line by line. What no line end closes was cut off while it was written."""
+class AppendFile:
+    """A file that grows line by line. A last line without its end was cut off while it was written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         make_folder(path.parent)
-        with _named(path):
-            watch("append", path)
-            self._file = open(path, "ab", opener=private)  # noqa: SIM115 - closed by `close`
+        with _as_run_error(path):
+            before_operation("append", path)
+            self._file = open(path, "ab", opener=open_private)  # noqa: SIM115 - closed by `close`
 
     def write(self, text: str, sync: bool = False) -> None:
         """Append `text`; with `sync` it is on the disk when this returns.
 
-        Raises: RunError where the system refuses.
+        Raises: RunError if the system refuses.
         """
-        with _named(self.path):
-            watch("append", self.path)
+        with _as_run_error(self.path):
+            before_operation("append", self.path)
             self._file.write(text.encode())
             self._file.flush()
             if sync:
-                watch("sync", self.path)
+                before_operation("sync", self.path)
                 os.fsync(self._file.fileno())
 
     def close(self, sync: bool = False) -> None:
-        """Close it, with `sync` when all of it is on the disk."""
-        with _named(self.path):
+        """Close the file; with `sync` all of it is on the disk first."""
+        with _as_run_error(self.path):
             if sync:
-                watch("sync", self.path)
+                before_operation("sync", self.path)
                 os.fsync(self._file.fileno())
             self._file.close()
 
 
 def check_folder(path: Path) -> None:
-    """Compare a folder that `whole_folder` wrote with its manifest.
+    """Compare a folder that `atomic_folder` wrote with its manifest.
 
     Raises: RunError naming the first file that is missing or changed.
     """
@@ -303,5 +303,5 @@ def check_folder(path: Path) -> None:
             raise RunError(str(file), "is missing.", do="Run the arm again.")
         if sha256_of_file(file) != digest:
             raise RunError(
-                str(file), "is not the file that was saved (checksum differs).", do="Run the arm again."
+                str(file), "has changed since it was saved (checksum differs).", do="Run the arm again."
             )

@@ -1,11 +1,11 @@
-"""Several processes that carry out one arm together: who one is, and what they tell each other.
+"""The processes that run one arm together: ranks, barriers, broadcasts and reductions.
 
 In: the environment of a launcher (torchrun, accelerate launch). Out: the same values in every process.
 Knows nothing of: what is computed, files.
 
-The first process leads: it reads and writes the study's files and decides; the others follow. Before every
-exchange they meet, so that a leader who stops, or whose arm is over, is heard wherever the others are.
-What is sent is JSON or arrays, never objects.
+The main process (rank 0) reads and writes the study's files and decides; the others follow. A barrier comes
+before every exchange, so that the others learn wherever they are that the main process stops or ends an arm.
+Messages are JSON or arrays, never pickled objects.
 """
 
 import atexit
@@ -23,109 +23,113 @@ from tuneproof.errors import RunError, StoppedError
 if TYPE_CHECKING:
     import torch
 
-GO_ON, FULL, STOP, OVER, FAILED = range(5)
-PATIENCE = timedelta(hours=2)  # a leader fits a head, or renders, while the others wait
-BUCKET = 1 << 24  # gradients that are summed at once
-VALUES = "values"
+CONTINUE, OUT_OF_MEMORY, STOP, ARM_OVER, FAILED = range(5)  # the signals of `barrier`
+TIMEOUT = timedelta(hours=2)  # the others wait while the main process fits a head or renders
+BUCKET_WEIGHTS = 1 << 24  # gradients that are summed at once
+UNNAMED = "<array>"
 
 
-class DismissedError(Exception):
-    """The leader's arm is over; nothing is wrong here."""
+class ArmDismissedError(Exception):
+    """The main process ended this arm; nothing is wrong here."""
 
 
 @dataclass
-class Team:
-    """`size` processes; this one is `rank`, 0 the leader. broken: nobody is listening any more."""
+class ProcessGroup:
+    """`world_size` processes; this one is `rank`, 0 is the main one. broken: the others no longer answer."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     device: Any = None
     broken: bool = False
     stopped: bool = False
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process decides and writes."""
         return self.rank == 0
 
-    def meet(self, word: int = GO_ON) -> list[int]:
-        """Wait for the others and hear their words, by rank.
+    def barrier(self, signal: int = CONTINUE) -> list[int]:
+        """Wait for all processes and return their signals, by rank.
 
-        Raises: in a follower StoppedError and DismissedError, by the leader's word; in the leader
-        RunError where another one failed.
+        Raises: StoppedError or ArmDismissedError in the others on STOP or ARM_OVER from the main process;
+        RunError in the main process on FAILED from another one.
         """
-        if self.size == 1 or self.broken:
-            return [word]
-        words = [int(n) for (n,) in self._everyones([word])]
-        if not self.leads and words[0] == STOP:
+        if self.world_size == 1 or self.broken:
+            return [signal]
+        signals = [int(n) for (n,) in self._gather_numbers([signal])]
+        if not self.is_main:
+            self._obey(signals[0])
+        elif FAILED in signals and signal not in (STOP, ARM_OVER):
+            raise RunError(f"process {signals.index(FAILED)}", "failed; see its own output.")
+        return signals
+
+    def _obey(self, signal: int) -> None:
+        if signal == STOP:
             self.stopped = True
-            raise StoppedError("the leading process", "stopped.")
-        if not self.leads and words[0] == OVER:
-            raise DismissedError
-        if self.leads and FAILED in words and word not in (STOP, OVER):
-            raise RunError(f"process {words.index(FAILED)}", "failed; what it said stands in its own output.")
-        return words
+            raise StoppedError("the main process", "stopped.")
+        if signal == ARM_OVER:
+            raise ArmDismissedError
 
     def stop(self) -> None:
-        """Let the others stop where they are; said once."""
-        if self.leads and not self.stopped:
+        """Stop the other processes wherever they are; later calls do nothing."""
+        if self.is_main and not self.stopped:
             self.stopped = True
-            self.meet(STOP)
+            self.barrier(STOP)
 
-    def over(self) -> None:
-        """Let the others leave this arm."""
-        if self.leads and not self.stopped:
-            self.meet(OVER)
+    def dismiss(self) -> None:
+        """Let the other processes leave this arm."""
+        if self.is_main and not self.stopped:
+            self.barrier(ARM_OVER)
 
-    def say(self, values: Any = None) -> Any:
-        """The leader's values (as JSON takes them), in every process."""
-        if self.size == 1:
+    def broadcast(self, values: Any = None) -> Any:
+        """The main process's values (anything JSON can hold), in every process."""
+        if self.world_size == 1:
             return values
-        self.meet()
-        text = json.dumps(values).encode() if self.leads else b""
-        return json.loads(self._from_leader(text))
+        self.barrier()
+        text = json.dumps(values).encode() if self.is_main else b""
+        return json.loads(self._broadcast_bytes(text))
 
-    def totals(self, numbers: Sequence[float]) -> list[float]:
-        """Sums over the processes, of numbers that all have at this moment."""
-        if self.size == 1:
+    def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
+        """Sums over the processes; every process calls it with as many numbers."""
+        if self.world_size == 1:
             return list(numbers)
-        return [float(total) for total in np.sum(self._everyones(numbers), axis=0)]
+        return [float(total) for total in np.sum(self._gather_numbers(numbers), axis=0)]
 
-    def most(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """The largest of the processes' numbers."""
-        if self.size == 1:
+        if self.world_size == 1:
             return number
-        return int(max(n for (n,) in self._everyones([number])))
+        return int(max(n for (n,) in self._gather_numbers([number])))
 
-    def gather(self, found: Any) -> list[Any]:
-        """What every process found, by rank: an array, arrays by name, or None."""
+    def all_gather(self, values: Any) -> list[Any]:
+        """Every process's values, by rank: an array, arrays by name, or None."""
         from safetensors.numpy import load, save
 
-        if self.size == 1:
-            return [found]
-        named = found if isinstance(found, Mapping) else {} if found is None else {VALUES: found}
-        sent = save({k: np.ascontiguousarray(v) for k, v in named.items()}) if named else b""
-        got = [load(text) if text else None for text in self._everyones_bytes(sent)]
-        plain = isinstance(found, np.ndarray) or (found is None and got[0] and VALUES in got[0])
-        return [None if one is None else one[VALUES] if plain else one for one in got]
+        if self.world_size == 1:
+            return [values]
+        unnamed = isinstance(values, np.ndarray)
+        named: Mapping[str, Any] = {UNNAMED: values} if unnamed else values or {}
+        data = save({k: np.ascontiguousarray(v) for k, v in named.items()}) if named else b""
+        by_rank = [load(part) if part else None for part in self._gather_bytes(data)]
+        return [arrays.get(UNNAMED, arrays) if arrays else None for arrays in by_rank]
 
-    def copy_from_leader(self, tensors: "Iterable[torch.Tensor]") -> None:
-        """Overwrite these tensors, the same ones in every process, with the leader's."""
-        if self.size == 1:
+    def broadcast_tensors(self, tensors: "Iterable[torch.Tensor]") -> None:
+        """Overwrite these tensors, the same ones in every process, with the main process's."""
+        if self.world_size == 1:
             return
         import torch
         import torch.distributed as dist
 
-        self.meet()
+        self.barrier()
         with torch.no_grad():
             for tensor in tensors:
-                sent = tensor.detach().to(self.device).contiguous()
-                dist.broadcast(sent, 0)
-                tensor.copy_(sent)
+                buffer = tensor.detach().to(self.device).contiguous()
+                dist.broadcast(buffer, 0)
+                tensor.copy_(buffer)
 
-    def sum_gradients(self, parameters: "Iterable[torch.Tensor]") -> None:
-        """Add up the gradients of these parameters over the processes; none counts as zeros."""
-        if self.size == 1:
+    def all_reduce_gradients(self, parameters: "Iterable[torch.Tensor]") -> None:
+        """Sum the gradients of these parameters over the processes; a missing one counts as zeros."""
+        if self.world_size == 1:
             return
         import torch
         import torch.distributed as dist
@@ -140,61 +144,63 @@ class Team:
                 else:
                     parameter.grad.copy_(part.view_as(parameter))
 
-    def _everyones(self, numbers: Sequence[float]) -> list[list[float]]:
+    def _gather_numbers(self, numbers: Sequence[float]) -> list[list[float]]:
+        import torch
+
+        own = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        return [tensor.tolist() for tensor in self._gather_tensors(own)]
+
+    def _gather_bytes(self, data: bytes) -> list[bytes]:
+        import torch
+
+        lengths = [int(n) for (n,) in self._gather_numbers([len(data)])]
+        padded = bytearray(data.ljust(max(1, *lengths), b"\0"))
+        own = torch.frombuffer(padded, dtype=torch.uint8).to(self.device)
+        gathered = zip(self._gather_tensors(own), lengths, strict=True)
+        return [tensor[:length].cpu().numpy().tobytes() for tensor, length in gathered]
+
+    def _gather_tensors(self, own: "torch.Tensor") -> "list[torch.Tensor]":
         import torch
         import torch.distributed as dist
 
-        mine = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        got = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(got, mine)
-        return [one.tolist() for one in got]
+        gathered = [torch.empty_like(own) for _ in range(self.world_size)]
+        dist.all_gather(gathered, own)
+        return gathered
 
-    def _everyones_bytes(self, sent: bytes) -> list[bytes]:
+    def _broadcast_bytes(self, data: bytes) -> bytes:
         import torch
         import torch.distributed as dist
 
-        lengths = [int(n) for (n,) in self._everyones([len(sent)])]
-        mine = torch.zeros(max(1, *lengths), dtype=torch.uint8, device=self.device)
-        if sent:
-            mine[: len(sent)] = torch.frombuffer(bytearray(sent), dtype=torch.uint8).to(self.device)
-        got = [torch.empty_like(mine) for _ in lengths]
-        dist.all_gather(got, mine)
-        return [one[:length].cpu().numpy().tobytes() for one, length in zip(got, lengths, strict=True)]
-
-    def _from_leader(self, text: bytes) -> bytes:
-        import torch
-        import torch.distributed as dist
-
-        length = torch.tensor([len(text)], device=self.device)
+        length = torch.tensor([len(data)], device=self.device)
         dist.broadcast(length, 0)
-        sent = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
-        if self.leads:
-            sent.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
-        dist.broadcast(sent, 0)
-        return sent.cpu().numpy().tobytes()
+        buffer = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
+        if self.is_main:
+            buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        dist.broadcast(buffer, 0)
+        return buffer.cpu().numpy().tobytes()
 
 
 def _buckets(parameters: "Iterable[torch.Tensor]") -> "list[list[torch.Tensor]]":
-    """Parameters of one kind, about BUCKET weights together."""
+    """Group parameters of one dtype and device, about BUCKET_WEIGHTS weights in each group."""
     buckets: list[list[torch.Tensor]] = []
-    room: dict[Any, list[torch.Tensor]] = {}
+    open_buckets: dict[Any, list[torch.Tensor]] = {}
     for parameter in parameters:
         kind = parameter.dtype, parameter.device
-        bucket = room.get(kind)
-        if bucket is None or sum(p.numel() for p in bucket) + parameter.numel() > BUCKET:
-            bucket = room[kind] = []
+        bucket = open_buckets.get(kind)
+        if bucket is None or sum(p.numel() for p in bucket) + parameter.numel() > BUCKET_WEIGHTS:
+            bucket = open_buckets[kind] = []
             buckets.append(bucket)
         bucket.append(parameter)
     return buckets
 
 
-ALONE = Team()
-_present = ALONE
+SINGLE_PROCESS = ProcessGroup()
+_current = SINGLE_PROCESS
 
 
-def present() -> Team:
-    """The team of this process; one alone where no launcher started it."""
-    return _present
+def current_group() -> ProcessGroup:
+    """The group of this process; a group of one where no launcher started it."""
+    return _current
 
 
 def launched() -> bool:
@@ -202,24 +208,27 @@ def launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def join(device: str) -> Team:
-    """Join the processes that the launcher started; alone without one. `device`: as compute.device."""
-    global _present
-    if launched() and _present is ALONE:
+def join(device: str) -> ProcessGroup:
+    """Join the processes that the launcher started; without one, stay a group of one.
+
+    device: as compute.device.
+    """
+    global _current
+    if launched() and _current is SINGLE_PROCESS:
         from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
+        state = PartialState(cpu=device == "cpu", timeout=TIMEOUT)
         atexit.register(leave)
-        _present = Team(state.process_index, state.num_processes, state.device)
-    return _present
+        _current = ProcessGroup(state.process_index, state.num_processes, state.device)
+    return _current
 
 
 def leave() -> None:
-    """End the team; this process is alone from here on."""
-    global _present
-    if _present is not ALONE:
+    """Leave the group; this process is a group of one from here on."""
+    global _current
+    if _current is not SINGLE_PROCESS:
         import torch.distributed as dist
 
         if dist.is_initialized():
             dist.destroy_process_group()
-    _present = ALONE
+    _current = SINGLE_PROCESS

@@ -1,6 +1,6 @@
-"""What texts go through on their way out: no secret in them, nothing that steers a terminal.
+"""Removes secrets and terminal control characters from text before anyone sees it.
 
-In: text from anywhere. Out: the same for people to read. Knows nothing of: where it is shown.
+In: text from anywhere. Out: text that is safe to show. Knows nothing of: where it is shown.
 """
 
 import json
@@ -9,9 +9,9 @@ import re
 from typing import Any
 
 HIDDEN = "[hidden]"
-LEAST_SECRET = 8  # characters; shorter values of the environment would blot out ordinary words
+MIN_SECRET_LENGTH = 8  # characters; shorter values would hide ordinary words
 _NAMES = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|(API|ACCESS|SECRET)?_?KEY|CREDENTIALS?)S?$")
-_SHAPES = (
+_PATTERNS = (
     (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@"), rf"\1{HIDDEN}@"),
     (
         re.compile(
@@ -30,34 +30,34 @@ _SHAPES = (
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of the environment is called a token, a key or a password."""
+    """Whether the name of an environment variable says that it is a token, key or password."""
     return bool(_NAMES.search(name.upper()))
 
 
 def _secrets() -> list[str]:
-    """The environment's values that are called a token, a key or a password, longest first."""
-    found = [value for name, value in os.environ.items() if len(value) >= LEAST_SECRET and is_secret(name)]
-    return sorted(found, key=len, reverse=True)
+    """The values of the environment's tokens, keys and passwords, longest first."""
+    values = [value for name, value in os.environ.items() if is_secret(name)]
+    return sorted((value for value in values if len(value) >= MIN_SECRET_LENGTH), key=len, reverse=True)
 
 
-def redacted(text: str) -> str:
-    """The text with tokens, passwords and the environment's secrets replaced by [hidden]."""
+def redact(text: str) -> str:
+    """Replace tokens, passwords and the environment's secrets by [hidden]."""
     for secret in _secrets():
         text = text.replace(secret, HIDDEN)
-    for shape, instead in _SHAPES:
-        text = shape.sub(instead, text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def printable(text: str) -> str:
-    """Control, direction and invisible characters as visible escapes; line ends stay."""
+    """Replace control, direction and invisible characters by visible escapes; line ends stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def printable_json(text: str) -> str:
-    """JSON of the same value in which no character steers a terminal."""
+    """JSON of the same value without characters that a terminal acts on."""
     return "".join(
         c if c.isprintable() or c == "\n" else json.dumps(c, ensure_ascii=True)[1:-1] for c in text
     )

@@ -1,7 +1,7 @@
-"""The settings of the stages, each declared once: name, type, default, bounds, meaning with unit.
+"""The settings of all stages, each declared once: name, type, default, bounds, meaning and unit.
 
-In: nothing. Out: one frozen class a stage, which the recipe puts together.
-Knows nothing of: files, models, how a setting is carried out.
+In: nothing. Out: one frozen class per stage; a recipe holds one of each.
+Knows nothing of: files, models, what a setting does.
 """
 
 import re
@@ -18,14 +18,14 @@ UNITS = {
 }
 
 
-def memory_bytes(text: str, where: str) -> int:
-    """ "15GB" is 15 · 10⁹ bytes, "15GiB" 15 · 2³⁰.
+def parse_memory_size(text: str, where: str) -> int:
+    """Parse an amount of memory: "15GB" is 15 · 10⁹ bytes, "15GiB" is 15 · 2³⁰.
 
-    Raises: RecipeError where it is no amount of memory.
+    Raises: RecipeError if the text is not an amount.
     """
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
-    unit = {name.lower(): size for name, size in UNITS.items()}.get(found[2].lower()) if found else None
-    size = round(float(found[1]) * unit) if found and unit else 0
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
+    unit = {name.lower(): size for name, size in UNITS.items()}.get(match[2].lower()) if match else None
+    size = round(float(match[1]) * unit) if match and unit else 0
     if size < 1:
         raise RecipeError(
             where,
@@ -37,13 +37,13 @@ def memory_bytes(text: str, where: str) -> int:
 
 
 class Settings(BaseModel):
-    """Frozen; an unknown key, infinity, and true or false in a number's place are errors."""
+    """Frozen settings; unknown keys, infinity and a boolean for a number are errors."""
 
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_in_a_numbers_place(cls, value: Any, info: ValidationInfo) -> Any:
+    def _refuse_bool_for_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
             raise ValueError("it cannot be true or false")
@@ -51,97 +51,106 @@ class Settings(BaseModel):
 
 
 class SplitSettings(Settings):
-    """How items are divided into train, dev (chooses) and test (reports)."""
+    """How items are split into train, dev (chooses) and test (reports)."""
 
     kind: Literal["auto", "official", "shares"] = Field(
         "auto",
-        description="official: the source's own test part; shares: divide all items by `shares`; "
-        "auto: official where the source has a test part, else shares.",
+        description="official: use the test part of the source; shares: divide all items by `shares`; "
+        "auto: official if the source has a test part, otherwise shares.",
     )
     shares: tuple[float, ...] = Field(
         (80.0, 20.0),
         min_length=2,
         max_length=3,
-        description="train:test, or train:dev:test; any positive numbers, taken as proportions. "
-        "With two, dev is cut from train by `dev_share`.",
+        description="train:test or train:dev:test as positive numbers, which need not add up to 100. "
+        "With two numbers, dev is cut from train by `dev_share`.",
     )
     dev_share: float = Field(
-        0.1, gt=0, lt=1, description="Share of train that becomes dev where the source has none."
+        0.1, gt=0, lt=1, description="Share of train that becomes dev if the source has no dev part."
     )
     leak_safe: bool = Field(
         True,
-        description="Keep groups whole, and drop from train what gives a dev or test item away. "
-        "false: the plain random split of most projects; the report then shows the overlap.",
+        description="Keep groups together, and drop train items that give away a dev or test item. "
+        "false: a plain random split, as in most projects; the report then shows the overlap.",
     )
     seed: int = Field(0, ge=0, description="Seed of the split and of the subsets below.")
     balance_train: bool = Field(
         False,
-        description="Leave a seeded part of the larger classes out of train, counted, so that all labels "
-        "are equally frequent there; dev and test keep their shares.",
+        description="Drop random items of the larger classes from train until all labels are equally "
+        "frequent. Dropped items are counted; dev and test keep their proportions.",
     )
     train_size: int | None = Field(
-        None, ge=2, description="Train on at most this many items, drawn stratified by label."
+        None, ge=2, description="Maximum number of train items, sampled stratified by label."
     )
-    dev_size: int | None = Field(None, ge=2, description="The same for dev.")
-    test_size: int | None = Field(None, ge=2, description="The same for test.")
+    dev_size: int | None = Field(None, ge=2, description="Maximum number of dev items, sampled the same way.")
+    test_size: int | None = Field(
+        None, ge=2, description="Maximum number of test items, sampled the same way."
+    )
 
 
 class EncodeSettings(Settings):
     """How texts become tokens."""
 
-    max_length: int = Field(256, ge=8, le=131072, description="Tokens an item may have, prompt included.")
+    max_length: int = Field(
+        256, ge=8, le=131072, description="Maximum number of tokens per item, including the prompt."
+    )
     truncate: Literal["end", "start", "middle"] = Field(
         "end",
-        description="Where a text that is too long is cut; middle keeps the first quarter and the "
-        "last three (Sun et al. 2019, arXiv:1905.05583, section 5.3.1). Prompt and label are never cut.",
+        description="Where to cut a text that is too long. middle keeps the first quarter and the last "
+        "three quarters of the tokens that fit (Sun et al. 2019, arXiv:1905.05583, section 5.3.1). "
+        "The prompt and the label are never cut.",
     )
     stride: int = Field(
         96,
         ge=0,
         le=65536,
-        description="Questions: tokens that neighbouring windows of a long context share, for a head "
-        "over spans. An answer longer than this may stand in no window whole.",
+        description="Questions, span head: tokens shared by neighbouring windows of a long context. "
+        "An answer longer than this may not fit whole into any window.",
     )
-    answer_tokens: int = Field(30, ge=1, le=1024, description="Questions: tokens that an answer may have.")
+    answer_tokens: int = Field(
+        30, ge=1, le=1024, description="Questions: maximum number of tokens in an answer."
+    )
     chat: Literal["auto", "never"] = Field(
-        "auto", description="auto: prompts go through the model's chat template where it has one."
+        "auto", description="auto: use the chat template of the model if it has one; never: plain prompts."
     )
 
 
 class TrainSettings(Settings):
-    """How every arm with a training loop is trained; the learning rate belongs to the method."""
+    """How arms are trained; the learning rate is an option of the method."""
 
     epochs: int = Field(3, ge=1, le=1000, description="Passes over train.")
     min_steps: int = Field(
         0,
         ge=0,
-        description="Train for more epochs where these would give fewer steps: on a few hundred items "
-        "three epochs are too short (Zhang et al. 2021, arXiv:2006.05987, section 4).",
+        description="Minimum number of steps; epochs are added to reach it. On a few hundred items three "
+        "epochs are too few (Zhang et al. 2021, arXiv:2006.05987, section 4).",
     )
-    batch_size: int = Field(16, ge=1, description="Items of one optimizer step.")
+    batch_size: int = Field(16, ge=1, description="Items per optimizer step.")
     micro_batch: int | None = Field(
-        None, ge=1, description="Items on the device at once (default: batch_size). Same update."
+        None, ge=1, description="Items on the device at once (default: batch_size). The update is the same."
     )
     group_by_length: bool = Field(
         False,
-        description="Batches hold items of similar length: less padding. The order is still drawn by the "
-        "seed and an update holds as many items, but which items meet depends on their length.",
+        description="Put items of similar length into a batch to reduce padding. The seed still draws the "
+        "order and the batch size is the same, but length decides which items share a batch.",
     )
     schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="The learning rate after the warm-up: to zero, or constant."
+        "linear", description="Learning rate after the warm-up: decay to zero, or constant."
     )
     warmup_share: float = Field(
         0.06,
         ge=0,
         lt=1,
-        description="Share of the steps over which the learning rate rises (Mosbach et al. 2021).",
+        description="Share of the steps during which the learning rate rises (Mosbach et al. 2021).",
     )
     weight_decay: float = Field(
-        0.01, ge=0, lt=1, description="AdamW's decay of weight matrices; norms and biases have none."
+        0.01, ge=0, lt=1, description="AdamW weight decay of weight matrices; norms and biases have none."
     )
-    clip_norm: float = Field(1.0, gt=0, description="The gradient's global norm is cut to this (L2).")
+    clip_norm: float = Field(
+        1.0, gt=0, description="Maximum gradient norm (global, L2); larger gradients are scaled down."
+    )
     evals_per_epoch: int = Field(
-        1, ge=1, le=100, description="Evaluations on dev an epoch; the best one's weights are kept."
+        1, ge=1, le=100, description="Evaluations on dev per epoch; the weights of the best one are kept."
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many evaluations without a lower dev loss."
@@ -151,45 +160,46 @@ class TrainSettings(Settings):
     )
     nonfinite: Literal["stop", "skip"] = Field(
         "stop",
-        description="Where a loss or gradient is not finite: stop the arm, or leave that update out; such "
-        "updates are counted.",
+        description="If a loss or gradient is not finite: stop the arm, or skip the update. Skipped updates "
+        "are counted.",
     )
     self_test: bool = Field(
         True,
-        description="Before the first step, on a few items: batched equals one by one, micro-batches add "
-        "up to the batch's gradient, what is trained gets a gradient.",
+        description="Before the first step, check on a few items that batching does not change predictions, "
+        "that micro-batches add up to the gradient of the batch, and that all trained weights get a "
+        "gradient.",
     )
     checkpoint_minutes: float | None = Field(
         1.0,
         ge=0,
-        description="Minutes of training after which a checkpoint is written (or twenty times what "
-        "writing one takes, where that is longer); 0: after every step; null: never. A study that "
-        "is stopped goes on from there to the same bits.",
+        description="Minutes of training between checkpoints, and at least twenty times as long as writing "
+        "one takes; 0: after every step; null: never. A stopped study resumes from the newest "
+        "checkpoint and ends with the same bits.",
     )
     trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = Field(
-        (), description="Where steps are sent besides steps.jsonl, through Accelerate."
+        (), description="Trackers that log the steps in addition to steps.jsonl, through Accelerate."
     )
 
 
 class PredictSettings(Settings):
     """How the arms predict."""
 
-    batch_size: int = Field(32, ge=1, description="Items on the device at once; changes no result.")
+    batch_size: int = Field(32, ge=1, description="Items on the device at once; results do not depend on it.")
 
 
 class ScoreSettings(Settings):
     """How predictions are scored and compared."""
 
-    level: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
-    draws: int = Field(10_000, ge=200, le=1_000_000, description="Bootstrap draws.")
-    seed: int = Field(0, ge=0, description="Seed of the draws.")
+    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of all intervals.")
+    draws: int = Field(10_000, ge=200, le=1_000_000, description="Number of bootstrap draws.")
+    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
     power: float = Field(
-        0.8, gt=0.05, lt=1, description="Power at which the smallest detectable difference is given."
+        0.8, gt=0.05, lt=1, description="Power for which the smallest detectable difference is computed."
     )
 
 
 class AuditSettings(Settings):
-    """What the audit may find without stopping the study."""
+    """Which errors of the audit do not stop the study."""
 
     allow: tuple[
         Literal[
@@ -201,63 +211,64 @@ class AuditSettings(Settings):
             "answer_not_in_context",
         ],
         ...,
-    ] = Field((), description="Errors of the audit that are reported and do not stop the study.")
+    ] = Field((), description="Audit errors to report without stopping the study.")
 
 
 class ComputeSettings(Settings):
-    """Where and in which precision the arms run: the same for every arm of a study."""
+    """Where and in which precision all arms of a study run."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device to run on.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16."
+        "auto", description="auto: fp32 on a CPU, bf16 on a GPU that supports it, otherwise fp16."
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads (default: torch's choice).")
+    threads: int | None = Field(None, ge=1, description="CPU threads (default: chosen by torch).")
     memory: str | None = Field(
         None,
-        description="auto: what is free when an arm begins; or an amount, such as 15GB. Each arm's peak "
-        "is then predicted first, and the micro-batch, gradient checkpointing and how much is predicted "
-        "at once are chosen to fit; the effective batch stays. Default: as train and predict say.",
+        description="Memory limit: auto (what is free when an arm starts) or an amount such as 15GB. The "
+        "peak of each arm is then predicted, and micro-batch, gradient checkpointing and prediction batch "
+        "are chosen to fit; the effective batch size stays the same. Default: use the settings as written.",
     )
-
     parallel: Literal["ddp", "fsdp"] = Field(
         "ddp",
-        description="Under a launcher (torchrun, accelerate launch), while an arm trains: ddp, every "
-        "process holds all weights; fsdp, a share of each (FSDP2), and all of them on dev and after it.",
+        description="Training under a launcher (torchrun, accelerate launch). ddp: every process holds all "
+        "weights; fsdp: every process holds a shard (FSDP2), and all weights on dev and after training.",
     )
     compile: bool = Field(
         False,
-        description="torch.compile of the layers while an arm trains: pays on GPUs. The first steps are "
-        "slower, and how much is reported; on a CPU it usually gains nothing.",
+        description="Use torch.compile on the layers while an arm trains. It pays on GPUs; on a CPU it "
+        "usually gains nothing. The first steps are slower, and the report says by how much.",
     )
     disk: str = Field(
         "20GB",
-        description="Disk that a study's kept states of frozen layers (layers: last N) may take; where "
-        "they would take more, these layers run in every step instead. The result is the same.",
+        description="Disk space for cached activations of frozen layers (layers: last N). If they need more, "
+        "the frozen layers run in every step instead. The result is the same.",
     )
 
     @field_validator("memory")
     @classmethod
-    def _an_amount(cls, value: str | None) -> str | None:
+    def _check_memory(cls, value: str | None) -> str | None:
         if value is not None and value != "auto":
             try:
-                memory_bytes(value, "memory")
+                parse_memory_size(value, "memory")
             except RecipeError as error:
                 raise ValueError(str(error).removeprefix("memory: ")) from None
         return value
 
     @field_validator("disk")
     @classmethod
-    def _an_amount_of_disk(cls, value: str) -> str:
+    def _check_disk(cls, value: str) -> str:
         try:
-            memory_bytes(value, "disk")
+            parse_memory_size(value, "disk")
         except RecipeError:
             raise ValueError("it should be an amount, such as 20GB") from None
         return value
 
 
 class Claim(Settings):
-    """What the study sets out to show: arm `arm` is better than arm `over` by `metric`."""
+    """What the study claims: `arm` is better than `over` by `metric`."""
 
-    arm: str = Field(description="The arm that is claimed to be better.")
-    over: str = Field(description="The arm that it is compared with.")
-    metric: str | None = Field(None, description="By which metric (default: the task's first).")
+    arm: str = Field(description="The arm claimed to be better.")
+    over: str = Field(description="The arm it is compared with.")
+    metric: str | None = Field(
+        None, description="Metric of the comparison (default: the first metric of the task)."
+    )

@@ -1,4 +1,4 @@
-"""Labelling new texts goes by the path that labelled the test items, and refuses what would not."""
+"""New texts are labelled as the test items were; input that cannot be is refused."""
 
 import csv
 import json
@@ -26,8 +26,8 @@ def study(tmp_path_factory) -> Path:
         rows = csv.writer(file, delimiter=";")
         rows.writerow(["review", "mood"])
         for number in range(40):
-            how = "good" if number % 2 else "bad"
-            rows.writerow([f"the caf\xe9 number {number} was {how}", how])
+            mood = "good" if number % 2 else "bad"
+            rows.writerow([f"the caf\xe9 number {number} was {mood}", mood])
     task = {
         "path": str(root / "own.csv"),
         "text": "review",
@@ -46,7 +46,7 @@ def study(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("arm", ["lexical", "tiny.head", "tiny.lora.seed0"])
-def test_the_test_items_get_the_probabilities_that_they_had(study, arm):
+def test_the_test_items_get_the_same_probabilities_again(study, arm):
     items = read_items(study, "test")
     again = predict(study / "arms" / arm, [f"  {text}\n" for text in items.texts])
     before = read_predictions(study / "arms" / arm / "predictions.parquet")
@@ -75,17 +75,17 @@ def test_another_base_model_is_refused(study):
         config.write_bytes(before)
 
 
-def test_a_base_model_that_is_gone_is_named(study):
+def test_a_missing_base_model_is_named(study):
     folder = study.parent / "tiny"
     os.rename(folder, folder.with_name("elsewhere"))
     try:
-        with pytest.raises(ModelError, match="the model of head is no longer there"):
+        with pytest.raises(ModelError, match="the model of head no longer exists"):
             predict(study / "arms" / "tiny.head", ["good"])
     finally:
         os.rename(folder.with_name("elsewhere"), folder)
 
 
-def test_an_arm_that_the_recipe_has_no_more_is_refused(study):
+def test_an_arm_that_left_the_recipe_is_refused(study):
     recipe = study / "recipe.yaml"
     before = recipe.read_text()
     try:
@@ -113,7 +113,7 @@ def test_a_file_is_read_as_the_studys_own_and_its_numbers_stay(study, tmp_path, 
 
 def test_a_column_of_our_own_names_is_not_overwritten(study, tmp_path):
     (tmp_path / "new.csv").write_text("review;predicted\na good place;yes\n")
-    with pytest.raises(DataError, match="has a column 'predicted' already"):
+    with pytest.raises(DataError, match="already has a column 'predicted'"):
         label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
 
 
@@ -129,16 +129,16 @@ def test_nan_is_no_text(study, tmp_path):
         label_file(study / "arms" / "lexical", str(tmp_path / "new.jsonl"), None, None)
 
 
-def test_a_header_does_not_begin_as_a_formula(study, tmp_path, capsys):
+def test_a_header_does_not_start_like_a_formula(study, tmp_path, capsys):
     (tmp_path / "new.csv").write_text("review;=x\na good place;1\n")
     label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
     assert capsys.readouterr().out.startswith("review,'=x,predicted")
 
 
-def test_a_column_called_as_a_probability_is_refused_before_anything_is_labelled(
+def test_a_column_named_like_a_probability_is_refused_before_anything_is_labelled(
     study, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("tuneproof.apply.labels.predict", None)
     (tmp_path / "new.csv").write_text("review;p_good\na good place;1\n")
-    with pytest.raises(DataError, match="has a column 'p_good' already"):
+    with pytest.raises(DataError, match="already has a column 'p_good'"):
         label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)

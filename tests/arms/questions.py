@@ -8,32 +8,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.tiny_models import tiny_model
 from tuneproof.recipe.recipe import Recipe, recipe_from
 
-WHO = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
-WHAT = ("movie", "film", "story", "music")
-HOW = ("great", "bad", "very good", "not good at all")
+PEOPLE = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
+THINGS = ("movie", "film", "story", "music")
+OPINIONS = ("great", "bad", "very good", "not good at all")
 
 
 def question_rows(count: int = 80) -> list[dict[str, Any]]:
     """Two questions about each context, the second without an answer; twenty titles."""
     rows = []
     for number in range(count // 2):
-        who, what = WHO[number % 5], WHAT[number % 4]
-        how = HOW[(number // 5) % 4]
+        person, thing = PEOPLE[number % 5], THINGS[number % 4]
+        opinion = OPINIONS[(number // 5) % 4]
         again = "again " * (number // 20)
-        context = f"{who} watched the {what} {again}and said it was {how} ."
-        for place, asked in enumerate(("What was watched", "What was reviewed")):
+        context = f"{person} watched the {thing} {again}and said it was {opinion} ."
+        for index, start in enumerate(("What was watched", "What was reviewed")):
             rows.append(
                 {
-                    "id": f"q{number}-{place}",
+                    "id": f"q{number}-{index}",
                     "title": f"title {number // 2}",
                     "context": context,
-                    "question": f"{asked} by number {number}?",
-                    "answers": [] if place else [what],
+                    "question": f"{start} by number {number}?",
+                    "answers": [] if index else [thing],
                 }
             )
     return rows
+
+
+def question_models(root: Path, kinds: Sequence[str]) -> dict[str, Path]:
+    """Tiny models by kind; those with rotary positions have as many as the prompts need."""
+    folders = {kind: tiny_model(root / kind, kind) for kind in kinds}
+    for kind in {"llama", "mistral", "gemma2"} & set(kinds):
+        file = folders[kind] / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 1024}))
+    return folders
 
 
 def write_questions(path: Path, rows: Sequence[dict[str, Any]] | None = None) -> Path:

@@ -5,7 +5,7 @@ In: a folder. Out: a recipe that runs in seconds. Knows nothing of: what is asse
 
 import csv
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,34 +14,35 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
+from tests.monitoring import RecordingMonitor
 from tuneproof.arms import training
 from tuneproof.arms.probe import fit_model_head
-from tuneproof.arms.tuned import packing_of
-from tuneproof.context.model_spec import Compute, Ready, make_compute
-from tuneproof.context.monitor import Event
+from tuneproof.arms.tuned import quantization_of
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.compute import Compute, make_compute
+from tuneproof.context.model_spec import ModelSpec
+from tuneproof.methods.options import trains_words
 from tuneproof.models.heads import class_logits
 from tuneproof.models.load import load_model
-from tuneproof.objectives.objective import make_objective
+from tuneproof.objectives.make import make_objective
 from tuneproof.recipe.recipe import Arm, Recipe, recipe_from
-from tuneproof.study.plan import Plan
-from tuneproof.study.run import check
-from tuneproof.study.study import events_of
+from tuneproof.study.plan import Plan, check
 
 TIMES = {"time_s", "tokens_per_s"}
-WHO = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
-WHAT = ("movie", "film", "story", "wonderful plot", "terrible ending", "music")
-HOW = {"negative": "bad", "positive": "very good", "mixed": "not great at all"}
+PEOPLE = ("She", "My friend", "The critic", "Nobody", "A tired viewer")
+THINGS = ("movie", "film", "story", "wonderful plot", "terrible ending", "music")
+OPINIONS = {"negative": "bad", "positive": "very good", "mixed": "not great at all"}
 
 
 def rows_of(labels: Sequence[str], count: int = 60) -> list[tuple[str, str]]:
     """(text, label), sorted by label; the last words alone tell the label."""
-    pairs = [(who, what) for what in WHAT for who in WHO]
+    pairs = [(person, thing) for thing in THINGS for person in PEOPLE]
     rows = []
     for label in labels:
-        for place in range(count // len(labels)):
-            who, what = pairs[place % len(pairs)]
-            more = "again " * (place // len(pairs))
-            rows.append((f"{who} watched the {what} {more}and said it was {HOW[label]}.", label))
+        for number in range(count // len(labels)):
+            person, thing = pairs[number % len(pairs)]
+            again = "again " * (number // len(pairs))
+            rows.append((f"{person} watched the {thing} {again}and said it was {OPINIONS[label]}.", label))
     return rows
 
 
@@ -81,18 +82,6 @@ def small_recipe(
     return recipe_from(values)
 
 
-def follow(recipe: Recipe) -> list[Event]:
-    """Everything that happens."""
-    return list(events_of(recipe))
-
-
-def follow_until(recipe: Recipe, into: list[Event]) -> Iterator[Event]:
-    """Events, also kept in `into` where the study raises."""
-    for event in events_of(recipe):
-        into.append(event)
-        yield event
-
-
 def arm_of(recipe: Recipe, name: str) -> dict[str, Any]:
     """arm.json of the first folder whose name ends so (before the seed)."""
     return json.loads((folder_of(recipe, name) / "arm.json").read_text("utf-8"))
@@ -101,15 +90,15 @@ def arm_of(recipe: Recipe, name: str) -> dict[str, Any]:
 def folder_of(recipe: Recipe, name: str, seed: int | None = None) -> Path:
     """The arm's folder."""
     ends = f"{name}.seed{seed}" if seed is not None else name
-    found = [
+    folders = [
         path
         for path in sorted((Path(recipe.out) / "arms").iterdir())
         if path.name == ends
         or path.name.endswith(f".{ends}")
         or (seed is None and f".{name}.seed" in path.name)
     ]
-    assert found, f"no folder of {name} in {recipe.out}"
-    return found[0]
+    assert folders, f"no folder of {name} in {recipe.out}"
+    return folders[0]
 
 
 def steps_of(recipe: Recipe, name: str, seed: int | None = None) -> list[dict[str, Any]]:
@@ -118,67 +107,78 @@ def steps_of(recipe: Recipe, name: str, seed: int | None = None) -> list[dict[st
     return [json.loads(line) for line in text.splitlines()]
 
 
+def context_of(plan: Plan, name: str, seed: int = 0, longest: int = 64) -> ArmContext:
+    """The context of an arm with the plan's first model; its monitor records."""
+    compute = make_compute(plan.recipe.compute, longest)
+    return ArmContext(
+        plan.study, plan.recipe.arm(name), plan.models[0], compute, seed, monitor=RecordingMonitor()
+    )
+
+
 @dataclass(frozen=True)
-class Begun:
-    """A tuned arm just before its first step. `before` are the logits before the method applied."""
+class PreparedArm:
+    """A tuned arm just before its first step; `logits_before` are those before the method is applied."""
 
     plan: Plan
-    arm: Arm
-    ready: Ready
-    compute: Compute
+    context: ArmContext
     objective: Any
     model: Any
-    before: Any
+    logits_before: Any
+
+    @property
+    def arm(self) -> Arm:
+        """The arm."""
+        return self.context.arm
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its model."""
+        return self.context.spec
+
+    @property
+    def compute(self) -> Compute:
+        """Where it computes."""
+        return self.context.compute
 
 
-def drain(running: Generator[Any, None, Any]) -> Any:
-    """What a stage returns, its events left aside."""
-    while True:
-        try:
-            next(running)
-        except StopIteration as stop:
-            return stop.value
-
-
-def begin(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> Begun:
+def prepare_arm(recipe: Recipe, name: str, seed: int = 0, method_seed: int = 0) -> PreparedArm:
     """Load and apply as a tuned arm does, and stop there."""
     plan = check(recipe)
-    arm, ready = recipe.arm(name), plan.readies[0]
-    compute = make_compute(recipe.compute, 64)
-    options: Any = arm.options
+    context = context_of(plan, name, seed)
+    arm, spec = context.arm, context.spec
     loaded = load_model(
-        ready.source,
-        ready.config,
-        ready.tokenizer,
-        ready.family,
-        head="labels" if options.objective == "head" else "words",
-        labels=plan.splits.labels,
-        packing=packing_of(arm, compute),
+        spec.source,
+        spec.config,
+        spec.tokenizer,
+        spec.family,
+        head="words" if trains_words(arm.options) else "labels",
+        labels=plan.study.labels,
+        quantization=quantization_of(arm, context.compute),
         seed=seed,
     )
     model = loaded.model
-    objective = make_objective(options.objective, plan.shared, ready, compute)
-    if arm.method.probe:
-        drain(fit_model_head(model, plan.shared, ready, compute, options))
-    before = logits_of(model, ready, objective)
+    objective = make_objective(context)
+    if arm.method.fits_head:
+        fit_model_head(context, model)
+    logits_before = logits_of(model, spec, objective)
     torch.manual_seed(method_seed)
     apply = arm.method.apply
     assert apply is not None
-    model = apply(model, ready.family, options, loaded.fresh)
-    return Begun(plan, arm, ready, compute, objective, model, before)
+    model = apply(model, spec.family, arm.options, loaded.fresh)
+    return PreparedArm(plan, context, objective, model, logits_before)
 
 
 @torch.no_grad()
-def logits_of(model: Any, ready: Ready, objective: Any, items: int = 6) -> torch.Tensor:
+def logits_of(model: Any, spec: ModelSpec, objective: Any, items: int = 6) -> torch.Tensor:
     """Logits of the first train items: of the head [B, C], or of the last position [B, V]."""
-    was = model.training
+    training_mode = model.training
     model.eval()
     part = objective.collate(np.arange(items))
     batch = {key: part[key] for key in ("input_ids", "attention_mask", "position_ids")}
     words = "labels" not in part
-    found = model(**batch).logits[:, -1] if words else class_logits(model, ready.family, batch)
-    model.train(was)
-    return found.clone()
+    logits = model(**batch).logits[:, -1] if words else class_logits(model, spec.family, batch)
+    model.train(training_mode)
+    return logits.clone()
 
 
 def results(recipe: Recipe, name: str) -> dict[str, Any]:
@@ -187,8 +187,8 @@ def results(recipe: Recipe, name: str) -> dict[str, Any]:
     weights = {}
     for file in sorted((folder / "weights").glob("*.safetensors")):
         weights |= {key: value.tobytes() for key, value in load_file(file).items()}
-    found = steps_of(recipe, name) if (folder / "steps.jsonl").is_file() else []
-    steps = [{k: v for k, v in step.items() if k not in TIMES} for step in found]
+    lines = steps_of(recipe, name) if (folder / "steps.jsonl").is_file() else []
+    steps = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
     chosen = arm_of(recipe, name)["chosen"]
     files = ("predictions.parquet", "dev_predictions.parquet", "scores.json")
     return {"weights": weights, "steps": steps, "chosen": chosen} | {
@@ -196,13 +196,13 @@ def results(recipe: Recipe, name: str) -> dict[str, Any]:
     }
 
 
-def dies(monkeypatch: Any, at: int) -> None:
+def die_at(monkeypatch: Any, at: int) -> None:
     """The process is killed, as far as its files tell, after the line of step `at`."""
     line = training._line
 
-    def stop(step, found):
+    def stop(step, values):
         if step.step == at:
             raise KeyboardInterrupt
-        return line(step, found)
+        return line(step, values)
 
     monkeypatch.setattr(training, "_line", stop)

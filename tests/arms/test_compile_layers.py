@@ -1,19 +1,19 @@
-"""Layers compiled while an arm trains: the same training, its cost told, nothing left of it afterwards."""
+"""Layers compiled while an arm trains: the same training, its cost on record, no trace afterwards."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, begin, dies, drain, folder_of, follow, small_recipe, steps_of
+from tests.arms.small import arm_of, die_at, folder_of, prepare_arm, small_recipe, steps_of
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms import compile_layers as compiling
-from tuneproof.arms.compile_layers import compiled_layers
-from tuneproof.context.monitor import Said
+from tuneproof.arms.compile_layers import compile_layers
 from tuneproof.errors import RunError
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.models import compile as compiled
-from tuneproof.study.run import check
+from tuneproof.study.plan import check
 
 RATE = {"learning_rate": 3e-3}
 FULL = {"full": RATE}
@@ -36,20 +36,20 @@ def models(tmp_path_factory):
     return {kind: still_model(root / kind, kind) for kind in ("distilbert", "llama")}
 
 
-def calls_of(monkeypatch) -> list:
-    """The layers that were compiled, as the training let go of them."""
-    seen: list = []
+def record_closed_layers(monkeypatch) -> list:
+    """The layers that were compiled, once the training closes them."""
+    closed: list = []
     close = compiled.CompiledLayers.close
 
-    def closing(self) -> None:
-        seen.extend(self.layers)
+    def record_close(self) -> None:
+        closed.extend(self.layers)
         close(self)
 
-    monkeypatch.setattr(compiled.CompiledLayers, "close", closing)
-    return seen
+    monkeypatch.setattr(compiled.CompiledLayers, "close", record_close)
+    return closed
 
 
-def trained_twice(tmp_path, model, arm, **train) -> list:
+def train_twice(tmp_path, model, arm, **train) -> list:
     """The same arm without and with it."""
     train = {**CUT, **train}
     recipes = [
@@ -57,11 +57,11 @@ def trained_twice(tmp_path, model, arm, **train) -> list:
         small_recipe(tmp_path, [model], [arm], out="compiled", train=train, **ON),
     ]
     for recipe in recipes:
-        follow(recipe)
+        run_recorded(recipe)
     return recipes
 
 
-def found_by(recipe, name: str) -> list[float]:
+def probabilities_of(recipe, name: str) -> list[float]:
     """The arm's probabilities on test."""
     file = folder_of(recipe, name) / "predictions.parquet"
     return [float(value) for row in read_predictions(file).probabilities_NC for value in row]
@@ -74,13 +74,13 @@ def assert_same(recipes, name: str) -> None:
     assert len(losses[0]) >= 10
     files = [sorted(p.name for p in (folder_of(r, name) / "weights").iterdir()) for r in recipes]
     assert files[0] == files[1]
-    plain, with_it = (arm_of(recipe, name) for recipe in recipes)
+    plain, with_compile = (arm_of(recipe, name) for recipe in recipes)
     assert "compile" not in plain["time_s"]
-    spent = with_it["time_s"]["compile"]
-    assert spent > 0
-    said = f"compiled by torch.compile: {spent:.1f} s of the first steps went into it"
-    assert said in " ".join(with_it["notes"])
-    assert with_it["time_s"]["train"] > 0
+    seconds = with_compile["time_s"]["compile"]
+    assert seconds > 0
+    note = f"torch.compile compiled the layers: {seconds:.1f} s of the first steps"
+    assert note in " ".join(with_compile["notes"])
+    assert with_compile["time_s"]["train"] > 0
 
 
 def test_compiled_layers_train_to_the_same_losses_and_are_as_before_afterwards(
@@ -88,37 +88,39 @@ def test_compiled_layers_train_to_the_same_losses_and_are_as_before_afterwards(
 ) -> None:
     # traced as ever, and run without a C++ compiler's half minute
     monkeypatch.setattr(compiled, "BACKEND", "eager")
-    seen = calls_of(monkeypatch)
-    assert_same(trained_twice(tmp_path, models["distilbert"], FULL), "full")
-    assert len(seen) == 2
-    assert all(layer._compiled_call_impl is None for layer in seen)
+    closed = record_closed_layers(monkeypatch)
+    assert_same(train_twice(tmp_path, models["distilbert"], FULL), "full")
+    assert len(closed) == 2
+    assert all(layer._compiled_call_impl is None for layer in closed)
 
 
 def test_only_layers_that_train_are_compiled(tmp_path, models) -> None:
     arm = {"full": {**RATE, "layers": "last 1"}}
     recipe = small_recipe(tmp_path, [models["distilbert"]], [arm, "lora"], **ON)
     for name, number in (("full", 1), ("lora", 2)):
-        begun = begin(recipe, name)
-        found = drain(compiled_layers(begun.model, begun.arm, recipe.compute))
-        assert len(found.layers) == number
+        prepared = prepare_arm(recipe, name)
+        assert len(compile_layers(prepared.context, prepared.model).layers) == number
 
 
-def test_where_it_has_no_effect_it_is_said(tmp_path, models, monkeypatch) -> None:
+def test_a_message_says_where_it_has_no_effect(tmp_path, models, monkeypatch) -> None:
     recipe = small_recipe(tmp_path, [models["distilbert"]], [FULL], **ON)
-    begun = begin(recipe, "full")
+    prepared = prepare_arm(recipe, "full")
     monkeypatch.setattr(compiling, "launched", lambda: True)
-    events = list(compiled_layers(begun.model, begun.arm, recipe.compute))
-    assert [type(event) for event in events] == [Said]
-    assert "no effect here: under a launcher" in events[0].text
-    assert events[0].noted
+    monitor = prepared.context.monitor
+    assert not compile_layers(prepared.context, prepared.model).layers
+    assert monitor.events == monitor.messages
+    (message,) = monitor.messages
+    assert "no effect here: under a launcher" in message.text
+    assert message.recorded
+    assert monitor.notes == [message.text]
 
 
 def test_without_a_compiler_the_check_says_what_to_do(tmp_path, models) -> None:
     from torch._inductor import config
 
     recipe = small_recipe(tmp_path, [models["distilbert"]], [FULL], **ON)
-    said = r"compute\.compile: true is asked for, and torch says: No wor"
-    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(RunError, match=said):
+    error = r"compute\.compile: is true, but torch reports: No wor"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(RunError, match=error):
         check(recipe)
 
 
@@ -129,7 +131,7 @@ def test_what_fails_to_compile_is_named_with_the_way_out() -> None:
     layers = compiled.CompiledLayers([torch.nn.Linear(2, 2)])
     with (
         pytest.raises(RunError, match=r"torch\.compile failed: OSError: no Python\.h\. It needs"),
-        layers.in_force(),
+        layers.enabled(),
     ):
         raise BackendCompilerFailed("inductor", OSError("no Python.h"), None)
     assert layers.layers[0]._compiled_call_impl is None
@@ -152,9 +154,9 @@ REAL = {
 def test_compiled_arms_train_as_others_do(tmp_path, models, case) -> None:
     kind, arm, train = REAL[case]
     name = next(iter(arm))
-    recipes = trained_twice(tmp_path, models[kind], arm, **train)
+    recipes = train_twice(tmp_path, models[kind], arm, **train)
     assert_same(recipes, name)
-    assert found_by(recipes[1], name) == pytest.approx(found_by(recipes[0], name), abs=1e-3)
+    assert probabilities_of(recipes[1], name) == pytest.approx(probabilities_of(recipes[0], name), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -164,15 +166,15 @@ def test_a_killed_compiled_run_resumes_to_the_same_losses(tmp_path, models, monk
         small_recipe(tmp_path, [tiny_model(tmp_path / "m", "distilbert")], [FULL], out=out, train=train, **ON)
         for out in ("whole", "killed")
     ]
-    follow(recipes[0])
+    run_recorded(recipes[0])
     for at in (2, 7):
-        dies(monkeypatch, at)
+        die_at(monkeypatch, at)
         with pytest.raises(KeyboardInterrupt):
-            follow(recipes[1])
+            run_recorded(recipes[1])
         monkeypatch.undo()
-    follow(recipes[1])
+    run_recorded(recipes[1])
     losses = [[step["loss"] for step in steps_of(recipe, "full")] for recipe in recipes]
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
     notes = " ".join(arm_of(recipes[1], "full")["notes"])
-    assert "goes on after step 7" in notes
-    assert "those after each beginning again among them" in notes
+    assert "resumes after step 7" in notes
+    assert "compiling again after each resume included" in notes

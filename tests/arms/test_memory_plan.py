@@ -1,4 +1,4 @@
-"""What keeps an arm within its memory: chosen before it runs, mended where the device still runs out."""
+"""Settings that keep an arm within its memory: chosen before it runs, changed where it still runs out."""
 
 import json
 
@@ -7,16 +7,16 @@ import torch
 from safetensors.torch import load_file
 
 from tests.arms.questions import question_recipe
-from tests.arms.small import arm_of, folder_of, follow, small_recipe, steps_of
+from tests.arms.small import arm_of, context_of, folder_of, small_recipe, steps_of
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
-from tuneproof.arms.memory_plan import foresee
-from tuneproof.context.model_spec import make_compute
-from tuneproof.context.monitor import Said
+from tuneproof.arms.memory_plan import plan_memory
+from tuneproof.context.monitor import Message
 from tuneproof.errors import RunError
 from tuneproof.memory.tracker import LiveMemory
-from tuneproof.models.oom import AtOnce, in_batches, ran_out
+from tuneproof.models.oom import AdaptiveBatchSize, is_oom, run_in_batches
 from tuneproof.report.page import render
-from tuneproof.study.run import check
+from tuneproof.study.plan import check
 
 
 @pytest.fixture(scope="module")
@@ -24,55 +24,53 @@ def llama(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("f") / "llama", "llama")
 
 
-def foreseen(tmp_path, llama, arm, memory, **sections):
+def planned(tmp_path, llama, arm, memory, **sections):
     recipe = small_recipe(
         tmp_path, [llama], [arm], compute={"memory": memory}, train={"batch_size": 8}, **sections
     )
-    plan = check(recipe)
-    compute = make_compute(recipe.compute, 64)
-    return foresee(plan.shared, recipe.arms[0], plan.readies[0], compute, 0)
+    return plan_memory(context_of(check(recipe), recipe.arms[0].name))
 
 
-def test_with_enough_memory_the_settings_stay_as_asked(tmp_path, llama) -> None:
-    found = foreseen(tmp_path, llama, "full", "4GB")
-    assert found.chosen == {
+def test_with_enough_memory_the_settings_stay_as_requested(tmp_path, llama) -> None:
+    memory = planned(tmp_path, llama, "full", "4GB")
+    assert memory.chosen == {
         "predict.batch_size": 32,
         "train.micro_batch": 8,
         "train.gradient_checkpointing": False,
     }
-    assert found.sentence == ""
-    assert found.forecast.total_bytes < 4e9
+    assert memory.sentence == ""
+    assert memory.estimate.total_bytes < 4e9
 
 
-def test_with_less_memory_the_effective_batch_stays_and_less_is_there_at_once(tmp_path, llama) -> None:
-    ample = foreseen(tmp_path, llama, "full", "4GB")
-    bound = ample.forecast.total_bytes - ample.forecast.train.activations // 2
-    tight = foreseen(tmp_path, llama, "full", f"{bound}B")
-    train = tight.shared.recipe.train
+def test_with_less_memory_the_effective_batch_stays_and_less_is_in_memory_at_once(tmp_path, llama) -> None:
+    ample = planned(tmp_path, llama, "full", "4GB")
+    bound = ample.estimate.total_bytes - ample.estimate.train.activations // 2
+    tight = planned(tmp_path, llama, "full", f"{bound}B")
+    train = tight.study.recipe.train
     assert train.batch_size == 8
     assert train.micro_batch < 8 or train.gradient_checkpointing
-    assert tight.forecast.total_bytes <= bound
+    assert tight.estimate.total_bytes <= bound
     assert "micro-batches of" in tight.sentence
-    assert tight.shared.recipe.predict.batch_size <= 32
+    assert tight.study.recipe.predict.batch_size <= 32
 
 
-def test_what_no_setting_makes_fit_is_refused_with_the_way_out(tmp_path, llama) -> None:
-    with pytest.raises(RunError, match=r"full: .* GB are predicted .* `tuneproof fit "):
-        foreseen(tmp_path, llama, "full", "100kB")
+def test_an_arm_that_no_setting_makes_fit_is_refused_with_what_to_do(tmp_path, llama) -> None:
+    with pytest.raises(RunError, match=r"full: needs .* GB for one item at a time.* `tuneproof memory "):
+        planned(tmp_path, llama, "full", "100kB")
 
 
 def test_prompts_are_measured_at_their_longest(tmp_path, llama) -> None:
-    zero = foreseen(tmp_path, llama, "zero-shot", "4GB").forecast.predict
-    few = foreseen(tmp_path, llama, {"few-shot": {"shots": 4}}, "4GB").forecast.predict
+    zero = planned(tmp_path, llama, "zero-shot", "4GB").estimate.predict
+    few = planned(tmp_path, llama, {"few-shot": {"shots": 4}}, "4GB").estimate.predict
     assert few.tensors_bytes - few.weights > 1.1 * (zero.tensors_bytes - zero.weights)
-    assert few.cache > 2 * zero.cache, "what all prompts begin with is held once"
+    assert few.cache > 2 * zero.cache, "the shared prefix of all prompts is held once"
 
 
 def test_the_record_holds_prediction_measurement_and_error(tmp_path, llama) -> None:
     recipe = small_recipe(
         tmp_path, [llama], ["majority", "head", "lora"], compute={"memory": "auto"}, train={"epochs": 1}
     )
-    follow(recipe)
+    run_recorded(recipe)
     for name in ("head", "lora"):
         ledger = json.loads((folder_of(recipe, name) / "ledger.json").read_text("utf-8"))
         memory = ledger["memory"]
@@ -86,7 +84,7 @@ def test_the_record_holds_prediction_measurement_and_error(tmp_path, llama) -> N
 def test_memory_is_no_reason_to_run_a_finished_arm_again(tmp_path, llama) -> None:
     plain = small_recipe(tmp_path, [llama], ["zero-shot"])
     bound = small_recipe(tmp_path, [llama], ["zero-shot"], compute={"memory": "auto"})
-    assert check(plain).works[0].fingerprint == check(bound).works[0].fingerprint
+    assert check(plain).arms[0].fingerprint == check(bound).arms[0].fingerprint
 
 
 @pytest.fixture
@@ -99,11 +97,11 @@ def small_device(recipe, share):
     """A device with this share of the memory that the study would take."""
     device = LiveMemory()
     with device:
-        follow(recipe)
+        run_recorded(recipe)
     return LiveMemory(limit=int(device.peak_bytes * share))
 
 
-def test_a_study_on_a_device_that_runs_out_gives_the_same_weights_and_says_so(
+def test_a_study_on_a_device_that_runs_out_gives_the_same_weights_and_a_warning(
     tmp_path, llama, small_probe
 ) -> None:
     options = {"train": {"epochs": 1, "batch_size": 16}}
@@ -111,11 +109,11 @@ def test_a_study_on_a_device_that_runs_out_gives_the_same_weights_and_says_so(
     device = small_device(plain, 0.75)
     short = small_recipe(tmp_path, [llama], ["full"], out="short", **options)
     with device:
-        events = follow(short)
-    said = [event.text for event in events if isinstance(event, Said) and event.noted]
-    assert any("Memory ran out in step 1" in text for text in said)
-    assert arm_of(short, "full")["notes"][-len(said) :] == said
-    assert said[0] in render(tmp_path / "short").html.read_text("utf-8")
+        events = run_recorded(short).events
+    notes = [event.text for event in events if isinstance(event, Message) and event.recorded]
+    assert any("Out of memory in step 1" in note for note in notes)
+    assert arm_of(short, "full")["notes"][-len(notes) :] == notes
+    assert notes[0] in render(tmp_path / "short").html.read_text("utf-8")
     assert steps_of(short, "full")[-1]["micro_batches"] > 1
     ours, theirs = (
         load_file(folder_of(recipe, "full") / "weights" / "model.safetensors") for recipe in (short, plain)
@@ -133,8 +131,8 @@ def test_predictions_are_the_same_where_memory_runs_out(arm, tmp_path, llama, sm
     device = small_device(plain, 0.7)
     short = small_recipe(tmp_path, [llama], [arm], out="short", predict={"batch_size": 12})
     with device:
-        events = follow(short)
-    assert any(isinstance(e, Said) and "while predicting 12 items" in e.text for e in events)
+        events = run_recorded(short).events
+    assert any(isinstance(e, Message) and "while predicting 12 items" in e.text for e in events)
     name = arm if isinstance(arm, str) else next(iter(arm))
     scores = [
         json.loads((folder_of(recipe, name) / "scores.json").read_text("utf-8"))["accuracy"]["value"]
@@ -143,16 +141,16 @@ def test_predictions_are_the_same_where_memory_runs_out(arm, tmp_path, llama, sm
     assert scores[0] == scores[1]
 
 
-def test_every_allocators_words_are_understood() -> None:
-    assert ran_out(torch.OutOfMemoryError("CUDA out of memory."))
-    assert ran_out(RuntimeError("MPS backend out of memory (MPS allocated: 18.02 GB)"))
-    assert ran_out(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
-    assert ran_out(MemoryError())
-    assert not ran_out(RuntimeError("expected scalar type Half but found Float"))
-    assert not ran_out(ValueError("out of memory"))
+def test_the_errors_of_every_allocator_are_recognised() -> None:
+    assert is_oom(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_oom(RuntimeError("MPS backend out of memory (MPS allocated: 18.02 GB)"))
+    assert is_oom(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
+    assert is_oom(MemoryError())
+    assert not is_oom(RuntimeError("expected scalar type Half but found Float"))
+    assert not is_oom(ValueError("out of memory"))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**62, dtype=torch.int8)
-    assert ran_out(caught.value)
+    assert is_oom(caught.value)
 
 
 def test_halved_batches_hold_every_item_once_and_an_item_too_large_is_named() -> None:
@@ -161,25 +159,26 @@ def test_halved_batches_hold_every_item_once_and_an_item_too_large_is_named() ->
             raise torch.OutOfMemoryError("out of memory")
         return list(batch)
 
-    at_once = AtOnce(16)
-    done = [item for _, found in in_batches([5] * 23, at_once, work) for item in found]
+    failed_sizes: list[int] = []
+    adaptive_size = AdaptiveBatchSize(16, on_oom=failed_sizes.append)
+    done = [item for _, items in run_in_batches([5] * 23, adaptive_size, work) for item in items]
     assert sorted(done) == list(range(23))
-    assert at_once.size == 2
-    assert at_once.too_many == [16, 8, 4]
+    assert adaptive_size.size == 2
+    assert failed_sizes == [16, 8, 4]
 
     def never(batch):
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(RunError, match="a single item of 9 tokens"):
-        list(in_batches([3, 9], AtOnce(2), never))
+        list(run_in_batches([3, 9], AdaptiveBatchSize(2), never))
 
 
 @pytest.mark.parametrize("arm", ["zero-shot", {"few-shot": {"shots": 1}}, {"lora": {"objective": "words"}}])
-def test_written_answers_are_foreseen_and_kept_within_the_memory(tmp_path, llama, arm) -> None:
+def test_written_answers_are_planned_within_the_memory(tmp_path, llama, arm) -> None:
     recipe = question_recipe(
         tmp_path, [llama], ["majority", arm], compute={"memory": "4GB"}, train={"epochs": 1}
     )
-    follow(recipe)
+    run_recorded(recipe)
     (name,) = (arm,) if isinstance(arm, str) else arm
     memory = json.loads((folder_of(recipe, name) / "ledger.json").read_text())["memory"]
     assert memory["settings"]["predict.batch_size"] == 32

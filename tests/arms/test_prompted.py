@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.arms.small import arm_of, folder_of, follow, small_recipe
+from tests.arms.small import arm_of, folder_of, small_recipe
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms import prompted
-from tuneproof.arms.prompted import load_asked
+from tuneproof.arms.prompted import load_prompt_model
 from tuneproof.context.few_shot import draw_shots
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.metrics.metric import UNPARSED
@@ -52,9 +53,9 @@ def test_the_first_label_is_not_always_the_same_one() -> None:
 )
 def test_no_shot_equals_a_held_out_item(disguise) -> None:
     train = examples(12)
-    held = [Example("h", disguise(example.text), 0, "h") for example in train[:8]]
+    held_out = [Example("h", disguise(example.text), 0, "h") for example in train[:8]]
     for seed in range(20):
-        shots = draw_shots(train, 4, 2, seed, held)
+        shots = draw_shots(train, 4, 2, seed, held_out)
         assert {shot.id for shot in shots} == {example.id for example in train[8:]}
 
 
@@ -76,10 +77,10 @@ def study(tmp_path_factory):
         "zero-shot",
         {"zero-shot": {"name": "raw", "calibration": "none"}},
         {"few-shot": {"shots": 2}},
-        {"zero-shot": {"name": "said", "scoring": "generate"}},
+        {"zero-shot": {"name": "generated", "scoring": "generate"}},
     ]
     recipe = small_recipe(folder, [tiny_model(folder / "llama", "llama")], arms, seeds=[0, 1], claim=None)
-    follow(recipe)
+    run_recorded(recipe)
     return recipe
 
 
@@ -97,17 +98,17 @@ def test_shots_come_from_train_and_are_recorded(study) -> None:
         assert len(shots) == 2
         assert set(shots) <= set(train.ids)
         texts = dict(zip(train.ids, train.texts, strict=True))
-        for shown in about["prompts"]:
-            assert all(texts[shot] in shown["text"] for shot in shots)
+        for prompt in about["prompts"]:
+            assert all(texts[shot] in prompt["text"] for shot in shots)
         drawn.append(shots)
     assert drawn[0] != drawn[1]
 
 
-def test_the_prompt_that_is_shown_holds_the_item_and_no_label(study) -> None:
-    shown = arm_of(study, "zero-shot")["prompts"]
+def test_the_recorded_prompt_contains_the_item_and_no_label(study) -> None:
+    prompts = arm_of(study, "zero-shot")["prompts"]
     test = read_items(Path(study.out), "test")
-    assert len(shown) == 3
-    for prompt in shown:
+    assert len(prompts) == 3
+    for prompt in prompts:
         assert test.texts[test.ids.index(prompt["id"])] in prompt["text"]
         assert prompt["text"].rstrip().endswith("Label:")
 
@@ -121,76 +122,76 @@ def test_the_raw_score_stands_beside_the_calibrated_one(study) -> None:
     assert (calibrated.predicted_N == calibrated.probabilities_NC.argmax(axis=1)).all()
 
 
-def test_what_holds_no_label_is_null_and_has_no_probabilities(study) -> None:
-    said = predictions(study, "said")
-    assert said.probabilities_NC is None
-    assert said.uncalibrated_NC is None
-    assert said.texts is not None
-    assert len(said.texts) == len(said)
-    assert (said.predicted_N == UNPARSED).all(), "a random model says no label"
+def test_an_answer_without_a_label_is_null_and_has_no_probabilities(study) -> None:
+    generated = predictions(study, "generated")
+    assert generated.probabilities_NC is None
+    assert generated.uncalibrated_NC is None
+    assert generated.texts is not None
+    assert len(generated.texts) == len(generated)
+    assert (generated.predicted_N == UNPARSED).all(), "a random model says no label"
     import pyarrow.parquet as pq
 
-    table = pq.read_table(folder_of(study, "said") / "predictions.parquet")
-    assert table.column("predicted").null_count == len(said)
-    assert table.column("probabilities").null_count == len(said)
-    scores = json.loads((folder_of(study, "said") / "scores.json").read_text())
+    table = pq.read_table(folder_of(study, "generated") / "predictions.parquet")
+    assert table.column("predicted").null_count == len(generated)
+    assert table.column("probabilities").null_count == len(generated)
+    scores = json.loads((folder_of(study, "generated") / "scores.json").read_text())
     assert scores["accuracy"]["value"] == 0
     assert "expected_calibration_error" not in scores
 
 
 def test_a_prompt_arm_trains_nothing(study) -> None:
-    for name in ("zero-shot", "raw", "said", "few-shot"):
+    for name in ("zero-shot", "raw", "generated", "few-shot"):
         ledger = json.loads((folder_of(study, name) / "ledger.json").read_text())
         assert ledger["trainable"] == 0
         assert ledger["total"] == ledger["base"]
         assert ledger["lines"] == []
 
 
-def test_an_encoder_is_asked_by_cloze(tmp_path) -> None:
+def test_an_encoder_is_prompted_by_cloze(tmp_path) -> None:
     recipe = small_recipe(tmp_path, [tiny_model(tmp_path / "bert", "bert")], ["zero-shot"])
-    follow(recipe)
+    run_recorded(recipe)
     about = arm_of(recipe, "zero-shot")
     assert about["status"] == "done"
     assert "[MASK]" in about["prompts"][0]["text"]
-    found = predictions(recipe, "zero-shot")
-    np.testing.assert_allclose(found.probabilities_NC.sum(axis=1), 1)
+    predicted = predictions(recipe, "zero-shot")
+    np.testing.assert_allclose(predicted.probabilities_NC.sum(axis=1), 1)
 
 
 @pytest.fixture
 def loads(monkeypatch) -> list[bool]:
-    """One entry a load of a model to ask: whether another one was still held then."""
-    held: list[weakref.ref] = []
-    found: list[bool] = []
+    """One entry per load of a model to prompt: whether an earlier one was still alive then."""
+    references: list[weakref.ref] = []
+    loads: list[bool] = []
 
-    def counted(ready, compute):
+    def load(context):
         gc.collect()
-        found.append(any(reference() is not None for reference in held))
-        model = load_asked(ready, compute)
-        held.append(weakref.ref(model))
+        loads.append(any(reference() is not None for reference in references))
+        model = load_prompt_model(context)
+        references.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(prompted, "load_asked", counted)
-    return found
+    monkeypatch.setattr(prompted, "load_prompt_model", load)
+    return loads
 
 
 def test_prompt_arms_in_a_row_load_their_model_once_and_an_arm_that_trains_frees_it(tmp_path, loads) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     arms = ["zero-shot", {"few-shot": {"shots": 1}}, {"head": {}}, {"zero-shot": {"name": "again"}}]
     recipe = small_recipe(tmp_path, [model], arms, seeds=[0, 1])
-    follow(recipe)
+    run_recorded(recipe)
     assert loads == [False, False], "once before the head, once after it"
     alone = small_recipe(tmp_path, [model], [arms[1]], seeds=[0, 1], out="alone")
-    follow(alone)
+    run_recorded(alone)
     for seed in (0, 1):
-        one, other = (
+        in_a_row, separate = (
             read_predictions(folder_of(study, "few-shot", seed) / "predictions.parquet")
             for study in (recipe, alone)
         )
-        np.testing.assert_array_equal(one.probabilities_NC, other.probabilities_NC)
+        np.testing.assert_array_equal(in_a_row.probabilities_NC, separate.probabilities_NC)
 
 
 def test_under_a_bound_of_memory_every_prompt_arm_loads_its_own_model(tmp_path, loads) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     arms = ["zero-shot", {"few-shot": {"shots": 1}}]
-    follow(small_recipe(tmp_path, [model], arms, compute={"memory": "8GB"}))
+    run_recorded(small_recipe(tmp_path, [model], arms, compute={"memory": "8GB"}))
     assert loads == [False, False]

@@ -1,15 +1,16 @@
-"""Training that is stopped at any step goes on from its checkpoint to the same bits."""
+"""Training that is stopped at any step continues from its checkpoint to the same bits."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, dies, folder_of, follow, results, small_recipe, steps_of
+from tests.arms.small import arm_of, die_at, folder_of, results, small_recipe, steps_of
+from tests.monitoring import run_recorded, run_until
 from tests.tiny_models import tiny_model
 from tuneproof.arms import training
-from tuneproof.errors import RunError, StoppedError
-from tuneproof.study.study import events_of
+from tuneproof.context.monitor import Progress, StageStarted
+from tuneproof.errors import RunError
 
 RATE = {"learning_rate": 3e-3}
 ARMS = {
@@ -27,17 +28,6 @@ def models(tmp_path_factory):
     return {kind: tiny_model(root / kind, kind) for kind in ("distilbert", "llama")}
 
 
-def stopped(recipe, until) -> None:
-    """A caller asks to stop after the first event for which `until` holds."""
-    events = events_of(recipe)
-    for event in events:
-        if until(event):
-            with pytest.raises(StoppedError):
-                events.throw(StoppedError("study", "was asked to stop."))
-            return
-    raise AssertionError("nothing to stop at")
-
-
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("kind", ["distilbert", "llama"])
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, kind, arm) -> None:
@@ -48,21 +38,21 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, ki
         small_recipe(tmp_path, [models[kind]], [ARMS[arm]], out=out, train=SOON)
         for out in ("whole", "killed")
     ]
-    follow(recipes[0])
+    run_recorded(recipes[0])
     for at in (1, 2, 5, 10):
-        dies(monkeypatch, at)
+        die_at(monkeypatch, at)
         with pytest.raises(KeyboardInterrupt):
-            follow(recipes[1])
+            run_recorded(recipes[1])
         monkeypatch.undo()
-    follow(recipes[1])
+    run_recorded(recipes[1])
     assert results(recipes[1], name) == results(recipes[0], name)
     assert not (folder_of(recipes[1], name) / "checkpoints").exists()
     notes = " ".join(arm_of(recipes[1], name)["notes"])
-    assert "goes on after step 10" in notes
+    assert "resumes after step 10" in notes
 
 
 @pytest.mark.parametrize("moment", ["step", "dev", "predict"])
-def test_a_stop_that_is_asked_for_loses_nothing(tmp_path, models, moment) -> None:
+def test_a_requested_stop_loses_nothing(tmp_path, models, moment) -> None:
     recipes = [
         small_recipe(
             tmp_path,
@@ -73,63 +63,63 @@ def test_a_stop_that_is_asked_for_loses_nothing(tmp_path, models, moment) -> Non
         )
         for out in ("whole", "stopped")
     ]
-    follow(recipes[0])
-    seen: list = []
+    run_recorded(recipes[0])
+    stage = {"step": "train", "dev": "dev", "predict": "predict"}[moment]
+    stages: list[str] = []
 
-    def until(event) -> bool:
-        seen.append(event)
-        names = [getattr(one, "name", "") for one in seen]
-        wanted = {"step": "train", "dev": "dev", "predict": "predict"}[moment]
-        return names.count(wanted) >= 1 and type(event).__name__ == "Advanced"
+    def stop_at(event) -> bool:
+        if isinstance(event, StageStarted):
+            stages.append(event.name)
+        return stage in stages and isinstance(event, Progress)
 
-    stopped(recipes[1], until)
+    run_until(recipes[1], stop_at)
     folder = folder_of(recipes[1], "full")
     assert len(list((folder / "checkpoints").glob("step-*"))) == 1
     assert not (folder / "arm.json").exists()
-    events = follow(recipes[1])
+    events = run_recorded(recipes[1]).events
     assert results(recipes[1], "full") == results(recipes[0], "full")
-    steps = [e for e in events if getattr(e, "note", "").startswith("loss")]
+    steps = [e for e in events if isinstance(e, Progress) and e.note.startswith("loss")]
     if moment == "predict":
         assert not steps, "it trained again"
 
 
 def test_checkpoints_are_rotated_and_deleted_when_the_arm_is_complete(tmp_path, models, monkeypatch) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], [ARMS["full"]], train=SOON)
-    dies(monkeypatch, 7)
+    die_at(monkeypatch, 7)
     with pytest.raises(KeyboardInterrupt):
-        follow(recipe)
+        run_recorded(recipe)
     folder = folder_of(recipe, "full") / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["step-6", "step-7"]
     monkeypatch.undo()
-    follow(recipe)
+    run_recorded(recipe)
     assert not folder.exists()
 
 
 def test_a_short_arm_writes_no_checkpoint(tmp_path, models, monkeypatch) -> None:
-    monkeypatch.setattr(training.Keeper, "save", lambda *given: pytest.fail("one was written"))
-    follow(small_recipe(tmp_path, [models["llama"]], [ARMS["full"]]))
+    monkeypatch.setattr(training.CheckpointManager, "save", lambda *_: pytest.fail("one was written"))
+    run_recorded(small_recipe(tmp_path, [models["llama"]], [ARMS["full"]]))
 
 
-def test_a_bad_number_names_the_last_good_checkpoint_and_skips_when_asked(
+def test_a_bad_number_names_the_last_good_checkpoint_and_can_be_skipped(
     tmp_path, models, monkeypatch
 ) -> None:
-    from tuneproof.objectives.objective import HeadObjective
+    from tuneproof.objectives.head import HeadObjective
     from tuneproof.train.gradients import LossSum
 
     loss, calls = HeadObjective.loss, []
 
     def bad(self, model, part):
-        found = loss(self, model, part)
+        summed = loss(self, model, part)
         if model.training:
             calls.append(1)
-        wrong = len(calls) == 4 and model.training
-        return LossSum(found.sum * float("nan"), found.count, found.tokens) if wrong else found
+        is_bad = len(calls) == 4 and model.training
+        return LossSum(summed.sum * float("nan"), summed.count, summed.tokens) if is_bad else summed
 
     monkeypatch.setattr(HeadObjective, "loss", bad)
     train = {"checkpoint_minutes": 0}
     recipe = small_recipe(tmp_path, [models["llama"]], [ARMS["full"]], train=train)
     with pytest.raises(RunError, match="1 of 1 arms failed"):
-        follow(recipe)
+        run_recorded(recipe)
     reason = arm_of(recipe, "full")["reason"]
     assert "step 4: the loss is nan in the batch of row-" in reason
     assert reason.endswith("checkpoints/step-3.")
@@ -138,7 +128,7 @@ def test_a_bad_number_names_the_last_good_checkpoint_and_skips_when_asked(
     recipe = small_recipe(
         tmp_path, [models["llama"]], [ARMS["full"]], out="skip", train={**train, "nonfinite": "skip"}
     )
-    follow(recipe)
+    run_recorded(recipe)
     steps = steps_of(recipe, "full")
     assert [step["step"] for step in steps if step["skipped"]] == [4]
     assert steps[3]["loss"] is None

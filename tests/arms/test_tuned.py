@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.arms.small import arm_of, folder_of, follow, small_recipe, steps_of
+from tests.arms.small import arm_of, folder_of, small_recipe, steps_of
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.settings import TrainSettings
@@ -43,8 +44,8 @@ def weights_of(recipe, name) -> dict[str, np.ndarray]:
 
 
 def dev_loss_of(recipe, name) -> float:
-    found = read_predictions(folder_of(recipe, name) / "dev_predictions.parquet")
-    return float(-np.log(found.probabilities_NC[np.arange(len(found)), found.gold_N]).mean())
+    dev = read_predictions(folder_of(recipe, name) / "dev_predictions.parquet")
+    return float(-np.log(dev.probabilities_NC[np.arange(len(dev)), dev.gold_N]).mean())
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -59,7 +60,7 @@ def test_every_tuned_arm_learns_and_writes_all_its_files(tmp_path, models, count
         {"lp-ft": {"name": "lp-lora", "then": "lora", "learning_rate": 3e-3}},
     ]
     recipe = small_recipe(tmp_path, [models["llama"]], arms, LABELS[:count], train={"epochs": 3})
-    follow(recipe)
+    run_recorded(recipe)
     for arm in recipe.arms[1:]:
         about, folder = arm_of(recipe, arm.name), folder_of(recipe, arm.name)
         assert about["status"] == "done"
@@ -101,9 +102,9 @@ def test_the_best_weights_on_dev_are_put_back(tmp_path, models) -> None:
         [{"full": {"learning_rate": 0.1}}],
         train={"epochs": 4, "evals_per_epoch": 5},
     )
-    follow(recipe)
+    run_recorded(recipe)
     chosen = arm_of(recipe, "full")["chosen"]
-    losses = {one["step"]: one["dev_loss"] for one in chosen["evaluations"]}
+    losses = {entry["step"]: entry["dev_loss"] for entry in chosen["evaluations"]}
     assert len(losses) == 20
     assert chosen["step"] == min(losses, key=losses.__getitem__)
     assert chosen["step"] != 20, "the rate is too high for the last step to be the best"
@@ -117,7 +118,7 @@ def test_patience_stops(tmp_path, models) -> None:
     recipe = small_recipe(
         tmp_path, [models["llama"]], arms, train={"epochs": 8, "evals_per_epoch": 5, "patience": 2}
     )
-    follow(recipe)
+    run_recorded(recipe)
     chosen = arm_of(recipe, "full")["chosen"]
     assert chosen["steps_done"] == chosen["step"] + 2 < 40
     assert len(steps_of(recipe, "full")) == chosen["steps_done"]
@@ -125,19 +126,19 @@ def test_patience_stops(tmp_path, models) -> None:
 
 
 @pytest.mark.parametrize(
-    ("evals", "wanted"),
+    ("evals", "expected"),
     [(1, [5, 10]), (2, [2, 5, 7, 10]), (4, [1, 2, 3, 5, 6, 7, 8, 10]), (50, list(range(1, 11)))],
 )
-def test_evaluations_come_so_often_an_epoch_and_at_its_end(tmp_path, models, evals, wanted) -> None:
+def test_evaluations_come_so_often_an_epoch_and_at_its_end(tmp_path, models, evals, expected) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], ["lora"], train={"evals_per_epoch": evals})
-    follow(recipe)
-    found = [one["step"] for one in arm_of(recipe, "lora")["chosen"]["evaluations"]]
-    assert found == wanted
+    run_recorded(recipe)
+    steps = [entry["step"] for entry in arm_of(recipe, "lora")["chosen"]["evaluations"]]
+    assert steps == expected
 
 
 def test_an_arms_own_epochs_come_before_the_studys(tmp_path, models) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], [{"lora": {"epochs": 1}}, "full"])
-    follow(recipe)
+    run_recorded(recipe)
     assert len(steps_of(recipe, "lora")) == 5
     assert len(steps_of(recipe, "full")) == 10
 
@@ -147,7 +148,7 @@ def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
     # Adam blows rounding in near-zero gradients up to the rate: a low one keeps it below 1e-6.
     options = {"learning_rate": 2e-5, "name": arm}
     options |= {"objective": "words"} if "words" in arm else {}
-    found = []
+    runs = []
     for micro in (None, 3, 1):
         recipe = small_recipe(
             tmp_path,
@@ -156,8 +157,8 @@ def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
             out=f"micro-{micro}",
             train={"micro_batch": micro, "epochs": 1},
         )
-        follow(recipe)
-        found.append((weights_of(recipe, arm), steps_of(recipe, arm)))
+        run_recorded(recipe)
+        runs.append((weights_of(recipe, arm), steps_of(recipe, arm)))
     whole = small_recipe(
         tmp_path,
         [models["llama"]],
@@ -165,14 +166,14 @@ def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
         out="longer",
         train={"epochs": 1},
     )
-    follow(whole)
+    run_recorded(whole)
     longer = weights_of(whole, arm)
-    assert max(np.abs(longer[n] - v).max() for n, v in found[0][0].items()) > 3e-5
-    for weights, steps in found[1:]:
-        for name, values in found[0][0].items():
+    assert max(np.abs(longer[n] - v).max() for n, v in runs[0][0].items()) > 3e-5
+    for weights, steps in runs[1:]:
+        for name, values in runs[0][0].items():
             np.testing.assert_allclose(weights[name], values, atol=1e-6, rtol=0, err_msg=name)
-        assert [s["count"] for s in steps] == [s["count"] for s in found[0][1]]
-        np.testing.assert_allclose([s["loss"] for s in steps], [s["loss"] for s in found[0][1]], atol=1e-5)
+        assert [s["count"] for s in steps] == [s["count"] for s in runs[0][1]]
+        np.testing.assert_allclose([s["loss"] for s in steps], [s["loss"] for s in runs[0][1]], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "llama"])
@@ -189,7 +190,7 @@ def test_gradient_checkpointing_gives_the_same_losses(tmp_path, models, kind) ->
             out=f"study-{on}",
             train={"gradient_checkpointing": on, "epochs": 1},
         )
-        follow(recipe)
+        run_recorded(recipe)
         losses.append([[step["loss"] for step in steps_of(recipe, arm.name)] for arm in recipe.arms])
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
 
@@ -197,7 +198,7 @@ def test_gradient_checkpointing_gives_the_same_losses(tmp_path, models, kind) ->
 def test_random_weights_are_not_the_pretrained_ones(tmp_path, models) -> None:
     arms = ["full", {"full": {"name": "scratch", "weights": "random"}}]
     recipe = small_recipe(tmp_path, [models["llama"]], arms, train={"epochs": 1})
-    follow(recipe)
+    run_recorded(recipe)
     embeddings = [
         next(v for k, v in weights_of(recipe, name).items() if "embed" in k) for name in ("full", "scratch")
     ]
@@ -210,17 +211,17 @@ def test_random_weights_are_not_the_pretrained_ones(tmp_path, models) -> None:
 
 
 def test_seeds_differ_and_a_seed_repeats_itself(tmp_path, models) -> None:
-    found = []
+    losses = []
     for out in ("one", "two"):
         recipe = small_recipe(tmp_path, [models["distilbert"]], ["lora"], out=out, seeds=[0, 1])
-        follow(recipe)
-        found.append([[s["loss"] for s in steps_of(recipe, "lora", seed)] for seed in (0, 1)])
-    assert found[0] == found[1]
-    assert found[0][0] != found[0][1]
+        run_recorded(recipe)
+        losses.append([[s["loss"] for s in steps_of(recipe, "lora", seed)] for seed in (0, 1)])
+    assert losses[0] == losses[1]
+    assert losses[0][0] != losses[0][1]
 
 
 def test_grouping_by_length_trains_every_item_with_less_padding(tmp_path, models) -> None:
-    found = []
+    runs = []
     for out, grouped in (("plain", False), ("grouped", True)):
         recipe = small_recipe(
             tmp_path,
@@ -229,13 +230,13 @@ def test_grouping_by_length_trains_every_item_with_less_padding(tmp_path, models
             out=out,
             train={"epochs": 2, "group_by_length": grouped},
         )
-        follow(recipe)
-        found.append((arm_of(recipe, "full"), steps_of(recipe, "full")))
-    (plain, steps), (grouped, other) = found
+        run_recorded(recipe)
+        runs.append((arm_of(recipe, "full"), steps_of(recipe, "full")))
+    (plain, steps), (grouped, grouped_steps) = runs
     assert grouped["encoding"]["padding_share"] < 0.7 * plain["encoding"]["padding_share"]
-    assert sum(s["count"] for s in steps) == sum(s["count"] for s in other) == 2 * 36
-    assert sum(s["tokens"] for s in steps) == sum(s["tokens"] for s in other)
-    assert [s["loss"] for s in steps] != [s["loss"] for s in other]
+    assert sum(s["count"] for s in steps) == sum(s["count"] for s in grouped_steps) == 2 * 36
+    assert sum(s["tokens"] for s in steps) == sum(s["tokens"] for s in grouped_steps)
+    assert [s["loss"] for s in steps] != [s["loss"] for s in grouped_steps]
 
 
 def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> None:
@@ -248,8 +249,8 @@ def test_a_learning_rate_that_changes_nothing_is_an_error(tmp_path, models) -> N
         train={"epochs": 1, "weight_decay": 0},
     )
     with pytest.raises(RunError, match="1 of 1 arms failed"):
-        follow(recipe)
-    assert "no weight changed" in arm_of(recipe, "full")["reason"]
+        run_recorded(recipe)
+    assert "training changed no weight" in arm_of(recipe, "full")["reason"]
 
 
 def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> None:
@@ -287,6 +288,6 @@ def test_every_setting_of_the_optimizer_changes_the_losses(tmp_path, models, set
     losses = []
     for out, train in (("plain", {}), ("changed", {setting: value})):
         recipe = small_recipe(tmp_path, [models["llama"]], ["full"], out=out, train=train)
-        follow(recipe)
+        run_recorded(recipe)
         losses.append([step["loss"] for step in steps_of(recipe, "full")])
     assert losses[0] != losses[1]

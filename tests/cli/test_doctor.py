@@ -1,4 +1,4 @@
-"""doctor: what is there, what lacks, and what to do; no token leaves the machine."""
+"""doctor: what is installed, what is missing, and how to fix it; no token leaves the machine."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from tuneproof.cli import doctor
-from tuneproof.cli.doctor import Line, examine
+from tuneproof.cli.doctor import Check, examine
 from tuneproof.cli.main import main
 
 
@@ -21,13 +21,13 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def found(name: str) -> Line:
-    return next(line for line in examine() if line.name == name)
+def check(name: str) -> Check:
+    return next(check for check in examine() if check.name == name)
 
 
 @pytest.fixture
 def hub():
-    """A hub on this machine that keeps the headers it was sent."""
+    """A hub on this machine that records the headers of every request."""
     seen: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -36,7 +36,7 @@ def hub():
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *parts: object) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
@@ -46,9 +46,9 @@ def hub():
     server.server_close()
 
 
-def test_everything_that_a_study_needs_has_its_line():
-    names = [line.name for line in examine()]
-    wanted = [
+def test_everything_that_a_study_needs_has_a_check():
+    names = [check.name for check in examine()]
+    required = [
         "python",
         "tuneproof",
         "torch",
@@ -67,25 +67,25 @@ def test_everything_that_a_study_needs_has_its_line():
         "cache",
         "wordnet",
     ]
-    assert [name for name in wanted if name not in names] == []
+    assert [name for name in required if name not in names] == []
     assert len(names) == len(set(names))
 
 
-def test_whatever_is_not_fine_says_what_to_do():
-    assert all(line.do for line in examine() if line.state != "fine")
+def test_whatever_is_not_fine_has_a_fix():
+    assert all(check.fix for check in examine() if check.state != "fine")
 
 
 def test_a_machine_that_can_run_a_study_ends_with_0(capsys):
     assert main(["doctor"]) == 0
-    said = capsys.readouterr().out
-    assert "✓ torch" in said
+    printed = capsys.readouterr().out
+    assert "✓ torch" in printed
     assert main(["doctor", "--json"]) == 0
-    lines = json.loads(capsys.readouterr().out)
-    assert {"name", "found", "state", "do"} == set(lines[0])
+    checks = json.loads(capsys.readouterr().out)
+    assert {"name", "detail", "state", "fix"} == set(checks[0])
 
 
 @pytest.mark.parametrize("version", [None, "1.0.0"])
-def test_a_package_that_lacks_or_is_old_ends_with_1(version, monkeypatch, capsys):
+def test_a_missing_or_old_package_ends_with_1(version, monkeypatch, capsys):
     real = importlib.metadata.version
 
     def fake(name: str) -> str:
@@ -97,8 +97,8 @@ def test_a_package_that_lacks_or_is_old_ends_with_1(version, monkeypatch, capsys
 
     monkeypatch.setattr(doctor, "version", fake)
     assert main(["doctor"]) == 1
-    assert "✗ pyarrow" in (said := capsys.readouterr().out)
-    assert "pip install" in said
+    assert "✗ pyarrow" in (printed := capsys.readouterr().out)
+    assert "pip install" in printed
 
 
 def test_what_only_some_studies_need_is_no_failure(monkeypatch):
@@ -111,27 +111,27 @@ def test_what_only_some_studies_need_is_no_failure(monkeypatch):
 
     monkeypatch.setattr(doctor, "version", fake)
     monkeypatch.setattr(doctor, "wordnet_folder", lambda: None)
-    lines = {line.name: line for line in examine()}
-    assert lines["bitsandbytes"].state == "note"
-    assert "qlora" in lines["bitsandbytes"].do
-    assert lines["wordnet"].state == "note"
-    assert "METEOR" in lines["wordnet"].do
+    checks = {check.name: check for check in examine()}
+    assert checks["bitsandbytes"].state == "note"
+    assert "qlora" in checks["bitsandbytes"].fix
+    assert checks["wordnet"].state == "note"
+    assert "METEOR" in checks["wordnet"].fix
     assert main(["doctor"]) == 0
 
 
-def test_the_hub_is_not_asked_where_offline_is_wanted(monkeypatch, hub):
+def test_the_hub_is_not_contacted_when_offline_is_set(monkeypatch, hub):
     address, seen = hub
     monkeypatch.setenv("HF_ENDPOINT", address)
-    assert "HF_HUB_OFFLINE is set" in found("hub").found
+    assert "HF_HUB_OFFLINE is set" in check("hub").detail
     assert seen == []
 
 
-def test_the_hub_is_asked_without_the_token(monkeypatch, hub):
+def test_the_hub_is_contacted_without_the_token(monkeypatch, hub):
     address, seen = hub
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnopqrstuvwxyz")
     monkeypatch.setenv("HF_ENDPOINT", address)
-    assert found("hub") == Line("hub", f"{address} answers")
+    assert check("hub") == Check("hub", f"{address} answers")
     assert len(seen) == 1
     assert "authorization" not in seen[0]
     assert "hf_" not in str(seen)
@@ -140,10 +140,10 @@ def test_the_hub_is_asked_without_the_token(monkeypatch, hub):
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:9", "file:///etc/passwd", "http://user:pw-x@127.0.0.1:9"]
 )
-def test_a_hub_that_does_not_answer_is_said_and_no_failure(monkeypatch, address, capsys):
+def test_a_hub_that_does_not_answer_is_no_failure(monkeypatch, address, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", address)
-    assert found("hub").state in ("note", "problem")
+    assert check("hub").state in ("note", "problem")
     assert main(["doctor"]) == 0
     assert "pw-x" not in capsys.readouterr().out
 
@@ -151,9 +151,9 @@ def test_a_hub_that_does_not_answer_is_said_and_no_failure(monkeypatch, address,
 def test_a_token_is_never_shown(monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnopqrstuvwxyz")
     assert main(["doctor"]) == 0
-    said = capsys.readouterr().out
-    assert "there (not shown)" in said
-    assert "hf_abc" not in said
+    printed = capsys.readouterr().out
+    assert "set (not shown)" in printed
+    assert "hf_abc" not in printed
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no modes here")
@@ -163,10 +163,10 @@ def test_a_token_that_others_can_read_is_a_problem(monkeypatch, tmp_path):
     file.chmod(0o644)
     monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnopqrstuvwxyz")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(file))
-    assert found("token").state == "problem"
-    assert found("token").do == f"chmod 600 {file}"
+    assert check("token").state == "problem"
+    assert check("token").fix == f"chmod 600 {file}"
     file.chmod(0o600)
-    assert found("token").state == "fine"
+    assert check("token").state == "fine"
 
 
 def test_a_folder_that_cannot_be_written_or_is_full_is_a_problem(monkeypatch, tmp_path):
@@ -174,24 +174,24 @@ def test_a_folder_that_cannot_be_written_or_is_full_is_a_problem(monkeypatch, tm
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    line = found("current folder")
-    assert line.state == "problem"
-    assert "cannot be written (Permission denied)" in line.found
+    folder = check("current folder")
+    assert folder.state == "problem"
+    assert "not writable (Permission denied)" in folder.detail
     monkeypatch.undo()
-    monkeypatch.setattr(doctor, "LEAST_DISK", 2**60)
-    assert doctor._place("x", tmp_path / "not" / "there", "").state == "problem"
+    monkeypatch.setattr(doctor, "MIN_DISK_BYTES", 2**60)
+    assert doctor._folder("x", tmp_path / "not" / "there", "").state == "problem"
 
 
 def test_more_threads_than_cores_are_a_problem(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
-    assert found("threads").state == "problem"
+    assert check("threads").state == "problem"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert found("threads").state == "fine"
+    assert check("threads").state == "fine"
 
 
 def test_little_memory_is_a_problem(monkeypatch):
     monkeypatch.setattr("tuneproof.memory.usage.free_bytes", lambda device: 2**20)
-    assert found("memory").state == "problem"
+    assert check("memory").state == "problem"
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -199,15 +199,15 @@ def test_a_gpu_has_its_memory_and_precisions(monkeypatch, native):
     fake = {
         "is_available": lambda: True,
         "device_count": lambda: 1,
-        "get_device_properties": lambda place: SimpleNamespace(name="Tesla T4"),
+        "get_device_properties": lambda index: SimpleNamespace(name="Tesla T4"),
         "is_bf16_supported": lambda including_emulation=True: native or including_emulation,
-        "mem_get_info": lambda place: (14 * 2**30, 15 * 2**30),
+        "mem_get_info": lambda index: (14 * 2**30, 15 * 2**30),
     }
     for name, value in fake.items():
         monkeypatch.setattr(f"torch.cuda.{name}", value)
-    line = found("cuda:0")
-    assert line.found.startswith("Tesla T4, 14.0 GiB of 15.0 GiB free; fp32, ")
-    assert ("emulated" in line.found) != native
+    gpu = check("cuda:0")
+    assert gpu.detail.startswith("Tesla T4, 14.0 GiB of 15.0 GiB free; fp32, ")
+    assert ("emulated" in gpu.detail) != native
 
 
 def test_a_gpu_that_torch_does_not_see_is_a_problem(monkeypatch):
@@ -215,8 +215,8 @@ def test_a_gpu_that_torch_does_not_see_is_a_problem(monkeypatch):
     monkeypatch.setattr(Path, "exists", lambda self: str(self) == "/proc/driver/nvidia/version" or real(self))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.version.cuda", None)
-    assert found("cuda").state == "problem"
-    assert "built for CPUs" in found("cuda").do
+    assert check("cuda").state == "problem"
+    assert "built for CPUs" in check("cuda").fix
 
 
 def test_nothing_is_left_behind(tmp_path):

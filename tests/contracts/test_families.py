@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from tests.open_model import open_model
-from tests.tiny_models import DECODERS, TYPES, tiny_model
-from tuneproof.data.encode import encode_texts, pad_batch
+from tests.tiny_models import is_encoder, tiny_model
+from tuneproof.data.encode import encode_texts
+from tuneproof.data.tokens import pad_batch
+from tuneproof.errors import ModelError
 from tuneproof.families import FAMILIES, family_of
+from tuneproof.families.blocks import blocks_of
 from tuneproof.models.heads import base_states, class_logits, head_layer, inner_model
 from tuneproof.tasks.task import Example
 
@@ -22,7 +25,11 @@ TEXTS = [
     "Nobody watched the film",
     "A tired viewer finished the music and said it was not good at all.",
 ]
-EXAMPLES = [Example(str(place), text, place % 2, str(place)) for place, text in enumerate(TEXTS)]
+EXAMPLES = [Example(str(index), text, index % 2, str(index)) for index, text in enumerate(TEXTS)]
+SERVED = [kind for family in FAMILIES.values() for kind in family.model_types]
+UNSERVED = [kind for kind in ("gpt2", "gpt_neox", "qwen2", "phi") if kind not in SERVED][:1]  # family auto
+TYPES = [*SERVED, *UNSERVED]
+HELPERS = {"__init__", "family", "models", "published", "blocks"}
 
 
 @pytest.fixture(scope="module")
@@ -46,44 +53,49 @@ def logits_of(loaded, ids, side="right", pad_id=None) -> torch.Tensor:
     return class_logits(loaded.model, loaded.family, pad_batch(ids, pad_id, side))
 
 
-def test_every_family_is_on_the_shelf_and_has_a_tiny_model() -> None:
+def test_the_shelf_equals_the_folder() -> None:
     folder = Path(__file__).parents[2] / "src" / "tuneproof" / "families"
-    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "family", "models", "facts", "blocks"}
+    files = {file.stem for file in folder.glob("*.py")} - HELPERS
     assert files == set(FAMILIES)
     assert FAMILIES
-    served = {kind for family in FAMILIES.values() for kind in family.model_types}
-    assert served <= set(TYPES)
-    assert set(TYPES) - served, "the family auto has no tiny model"
+    assert all(name == family.name for name, family in FAMILIES.items())
+    assert len(SERVED) == len(set(SERVED)), "two families serve one type"
+    assert UNSERVED, "the family auto has no tiny model"
 
 
 def test_the_family_is_found_by_the_configuration(loaded) -> None:
     kind = loaded.config.model_type
     names = [name for name, family in FAMILIES.items() if kind in family.model_types] or ["auto"]
     assert [family_of(loaded.config).name] == names
-    assert (loaded.family.kind == "decoder") == (kind in DECODERS)
+    assert (loaded.family.kind == "encoder") == is_encoder(kind)
 
 
-def test_every_linear_layer_of_the_blocks_is_a_target(loaded) -> None:
-    if loaded.family.targets == "all-linear":
-        pytest.skip("PEFT finds them")
-    linear = {
-        name
-        for name, module in inner_model(loaded.model).named_modules()
-        if isinstance(module, torch.nn.Linear) and "layer" in name
-    }
+def test_targets_are_the_linear_layers_of_the_blocks_and_no_others(loaded) -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    inner = inner_model(loaded.model)
+    ends = tuple(loaded.family.adapter_targets(inner))
+    blocks = blocks_of(inner)
+    linear, targets = set(), set()
+    for name, module in inner.named_modules():
+        if blocks.holds(name, 0) and isinstance(module, torch.nn.Linear | Conv1D):
+            linear.add(name)
+        if name in ends or name.endswith(tuple(f".{end}" for end in ends)):
+            targets.add(name)
     assert linear
-    found = {n for n in linear if n.endswith(tuple(f".{t}" for t in loaded.family.targets))}
-    assert found == linear
+    assert targets == linear
 
 
-def test_targets_are_nothing_but_linear_layers_of_the_blocks(loaded) -> None:
-    if loaded.family.targets == "all-linear":
-        pytest.skip("PEFT finds them")
-    for name, module in inner_model(loaded.model).named_modules():
-        if name.endswith(tuple(f".{target}" for target in loaded.family.targets)):
-            assert isinstance(module, torch.nn.Linear), name
-            assert "layer" in name
-            assert "pooler" not in name
+def test_attention_targets_are_some_of_all_targets(loaded) -> None:
+    if not loaded.family.attention:
+        pytest.skip("the names of its attention layers are not known")
+    attention = set(loaded.family.adapter_targets(loaded.model, "attention"))
+    assert attention
+    if loaded.family.targets != "all-linear":
+        assert attention < set(loaded.family.targets)
+    with pytest.raises(ModelError, match="has no linear layer nowhere in its blocks"):
+        loaded.family.adapter_targets(loaded.model, ["nowhere"])
+    assert loaded.family.adapter_targets(loaded.model, sorted(attention)) == sorted(attention)
 
 
 def test_the_head_is_the_last_linear_layer(loaded) -> None:
@@ -139,10 +151,10 @@ def test_hidden_states_of_real_tokens_do_not_depend_on_padding(loaded) -> None:
     for side in ("left", "right"):
         batch = pad_batch(ids, loaded.tokenizer.pad_token_id, side)
         states = base_states(loaded.model, loaded.family, batch)
-        for place, row in enumerate(ids):
+        for index, row in enumerate(ids):
             alone = base_states(loaded.model, loaded.family, pad_batch([row], 0, "right"))[0]
             from_left = side == "left" and loaded.family.kind == "decoder"
-            here = states[place, -len(row) :] if from_left else states[place, : len(row)]
+            here = states[index, -len(row) :] if from_left else states[index, : len(row)]
             torch.testing.assert_close(here, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -166,7 +178,7 @@ def test_adapters_and_the_trained_head_are_active_in_the_pooled_logits(loaded) -
         LoraConfig(
             task_type=TaskType.SEQ_CLS,
             r=2,
-            target_modules=loaded.family.lora_targets(loaded.model),
+            target_modules=loaded.family.adapter_targets(loaded.model),
             modules_to_save=loaded.family.head_names(loaded.model),
         ),
     ).eval()

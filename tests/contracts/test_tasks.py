@@ -3,6 +3,9 @@
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterable
+from itertools import product
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -12,83 +15,84 @@ from tuneproof.data.splits import PARTS, make_splits
 from tuneproof.metrics import METRICS
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks import TASKS
+from tuneproof.tasks.task import Task
 
-SENTENCES = [
-    (f"{a} {b} {c}", a in ("great", "fine", "warm"))
-    for a in ("great", "fine", "warm", "dull", "cold", "poor")
-    for b in ("film", "cast", "plot", "song")
-    for c in ("today", "again", "here")
-]
+FIRST, SECOND, THIRD = (
+    ("great", "fine", "warm", "dull", "cold", "poor"),
+    ("film", "cast", "plot", "song"),
+    ("today", "again", "here"),
+)
+PRIMARY = {
+    **dict.fromkeys(("sst2", "imdb", "labels", "demo"), "accuracy"),
+    **dict.fromkeys(("squad_v2", "questions"), "squad_f1"),
+}
 
 
-def write(path: Path, column: str, end: str = "") -> None:
-    lines = (json.dumps({column: text + end, "label": int(label)}) for text, label in SENTENCES)
-    path.write_text("\n".join(lines))
+def sentences(classes: int) -> list[tuple[str, int]]:
+    """At least twelve texts for each label, each text once."""
+    texts = [" ".join(words) for words in product(FIRST, SECOND, THIRD)]
+    rounds = ceil(12 * classes / len(texts))
+    texts = [f"{text}{' and on' * more}" for more in range(rounds) for text in texts]
+    return [(text, index % classes) for index, text in enumerate(texts)]
 
 
-def asked(part: str) -> list[dict]:
+def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+def label_rows(task: Task, end: str = "") -> list[dict]:
+    """Rows by the task's own columns, labels by their number."""
+    text, label = (task.source.text, task.source.label) if task.source else ("text", "label")
+    classes = len(task.labels) if task.labels else 2
+    return [{text: sentence + end, label: number} for sentence, number in sentences(classes)]
+
+
+def question_rows(part: str) -> list[dict]:
     """Seventy-two questions of both kinds about as many paragraphs."""
     return [
         {
-            "id": f"{part}-{number}",
-            "title": f"{part} article {number // 3}",
-            "context": f"In {part} {number} they saw {text}.",
-            "question": f"What did they see in {part} {number}?",
-            "answers": [{"text": text, "answer_start": len(f"In {part} {number} they saw ")}] if can else [],
+            "id": f"{part}-{index}",
+            "title": f"{part} article {index // 3}",
+            "context": f"In {part} {index} they saw {text}.",
+            "question": f"What did they see in {part} {index}?",
+            "answers": [{"text": text, "answer_start": len(f"In {part} {index} they saw ")}] * answerable,
         }
-        for number, (text, can) in enumerate(SENTENCES)
+        for index, (text, answerable) in enumerate(sentences(2))
     ]
 
 
 def write_squad(path: Path, part: str) -> None:
-    articles = [
-        {
-            "title": row["title"],
-            "paragraphs": [
-                {
-                    "context": row["context"],
-                    "qas": [
-                        {
-                            "id": row["id"],
-                            "question": row["question"],
-                            "answers": row["answers"],
-                            "is_impossible": not row["answers"],
-                        }
-                    ],
-                }
-            ],
-        }
-        for row in asked(part)
-    ]
+    """The official format: articles of paragraphs of questions."""
+    articles = []
+    for row in question_rows(part):
+        question = {key: row[key] for key in ("id", "question", "answers")}
+        paragraph = {"context": row["context"], "qas": [{**question, "is_impossible": not row["answers"]}]}
+        articles.append({"title": row["title"], "paragraphs": [paragraph]})
     path.write_text(json.dumps({"version": "v2.0", "data": articles}))
 
 
-def write_questions(path: Path) -> None:
-    rows = [{**row, "answers": [a["text"] for a in row["answers"]]} for row in asked("own")]
-    path.write_text("\n".join(json.dumps(row) for row in rows))
+def write_source(task: Task, folder: Path) -> dict[str, str]:
+    """A small copy of what the task reads, made from the task's own data; the options that read it."""
+    if "path" not in task.options.model_fields:  # its rows ship with the package
+        return {}
+    if task.source is None:
+        rows = label_rows(task)
+        if task.kind == "questions":
+            rows = [{**r, "answers": [a["text"] for a in r["answers"]]} for r in question_rows("own")]
+        write_jsonl(folder / "own.jsonl", rows)
+        return {"path": str(folder / "own.jsonl")}
+    for part, names in (("train", task.source.train_files), ("test", task.source.test_files)):
+        if task.kind == "questions":
+            write_squad(folder / f"{names[0]}.json", part)
+        else:
+            write_jsonl(folder / f"{names[0]}.jsonl", label_rows(task, " too" * (part == "test")))
+    return {"path": str(folder)}
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    """Options with which every task reads without a network; a new task adds its line."""
-    folder = tmp_path_factory.mktemp("tasks")
-    for name, column in (("sst2", "sentence"), ("imdb", "text")):
-        (folder / name).mkdir()
-        write(folder / name / "train.jsonl", column)
-        write(folder / name / ("test.jsonl" if name == "imdb" else "dev.jsonl"), column, " too")
-    write(folder / "own.jsonl", "text")
-    (folder / "squad_v2").mkdir()
-    write_squad(folder / "squad_v2" / "train-v2.0.json", "train")
-    write_squad(folder / "squad_v2" / "dev-v2.0.json", "dev")
-    write_questions(folder / "questions.jsonl")
-    return {
-        "sst2": {"path": str(folder / "sst2")},
-        "imdb": {"path": str(folder / "imdb")},
-        "labels": {"path": str(folder / "own.jsonl")},
-        "squad_v2": {"path": str(folder / "squad_v2")},
-        "questions": {"path": str(folder / "questions.jsonl")},
-        "demo": {},
-    }
+    """Options with which every task reads without a network."""
+    return {name: write_source(task, tmp_path_factory.mktemp(name)) for name, task in TASKS.items()}
 
 
 @pytest.fixture(params=sorted(TASKS))
@@ -159,12 +163,17 @@ def test_the_prompt_has_its_holes_and_a_word_for_each_label(task, rows, options)
     assert len(set(prompt.words)) == len(set(prompt.cloze_words)) == len(rows.labels)
 
 
-def test_every_task_says_what_it_is(task, rows):
+def test_a_task_names_its_source_and_metrics(task, rows):
     assert task.version >= 1
-    for said in (task.title, task.paper, task.licence, rows.source["name"], rows.source["licence"]):
-        assert said
-    assert task.metrics[0] == {"labels": "accuracy", "questions": "squad_f1"}[task.kind]
+    for text in (task.title, task.paper, task.licence, rows.source["name"], rows.source["licence"]):
+        assert text
     assert {METRICS[name].kind for name in task.metrics} == {task.kind}
+    primary = METRICS[task.metrics[0]]
+    assert primary.needs == "predicted"
+    assert primary.direction == "up"
+    assert not primary.binary_only
+    assert PRIMARY.get(task.name, primary.name) == primary.name
+    assert task.labels is None or task.labels == rows.labels
     for name, setting in task.options.model_fields.items():
         assert setting.description, f"{task.name}.{name} has no description"
 
@@ -173,6 +182,6 @@ def test_the_overlap_rule_finds_a_text_in_itself(task, rows):
     texts = [item.text for item in next(iter(rows.parts.values()))][:20]
     if task.overlaps is None:
         pytest.skip("equality of the normalised texts is this task's rule")
-    found = task.overlaps(texts, texts)
-    assert found.gives_T.all()
-    assert (found.given_by_H >= 0).all()
+    overlap = task.overlaps(texts, texts)
+    assert overlap.leaks_T.all()
+    assert (overlap.leaked_by_H >= 0).all()

@@ -8,7 +8,7 @@ from tuneproof.data.audit import (
     audit_encoding,
     audit_shots,
     audit_splits,
-    looked_for,
+    list_checks,
     stop_on_errors,
 )
 from tuneproof.data.splits import Splits, make_splits
@@ -60,10 +60,10 @@ def test_the_same_text_in_two_parts_is_found_across_case_and_punctuation():
     finding = found(splits(test=test))["duplicates_across"]
     assert (finding.level, finding.count) == ("warning", 20)
     assert finding.message == (
-        "20 held-out items (20 of test) stand in an earlier part too (same text but for case, spaces "
-        "and punctuation)."
+        "20 held-out items are also in an earlier part, same text except for case, spaces and "
+        "punctuation (20 of test)."
     )
-    assert finding.examples[0]["in"]["id"] == "train-0"
+    assert finding.examples[0]["earlier"]["id"] == "train-0"
 
 
 def test_near_duplicates_are_counted_apart_from_equal_ones():
@@ -89,7 +89,7 @@ def test_one_text_with_two_labels_is_found():
     train = part("train", ["So so.", "so so", *(f"text {i}" for i in range(100))])
     finding = found(splits(train=train))["conflicting_labels"]
     assert finding.message == (
-        "1 text stands with two labels or more (2 items): no model can get all of them right."
+        "1 text has two or more labels (2 items): no model can predict all of them correctly."
     )
     assert finding.examples[0]["labels"] == {"train-0": "neg", "train-1": "pos"}
 
@@ -97,7 +97,7 @@ def test_one_text_with_two_labels_is_found():
 def test_imbalance_is_said_with_its_share():
     test = part("test", [f"a {i}" for i in range(190)], 0) + part("more", [f"b {i}" for i in range(10)], 1)
     finding = found(splits(test=test))["imbalance_test"]
-    assert finding.message.startswith("95.0% of test are neg: always saying so has that accuracy")
+    assert finding.message.startswith("95.0% of test are neg: always predicting it reaches that accuracy")
 
 
 def test_an_empty_text_is_an_error_that_can_be_allowed():
@@ -106,7 +106,7 @@ def test_an_empty_text_is_an_error_that_can_be_allowed():
     with pytest.raises(DataError) as error:
         stop_on_errors(findings)
     assert str(error.value) == (
-        "audit, empty_text: 1 text is empty. Mend it, or go on at your own risk with audit.allow: "
+        "audit, empty_text: 1 text is empty. Fix it, or continue at your own risk with audit.allow: "
         "[empty_text]."
     )
     stop_on_errors(findings, ["empty_text"])
@@ -126,7 +126,7 @@ def test_a_leaky_split_is_a_warning_with_its_share():
     finding = found(made)["leaky_split"]
     assert finding.level == "warning"
     assert finding.message == (
-        f"Train gives away {finding.count} of 80 test items, {finding.count / 80:.1%} (the same text); "
+        f"Train overlaps with {finding.count} of 80 test items, {finding.count / 80:.1%} (the same text); "
         "split.leak_safe: true prevents it."
     )
 
@@ -161,8 +161,8 @@ def test_truncation_above_five_percent_is_a_warning(count, level):
     finding = encoding(lengths=lengths, truncated=lengths > 32)["truncated"]
     assert finding.level == level
     assert finding.message == (
-        f"{count}.0% of the items ({count} of 100) are longer than encode.max_length 32 and are cut; "
-        "the longest has 50 tokens."
+        f"{count}.0% of the items ({count} of 100) are longer than encode.max_length 32 and are "
+        f"truncated; the longest has 50 tokens."
     )
 
 
@@ -171,7 +171,7 @@ def test_items_without_supervision_are_an_error_with_their_ids():
     counts[[3, 7]] = 0
     finding = encoding(supervised_counts=counts, ids=[f"row-{i}" for i in range(100)])
     assert finding["no_supervised_tokens"].level == "error"
-    assert "2 items have no token that the loss sees (row-3, row-7)" in (
+    assert "2 items have no token that the loss counts (row-3, row-7)" in (
         finding["no_supervised_tokens"].message
     )
 
@@ -179,7 +179,7 @@ def test_items_without_supervision_are_an_error_with_their_ids():
 def test_a_second_bos_is_an_error():
     finding = encoding(bos_counts=np.full(100, 2))["bos_count"]
     assert (finding.level, finding.count) == ("error", 100)
-    assert "hold 2 begin-of-text tokens where the model expects 1" in finding.message
+    assert "have 2 BOS tokens; the model expects 1" in finding.message
 
 
 def test_label_words_are_compared_by_their_tokens():
@@ -198,13 +198,13 @@ def test_shots_that_contain_the_item_are_an_error():
     assert audit_shots(part("train", ["far", "away"]), items) == []
     finding = audit_shots(part("train", ["far", "one TEXT"]), items)[0]
     assert (finding.name, finding.level) == ("shots_contain_item", "error")
-    assert finding.message == ("There are shots that contain the item: 1 item is among the 2 shots (test-0).")
+    assert finding.message == ("The shots contain items to predict: 1 item is among the 2 shots (test-0).")
 
 
 def test_what_is_looked_for_goes_by_the_kind_of_task_and_by_what_is_encoded() -> None:
-    labels, questions = looked_for(TASKS["sst2"], True), looked_for(TASKS["squad_v2"], False)
-    assert "labels out of balance" in labels
-    assert "labels out of balance" not in questions
+    labels, questions = list_checks(TASKS["sst2"], True), list_checks(TASKS["squad_v2"], False)
+    assert "unbalanced labels" in labels
+    assert "unbalanced labels" not in questions
     assert "unanswerable questions, and questions whose words give the label away" in questions
     assert any("do not fit the model" in one for one in labels)
     assert not any("do not fit the model" in one for one in questions)

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from tuneproof.data.audit import audit_splits
-from tuneproof.data.audit_questions import TELLING
+from tuneproof.data.audit_questions import MAX_PROBE_AUC
 from tuneproof.data.splits import make_splits
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks import TASKS
-from tuneproof.tasks.question_rows import LABELS, QuestionRow, examples_of, same_paragraph
+from tuneproof.tasks.question_rows import LABELS, QuestionRow, build_examples, find_shared_paragraphs
 from tuneproof.tasks.task import Rows
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "squad_v2"
 TASK = TASKS["questions"]
-assert TASK.overlaps is same_paragraph
+assert TASK.overlaps is find_shared_paragraphs
 
 
 def found(rows: list[QuestionRow], lowercase: bool = False, **settings) -> dict:
     """Findings by name."""
-    items = examples_of(rows, lowercase)
+    items = build_examples(rows, lowercase)
     read = Rows({"all": items}, LABELS, {}, grouped=True)
     splits = make_splits(TASK, read, SplitSettings(kind="shares", **settings))
     return {finding.name: finding for finding in audit_splits(TASK, splits)}
@@ -62,7 +62,7 @@ def test_casing_that_tells_the_label_is_warned_of_and_lower_case_silences_it():
 
 def test_words_that_tell_the_label_are_named_whatever_the_case():
     asked = found(rows_of(lambda n, can: f"{'which' if can else 'never'} thing {n % 7}?"), True)
-    examples = {one["tells"]: one["words"] for one in asked["question_tells_label"].examples}
+    examples = {example["label"]: example["words"] for example in asked["question_tells_label"].examples}
     assert examples["unanswerable"].startswith("never")
     assert examples["answerable"].startswith("which")
 
@@ -71,7 +71,7 @@ def test_an_answer_that_is_nowhere_stops_the_study_unless_allowed():
     asked = found(rows_of(lambda n, can: f"what {n}?", answer="silver"))
     finding = asked["answer_not_in_context"]
     assert (finding.level, finding.count) == ("error", 400)
-    assert finding.override == "audit.allow: [answer_not_in_context]"
+    assert finding.allowed_by == "audit.allow: [answer_not_in_context]"
 
 
 def test_moved_and_ambiguous_answers_are_counted():
@@ -128,4 +128,4 @@ def test_the_trap_in_the_real_train_subset_is_flagged_and_goes_with_lower_case()
     assert "question_tells_label" in said[False]
     assert "question_tells_label" not in said[True]
     area = float(said[True]["question_probe"].split("AUC of ")[1].split()[0])
-    assert area < TELLING - 0.05
+    assert area < MAX_PROBE_AUC - 0.05

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tuneproof.data.batches import (
-    by_length,
+    batch_by_length,
     collate_epoch,
     count_batches,
-    deal,
     padding_share,
     plan_batches,
+    shard_batch,
     split_micro,
 )
 
@@ -92,7 +92,7 @@ def test_padding_share_is_the_share_of_padding():
 
 def test_evaluation_goes_from_long_to_short_and_can_be_put_back_in_order():
     lengths = [3, 9, 1, 9, 5]
-    batches = by_length(lengths, 2)
+    batches = batch_by_length(lengths, 2)
     assert [batch.tolist() for batch in batches] == [[1, 3], [4, 0], [2]]
     order = np.concatenate(batches)
     results = np.empty(5)
@@ -133,7 +133,7 @@ def test_skipped_batches_keep_their_ids_and_are_not_collated() -> None:
 def test_a_batch_is_dealt_whole_and_evenly(size, of):
     batch = np.random.default_rng(0).permutation(40)[:size]
     lengths = np.random.default_rng(1).integers(3, 90, 40)
-    hands = [deal(batch, (which, of), lengths) for which in range(of)]
+    hands = [shard_batch(batch, (which, of), lengths) for which in range(of)]
     assert sorted(np.concatenate(hands)) == sorted(batch)
     assert max(map(len, hands)) - min(map(len, hands)) <= 1
     if size >= of:
@@ -144,7 +144,7 @@ def test_a_batch_is_dealt_whole_and_evenly(size, of):
 def test_of_several_processes_each_collates_its_hand_alone():
     ids = [f"item {place}" for place in range(11)]
     seen = [
-        [batch.ids for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), hand=(which, 2))]
+        [batch.ids for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), shard=(which, 2))]
         for which in (0, 1)
     ]
     whole = [batch.ids for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11))]
@@ -152,7 +152,7 @@ def test_of_several_processes_each_collates_its_hand_alone():
     assert (
         max(
             len(part)
-            for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), hand=(0, 2))
+            for batch in collate_epoch(ids, list, 4, 0, 0, 2, range(11), shard=(0, 2))
             for part in batch.parts
         )
         == 2

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tiny_models import GEMMA_CHAT, LLAMA_CHAT, tiny_tokenizer
 from tuneproof.data import chat
-from tuneproof.data.chat import fill_in
+from tuneproof.data.chat import render_chat
 from tuneproof.errors import ModelError
 
 TURNS = [
@@ -43,7 +43,7 @@ def test_the_text_is_what_transformers_makes(name, follows):
     tokenizer = tiny_tokenizer("llama", chat=True)
     tokenizer.chat_template = TEMPLATES[name]
     wanted = tokenizer.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=follows)
-    assert fill_in(tokenizer, TURNS, follows) == wanted
+    assert render_chat(tokenizer, TURNS, follows) == wanted
 
 
 def test_one_process_fills_in_a_template_as_often_as_it_is_asked(monkeypatch):
@@ -52,7 +52,7 @@ def test_one_process_fills_in_a_template_as_often_as_it_is_asked(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a) or real(*a, **k))
     chat._process.cache_clear()
     tokenizer = tiny_tokenizer("llama", chat=True)
-    first = [fill_in(tokenizer, TURNS, True) for _ in range(50)]
+    first = [render_chat(tokenizer, TURNS, True) for _ in range(50)]
     assert len(set(first)) == 1
     assert len(started) == 1
 
@@ -68,7 +68,7 @@ def test_the_process_has_no_environment_and_no_module_of_ours(monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", popen)
     chat._process.cache_clear()
-    fill_in(tiny_tokenizer("llama", chat=True), TURNS, True)
+    render_chat(tiny_tokenizer("llama", chat=True), TURNS, True)
     assert set(asked["env"]) <= {"TZ", "SYSTEMROOT"}
     assert "-I" in asked["words"]
     assert "hf_" not in str(asked)
@@ -83,20 +83,20 @@ def test_after_a_template_was_stopped_the_next_is_filled_in(monkeypatch):
     tokenizer.chat_template = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     for _ in range(2):
         with pytest.raises(ModelError, match=r"ran for more than 0\.5 seconds"):
-            fill_in(tokenizer, TURNS, True)
+            render_chat(tokenizer, TURNS, True)
     monkeypatch.undo()
     tokenizer.chat_template = good
-    assert "and\n\nthis?" in fill_in(tokenizer, TURNS, True)
+    assert "and\n\nthis?" in render_chat(tokenizer, TURNS, True)
 
 
 def test_a_long_text_may_be_long():
     tokenizer = tiny_tokenizer("llama", chat=True)
     turns = [{"role": "user", "content": "é" * 3_000_000}]
-    assert fill_in(tokenizer, turns, True).count("é") == 3_000_000
+    assert render_chat(tokenizer, turns, True).count("é") == 3_000_000
 
 
 def test_several_templates_without_a_default_are_refused():
     tokenizer = tiny_tokenizer("llama", chat=True)
     tokenizer.chat_template = {"a": "x", "b": "y"}
     with pytest.raises(ModelError, match="multiple chat templates"):
-        fill_in(tokenizer, TURNS, True)
+        render_chat(tokenizer, TURNS, True)

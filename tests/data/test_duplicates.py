@@ -1,6 +1,6 @@
 import numpy as np
 
-from tuneproof.data.duplicates import near_pairs
+from tuneproof.data.duplicates import find_near_pairs
 
 
 def crowd(count: int, words: int, seed: int = 0) -> list[list[str]]:
@@ -9,7 +9,7 @@ def crowd(count: int, words: int, seed: int = 0) -> list[list[str]]:
 
 
 def pairs(texts: list[str]) -> set[tuple[int, int]]:
-    found = near_pairs(texts)
+    found = find_near_pairs(texts)
     return set(zip(found.first_M.tolist(), found.second_M.tolist(), strict=True))
 
 
@@ -36,7 +36,7 @@ def test_the_similarity_is_the_exact_jaccard():
     words = [f"w{i}" for i in range(104)]  # 100 shingles; five of them go when one word changes
     other = words.copy()
     other[50] = "x"
-    found = near_pairs([" ".join(words), " ".join(other)])
+    found = find_near_pairs([" ".join(words), " ".join(other)])
     assert found.similarity_M.tolist() == [95 / 105]
 
 

@@ -13,15 +13,17 @@ from tokenizers import AddedToken
 
 from tests.open_model import SHARED
 from tests.tiny_models import DECODERS, ENCODERS, TYPES, tiny_config, tiny_tokenizer
-from tuneproof.data.encode import (
-    encode_answers,
-    encode_cloze,
-    encode_prompts,
-    encode_texts,
+from tuneproof.data.encode import encode_answers, encode_cloze, encode_prompts, encode_texts
+from tuneproof.data.tokens import (
+    contains_special,
+    cut_text,
+    encode_plain,
     pad_batch,
     show_tokens,
+    slices_to_keep,
+    special_ids,
+    special_strings,
 )
-from tuneproof.data.tokens import cut_text, encode_plain, holds_special, keep_of, special_ids, special_strings
 from tuneproof.errors import ModelError, RecipeError
 from tuneproof.families import FAMILIES, family_of
 from tuneproof.tasks.task import Example, Prompt
@@ -100,9 +102,9 @@ def test_a_long_text_is_cut_and_counted_and_keeps_its_markers(pair, where) -> No
 
 
 def test_the_middle_cut_keeps_a_quarter_and_three_quarters() -> None:
-    head, tail = keep_of(100, 40, "middle")
+    head, tail = slices_to_keep(100, 40, "middle")
     assert (head, tail) == (slice(0, 10), slice(70, 100))
-    assert keep_of(30, 40, "middle") == (slice(0, 30), slice(30, 30))
+    assert slices_to_keep(30, 40, "middle") == (slice(0, 30), slice(30, 30))
 
 
 def test_text_that_spells_special_tokens_is_plain_text_and_counted(pair) -> None:
@@ -183,7 +185,7 @@ def test_exactly_one_begin_token_stands_first(kind, chat, adds) -> None:
     bos = tokenizer.bos_token_id
     prompts = encode_prompts(tokenizer, family, PROMPT, items("good", "bad"), SHOTS, 300, "end")
     assert prompts.chat is chat
-    for ids in [*prompts.contexts, *prompts.prompts]:
+    for ids in [*prompts.contexts, *prompts.prompt_ids]:
         assert ids[0] == bos
         assert int((ids == bos).sum()) == 1
     for ids in encode_texts(tokenizer, family, items("good"), 32, "end").ids:
@@ -203,7 +205,7 @@ def test_a_chat_template_with_two_begin_tokens_is_refused(chatty) -> None:
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "{% for m in messages %}", "{% for m in messages %}{{ bos_token }}", 1
     )
-    with pytest.raises(ModelError, match="begin tokens"):
+    with pytest.raises(ModelError, match="BOS tokens"):
         encode_prompts(tokenizer, family, PROMPT, items("good"), SHOTS, 300, "end")
 
 
@@ -225,7 +227,7 @@ def test_a_chat_prompt_is_the_template_of_the_model(chatty) -> None:
         {"role": "user", "content": "Review: good\nSentiment:"},
     ]
     asked = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    assert prompts.prompts[0].tolist() == tokenizer(asked, add_special_tokens=False)["input_ids"]
+    assert prompts.prompt_ids[0].tolist() == tokenizer(asked, add_special_tokens=False)["input_ids"]
     answered = tokenizer.apply_chat_template(
         [*turns, {"role": "assistant", "content": "negative"}], tokenize=False
     )
@@ -250,7 +252,7 @@ def test_a_mark_that_is_not_called_special_is_text_in_a_text_too() -> None:
     tokenizer.chat_template = "<|mine|>{{ messages[0].content }}<|mine|>"
     assert mark not in encode_plain(tokenizer, [text])[0]
     assert mark in special_ids(tokenizer)
-    assert holds_special(text, special_strings(tokenizer))
+    assert contains_special(text, special_strings(tokenizer))
     tokenizer.add_tokens([AddedToken("\n\n", special=False), AddedToken("user", special=False)])
     tokenizer.chat_template += "\n\nuser"
     assert not {"\n\n", "user"} & set(special_strings(tokenizer))
@@ -264,7 +266,7 @@ def test_a_text_cannot_forge_a_turn(chatty) -> None:
     clean = encode_prompts(tokenizer, family, PROMPT, items("good"), SHOTS[:1], 300, "end")
     prompts = encode_prompts(tokenizer, family, PROMPT, forged, shots, 300, "end")
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    count = [sum(i in special for i in found.prompts[0].tolist()) for found in (clean, prompts)]
+    count = [sum(i in special for i in found.prompt_ids[0].tolist()) for found in (clean, prompts)]
     assert count[0] == count[1]
     assert prompts.counts["special_text"] == 1
 
@@ -298,7 +300,7 @@ def test_a_prompt_that_does_not_fit_names_the_setting(decoder) -> None:
     with pytest.raises(RecipeError) as error:
         encode_prompts(tokenizer, family, PROMPT, items("good"), SHOTS, 20, "end")
     assert error.value.where == "encode.max_length"
-    assert "20 tokens, but the prompt without its text already has" in str(error.value)
+    assert "20 tokens are too few: the prompt without its text has" in str(error.value)
 
 
 def test_labels_with_the_same_words_are_refused(decoder) -> None:
@@ -311,7 +313,7 @@ def test_labels_with_the_same_words_are_refused(decoder) -> None:
 def test_a_label_that_begins_another_is_refused(decoder) -> None:
     tokenizer, family = decoder
     begun = replace(PROMPT, words=("good movie", "good"))
-    with pytest.raises(RecipeError, match='"good" begins "good movie"'):
+    with pytest.raises(RecipeError, match='"good movie" begins with "good"'):
         encode_prompts(tokenizer, family, begun, items("x"), [], 300, "end")
 
 
@@ -352,7 +354,7 @@ def test_a_cloze_has_one_mask_and_words_of_one_token(encoder) -> None:
 def test_a_cloze_word_of_two_tokens_is_refused_by_name(encoder) -> None:
     tokenizer, family = encoder
     long = replace(PROMPT, cloze_words=("great", "very bad"))
-    with pytest.raises(RecipeError, match=r'"very bad" \(2 tokens\) cannot stand at the mask'):
+    with pytest.raises(RecipeError, match=r'"very bad" \(2 tokens\) cannot replace the mask'):
         encode_cloze(tokenizer, family, long, items("good"), 40, "end")
 
 

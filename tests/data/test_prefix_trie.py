@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneproof.data.prefix_trie import batches_of_kin, common_start, even_turns, make_packs
+from tuneproof.data.prefix_trie import batch_by_prefix, build_prefix_tries, common_prefix_of_all, group_tries
 
 ROWS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12).map(np.array), min_size=1, max_size=12)
 
@@ -25,7 +25,7 @@ def paragraphs(sizes, length=40, question=6):
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(1, 40))
 def test_every_row_can_be_read_off_its_pack(rows, most):
-    packs = make_packs(rows, most)
+    packs = build_prefix_tries(rows, most)
     assert sorted(np.concatenate([pack.rows_R for pack in packs])) == list(range(len(rows)))
     for pack in packs:
         for at, (place, columns) in enumerate(zip(pack.rows_R, pack.columns, strict=True)):
@@ -39,33 +39,33 @@ def test_every_row_can_be_read_off_its_pack(rows, most):
 
 def test_what_kin_have_in_common_stands_once():
     rows = paragraphs([10, 10])
-    assert sum(len(pack.ids_K) for pack in make_packs(rows)) == 2 * (40 + 10 * 6)
-    sizes = [len(pack.ids_K) for pack in make_packs(rows, 64)]
+    assert sum(len(pack.ids_K) for pack in build_prefix_tries(rows)) == 2 * (40 + 10 * 6)
+    sizes = [len(pack.ids_K) for pack in build_prefix_tries(rows, 64)]
     assert sizes == [40 + 10 * 6] * 2, "kin stay in one pack, of more tokens too"
-    sizes = [len(pack.ids_K) for pack in make_packs(rows, 30)]
+    sizes = [len(pack.ids_K) for pack in build_prefix_tries(rows, 30)]
     assert sum(sizes) == 4 * 40 + 20 * 6, "none has more than 30 tokens of others beside it"
 
 
 def test_packs_have_about_one_size():
     draw = np.random.default_rng(0)
     rows = [draw.integers(0, 1000, size) for size in draw.integers(20, 60, 100)]
-    sizes = [len(pack.ids_K) for pack in make_packs(rows, 256)]
+    sizes = [len(pack.ids_K) for pack in build_prefix_tries(rows, 256)]
     assert max(sizes) <= 256 + 60
     assert max(sizes) - min(sizes) <= 60
 
 
 def test_the_common_start_leaves_each_row_a_token():
-    assert common_start([np.array([1, 2, 3]), np.array([1, 2, 4])]) == 2
-    assert common_start([np.array([1, 2]), np.array([1, 2])]) == 1
-    assert common_start([np.array([1, 2, 3]), np.array([1, 2])]) == 1
-    assert common_start([np.array([5, 2]), np.array([1, 2])]) == 0
-    assert common_start([np.array([5, 2])]) == 0
-    assert common_start([]) == 0
+    assert common_prefix_of_all([np.array([1, 2, 3]), np.array([1, 2, 4])]) == 2
+    assert common_prefix_of_all([np.array([1, 2]), np.array([1, 2])]) == 1
+    assert common_prefix_of_all([np.array([1, 2, 3]), np.array([1, 2])]) == 1
+    assert common_prefix_of_all([np.array([5, 2]), np.array([1, 2])]) == 0
+    assert common_prefix_of_all([np.array([5, 2])]) == 0
+    assert common_prefix_of_all([]) == 0
 
 
 def test_kin_stay_in_one_batch_and_none_is_too_large():
     rows = paragraphs([7, 6, 5, 20])
-    batches = batches_of_kin(rows, 0, 12)
+    batches = batch_by_prefix(rows, 0, 12)
     assert sorted(np.concatenate(batches)) == list(range(len(rows)))
     assert max(map(len, batches)) <= 12
     groups = [{int(rows[place][0]) for place in batch} for batch in batches]
@@ -77,14 +77,14 @@ def test_kin_stay_in_one_batch_and_none_is_too_large():
 def test_the_longest_come_first_and_weights_bound_a_batch():
     draw = np.random.default_rng(0)
     rows = [draw.integers(0, 1000, size) for size in (3, 9, 5, 7)]
-    assert [batch.tolist() for batch in batches_of_kin(rows, 0, 2)] == [[1, 3], [2, 0]]
-    batches = batches_of_kin(rows, 0, 4, [5, 1, 20, 1], 6)
+    assert [batch.tolist() for batch in batch_by_prefix(rows, 0, 2)] == [[1, 3], [2, 0]]
+    batches = batch_by_prefix(rows, 0, 4, [5, 1, 20, 1], 6)
     assert [batch.tolist() for batch in batches] == [[1, 3], [2], [0]]
 
 
 def test_turns_waste_at_most_half_of_their_places():
-    packs = make_packs(paragraphs([1] * 12 + [20]), 40)
-    turns = even_turns(packs)
+    packs = build_prefix_tries(paragraphs([1] * 12 + [20]), 40)
+    turns = group_tries(packs)
     assert len(turns) > 1
     assert sum(len(turn) for turn in turns) == len(packs)
     for turn in turns:
@@ -95,4 +95,4 @@ def test_turns_waste_at_most_half_of_their_places():
 
 def test_packs_are_as_many_as_cost_least():
     three = paragraphs([10, 10, 10], 240)
-    assert [len(pack.ids_K) for pack in make_packs(three)] == [300] * 3, "not 600 and 300"
+    assert [len(pack.ids_K) for pack in build_prefix_tries(three)] == [300] * 3, "not 600 and 300"

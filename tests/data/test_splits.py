@@ -67,7 +67,8 @@ def test_official_without_a_test_part_is_refused():
     with pytest.raises(RecipeError) as error:
         make_splits(TASK, rows(many(100)), SplitSettings(kind="official"))
     assert str(error.value) == (
-        "split.kind: official, but the source has no test part. Set split.kind: shares, or name a test file."
+        "split.kind: is official, but the source has no test part. Set split.kind: shares, or name a "
+        "test file."
     )
 
 
@@ -154,22 +155,22 @@ BAD = {
         [example(i, "the same", i % 2) for i in range(50)],
         {},
         False,
-        "split: all 50 items have the same text, so that no part can be held out. Does text: name the "
-        "right column?",
+        "split: all 50 items have the same text, so that no part can be held out. Check that text: "
+        "names the right column.",
     ),
     "two groups for three parts": (
         [example(i, label=i % 2, group=str(i % 2)) for i in range(50)],
         {"shares": (70, 10, 20)},
         True,
         "split: dev would be empty (train 50, dev 0, test 0 items). Change split.shares or "
-        "split.dev_share, or bring more items or smaller groups.",
+        "split.dev_share, or add items, or use smaller groups.",
     ),
     "a label of two items": (
         [example(i, label=int(i < 2)) for i in range(50)],
         {},
         False,
-        "split: dev would hold no item of the label 'pos' (4 of 50 items are in dev). Bring more items "
-        "of that label, give the part a larger share, or take the label out.",
+        "split: dev would have no item of the label 'pos' (4 of 50 items are in dev). Add items of that "
+        "label, give the part a larger share, or remove the label.",
     ),
     "a share of zero": (
         many(50),

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneproof.data.stratify import allot, stratified_order
+from tuneproof.data.stratify import assign_parts, stratified_order
 
 
 def counts(part_N, labels_N, parts=3):
@@ -11,7 +11,7 @@ def counts(part_N, labels_N, parts=3):
 
 def test_single_items_fill_the_shares_of_every_label_exactly():
     labels = np.array([0] * 700 + [1] * 300)
-    parts = allot(labels, np.arange(1000), [70, 10, 20], np.random.default_rng(0))
+    parts = assign_parts(labels, np.arange(1000), [70, 10, 20], np.random.default_rng(0))
     assert counts(parts, labels) == [[490, 210], [70, 30], [140, 60]]
 
 
@@ -19,7 +19,7 @@ def test_groups_stay_whole_and_labels_nearly_in_their_shares():
     random = np.random.default_rng(1)
     groups = random.integers(0, 200, 2000)
     labels = (random.random(2000) < 0.3).astype(np.int64)
-    parts = allot(labels, groups, [70, 10, 20], random)
+    parts = assign_parts(labels, groups, [70, 10, 20], random)
     for group in range(200):
         assert len(np.unique(parts[groups == group])) == 1
     for part, share in enumerate((0.7, 0.1, 0.2)):
@@ -30,14 +30,14 @@ def test_groups_stay_whole_and_labels_nearly_in_their_shares():
 
 def test_a_label_of_three_items_reaches_all_three_parts():
     labels = np.array([0] * 97 + [1] * 3)
-    parts = allot(labels, np.arange(100), [70, 10, 20], np.random.default_rng(0))
+    parts = assign_parts(labels, np.arange(100), [70, 10, 20], np.random.default_rng(0))
     assert [row[1] for row in counts(parts, labels)] == [1, 1, 1]
 
 
 def test_the_same_seed_gives_the_same_parts_and_another_seed_others():
     labels = np.array([0, 1] * 100)
     first, again, other = (
-        allot(labels, np.arange(200), [80, 20], np.random.default_rng(seed)) for seed in (3, 3, 4)
+        assign_parts(labels, np.arange(200), [80, 20], np.random.default_rng(seed)) for seed in (3, 3, 4)
     )
     assert (first == again).all()
     assert (first != other).any()
@@ -51,7 +51,7 @@ def test_the_same_seed_gives_the_same_parts_and_another_seed_others():
 def test_every_item_gets_one_part_and_every_group_one(items, shares, seed):
     labels = np.array([label for label, _ in items])
     groups = np.array([group for _, group in items])
-    parts = allot(labels, groups, shares, np.random.default_rng(seed))
+    parts = assign_parts(labels, groups, shares, np.random.default_rng(seed))
     assert ((parts >= 0) & (parts < len(shares))).all()
     for group in set(groups.tolist()):
         assert len(set(parts[groups == group].tolist())) == 1

@@ -44,5 +44,5 @@ def test_texts_in_pieces_are_encoded_as_texts_together():
     assert pieces.counts == whole.counts
     assert whole.counts["special_text"] == 12
     assert whole.counts["truncated"] == int(whole.truncated_N.sum()) > 0
-    assert pieces.whole_N.tolist() == whole.whole_N.tolist()
-    assert whole.tokens_N.max() == 16 < whole.whole_N.max()
+    assert pieces.untruncated_N.tolist() == whole.untruncated_N.tolist()
+    assert whole.tokens_N.max() == 16 < whole.untruncated_N.max()

@@ -10,11 +10,11 @@ import pytest
 
 from tests.tiny_models import tiny_config, tiny_tokenizer
 from tuneproof.data.windows import (
-    around,
+    build_window_template,
     collate_windows,
+    encode_contexts,
     encode_windows,
     gold_tokens,
-    read_contexts,
     span_text,
 )
 from tuneproof.errors import DataError
@@ -22,7 +22,7 @@ from tuneproof.families import family_of
 from tuneproof.families.models import resolve_model
 from tuneproof.metrics.matching import best_of
 from tuneproof.models.checkpoint_files import read_config, read_tokenizer
-from tuneproof.tasks.question_rows import QuestionRow, examples_of
+from tuneproof.tasks.question_rows import QuestionRow, build_examples
 from tuneproof.tasks.task import Example
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -35,7 +35,7 @@ def example(answer: str | None = "wonderful plot", start: int | None = None, **m
     row = {"context": CONTEXT, "question": "What was watched?", **more}
     answers = () if answer is None else (answer,)
     starts = () if answer is None else (start,)
-    return examples_of(
+    return build_examples(
         [QuestionRow("here", "q", "t", row["context"], row["question"], answers, starts)], False
     )[0]
 
@@ -57,14 +57,14 @@ def test_the_gold_comes_back_from_every_window_that_holds_it(kind):
     for start in starts:
         item = example(start=start)
         found = encode_windows(tokenizer, family, [item], 100, 24)
-        holding = [w for w in found.windows if w.gold != (w.null, w.null)]
+        holding = [w for w in found.windows if w.gold_positions != (w.null_position, w.null_position)]
         assert holding
         assert found.split_N[0]
         assert not found.outside_N[0]
         for window in holding:
-            move = window.first - window.at
-            first, last = window.gold[0] + move, window.gold[1] + move
-            assert span_text(item.asked, found.contexts[0], first, last) == "wonderful plot"
+            move = window.first_token - window.context_start
+            first, last = window.gold_positions[0] + move, window.gold_positions[1] + move
+            assert span_text(item.required_question, found.contexts[0], first, last) == "wonderful plot"
             assert found.contexts[0].start_T[first] == start
 
 
@@ -73,13 +73,14 @@ def test_windows_cover_the_context_and_neighbours_share_the_stride(kind):
     tokenizer, family = tools(kind)
     found = encode_windows(tokenizer, family, [example()], 100, 24)
     windows, size = found.windows, len(found.contexts[0].ids)
-    assert windows[0].first == 0
-    assert windows[-1].first + windows[-1].size == size
+    assert windows[0].first_token == 0
+    assert windows[-1].first_token + windows[-1].context_length == size
     for window, after in pairwise(windows):
-        assert window.first + window.size - after.first == 24
+        assert window.first_token + window.context_length - after.first_token == 24
         assert len(window.ids) == 100
-        part = found.contexts[0].ids[window.first : window.first + window.size]
-        assert window.ids[window.at : window.at + window.size].tolist() == part
+        part = found.contexts[0].ids[window.first_token : window.first_token + window.context_length]
+        start, end = window.context_start, window.context_start + window.context_length
+        assert window.ids[start:end].tolist() == part
     assert found.tokens_N[0] == sum(len(window.ids) for window in windows)
 
 
@@ -88,8 +89,8 @@ def test_an_encoder_withholds_at_its_first_token_a_causal_model_at_its_last():
         tokenizer, family = tools(kind)
         found = encode_windows(tokenizer, family, [example(None)], 100, 24)
         for window in found.windows:
-            assert window.null == (len(window.ids) - 1 if last else 0)
-            assert window.gold == (window.null, window.null)
+            assert window.null_position == (len(window.ids) - 1 if last else 0)
+            assert window.gold_positions == (window.null_position, window.null_position)
         assert not found.outside_N[0], "without a gold there is none to lose"
         whole = tokenizer.decode(found.windows[0].ids)
         assert whole.lower().index("watched") < whole.lower().index("the critic"), "question first"
@@ -99,10 +100,11 @@ def test_an_encoder_has_the_tokens_and_types_of_its_tokenizers_own_pair():
     tokenizer, family = tools("bert")
     item = example(context=WORDS)
     found = encode_windows(tokenizer, family, [item], 100, 24)
-    pair = tokenizer(item.asked.question, item.asked.context, return_token_type_ids=True)
+    question = item.required_question
+    pair = tokenizer(question.question, question.context, return_token_type_ids=True)
     assert found.windows[0].ids.tolist() == pair["input_ids"]
-    assert found.windows[0].types.tolist() == pair["token_type_ids"]
-    assert around(tokenizer, family).types == (0, 1)
+    assert found.windows[0].token_types.tolist() == pair["token_type_ids"]
+    assert build_window_template(tokenizer, family).token_types == (0, 1)
 
 
 def test_a_special_tokens_string_in_a_context_moves_no_offset():
@@ -111,10 +113,10 @@ def test_a_special_tokens_string_in_a_context_moves_no_offset():
     item = example(context=context)
     found = encode_windows(tokenizer, family, [item], 100, 24)
     window = found.windows[0]
-    ids = window.ids[window.at : window.at + window.size]
+    ids = window.ids[window.context_start : window.context_start + window.context_length]
     assert not set(ids.tolist()) & {tokenizer.mask_token_id, tokenizer.sep_token_id}
-    first, last = gold_tokens(item.asked, found.contexts[0])[0]
-    assert span_text(item.asked, found.contexts[0], first, last) == "wonderful plot"
+    first, last = gold_tokens(item.required_question, found.contexts[0])[0]
+    assert span_text(item.required_question, found.contexts[0], first, last) == "wonderful plot"
 
 
 def test_an_answer_longer_than_the_stride_may_be_outside_and_is_counted():
@@ -122,7 +124,7 @@ def test_an_answer_longer_than_the_stride_may_be_outside_and_is_counted():
     answer = CONTEXT[40:330]
     found = encode_windows(tokenizer, family, [example(answer)], 64, 8)
     assert found.outside_N[0]
-    assert all(w.gold == (w.null, w.null) for w in found.windows)
+    assert all(w.gold_positions == (w.null_position, w.null_position) for w in found.windows)
 
 
 def test_a_question_that_leaves_no_room_is_refused_by_its_id():
@@ -139,7 +141,8 @@ def test_a_batch_allows_the_context_and_the_null_slot_alone():
     batch = collate_windows(windows, tokenizer.pad_token_id)
     for row, window in enumerate(windows):
         allowed = np.flatnonzero(batch["allowed"][row].numpy())
-        wanted = [*range(window.at, window.at + window.size), window.null]
+        end = window.context_start + window.context_length
+        wanted = [*range(window.context_start, end), window.null_position]
         assert allowed.tolist() == sorted(wanted)
         assert batch["attention_mask"][row].sum() == len(window.ids)
 
@@ -162,7 +165,7 @@ def official() -> list[Example]:
         for q in p["qas"]
         if q["answers"]
     ]
-    return examples_of(rows, False)
+    return build_examples(rows, False)
 
 
 @pytest.mark.parametrize("name", ["minilm", "demo"])
@@ -178,15 +181,16 @@ def test_real_answers_survive_the_way_to_tokens_and_back(name):
     items = official()
     assert len(items) == 5_928
     found = encode_windows(tokenizer, family, items, 384, 128)
-    best = {w.item: w for w in reversed(found.windows) if w.gold != (w.null, w.null)}
+    best = {w.item: w for w in reversed(found.windows) if w.gold_positions != (w.null_position,) * 2}
     lost = []
     for place, item in enumerate(items):
         window = best.get(place)
         text = ""
         if window is not None:
-            move = window.first - window.at
-            text = span_text(item.asked, found.contexts[place], window.gold[0] + move, window.gold[1] + move)
-        if best_of(item.asked.answers, text)[1] < 1:
+            move = window.first_token - window.context_start
+            first, last = (position + move for position in window.gold_positions)
+            text = span_text(item.required_question, found.contexts[place], first, last)
+        if best_of(item.required_question.answers, text)[1] < 1:
             lost.append(item.id)
     # an annotation that ends inside a number, and one that begins inside a word
     assert set(lost) <= {"5729e2316aef0514001550c5", "57264991f1498d1400e8db30"}
@@ -196,6 +200,6 @@ def test_real_answers_survive_the_way_to_tokens_and_back(name):
 
 def test_equal_contexts_are_read_once():
     tokenizer, _ = tools("bert")
-    first, second, other = read_contexts(tokenizer, [WORDS, WORDS, CONTEXT])
+    first, second, other = encode_contexts(tokenizer, [WORDS, WORDS, CONTEXT])
     assert first is second
     assert first is not other

@@ -11,6 +11,7 @@ import pytest
 from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
 from tuneproof.errors import ModelError
 from tuneproof.families import FAMILIES, family_of
+from tuneproof.families.auto import family_by_kind
 from tuneproof.families.models import MODELS, resolve_model
 
 
@@ -59,7 +60,7 @@ def test_published_parameter_counts(config, auto, count) -> None:
 
 def test_lora_of_rank_8_on_all_linear_layers_of_llama_is_5_636_096() -> None:
     model = on_meta("AutoModelForCausalLM", **LLAMA)
-    ends = tuple(f".{name}" for name in FAMILIES["llama"].lora_targets(model))
+    ends = tuple(f".{name}" for name in FAMILIES["llama"].adapter_targets(model))
     sizes = [
         module.in_features + module.out_features
         for name, module in model.named_modules()
@@ -69,48 +70,51 @@ def test_lora_of_rank_8_on_all_linear_layers_of_llama_is_5_636_096() -> None:
     assert 8 * sum(sizes) == 5_636_096
 
 
-def test_attention_targets_are_part_of_all_targets() -> None:
-    for family in FAMILIES.values():
-        if family.targets == "all-linear":
-            assert family.attention == ()
-        else:
-            assert set(family.attention) < set(family.targets)
-
-
 def test_targets_of_an_unnamed_architecture_are_the_linear_layers_of_its_blocks() -> None:
     import transformers
 
     model = transformers.GPT2LMHeadModel(tiny_config("gpt2", tiny_tokenizer("gpt2")))
-    found = FAMILIES["auto"].lora_targets(model)
-    assert len(found) == 2 * 4
-    assert "transformer.h.0.attn.c_attn" in found
-    assert not any("lm_head" in name for name in found)
-    with pytest.raises(ModelError, match="Use targets: all"):
-        FAMILIES["auto"].lora_targets(model, "attention")
+    names = FAMILIES["auto"].adapter_targets(model)
+    assert len(names) == 2 * 4
+    assert "transformer.h.0.attn.c_attn" in names
+    assert not any("lm_head" in name for name in names)
+    with pytest.raises(ModelError, match="Use targets: all-linear"):
+        FAMILIES["auto"].adapter_targets(model, "attention")
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "family", "expected"),
+    ("model_type", "name"),
     [
-        ("distilbert", {}, "bert", "encoder"),
-        ("llama", {}, "llama", "decoder"),
-        ("gemma", {}, "gemma", "decoder"),
-        ("gemma2", {}, "gemma", "decoder"),
-        ("mistral", {}, "mistral", "decoder"),
-        ("roberta", {}, "auto", "encoder"),
-        ("modernbert", {}, "auto", "encoder"),
-        ("deberta-v2", {}, "auto", "encoder"),
-        ("gpt2", {}, "auto", "decoder"),
-        ("qwen2", {}, "auto", "decoder"),
-        ("gpt_neox", {}, "auto", "decoder"),
-        ("roberta", {"architectures": ["RobertaForCausalLM"]}, "auto", "decoder"),
+        ("distilbert", "bert"),
+        ("llama", "llama"),
+        ("gemma", "gemma"),
+        ("gemma2", "gemma"),
+        ("mistral", "mistral"),
     ],
 )
-def test_the_kind_is_read_off_the_configuration(kind, options, family, expected) -> None:
+def test_a_type_is_served_by_the_family_that_names_it(model_type, name) -> None:
     from transformers import CONFIG_MAPPING
 
-    found = family_of(CONFIG_MAPPING[kind](**options))
-    assert (found.name, found.kind) == (family, expected)
+    assert family_of(CONFIG_MAPPING[model_type]()).name == name
+
+
+@pytest.mark.parametrize(
+    ("model_type", "options", "kind"),
+    [
+        ("roberta", {}, "encoder"),
+        ("modernbert", {}, "encoder"),
+        ("deberta-v2", {}, "encoder"),
+        ("gpt2", {}, "decoder"),
+        ("qwen2", {}, "decoder"),
+        ("gpt_neox", {}, "decoder"),
+        ("roberta", {"architectures": ["RobertaForCausalLM"]}, "decoder"),
+    ],
+)
+def test_without_a_family_the_kind_is_read_off_the_configuration(model_type, options, kind) -> None:
+    from transformers import CONFIG_MAPPING
+
+    family = family_by_kind(CONFIG_MAPPING[model_type](**options))
+    assert (family.name, family.kind) == ("auto", kind)
 
 
 @pytest.mark.parametrize("kind", ["t5", "vit"])

@@ -118,8 +118,8 @@ def seeds(target: str, folder: Path) -> None:
         made += parquet(rows)
     else:
         made = [b"positive\x01negative\x00**Positive**.", b"yes\x00no answer at all", b"\x00"]
-    for place, data in enumerate(made):
-        (folder / f"seed-{place}").write_bytes(data)
+    for index, data in enumerate(made):
+        (folder / f"seed-{index}").write_bytes(data)
 
 
 def parquet(rows: list[dict[str, str]]) -> list[bytes]:

@@ -73,7 +73,7 @@ def answer(data: bytes) -> None:
 
 def says_something(error: TuneproofError) -> None:
     """An error has its sentence, and no end is missing to it."""
-    assert error.found.strip()
+    assert error.problem.strip()
     assert len(str(error)) < 60_000
 
 

@@ -59,7 +59,7 @@ def quick(reviews: Path, model: str, out: Path) -> list[str]:
         "text",
         "--label",
         "label",
-        "--model",
+        "--models",
         model,
         "--arms",
         "majority,zero-shot,head",
@@ -73,7 +73,7 @@ def test_a_hub_model_is_counted_without_its_weights(served, tmp_path):
         done = tuneproof(hub.url, tmp_path / "home", "count", "tiny/llama", "--json")
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-        assert json.loads(done.stdout)["architecture"]["layers"] == 2
+        assert json.loads(done.stdout)["architecture"]["num_layers"] == 2
         assert any("config.json" in line for line in hub.asked)
         assert not any("safetensors" in line and "resolve" in line for line in hub.asked)
 
@@ -104,6 +104,6 @@ def test_without_a_hub_the_error_says_what_to_do(reviews, tmp_path):
         "http://127.0.0.1:9", tmp_path / "home", "check", *quick(reviews, "tiny/llama", tmp_path / "s")
     )
     assert done.returncode == 2
-    assert "could not be fetched" in done.stderr
+    assert "could not be downloaded" in done.stderr
     assert "name a folder that holds the model" in done.stderr
     assert "Traceback" not in done.stderr

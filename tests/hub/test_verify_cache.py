@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneproof.hub.verify_cache import damaged, drop
+from tuneproof.hub.verify_cache import find_damaged, remove_from_cache
 
 DATA = b"weights" * 1000
 NAMES = {
@@ -26,30 +26,30 @@ def snapshot(folder: Path, name: str, data: bytes) -> Path:
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_blob_under_its_checksum_is_whole(tmp_path, kind):
-    assert damaged(snapshot(tmp_path, NAMES[kind], DATA)) == []
+    assert find_damaged(snapshot(tmp_path, NAMES[kind], DATA)) == []
 
 
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("data", [DATA[:-1], DATA[:-1] + b"x", b"", b"<!doctype html>"])
 def test_another_content_is_found_and_dropped(tmp_path, kind, data):
     place = snapshot(tmp_path, NAMES[kind], data)
-    found = damaged(place)
+    found = find_damaged(place)
     assert [file.name for file in found] == ["model.safetensors"]
-    drop(found)
+    remove_from_cache(found)
     assert list(place.iterdir()) == []
     assert list((tmp_path / "blobs").iterdir()) == []
 
 
 def test_weights_are_read_only_where_they_are_asked_for(tmp_path):
-    assert damaged(snapshot(tmp_path, NAMES["sha256"], b""), weights=False) == []
+    assert find_damaged(snapshot(tmp_path, NAMES["sha256"], b""), weights=False) == []
 
 
 def test_a_blob_that_changes_is_looked_at_again(tmp_path):
     place = snapshot(tmp_path, NAMES["sha256"], DATA)
-    assert damaged(place) == []
+    assert find_damaged(place) == []
     (tmp_path / "blobs" / NAMES["sha256"]).write_bytes(DATA + b"x")
-    assert len(damaged(place)) == 1
+    assert len(find_damaged(place)) == 1
 
 
 def test_names_that_are_no_checksums_say_nothing(tmp_path):
-    assert damaged(snapshot(tmp_path, "W-etag-of-a-mirror", b"anything")) == []
+    assert find_damaged(snapshot(tmp_path, "W-etag-of-a-mirror", b"anything")) == []

@@ -1,4 +1,4 @@
-"""The row of questions: a file and back, thresholds, order."""
+"""Predictions for questions: a file and back, thresholds, order."""
 
 import json
 
@@ -10,15 +10,15 @@ from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import read_predictions, write_predictions
 
 
-def test_what_is_written_is_read_back(tmp_path):
-    found = answered(["x y", None, "z"], ["x y", "w", ""], [-1.5, 2.0, 0.5]).at(1.0)
-    path = write_predictions(tmp_path / "p.parquet", found, {"arm": "full"})
-    back = read_predictions(path)
-    assert isinstance(back, AnswerPredictions)
+def test_a_written_file_reads_back_equal(tmp_path):
+    predictions = answered(["x y", None, "z"], ["x y", "w", ""], [-1.5, 2.0, 0.5]).with_threshold(1.0)
+    path = write_predictions(tmp_path / "p.parquet", predictions, {"arm": "full"})
+    restored = read_predictions(path)
+    assert isinstance(restored, AnswerPredictions)
     for name in ("ids", "groups", "paragraphs", "golds", "answers", "texts", "nbest"):
-        assert list(getattr(back, name)) == list(getattr(found, name))
-    assert back.threshold == 1.0
-    assert np.array_equal(back.null_N, found.null_N)
+        assert list(getattr(restored, name)) == list(getattr(predictions, name))
+    assert restored.threshold == 1.0
+    assert np.array_equal(restored.null_N, predictions.null_N)
     table = pq.read_table(path)
     assert table.column("predicted").to_pylist() == ["x y", "", ""]
     assert table.column("golds").to_pylist() == [["x y"], [], ["z"]]
@@ -28,19 +28,19 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_a_threshold_withholds_what_is_above_it():
-    found = answered(["x", None], ["x", "y"], [0.5, 0.7])
-    assert found.texts == ["", ""]  # the default is 0
-    assert found.at(0.6).texts == ["x", ""]
-    assert found.at(0.7).texts == ["x", "y"], "at the threshold itself the answer stands"
-    assert found.at(0.6).right_N.tolist() == [True, True]
-    assert found.at(0.6).predicted_N.tolist() == [0, 1]
-    assert found.gold_N.tolist() == [0, 1]
+    predictions = answered(["x", None], ["x", "y"], [0.5, 0.7])
+    assert predictions.texts == ["", ""]  # the default is 0
+    assert predictions.with_threshold(0.6).texts == ["x", ""]
+    assert predictions.with_threshold(0.7).texts == ["x", "y"], "at the threshold itself there is an answer"
+    assert predictions.with_threshold(0.6).right_N.tolist() == [True, True]
+    assert predictions.with_threshold(0.6).predicted_N.tolist() == [0, 1]
+    assert predictions.gold_N.tolist() == [0, 1]
 
 
-def test_rows_can_be_taken_in_another_order():
-    found = answered(["x", None, "z"], ["a", "b", "c"], [1.0, 2.0, 3.0])
-    taken = found.take([2, 0])
-    assert taken.ids == ["q2", "q0"]
-    assert taken.answers == ["c", "a"]
-    assert taken.null_N.tolist() == [3.0, 1.0]
-    assert taken.golds == [("z",), ("x",)]
+def test_rows_can_be_reordered():
+    predictions = answered(["x", None, "z"], ["a", "b", "c"], [1.0, 2.0, 3.0])
+    reordered = predictions.take([2, 0])
+    assert reordered.ids == ["q2", "q0"]
+    assert reordered.answers == ["c", "a"]
+    assert reordered.null_N.tolist() == [3.0, 1.0]
+    assert reordered.golds == [("z",), ("x",)]

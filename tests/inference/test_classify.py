@@ -11,7 +11,7 @@ from tests.tiny_models import tiny_model
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.classify import class_probabilities
 from tuneproof.models.heads import class_logits
-from tuneproof.models.oom import AtOnce
+from tuneproof.models.oom import AdaptiveBatchSize
 
 LABELS = ["negative", "positive", "mixed"]
 
@@ -21,14 +21,20 @@ def rows(count: int = 11) -> list[np.ndarray]:
     return [random.integers(5, 60, size=random.integers(2, 30)) for _ in range(count)]
 
 
-def ask(opened, ids, batch_size) -> tuple[np.ndarray, list[int]]:
-    into_NC = np.full((len(ids), 3), np.nan)
-    done = list(
-        class_probabilities(
-            opened.model, opened.family, ids, 0, AtOnce(batch_size), torch.device("cpu"), nullcontext, into_NC
-        )
+def predict(opened, ids, batch_size) -> tuple[np.ndarray, list[int]]:
+    """The probabilities, and the sizes of finished batches."""
+    sizes: list[int] = []
+    probabilities_NC = class_probabilities(
+        opened.model,
+        opened.family,
+        ids,
+        0,
+        AdaptiveBatchSize(batch_size, on_progress=sizes.append),
+        torch.device("cpu"),
+        nullcontext,
+        3,
     )
-    return into_NC, done
+    return probabilities_NC, sizes
 
 
 @pytest.fixture(scope="module", params=["distilbert", "bert", "llama", "gemma2", "mistral", "gpt2"])
@@ -39,29 +45,29 @@ def opened(request, tmp_path_factory):
 
 def test_a_batch_of_n_is_n_batches_of_one(opened) -> None:
     ids = rows()
-    alone, done = ask(opened, ids, 1)
-    assert done == [1] * 11
-    assert alone.std(axis=0).max() > 1e-3, "the probabilities say nothing, so the test would"
+    alone, sizes = predict(opened, ids, 1)
+    assert sizes == [1] * 11
+    assert alone.std(axis=0).max() > 1e-3, "equal probabilities would test nothing"
     np.testing.assert_allclose(alone.sum(axis=1), 1, atol=1e-6)
     for size, batches in ((4, [4, 4, 3]), (100, [11])):
-        together, done = ask(opened, ids, size)
-        assert done == batches
+        together, sizes = predict(opened, ids, size)
+        assert sizes == batches
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_probabilities_stand_in_the_order_of_the_items(opened) -> None:
+def test_probabilities_follow_the_order_of_the_items(opened) -> None:
     ids = rows()
-    found, _ = ask(opened, ids, 4)
-    backwards, _ = ask(opened, ids[::-1], 4)
-    np.testing.assert_allclose(backwards[::-1], found, atol=1e-5)
-    for place in (0, 5, 10):
+    probabilities_NC, _ = predict(opened, ids, 4)
+    backwards, _ = predict(opened, ids[::-1], 4)
+    np.testing.assert_allclose(backwards[::-1], probabilities_NC, atol=1e-5)
+    for item in (0, 5, 10):
         with torch.no_grad():
-            logits = class_logits(opened.model, opened.family, pad_batch([ids[place]], 0, "right"))
-        np.testing.assert_allclose(found[place], logits[0].softmax(-1).numpy(), atol=1e-5)
+            logits = class_logits(opened.model, opened.family, pad_batch([ids[item]], 0, "right"))
+        np.testing.assert_allclose(probabilities_NC[item], logits[0].softmax(-1).numpy(), atol=1e-5)
 
 
-def test_dropout_is_off_while_asking(opened) -> None:
+def test_dropout_is_off(opened) -> None:
     opened.model.train()
-    first, _ = ask(opened, rows(), 4)
+    first, _ = predict(opened, rows(), 4)
     opened.model.train()
-    assert np.array_equal(ask(opened, rows(), 4)[0], first)
+    assert np.array_equal(predict(opened, rows(), 4)[0], first)

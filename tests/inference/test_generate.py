@@ -1,6 +1,6 @@
-"""Generated answers, and the labels that are or are not read off them.
+"""Generated answers, and the labels that they name.
 
-In: tiny models and the small real decoder. Out: nothing. Knows nothing of: the pipeline.
+In: tiny models and the small real decoder. Out: nothing. Knows nothing of: studies.
 """
 
 from dataclasses import replace
@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from tests.inference.test_label_likelihood import EXAMPLES, PROMPT, different, tokens_read
+from tests.inference.test_label_likelihood import EXAMPLES, PROMPT, count_distinct, count_tokens_read
 from tests.open_model import SHARED, open_model
 from tests.tiny_models import DECODERS, tiny_model
 from tuneproof.data.encode import encode_prompts
 from tuneproof.inference import generate
-from tuneproof.inference.generate import answer_budget, generate_answers, parse_answer
+from tuneproof.inference.generate import (
+    generate_answers,
+    max_answer_tokens,
+    parse_answer,
+    parse_question_answer,
+)
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.models import prefix_cache as prefix
+from tuneproof.models import prefix_cache
+from tuneproof.models.oom import AdaptiveBatchSize
 
-ASKED = replace(PROMPT, template="Sentiment of: {text}")  # the prompts end differently
+LATE_TEXT = replace(PROMPT, template="Sentiment of: {text}")  # the prompts end differently
 WORDS = ("negative", "positive", "very positive")
 
 
@@ -28,25 +34,24 @@ def opened(request, tmp_path_factory):
     if kind == "stories260k":
         folder = SHARED / "models" / kind
         if not folder.is_dir():
-            pytest.skip("the small real decoder is not here (../shared/models/stories260k)")
+            pytest.skip("no ../shared/models/stories260k")
         return open_model(folder, "words")
     return open_model(tiny_model(tmp_path_factory.mktemp("m") / kind, kind), "words")
 
 
 @pytest.fixture
 def prompts(opened):
-    return encode_prompts(opened.tokenizer, opened.family, ASKED, EXAMPLES, [], 200, "end")
+    return encode_prompts(opened.tokenizer, opened.family, LATE_TEXT, EXAMPLES, [], 200, "end")
 
 
 def answers(opened, prompts, batch_size, tokens=8):
-    return generate_answers(
-        opened.model, opened.tokenizer, prompts, opened.tokenizer.pad_token_id, batch_size, tokens
-    )
+    pad_id, size = opened.tokenizer.pad_token_id, AdaptiveBatchSize(batch_size)
+    return generate_answers(opened.model, opened.tokenizer, prompts, pad_id, size, tokens)
 
 
 @torch.inference_mode()
 def plain_greedy(opened, ids, tokens) -> str:
-    """One row, no cache, no padding, the whole sequence again for every token."""
+    """One row, no cache, no padding; reads the whole sequence again for every token."""
     ends = opened.model.generation_config.eos_token_id or []
     row, new = torch.as_tensor(ids)[None], []
     for _ in range(tokens):
@@ -60,7 +65,7 @@ def plain_greedy(opened, ids, tokens) -> str:
 
 
 def test_answers_equal_plain_greedy_decoding(opened, prompts) -> None:
-    expected = [plain_greedy(opened, ids, 8) for ids in prompts.prompts]
+    expected = [plain_greedy(opened, ids, 8) for ids in prompts.prompt_ids]
     assert answers(opened, prompts, 3) == expected
     assert len(set(expected)) > 1
 
@@ -76,8 +81,9 @@ def test_the_prompt_is_cut_off(opened, prompts) -> None:
 
 
 def test_the_answers_end_with_the_end_of_text_token(opened, prompts) -> None:
+    ids = torch.as_tensor(prompts.prompt_ids[0])
     with torch.inference_mode():
-        first = int(opened.model(input_ids=torch.as_tensor(prompts.prompts[0])[None]).logits[0, -1].argmax())
+        first = int(opened.model(input_ids=ids[None]).logits[0, -1].argmax())
     before = opened.model.generation_config.eos_token_id
     opened.model.generation_config.eos_token_id = [first]
     try:
@@ -86,24 +92,24 @@ def test_the_answers_end_with_the_end_of_text_token(opened, prompts) -> None:
         opened.model.generation_config.eos_token_id = before
 
 
-def test_the_budget_is_the_longest_label_and_a_few(opened, prompts) -> None:
-    longest = max(len(way) for ways in prompts.continuations for way in ways)
-    assert longest < answer_budget(prompts) <= longest + 8
+def test_an_answer_may_have_the_longest_labels_tokens_and_a_few(opened, prompts) -> None:
+    longest = max(len(tokens) for labels in prompts.continuations for tokens in labels)
+    assert longest < max_answer_tokens(prompts) <= longest + 8
 
 
 def test_no_items_give_no_answers(opened) -> None:
-    none = encode_prompts(opened.tokenizer, opened.family, PROMPT, [], [], 200, "end")
-    assert answers(opened, none, 2) == []
+    empty = encode_prompts(opened.tokenizer, opened.family, PROMPT, [], [], 200, "end")
+    assert answers(opened, empty, 2) == []
 
 
 def test_small_real_decoder_tells_a_story() -> None:
     folder = SHARED / "models" / "stories260k"
     if not folder.is_dir():
-        pytest.skip("the small real decoder is not here (../shared/models/stories260k)")
+        pytest.skip("no ../shared/models/stories260k")
     opened = open_model(folder, "words")
     prompts = encode_prompts(opened.tokenizer, opened.family, PROMPT, EXAMPLES[:1], [], 200, "end")
     start = np.array(opened.tokenizer("Once upon a time")["input_ids"])
-    prompts = type(prompts)(**{**vars(prompts), "prompts": [start]})
+    prompts = replace(prompts, prompt_ids=[start])
     assert answers(opened, prompts, 1, 24)[0].startswith(", there was a little")
 
 
@@ -140,8 +146,8 @@ def test_labels_made_of_signs_are_parsed() -> None:
     assert parse_answer("3 stars", ("1", "3", "33")) == 1
 
 
-def questions(opened, groups=(4, 1, 3)):
-    """Prompts of which groups begin alike, as questions on one text do, in mixed order."""
+def question_rows(opened, groups=(4, 1, 3)):
+    """Prompts in mixed order; those of a group share a prefix, like questions on one text."""
     draw = np.random.default_rng(1)
     ends = ("Then Lily saw a", "The dog was", "Tom and his mom", "She said it is")
 
@@ -150,40 +156,40 @@ def questions(opened, groups=(4, 1, 3)):
 
     rows = []
     for group, size in enumerate(groups):
-        words = draw.permutation(["the film", "a big cat", "my friend", "the park", "a red ball"])
-        text = f"Tom has {', '.join(words)} and {group} bad story."
-        for place in range(size):
-            begun = np.concatenate([ids("Once upon a time there was a little girl."), ids(text)])
-            rows.append(np.concatenate([begun, ids(ends[(group + place) % 4])]))
-    return [rows[place] for place in draw.permutation(len(rows))]
+        things = draw.permutation(["the film", "a big cat", "my friend", "the park", "a red ball"])
+        text = f"Tom has {', '.join(things)} and {group} bad story."
+        for number in range(size):
+            prefix = np.concatenate([ids("Once upon a time there was a little girl."), ids(text)])
+            rows.append(np.concatenate([prefix, ids(ends[(group + number) % 4])]))
+    return [rows[index] for index in draw.permutation(len(rows))]
 
 
-def asked(opened, rows):
+def as_prompts(opened, rows):
     prompts = encode_prompts(opened.tokenizer, opened.family, PROMPT, EXAMPLES[:1], [], 200, "end")
-    return type(prompts)(**{**vars(prompts), "prompts": rows})
+    return replace(prompts, prompt_ids=rows)
 
 
-@pytest.mark.parametrize("least", [0, 10**6])
-def test_rows_that_share_what_they_begin_with_answer_as_alone(opened, least, monkeypatch) -> None:
-    monkeypatch.setattr(prefix, "LEAST_SAVED", least)
-    rows = questions(opened)
+@pytest.mark.parametrize("min_saved", [0, 10**6])
+def test_rows_with_a_common_prefix_get_the_same_answers_as_alone(opened, min_saved, monkeypatch) -> None:
+    monkeypatch.setattr(prefix_cache, "MIN_TOKENS_SAVED", min_saved)
+    rows = question_rows(opened)
     expected = [plain_greedy(opened, ids, 9) for ids in rows]
     assert len(set(expected)) > 2
     for size in (1, 3, 8):
-        assert answers(opened, asked(opened, rows), size, 9) == expected
-    for name, value in (("MOST_TOKENS", 17), ("LEAST_TOKENS", 5), ("PAIRS", 2000)):
-        monkeypatch.setattr(prefix, name, value)
-    assert answers(opened, asked(opened, rows), 8, 9) == expected
+        assert answers(opened, as_prompts(opened, rows), size, 9) == expected
+    for name, value in (("MAX_PIECE_TOKENS", 17), ("MIN_PIECE_TOKENS", 5), ("MAX_ATTENTION_PAIRS", 2000)):
+        monkeypatch.setattr(prefix_cache, name, value)
+    assert answers(opened, as_prompts(opened, rows), 8, 9) == expected
 
 
-def test_a_shared_text_is_read_once_and_ended_rows_are_not_read_on(opened, monkeypatch) -> None:
-    monkeypatch.setattr(prefix, "LEAST_SAVED", 0)
-    rows = questions(opened, (6,))
-    prompts = asked(opened, rows)
-    with tokens_read(opened) as counts:
+def test_a_shared_text_is_read_once_and_finished_rows_are_not_read_further(opened, monkeypatch) -> None:
+    monkeypatch.setattr(prefix_cache, "MIN_TOKENS_SAVED", 0)
+    rows = question_rows(opened, (6,))
+    prompts = as_prompts(opened, rows)
+    with count_tokens_read(opened) as counts:
         answers(opened, prompts, 8, 1)
-    read = different([row.tolist() for row in rows])
-    assert read <= sum(counts) <= 1.1 * read < sum(map(len, rows)) / 3
+    distinct = count_distinct([row.tolist() for row in rows])
+    assert distinct <= sum(counts) <= 1.1 * distinct < sum(map(len, rows)) / 3
     with torch.inference_mode():
         first = [
             int(opened.model(input_ids=torch.as_tensor(ids)[None]).logits[0, -1].argmax()) for ids in rows
@@ -192,32 +198,48 @@ def test_a_shared_text_is_read_once_and_ended_rows_are_not_read_on(opened, monke
     opened.model.generation_config.eos_token_id = sorted({*before, first[0], first[1]})
     try:
         expected = [plain_greedy(opened, ids, 9) for ids in rows]
-        live = sum(one not in opened.model.generation_config.eos_token_id for one in first)
-        with tokens_read(opened) as more:
+        live = sum(token not in opened.model.generation_config.eos_token_id for token in first)
+        with count_tokens_read(opened) as later_counts:
             assert answers(opened, prompts, 8, 9) == expected
     finally:
         opened.model.generation_config.eos_token_id = before
     assert live < 6
-    assert max(more[len(counts) :], default=0) <= live, "rows that ended are read on"
+    assert max(later_counts[len(counts) :], default=0) <= live, "finished rows are read further"
 
 
-def test_a_model_that_takes_no_packs_gives_the_same_answers(opened, prompts, monkeypatch) -> None:
+def test_separate_rows_give_the_same_answers(opened, prompts, monkeypatch) -> None:
     shared = answers(opened, prompts, 3)
     monkeypatch.setattr(generate, "shares_prefixes", lambda model: False)
     assert answers(opened, prompts, 3) == shared
 
 
-def test_answers_are_the_same_where_memory_runs_out(opened, monkeypatch) -> None:
-    rows = questions(opened)
-    expected = answers(opened, asked(opened, rows), 8, 6)
-    plain, tried = generate.Packed, []
+def test_out_of_memory_changes_no_answer(opened, monkeypatch) -> None:
+    rows = question_rows(opened)
+    expected = answers(opened, as_prompts(opened, rows), 8, 6)
+    plain_batch, sizes = generate.PrefixTrieBatch, []
 
-    def small(model, packs, *more):
-        tried.append(sum(len(pack.rows_R) for pack in packs))
-        if tried[-1] > 2:
+    def small_batch(model, tries, *args):
+        sizes.append(sum(len(trie.rows_R) for trie in tries))
+        if sizes[-1] > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return plain(model, packs, *more)
+        return plain_batch(model, tries, *args)
 
-    monkeypatch.setattr(generate, "Packed", small)
-    assert answers(opened, asked(opened, rows), 8, 6) == expected
-    assert max(tried) > 2
+    monkeypatch.setattr(generate, "PrefixTrieBatch", small_batch)
+    assert answers(opened, as_prompts(opened, rows), 8, 6) == expected
+    assert max(sizes) > 2
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Paris", "Paris"),
+        ("  in   1066 ", "in 1066"),
+        ("Unanswerable.", ""),
+        ('"unanswerable" in this context', ""),
+        ("unanswerables", "unanswerables"),
+        ("not unanswerable", "not unanswerable"),
+        ("", ""),
+    ],
+)
+def test_a_question_is_unanswered_where_the_answer_begins_with_the_phrase(text, answer):
+    assert parse_question_answer(text, "unanswerable") == answer

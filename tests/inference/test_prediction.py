@@ -1,4 +1,4 @@
-"""The wall: predictions come back as they were written, and need no torch."""
+"""Predictions read back equal, without torch."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tuneproof.inference.prediction import Predictions, read_predictions, write_
 from tuneproof.metrics.metric import UNPARSED
 
 
-def made(probabilities: bool = True, texts: bool = False) -> Predictions:
+def make_predictions(probabilities: bool = True, texts: bool = False) -> Predictions:
     random = np.random.default_rng(0)
     return Predictions(
         labels=("negativ", "positiv", "weder ☯"),
@@ -31,23 +31,23 @@ def made(probabilities: bool = True, texts: bool = False) -> Predictions:
 
 @pytest.mark.parametrize("probabilities", [True, False])
 @pytest.mark.parametrize("texts", [True, False])
-def test_predictions_come_back_exactly(tmp_path, probabilities, texts) -> None:
-    one = made(probabilities, texts)
-    again = read_predictions(write_predictions(tmp_path / "p.parquet", one, {"arm": "x"}))
-    assert again.labels == one.labels
-    assert (again.ids, again.groups, again.texts) == (one.ids, one.groups, one.texts)
+def test_predictions_read_back_exactly(tmp_path, probabilities, texts) -> None:
+    predictions = make_predictions(probabilities, texts)
+    restored = read_predictions(write_predictions(tmp_path / "p.parquet", predictions, {"arm": "x"}))
+    for name in ("labels", "ids", "groups", "texts"):
+        assert getattr(restored, name) == getattr(predictions, name), name
     for name in ("gold_N", "predicted_N", "tokens_N", "truncated_N"):
-        assert np.array_equal(getattr(again, name), getattr(one, name)), name
+        assert np.array_equal(getattr(restored, name), getattr(predictions, name)), name
     for name in ("probabilities_NC", "uncalibrated_NC"):
         if probabilities:
-            assert np.array_equal(getattr(again, name), getattr(one, name)), "float64, bit by bit"
+            assert np.array_equal(getattr(restored, name), getattr(predictions, name)), "float64, bit by bit"
         else:
-            assert getattr(again, name) is None
-    assert len(again) == 4
+            assert getattr(restored, name) is None
+    assert len(restored) == 4
 
 
 def test_an_unparsed_answer_is_null_in_the_file(tmp_path) -> None:
-    table = pq.read_table(write_predictions(tmp_path / "p.parquet", made(), {}))
+    table = pq.read_table(write_predictions(tmp_path / "p.parquet", make_predictions(), {}))
     assert table.column("predicted").to_pylist() == ["negativ", None, "weder ☯", "negativ"]
     assert table.column_names == [
         "id",
@@ -73,8 +73,8 @@ def test_no_predictions_at_all_are_still_a_file(tmp_path) -> None:
     assert len(read_predictions(write_predictions(tmp_path / "p.parquet", empty, {}))) == 0
 
 
-def test_what_is_no_file_of_predictions_is_named(tmp_path) -> None:
-    with pytest.raises(RunError, match=r"a\.parquet: is not there\. Run the arm again"):
+def test_another_file_is_an_error_that_names_it(tmp_path) -> None:
+    with pytest.raises(RunError, match=r"a\.parquet: does not exist\. Run the arm again"):
         read_predictions(tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes(b"no parquet")
     with pytest.raises(RunError, match=r"b\.parquet: is not a file of predictions"):
@@ -82,14 +82,14 @@ def test_what_is_no_file_of_predictions_is_named(tmp_path) -> None:
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "c.parquet")
     with pytest.raises(RunError, match=r"c\.parquet: is not a file of predictions"):
         read_predictions(tmp_path / "c.parquet")
-    whole = write_predictions(tmp_path / "d.parquet", made(), {})
-    whole.write_bytes(whole.read_bytes()[:-40])
+    path = write_predictions(tmp_path / "d.parquet", make_predictions(), {})
+    path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"d\.parquet: is not a file of predictions"):
-        read_predictions(whole)
+        read_predictions(path)
 
 
-def test_a_label_that_is_not_one_of_the_labels_is_named(tmp_path) -> None:
-    path = write_predictions(tmp_path / "p.parquet", made(), {})
+def test_an_unknown_label_is_an_error_that_names_it(tmp_path) -> None:
+    path = write_predictions(tmp_path / "p.parquet", make_predictions(), {})
     table = pq.read_table(path)
     column = table.column_names.index("gold")
     table = table.set_column(column, "gold", pa.array(["negativ", "other", "positiv", "positiv"]))
@@ -99,12 +99,12 @@ def test_a_label_that_is_not_one_of_the_labels_is_named(tmp_path) -> None:
 
 
 def test_predictions_are_read_without_torch(tmp_path) -> None:
-    path = write_predictions(tmp_path / "p.parquet", made(), {})
+    path = write_predictions(tmp_path / "p.parquet", make_predictions(), {})
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
         "from pathlib import Path\n"
         "from tuneproof.inference.prediction import read_predictions\n"
         f"print(len(read_predictions(Path({str(path)!r}))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "4", done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert process.stdout.strip() == "4", process.stderr

@@ -12,7 +12,7 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from tests.arms.small import begin, small_recipe
+from tests.arms.small import prepare_arm, small_recipe
 from tests.tiny_models import tiny_config, tiny_tokenizer
 from tuneproof.families import family_of
 from tuneproof.methods.lora import LoraOptions, apply_lora
@@ -36,9 +36,9 @@ def trainable(model) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def by_formula(model, family, rank: int, which: str = "all") -> int:
+def by_formula(model, family, rank: int, targets: str = "all-linear") -> int:
     """Sum of r(in + out) over the targets (Hu et al. 2021, section 4.2)."""
-    ends = tuple(family.lora_targets(model, which))
+    ends = tuple(family.adapter_targets(model, targets))
     return sum(
         rank * (module.in_features + module.out_features)
         for name, module in model.named_modules()
@@ -52,9 +52,9 @@ def test_llama_1b_with_rank_8_trains_what_the_formula_says(objective, published)
     auto = LlamaForCausalLM if objective == "words" else LlamaForSequenceClassification
     with torch.device("meta"):
         model = auto(LLAMA_1B)
-        wanted = by_formula(model, family, 8) + (0 if objective == "words" else 2 * 2048)
+        expected = by_formula(model, family, 8) + (0 if objective == "words" else 2 * 2048)
         adapted = apply_lora(model, family, LoraOptions(rank=8, objective=objective))
-    assert wanted == published
+    assert expected == published
     assert trainable(adapted) == published
 
 
@@ -100,18 +100,18 @@ def test_a_pooler_that_the_checkpoint_lacks_is_not_left_random(tmp_path) -> None
     folder = tmp_path / "bert"
     BertForMaskedLM(tiny_config("bert", tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    begun = begin(small_recipe(tmp_path, [folder], ["lora"]), "lora")
+    prepared = prepare_arm(small_recipe(tmp_path, [folder], ["lora"]), "lora")
     modules = {
         name.split(".modules_to_save.")[0].removeprefix("base_model.model.")
-        for name, p in begun.model.named_parameters()
+        for name, p in prepared.model.named_parameters()
         if p.requires_grad and ".modules_to_save." in name
     }
     assert modules == {"bert.pooler.dense", "classifier"}
-    begun.model.save_pretrained(tmp_path / "saved")
+    prepared.model.save_pretrained(tmp_path / "saved")
     saved = load_file(tmp_path / "saved" / "adapter_model.safetensors")
     assert any("pooler" in name for name in saved)
-    skeleton = pretrained_on_meta(begun.ready.source, begun.ready.config)
-    ledger = parameter_ledger(begun.model, skeleton, begun.ready.family)
+    skeleton = pretrained_on_meta(prepared.spec.source, prepared.spec.config)
+    ledger = parameter_ledger(prepared.model, skeleton, prepared.spec.family)
     assert ledger.base + sum(line.count for line in ledger.lines) == ledger.total
 
 

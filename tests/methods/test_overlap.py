@@ -4,7 +4,7 @@ import pytest
 
 from tuneproof.methods.majority import never_answer
 from tuneproof.methods.overlap import answer_by_overlap
-from tuneproof.tasks.question_rows import QuestionRow, examples_of
+from tuneproof.tasks.question_rows import QuestionRow, build_examples
 from tuneproof.tasks.task import Example
 
 CONTEXT = (
@@ -14,7 +14,7 @@ CONTEXT = (
 
 
 def ask(question: str, context: str = CONTEXT) -> Example:
-    return examples_of([QuestionRow("r", "q", "t", context, question, (), ())], False)[0]
+    return build_examples([QuestionRow("r", "q", "t", context, question, (), ())], False)[0]
 
 
 TRAIN = [ask("?", CONTEXT), ask("?", "The weather was bad."), ask("?", "The food was good.")]

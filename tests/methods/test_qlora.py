@@ -7,16 +7,16 @@ import sys
 import pytest
 import torch
 
-from tests.arms.small import begin, logits_of, small_recipe
+from tests.arms.small import logits_of, prepare_arm, small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof.apply.labels import predict
 from tuneproof.errors import RunError
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.methods.qlora import OLDEST, check_qlora
 from tuneproof.models.load import model_on_meta, pretrained_on_meta
-from tuneproof.models.quantize import Packing, packed_config, packed_layers
+from tuneproof.models.quantize import Quantization, quantization_config, quantized_layers
 from tuneproof.parameters.ledger import parameter_ledger, parameter_sizes
-from tuneproof.parameters.quantized import packed_ahead, packed_now, true_size
+from tuneproof.parameters.quantized import count_weights, estimate_quantized, measure_quantized
 from tuneproof.record.study_folder import read_items
 from tuneproof.study.study import run
 
@@ -24,10 +24,10 @@ pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
 KINDS = ("bert", "distilbert", "llama", "gemma2", "gpt2")
 
 
-def begun_with(kind: str, tmp_path, arm: dict):
+def prepare_with(kind: str, tmp_path, arm: dict):
     folder = tiny_model(tmp_path / kind, kind)
     recipe = small_recipe(tmp_path, [folder], [arm], out=f"study-{next(iter(arm))}")
-    return begin(recipe, recipe.arms[0].name)
+    return prepare_arm(recipe, recipe.arms[0].name)
 
 
 def packed_in(model) -> list[str]:
@@ -42,35 +42,37 @@ def packed_in(model) -> list[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_linear_layers_of_the_blocks_are_packed_and_nothing_else(kind, tmp_path) -> None:
-    begun = begun_with(kind, tmp_path, {"qlora": {"rank": 2}})
-    meta = model_on_meta(begun.ready.source, begun.ready.config, head="labels", labels=("a", "b"))
-    wanted = packed_layers(meta, begun.ready.family)
-    assert packed_in(begun.model) == wanted
-    beside = [name for name, _ in begun.model.named_parameters() if ".lora_A." in name]
+    prepared = prepare_with(kind, tmp_path, {"qlora": {"rank": 2}})
+    meta = model_on_meta(prepared.spec.source, prepared.spec.config, head="labels", labels=("a", "b"))
+    wanted = quantized_layers(meta, prepared.spec.family)
+    assert packed_in(prepared.model) == wanted
+    beside = [name for name, _ in prepared.model.named_parameters() if ".lora_A." in name]
     assert len(beside) == len(wanted)
     assert all("score" not in name and "classifier" not in name for name in wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_true_counts_not_packed_bytes(kind, tmp_path) -> None:
-    packed = begun_with(kind, tmp_path, {"qlora": {"rank": 2}})
-    whole = begun_with(kind, tmp_path, {"lora": {"rank": 2}})
+    packed = prepare_with(kind, tmp_path, {"qlora": {"rank": 2}})
+    whole = prepare_with(kind, tmp_path, {"lora": {"rank": 2}})
     assert sum(parameter_sizes(packed.model).values()) == sum(parameter_sizes(whole.model).values())
     naive = sum(parameter.numel() for parameter in packed.model.parameters())
-    found = packed_now(packed.model)
+    found = measure_quantized(packed.model)
     assert found is not None
     assert sum(parameter_sizes(packed.model).values()) - naive == found.weights / 2
-    skeleton = pretrained_on_meta(packed.ready.source, packed.ready.config)
-    ledgers = [parameter_ledger(begun.model, skeleton, begun.ready.family) for begun in (packed, whole)]
+    skeleton = pretrained_on_meta(packed.spec.source, packed.spec.config)
+    ledgers = [
+        parameter_ledger(prepared.model, skeleton, prepared.spec.family) for prepared in (packed, whole)
+    ]
     assert ledgers[0].total == ledgers[1].total
     assert ledgers[0].trainable == ledgers[1].trainable
     assert ledgers[0].lines[:-1] == ledgers[1].lines
 
 
 def test_the_bytes_that_are_foretold_are_those_that_are_held(tmp_path) -> None:
-    begun = begun_with("llama", tmp_path, {"qlora": {}})
-    states = [p for p in begun.model.parameters() if getattr(p, "quant_state", None) is not None]
-    assert packed_now(begun.model) == packed_ahead([true_size(p) for p in states])
+    prepared = prepare_with("llama", tmp_path, {"qlora": {}})
+    states = [p for p in prepared.model.parameters() if getattr(p, "quant_state", None) is not None]
+    assert measure_quantized(prepared.model) == estimate_quantized([count_weights(p) for p in states])
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(64, 64), (33, 7), (512, 1024), (1, 1)])
@@ -80,17 +82,17 @@ def test_bytes_of_one_matrix(rows, columns) -> None:
     matrix = torch.randn(rows, columns)
     layer = torch.nn.Module()
     layer.weight = Params4bit(matrix, quant_type="nf4", requires_grad=False).to("cpu")
-    assert packed_now(layer) == packed_ahead([rows * columns])
+    assert measure_quantized(layer) == estimate_quantized([rows * columns])
 
 
 def test_a_model_without_packed_layers_has_no_packing() -> None:
-    assert packed_now(torch.nn.Linear(3, 4)) is None
+    assert measure_quantized(torch.nn.Linear(3, 4)) is None
 
 
 def test_asked_for_float32_a_packed_layer_computes_in_float32(tmp_path) -> None:
     """bitsandbytes takes another way, in bf16, where a CPU has it: one and the same in both modes."""
-    begun = begun_with("llama", tmp_path, {"qlora": {"objective": "words"}})
-    weight = begun.model.base_model.model.model.layers[0].mlp.up_proj.base_layer
+    prepared = prepare_with("llama", tmp_path, {"qlora": {"objective": "words"}})
+    weight = prepared.model.base_model.model.model.layers[0].mlp.up_proj.base_layer
     states = torch.randn(3, weight.in_features)
     from bitsandbytes.functional import dequantize_4bit
 
@@ -101,12 +103,12 @@ def test_asked_for_float32_a_packed_layer_computes_in_float32(tmp_path) -> None:
 
 
 def test_packing_moves_the_logits_a_little_and_only_a_little(tmp_path) -> None:
-    packed = begun_with("llama", tmp_path, {"qlora": {"objective": "words"}})
-    whole = begun_with("llama", tmp_path, {"lora": {"objective": "words"}})
-    apart = (packed.before - whole.before).abs().mean()
-    assert 1e-4 < apart < whole.before.std()
-    again = logits_of(packed.model, packed.ready, packed.objective)
-    assert torch.equal(again, packed.before)
+    packed = prepare_with("llama", tmp_path, {"qlora": {"objective": "words"}})
+    whole = prepare_with("llama", tmp_path, {"lora": {"objective": "words"}})
+    apart = (packed.logits_before - whole.logits_before).abs().mean()
+    assert 1e-4 < apart < whole.logits_before.std()
+    again = logits_of(packed.model, packed.spec, packed.objective)
+    assert torch.equal(again, packed.logits_before)
 
 
 def test_an_arm_runs_and_labels_new_texts_as_it_labelled_the_test_items(tmp_path) -> None:
@@ -127,9 +129,9 @@ def test_a_device_that_cannot_is_named_before_anything_is_loaded(monkeypatch) ->
 
     monkeypatch.setattr(bitsandbytes.functional, "quantize_4bit", refuse)
     with pytest.raises(RunError) as raised:
-        packed_config(None, None, Packing("cpu"))  # type: ignore[arg-type]
+        quantization_config(None, None, Quantization("cpu"))  # type: ignore[arg-type]
     assert str(raised.value) == (
-        "qlora: bitsandbytes cannot hold weights in 4 bits on cpu: The operator is not there. "
+        "qlora: bitsandbytes cannot quantise weights to 4 bits on cpu: The operator is not there. "
         "Write compute: {device: cpu}, or use lora."
     )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneproof.metrics import METRICS, AnswerItems, evaluate, why_not
+from tuneproof.metrics import METRICS, AnswerItems, evaluate, why_not_computable
 from tuneproof.metrics.text import BLEU_NOTE, bleu_counts, corpus_bleu
 from tuneproof.metrics.wordnet import read_wordnet, wordnet_folder
 
@@ -110,10 +110,10 @@ def test_wordnet_finds_base_forms_and_words_of_the_same_meaning():
 
 def test_without_wordnet_meteor_says_how_to_get_it(monkeypatch):
     monkeypatch.setenv("WORDNET", "/nowhere")
-    said = why_not(METRICS["meteor"], AnswerItems([("a",)], ["a"]))
+    said = why_not_computable(METRICS["meteor"], AnswerItems([("a",)], ["a"]))
     assert "meteor is not computed" in said
     assert "wordnet-base" in said
-    assert why_not(METRICS["rouge1"], AnswerItems([("a",)], ["a"])) == ""
+    assert why_not_computable(METRICS["rouge1"], AnswerItems([("a",)], ["a"])) == ""
 
 
 def test_a_question_without_an_answer_counts_as_right_only_where_nothing_is_said():

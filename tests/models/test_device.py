@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tuneproof.models.device import on_device
+from tuneproof.models.device import to_device
 
 BATCH = {"input_ids": torch.arange(6).view(2, 3), "keep": 2, "more": [torch.ones(2), "text"]}
 
@@ -27,33 +27,33 @@ def calls(monkeypatch):
 
 
 def test_a_batch_for_cuda_is_pinned_and_sent_without_waiting(calls) -> None:
-    on_device(BATCH, torch.device("cuda"))
+    to_device(BATCH, torch.device("cuda"))
     assert calls == [("pin",)] * 2 + [("to", "cuda", True)] * 2
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_to_another_device_it_goes_as_ever(calls, device) -> None:
-    on_device(BATCH, device)
+    to_device(BATCH, device)
     assert calls == [("to", device, False)] * 2
 
 
 def test_on_a_cpu_the_very_tensors_come_back() -> None:
-    found = on_device(BATCH, "cpu")
+    found = to_device(BATCH, "cpu")
     assert found["input_ids"] is BATCH["input_ids"]
     assert found["more"][0] is BATCH["more"][0]
     assert (found["keep"], found["more"][1]) == (2, "text")
 
 
 def test_a_tensor_alone_and_a_tuple_are_sent_too() -> None:
-    first, second = on_device((torch.ones(1), torch.zeros(2)), torch.device("cpu"))
+    first, second = to_device((torch.ones(1), torch.zeros(2)), torch.device("cpu"))
     assert (first.sum(), second.sum()) == (1, 0)
-    assert on_device(torch.ones(3), "cpu").shape == (3,)
+    assert to_device(torch.ones(3), "cpu").shape == (3,)
 
 
 @pytest.mark.gpu
 def test_what_arrives_on_a_gpu_is_what_was_sent() -> None:
     sent = {"values": torch.randn(1000, 100)}
     kept = sent["values"].clone()
-    found = on_device(sent, "cuda")
+    found = to_device(sent, "cuda")
     del sent
     assert torch.equal(found["values"].cpu(), kept)

@@ -1,4 +1,4 @@
-"""A frozen trunk: left out where its states are kept, run as it is where they are not."""
+"""Frozen layers: skipped where their states are cached, run where they are not."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from tuneproof.data.tokens import pad_batch
 from tuneproof.families import family_of
 from tuneproof.families.blocks import blocks_of
-from tuneproof.models.activation_cache import KeptStates, Row, keep
-from tuneproof.models.frozen_layers import Trunk
+from tuneproof.models.activation_cache import ActivationCache, TokenRow, write_states
+from tuneproof.models.frozen_layers import FrozenLayers
 from tuneproof.models.heads import class_logits
-from tuneproof.models.lm_logits import words_logits
-from tuneproof.models.oom import AtOnce
+from tuneproof.models.lm_logits import lm_head_logits
+from tuneproof.models.oom import AdaptiveBatchSize
 
 SIZES = {
     "vocab_size": 60,
@@ -39,7 +39,7 @@ OWN = {
 }
 ENCODERS = ("bert", "distilbert", "roberta", "electra", "mpnet", "deberta-v2", "modernbert")
 DECODERS = ("llama", "gemma2", "mistral", "gpt2", "falcon", "opt")
-ROWS = [Row(np.array(row)) for row in ([1, 5, 9, 8, 7, 6, 40], [1, 7], [1, 11, 12, 13, 14])]
+ROWS = [TokenRow(np.array(row)) for row in ([1, 5, 9, 8, 7, 6, 40], [1, 7], [1, 11, 12, 13, 14])]
 CPU = torch.device("cpu")
 
 
@@ -53,23 +53,23 @@ def autocast():
     return torch.autocast("cpu", enabled=False)
 
 
-def kept_of(trunk: Trunk, family, folder) -> KeptStates:
-    assert trunk.states(family, ROWS[:1], 0, CPU) is not None
-    list(keep(folder, ROWS, trunk.read(family, ROWS, 0, AtOnce(2), CPU, autocast)))
-    kept = KeptStates()
-    kept.add(folder)
-    return kept
+def cached(frozen: FrozenLayers, family, folder) -> ActivationCache:
+    assert frozen.compute_states(family, ROWS[:1], 0, CPU) is not None
+    write_states(folder, ROWS, frozen.compute_batches(family, ROWS, 0, AdaptiveBatchSize(2), CPU, autocast))
+    cache = ActivationCache()
+    cache.add(folder)
+    return cache
 
 
 def calls_of(model) -> list[int]:
     """Numbers of the blocks whose linear layers run."""
-    found: list[int] = []
-    for place, block in enumerate(blocks_of(model).modules):
+    calls: list[int] = []
+    for index, block in enumerate(blocks_of(model).modules):
         for module in block.modules():
             if not list(module.children()) and list(module.parameters()):
-                module.register_forward_hook(lambda *_, place=place: found.append(place))
+                module.register_forward_hook(lambda *_, index=index: calls.append(index))
                 break
-    return found
+    return calls
 
 
 def batch_of(side="right", rows=ROWS):
@@ -78,34 +78,34 @@ def batch_of(side="right", rows=ROWS):
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("kind", ENCODERS + DECODERS)
-def test_from_kept_states_the_logits_are_those_of_the_whole_model(tmp_path, kind, side) -> None:
+def test_from_cached_states_the_logits_are_those_of_the_whole_model(tmp_path, kind, side) -> None:
     model, family = model_of(kind)
     model.eval()
     batch = batch_of(side)
-    wanted = class_logits(model, family, batch)
-    assert wanted.std() > 1e-4, "the logits say nothing, so the test would"
-    trunk = Trunk(model, 2)
-    torch.testing.assert_close(class_logits(model, family, batch), wanted, rtol=0, atol=1e-6)
+    expected = class_logits(model, family, batch)
+    assert expected.std() > 1e-4, "the logits say nothing, so the test would"
+    frozen = FrozenLayers(model, 2)
+    torch.testing.assert_close(class_logits(model, family, batch), expected, rtol=0, atol=1e-6)
     ran = calls_of(model)
-    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
-    assert set(ran) == {0, 1}, "reading the trunk stops where it ends"
+    frozen.cache = cached(frozen, family, tmp_path / "states-a")
+    assert set(ran) == {0, 1}, "reading the frozen stops where it ends"
     ran.clear()
-    found = class_logits(model, family, batch)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=5e-6)  # other kernels round otherwise
+    logits = class_logits(model, family, batch)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=5e-6)  # other kernels round otherwise
     assert set(ran) == {2, 3}
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_the_states_are_used_and_not_computed_again(tmp_path, kind) -> None:
     model, family = model_of(kind)
-    trunk = Trunk(model.eval(), 2)
-    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+    frozen = FrozenLayers(model.eval(), 2)
+    frozen.cache = cached(frozen, family, tmp_path / "states-a")
     before = class_logits(model, family, batch_of())
     with torch.no_grad():
         for parameter in blocks_of(model).modules[0].parameters():
             parameter.zero_()
     torch.testing.assert_close(class_logits(model, family, batch_of()), before)
-    trunk.kept = None
+    frozen.cache = None
     assert not torch.allclose(class_logits(model, family, batch_of()), before, atol=1e-4)
 
 
@@ -113,39 +113,39 @@ def test_the_states_are_used_and_not_computed_again(tmp_path, kind) -> None:
 def test_words_after_left_padded_prompts_have_the_same_logits(tmp_path, kind) -> None:
     model, family = model_of(kind, AutoModelForCausalLM)
     model.eval()
-    batch, places = batch_of("left"), torch.arange(6)
-    wanted = words_logits(model, batch, 2, places)
-    trunk = Trunk(model, 1)
-    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
-    torch.testing.assert_close(words_logits(model, batch, 2, places), wanted, rtol=1e-5, atol=5e-6)
+    batch, positions = batch_of("left"), torch.arange(6)
+    expected = lm_head_logits(model, batch, 2, positions)
+    frozen = FrozenLayers(model, 1)
+    frozen.cache = cached(frozen, family, tmp_path / "states-a")
+    torch.testing.assert_close(lm_head_logits(model, batch, 2, positions), expected, rtol=1e-5, atol=5e-6)
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_a_row_that_is_not_kept_runs_through_the_whole_model(tmp_path, kind) -> None:
+def test_a_row_that_is_not_cached_runs_through_the_whole_model(tmp_path, kind) -> None:
     model, family = model_of(kind)
     model.eval()
-    batch = batch_of(rows=[ROWS[0], Row(np.array([1, 33, 34]))])
-    wanted = class_logits(model, family, batch)
-    trunk = Trunk(model, 2)
-    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
-    torch.testing.assert_close(class_logits(model, family, batch), wanted, rtol=0, atol=1e-6)
+    batch = batch_of(rows=[ROWS[0], TokenRow(np.array([1, 33, 34]))])
+    expected = class_logits(model, family, batch)
+    frozen = FrozenLayers(model, 2)
+    frozen.cache = cached(frozen, family, tmp_path / "states-a")
+    torch.testing.assert_close(class_logits(model, family, batch), expected, rtol=0, atol=1e-6)
 
 
 def test_generation_fills_its_cache_from_the_whole_model(tmp_path) -> None:
     model, family = model_of("llama", AutoModelForCausalLM)
     batch = batch_of("left")
-    asked = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
-    given = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    wanted = model.eval().generate(**given, **asked)
-    trunk = Trunk(model, 2)
-    trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
-    assert torch.equal(model.generate(**given, **asked), wanted)
+    options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    expected = model.eval().generate(**inputs, **options)
+    frozen = FrozenLayers(model, 2)
+    frozen.cache = cached(frozen, family, tmp_path / "states-a")
+    assert torch.equal(model.generate(**inputs, **options), expected)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "gpt2"])
-def test_in_training_the_trunk_has_no_dropout_and_no_graph(kind) -> None:
+def test_in_training_the_frozen_has_no_dropout_and_no_graph(kind) -> None:
     model, family = model_of(kind)
-    Trunk(model.train(), 1)
+    FrozenLayers(model.train(), 1)
     ran = []
     blocks = blocks_of(model).modules
     blocks[-1].register_forward_pre_hook(lambda _, args: ran.append(args[0]))
@@ -155,14 +155,14 @@ def test_in_training_the_trunk_has_no_dropout_and_no_graph(kind) -> None:
     assert not ran[0].requires_grad
     dropouts = [m for m in blocks[-1].modules() if isinstance(m, torch.nn.Dropout)]
     assert dropouts
-    assert all(module.training for module in dropouts), "above the trunk dropout stays on"
+    assert all(module.training for module in dropouts), "above the frozen dropout stays on"
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_gradients_of_the_upper_layers_are_the_same(tmp_path, kind, recompute) -> None:
     gradients = []
-    for kept in (False, True):
+    for is_cached in (False, True):
         model, family = model_of(kind)
         if recompute:
             model.enable_input_require_grads()
@@ -171,24 +171,24 @@ def test_gradients_of_the_upper_layers_are_the_same(tmp_path, kind, recompute) -
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        trunk = Trunk(model, 2)
-        if kept:
-            trunk.kept = kept_of(trunk, family, tmp_path / "states-a")
+        frozen = FrozenLayers(model, 2)
+        if is_cached:
+            frozen.cache = cached(frozen, family, tmp_path / "states-a")
             model.train()
         class_logits(model, family, batch_of()).square().sum().backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
-    assert any(found is not None for found in gradients[0].values())
-    for name, found in gradients[0].items():
-        if found is None or not found.any():
+    assert any(gradient is not None for gradient in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        if gradient is None or not gradient.any():
             assert gradients[1][name] is None or not gradients[1][name].any(), name
         else:
-            torch.testing.assert_close(gradients[1][name], found, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_names_of_weights_and_what_is_saved_stay_the_same(tmp_path) -> None:
     model, _ = model_of("bert")
     names = list(model.state_dict())
-    Trunk(model, 2)
+    FrozenLayers(model, 2)
     assert list(model.state_dict()) == names
     model.save_pretrained(tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path)

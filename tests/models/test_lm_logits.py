@@ -9,7 +9,7 @@ from tests.open_model import open_model
 from tests.tiny_models import DECODERS, tiny_config, tiny_model, tiny_tokenizer
 from tuneproof.data.tokens import pad_batch
 from tuneproof.memory.tracker import LiveMemory
-from tuneproof.models.lm_logits import new_cache, read_ahead, token_logs, words_logits
+from tuneproof.models.lm_logits import lm_head_logits, new_cache, prefill, token_log_probs
 
 LENGTHS = (61, 40, 17)
 
@@ -25,30 +25,30 @@ def batch_of(lengths=LENGTHS, seed=0):
 
 
 def small_pieces(patch, most=8, pairs=512):
-    patch.setattr(room, "MOST_TOKENS", most)
-    patch.setattr(room, "LEAST_TOKENS", 4)
-    patch.setattr(room, "PAIRS", pairs)
+    patch.setattr(room, "MAX_PIECE_TOKENS", most)
+    patch.setattr(room, "MIN_PIECE_TOKENS", 4)
+    patch.setattr(room, "MAX_ATTENTION_PAIRS", pairs)
 
 
 @torch.inference_mode()
 def test_reading_in_pieces_changes_no_logit(opened, monkeypatch) -> None:
     batch = batch_of()
     places = torch.tensor([0, 1, 2, 4, 5])
-    whole = words_logits(opened.model, batch, 2, places)
+    whole = lm_head_logits(opened.model, batch, 2, places)
     plain = opened.model(**batch).logits[:, -2:].flatten(0, 1)[places]
     torch.testing.assert_close(whole, plain, atol=1e-5, rtol=1e-5)
     small_pieces(monkeypatch)
-    rest, cache = read_ahead(opened.model, batch, 2)
+    rest, cache = prefill(opened.model, batch, 2)
     assert cache is not None
     assert 2 <= rest["input_ids"].shape[1] <= 8
-    pieces = words_logits(opened.model, rest, 2, places, cache)
+    pieces = lm_head_logits(opened.model, rest, 2, places, cache)
     torch.testing.assert_close(pieces, plain, atol=2e-5, rtol=1e-4)
 
 
 @torch.inference_mode()
 def test_layers_with_a_window_keep_its_keys_alone(opened, monkeypatch) -> None:
     small_pieces(monkeypatch)
-    _, cache = read_ahead(opened.model, batch_of(), 2)
+    _, cache = prefill(opened.model, batch_of(), 2)
     kept = {layer.keys.shape[-2] for layer in cache.layers}
     window = getattr(opened.config, "sliding_window", None)
     kinds = set(getattr(opened.config, "layer_types", None) or ())
@@ -63,7 +63,7 @@ def test_layers_with_a_window_keep_its_keys_alone(opened, monkeypatch) -> None:
 @torch.inference_mode()
 def test_short_batches_are_read_at_once_without_a_cache(opened) -> None:
     batch = batch_of()
-    rest, cache = read_ahead(opened.model, batch, 1)
+    rest, cache = prefill(opened.model, batch, 1)
     assert cache is None
     assert rest is batch
 
@@ -87,8 +87,8 @@ def test_the_peak_grows_with_the_length_as_keys_and_values_do(kind, monkeypatch)
             live.hold(tensor, "weights")
         with torch.inference_mode(), live:
             cache = counted(live, new_cache(model))
-            rest, cache = read_ahead(model, batch, 1, cache)
-            words_logits(model, rest, 1, torch.arange(4), cache)
+            rest, cache = prefill(model, batch, 1, cache)
+            lm_head_logits(model, rest, 1, torch.arange(4), cache)
         return live
 
     short, long = peak(64), peak(240)
@@ -98,7 +98,7 @@ def test_the_peak_grows_with_the_length_as_keys_and_values_do(kind, monkeypatch)
     monkeypatch.undo()
     live = LiveMemory()
     with torch.inference_mode(), live:
-        words_logits(model, batch_of([240] * 4), 1, torch.arange(4))
+        lm_head_logits(model, batch_of([240] * 4), 1, torch.arange(4))
     assert live.peak["temporary"] > 3 * long.peak["temporary"]
 
 
@@ -115,11 +115,11 @@ def counted(live, cache):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_log_likelihoods_need_no_second_tensor_of_the_vocabularys_width(dtype, monkeypatch) -> None:
-    monkeypatch.setattr(room, "LOGITS_AT_ONCE", 4 * 1000)
+    monkeypatch.setattr(room, "MAX_FLOAT32_LOGITS", 4 * 1000)
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(64, 1000, generator=draw).to(dtype)
     rows, tokens = torch.tensor([0, 63, 5, 5]), torch.tensor([1, 999, 7, 8])
     with LiveMemory(vocabulary=1000) as live:
-        found = token_logs(logits, rows, tokens)
+        found = token_log_probs(logits, rows, tokens)
     torch.testing.assert_close(found, torch.log_softmax(logits.float(), -1)[rows, tokens])
     assert live.peak_bytes <= logits.nbytes + 4 * 4 * 1000 * 4

@@ -21,7 +21,7 @@ from tuneproof.models.load import (
     pretrained_on_meta,
     read_config,
     read_tokenizer,
-    require_words_head,
+    require_lm_head,
     weight_names,
 )
 
@@ -98,7 +98,7 @@ def test_random_weights_are_drawn_only_when_asked_for(folders) -> None:
     family = family_of(config)
     tokenizer = read_tokenizer(source, config, family)
     drawn = load_model(source, config, tokenizer, family, head="words", random=True, seed=3)
-    assert drawn.notes == ("All weights are random: nothing pretrained was loaded.",)
+    assert drawn.notes == ("All weights are random: no pretrained weights were loaded.",)
     loaded = load_model(source, config, tokenizer, family, head="words")
     assert not torch.equal(drawn.model.model.embed_tokens.weight, loaded.model.model.embed_tokens.weight)
 
@@ -125,13 +125,13 @@ def test_minilm_has_no_masked_head_and_is_refused_before_its_weights_load() -> N
     source = resolve_model(shared_model("minilm-l6"))
     config = read_config(source)
     with pytest.raises(ModelError, match="minilm-l6: the checkpoint has no masked-language-model"):
-        require_words_head(source, config, family_of(config))
+        require_lm_head(source, config, family_of(config))
 
 
 def test_stories_has_its_tied_head() -> None:
     source = resolve_model(shared_model("stories260k"))
     config = read_config(source)
-    require_words_head(source, config, family_of(config))
+    require_lm_head(source, config, family_of(config))
     assert open_model(shared_model("stories260k"), "words").fresh == ()
 
 
@@ -141,8 +141,8 @@ def test_stories_has_its_tied_head() -> None:
 @pytest.mark.parametrize(
     ("model", "tokenizer", "found"),
     [
-        ("stories260k", "minilm-l6", "it knows 30522 tokens, the model has rows for 512"),
-        ("minilm-l6", "stories260k", "it knows 512 tokens, the model 30522"),
+        ("stories260k", "minilm-l6", "it has 30522 tokens, the model has rows for 512"),
+        ("minilm-l6", "stories260k", "it has 512 tokens, the model 30522"),
     ],
 )
 def test_the_tokenizers_of_two_real_models_swapped_are_refused(model, tokenizer, found, tmp_path) -> None:
@@ -281,7 +281,7 @@ def test_keys_that_could_load_code_are_dropped_everywhere(copy_of) -> None:
 def test_code_for_an_unknown_architecture_is_refused_without_a_question(copy_of) -> None:
     folder = copy_of("llama")
     change(folder, "config.json", model_type="evil", auto_map={"AutoConfig": "evil.Config"})
-    with pytest.raises(ModelError, match="Code that a checkpoint brings along is never run"):
+    with pytest.raises(ModelError, match=r"The checkpoint.s own code is never run"):
         open_model(folder, "words")
 
 
@@ -340,7 +340,7 @@ def test_missing_base_weights_are_an_error(copy_of) -> None:
     del tensors[gone]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     for head in ("words", "labels"):
-        with pytest.raises(ModelError, match=r"are missing or of another size, model\.layers\.1"):
+        with pytest.raises(ModelError, match=r"are missing or have another size, model\.layers\.1"):
             open_model(folder, head, ["a", "b"])
 
 

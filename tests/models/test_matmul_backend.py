@@ -17,13 +17,13 @@ def _as_before():
 
 @pytest.fixture(autouse=True)
 def _of_another_maker(monkeypatch):
-    monkeypatch.setattr(kernels, "_by_intel", lambda: False)
+    monkeypatch.setattr(kernels, "_is_intel", lambda: False)
 
 
 def test_on_intels_processors_the_default_stays(monkeypatch):
-    monkeypatch.setattr(kernels, "_by_intel", lambda: True)
+    monkeypatch.setattr(kernels, "_is_intel", lambda: True)
     torch.set_float32_matmul_precision("medium")
-    assert kernels.choose_matmul("cpu", longest=10).endswith("this processor being Intel's.")
+    assert kernels.choose_matmul("cpu", longest=10).endswith("on an Intel processor.")
     assert torch.get_float32_matmul_precision() == "highest"
     assert torch.backends.cuda.flash_sdp_enabled()
 
@@ -33,7 +33,7 @@ def test_the_maker_is_read_from_the_processors_own_words(monkeypatch):
     for words, intel in (("vendor_id : GenuineIntel", True), ("vendor_id : AuthenticAMD", False)):
         with monkeypatch.context() as here:
             here.setattr(kernels.Path, "read_text", lambda *_, words=words: words)
-            assert kernels._by_intel() is intel
+            assert kernels._is_intel() is intel
 
 
 def test_the_chosen_products_are_float32():
@@ -55,10 +55,10 @@ def test_a_processor_that_would_round_keeps_the_default(monkeypatch):
     ("intel", "error", "kept"), [(True, 3e-7, False), (False, 3e-7, True), (False, 3e-3, False)]
 )
 def test_kernels_are_kept_where_onednn_is_chosen(monkeypatch, intel, error, kept):
-    monkeypatch.setattr(kernels, "_by_intel", lambda: intel)
+    monkeypatch.setattr(kernels, "_is_intel", lambda: intel)
     monkeypatch.setattr(kernels, "_largest_error", lambda: error)
     torch.set_float32_matmul_precision("high")
-    assert kernels.keeps_kernels() is kept
+    assert kernels.uses_onednn() is kept
     assert torch.get_float32_matmul_precision() == "high", "asking changes nothing"
     assert ("oneDNN (medium), r" in kernels.choose_matmul("cpu")) is kept
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tuneproof.models.oom import AtOnce, in_batches
-from tuneproof.models.resume_log import Journal, Journals, forget_journals
+from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
+from tuneproof.models.resume_log import ResumeLog, ResumeLogs, remove_resume_logs
 
 LENGTHS = [3, 9, 4, 9, 1, 7, 5, 5, 2, 8]
 KINDS = [np.float64, np.float32, np.int64]
@@ -14,8 +14,8 @@ def value(batch, kind=np.float64):
     return (np.asarray(batch)[:, None] * np.pi / 3 + np.arange(3)).astype(kind)
 
 
-def predicted(path, until=None, size=4, kind=np.float64, fails=0, belongs="me"):
-    """(batches computed, results) with a journal at `path`, cut short after `until` batches."""
+def predicted(path, until=None, size=4, kind=np.float64, fails=0, fingerprint="me"):
+    """(batches computed, results) with a resume log at `path`, cut short after `until` batches."""
     computed, results = [], {}
     left = [fails]
 
@@ -26,12 +26,14 @@ def predicted(path, until=None, size=4, kind=np.float64, fails=0, belongs="me"):
         computed.append(batch.tolist())
         return value(batch, kind)
 
-    journal = Journal(path, belongs, every_s=0)
-    for done, (batch, found) in enumerate(in_batches(LENGTHS, AtOnce(size, kept=journal), work)):
-        results |= {int(place): found[row].tobytes() for row, place in enumerate(batch)}
+    resume_log = ResumeLog(path, fingerprint, every_s=0)
+    for done, (batch, values) in enumerate(
+        run_in_batches(LENGTHS, AdaptiveBatchSize(size, resume_log=resume_log), work)
+    ):
+        results |= {int(index): values[row].tobytes() for row, index in enumerate(batch)}
         if done + 1 == until:
             break
-    journal.close()
+    resume_log.close()
     return computed, results
 
 
@@ -79,15 +81,15 @@ def test_a_flipped_bit_is_never_used_and_the_file_is_set_aside(tmp_path, where):
     assert [p.name for p in tmp_path.glob("bad-*")] == ["bad-a.jsonl"]
 
 
-def test_a_journal_of_another_run_is_not_used(tmp_path):
+def test_a_log_of_another_run_is_not_used(tmp_path):
     path = tmp_path / "a.jsonl"
-    predicted(path, belongs="another")
+    predicted(path, fingerprint="another")
     again, _ = predicted(path)
     assert len(again) == 3
     assert (tmp_path / "bad-a.jsonl").is_file()
 
 
-def test_a_journal_of_other_items_is_not_used(tmp_path):
+def test_a_log_of_other_items_is_not_used(tmp_path):
     path = tmp_path / "a.jsonl"
     predicted(path, size=3)
     again, found = predicted(path, size=4)
@@ -97,18 +99,18 @@ def test_a_journal_of_other_items_is_not_used(tmp_path):
 
 def test_what_is_shorter_than_the_interval_writes_nothing(tmp_path):
     seconds = [0.0]
-    journal = Journal(tmp_path / "a.jsonl", "me", every_s=5, clock=lambda: seconds[0])
-    journal.add([0], 1, value([0]))
+    resume_log = ResumeLog(tmp_path / "a.jsonl", "me", every_s=5, clock=lambda: seconds[0])
+    resume_log.add([0], 1, value([0]))
     assert not (tmp_path / "a.jsonl").exists()
     seconds[0] = 6
-    journal.add([1], 1, value([1]))
+    resume_log.add([1], 1, value([1]))
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
 
 
 def test_leaving_the_context_flushes_and_a_complete_arm_keeps_none(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Journals(tmp_path / "journal", "me") as journals:  # noqa: PT012
-        journals.of("test").add([0], 1, value([0]))
+    with pytest.raises(KeyboardInterrupt), ResumeLogs(tmp_path / "logs", "me") as logs:  # noqa: PT012
+        logs.open("test").add([0], 1, value([0]))
         raise KeyboardInterrupt
-    assert (tmp_path / "journal" / "test.jsonl").is_file()
-    forget_journals(tmp_path / "journal")
-    assert not (tmp_path / "journal").exists()
+    assert (tmp_path / "logs" / "test.jsonl").is_file()
+    remove_resume_logs(tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()

@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tuneproof.families import FAMILIES
 from tuneproof.models.heads import class_logits
-from tuneproof.models.unpadded import NAME, STACKS, Layout, real_tokens
+from tuneproof.models.unpadded import NAME, STACKS, Layout, skip_padding
 
 SIZES = {
     "vocab_size": 60,
@@ -51,7 +51,7 @@ def test_logits_and_gradients_are_those_of_the_padded_batch(name):
     batch = batch_of()
     read = rows_read(skipping)
     expected = plain(**batch).logits
-    with real_tokens(skipping.base_model, batch["attention_mask"]):
+    with skip_padding(skipping.base_model, batch["attention_mask"]):
         found = skipping(**batch).logits
     assert set(read) == {sum(LENGTHS)}
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -65,7 +65,7 @@ def test_recomputed_activations_skip_padding_too():
     plain, skipping = model_of("bert").train(), model_of("bert").train()
     skipping.gradient_checkpointing_enable()
     batch = batch_of()
-    with real_tokens(skipping.base_model, batch["attention_mask"]):
+    with skip_padding(skipping.base_model, batch["attention_mask"]):
         found = skipping(**batch).logits
     found.sum().backward()  # the layers run again, outside the context
     plain(**batch).logits.sum().backward()
@@ -76,7 +76,7 @@ def test_recomputed_activations_skip_padding_too():
 def test_a_model_that_once_skipped_padding_reads_padded_batches_and_saves_as_before(tmp_path):
     plain, used = model_of("bert"), model_of("bert")
     batch = batch_of()
-    with real_tokens(used.base_model, batch["attention_mask"]):
+    with skip_padding(used.base_model, batch["attention_mask"]):
         used(**batch)
     torch.testing.assert_close(used(**batch).logits, plain(**batch).logits, rtol=0, atol=1e-6)
     used.save_pretrained(tmp_path)
@@ -100,12 +100,12 @@ def test_without_padding_and_with_other_attention_nothing_changes():
     full = batch_of((5, 5))
     model = model_of("bert")
     read = rows_read(model)
-    with real_tokens(model.base_model, full["attention_mask"]):
+    with skip_padding(model.base_model, full["attention_mask"]):
         model(**full)
     eager = model_of("bert")
     eager.set_attn_implementation("eager")
     more = rows_read(eager)
-    with real_tokens(eager.base_model, batch_of()["attention_mask"]):
+    with skip_padding(eager.base_model, batch_of()["attention_mask"]):
         eager(**batch_of())
     assert (read, more) == ([10], [len(LENGTHS) * max(LENGTHS)])
 
@@ -113,6 +113,6 @@ def test_without_padding_and_with_other_attention_nothing_changes():
 def test_what_is_gathered_comes_back_with_zeros_at_padding():
     states = torch.arange(12.0).reshape(2, 3, 2)
     layout = Layout(torch.tensor([0, 3, 4]), 2, 3)
-    back = layout.padded(layout.gathered(states))
+    back = layout.pad(layout.gather(states))
     assert back.flatten(0, 1)[[0, 3, 4]].equal(states.flatten(0, 1)[[0, 3, 4]])
     assert back.flatten(0, 1)[[1, 2, 5]].count_nonzero() == 0

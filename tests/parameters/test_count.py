@@ -1,4 +1,4 @@
-"""Counts from configurations alone: closed formulas a family, published figures, the arms' own ledgers.
+"""Counts from configurations alone: closed formulas per family, published figures, the arms' own ledgers.
 
 The formulas know the configuration's numbers and nothing of the code that counts.
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import follow, small_recipe
+from tests.arms.small import small_recipe
+from tests.monitoring import run_recorded
 from tests.open_model import SHARED
 from tests.tiny_models import DECODERS, TYPES, tiny_model
 from tuneproof.cli.main import main
@@ -20,7 +21,7 @@ from tuneproof.models.checkpoint_files import read_tokenizer
 from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta, read_config
 from tuneproof.parameters.architecture import GROUPS
 from tuneproof.parameters.count import Count, count
-from tuneproof.parameters.ledger import fresh_ahead
+from tuneproof.parameters.ledger import fresh_weight_names
 from tuneproof.parameters.text import attention_line
 from tuneproof.tasks import TASKS
 
@@ -40,7 +41,7 @@ def decoder(d, layers, heads, kv, hd, f, vocab, tied=True, norms=2, qkv_bias=0, 
 
 
 def phi(d, layers, f, vocab) -> dict[str, int]:
-    """Phi 1 and 2: biases everywhere, one norm a layer, attention and feed-forward side by side."""
+    """Phi 1 and 2: biases everywhere, one norm per layer, attention and feed-forward side by side."""
     return {
         "embeddings": vocab * d,
         "attention": layers * 4 * (d * d + d),
@@ -50,10 +51,10 @@ def phi(d, layers, f, vocab) -> dict[str, int]:
     }
 
 
-def encoder(d, layers, f, vocab, places, types, head) -> dict[str, int]:
-    """BERT's shape: biases everywhere, two norms a layer and one on the embeddings."""
+def encoder(d, layers, f, vocab, positions, types, head) -> dict[str, int]:
+    """BERT's shape: biases everywhere, two norms per layer and one on the embeddings."""
     return {
-        "embeddings": (vocab + places + types) * d,
+        "embeddings": (vocab + positions + types) * d,
         "attention": layers * 4 * (d * d + d),
         "feed-forward": layers * (d * f + f + f * d + d),
         "norms": layers * 2 * 2 * d + 2 * d,
@@ -62,7 +63,7 @@ def encoder(d, layers, f, vocab, places, types, head) -> dict[str, int]:
 
 
 def masked_words_head(d, vocab) -> int:
-    """A square layer, a norm, and a bias a word; the matrix is the embeddings' own."""
+    """A square layer, a norm, and a bias per token; the matrix is that of the embeddings."""
     return d * d + d + 2 * d + vocab
 
 
@@ -78,7 +79,7 @@ SHELF = {
     "minilm": encoder(384, 6, 1536, 30522, 512, 2, 0) | {"other": 384 * 384 + 384},
     "demo": decoder(256, 4, 8, 2, 32, 640, 4096),
 }
-UNKNOWN = {  # configurations that the shelf does not know, with the counts that their cards give
+NOT_ON_SHELF = {  # configurations with the counts that their cards give
     "Qwen2.5-0.5B": (
         {
             "model_type": "qwen2",
@@ -194,17 +195,17 @@ def config_file(folder: Path, values: dict, name: str = "model") -> str:
     return str(path)
 
 
-def lines_of(found: Count) -> dict[str, int]:
-    assert found.adaptation is not None
-    return {line.what: line.count for line in found.adaptation.ledger.lines}
+def lines_of(result: Count) -> dict[str, int]:
+    assert result.adaptation is not None
+    return {line.part: line.count for line in result.adaptation.ledger.lines}
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    """Whatever is counted here is counted without the hub."""
+    """Counting never queries the hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(
-        "huggingface_hub.snapshot_download", lambda *words, **more: pytest.fail("asked the hub")
+        "huggingface_hub.snapshot_download", lambda *args, **kwargs: pytest.fail("the hub was queried")
     )
 
 
@@ -217,26 +218,26 @@ def test_every_model_of_the_shelf_has_a_formula_here():
 
 @pytest.mark.parametrize("name", SHELF)
 def test_a_model_of_the_shelf_has_the_groups_of_its_closed_formula(name):
-    found = count(name)
-    assert found.groups == dict.fromkeys(GROUPS, 0) | SHELF[name]
-    assert found.total == sum(SHELF[name].values())
+    result = count(name)
+    assert result.groups == dict.fromkeys(GROUPS, 0) | SHELF[name]
+    assert result.total == sum(SHELF[name].values())
 
 
-@pytest.mark.parametrize("name", UNKNOWN)
+@pytest.mark.parametrize("name", NOT_ON_SHELF)
 def test_a_local_configuration_that_the_shelf_does_not_know_is_counted_too(name, tmp_path):
-    values, formula, published, family = UNKNOWN[name]
-    found = count(config_file(tmp_path, values, name))
-    assert found.groups == dict.fromkeys(GROUPS, 0) | formula
-    assert found.total == published
-    assert (found.model, found.architecture.family) == (name, family)
-    assert found.published is None
-    assert count(str(tmp_path / name)).groups == found.groups, "the folder says the same"
+    values, formula, published, family = NOT_ON_SHELF[name]
+    result = count(config_file(tmp_path, values, name))
+    assert result.groups == dict.fromkeys(GROUPS, 0) | formula
+    assert result.total == published
+    assert (result.model, result.architecture.family) == (name, family)
+    assert result.published is None
+    assert count(str(tmp_path / name)).groups == result.groups, "the folder gives the same"
 
 
 def test_published_counts_agree_or_the_difference_is_explained():
-    known = {name: count(name) for name, entry in MODELS.items() if entry.facts}
-    apart = {name: found for name, found in known.items() if found.agrees is False}
-    assert {name for name, found in known.items() if found.agrees} == {
+    counts = {name: count(name) for name, entry in MODELS.items() if entry.published}
+    different = {name: result for name, result in counts.items() if result.agrees is False}
+    assert {name for name, result in counts.items() if result.agrees} == {
         "llama-3.2-1b",
         "gemma-2-2b",
         "gemma-2-2b-it",
@@ -244,11 +245,11 @@ def test_published_counts_agree_or_the_difference_is_explained():
         "mistral-7b-instruct",
         "distilbert",
     }
-    assert {name: found.published.count - found.total for name, found in apart.items()} == {
+    assert {name: result.published.count - result.total for name, result in different.items()} == {
         "gemma-2b": 128 * 2048,
         "bert": 590_592 + 1_538,
     }
-    assert all(found.published.differs for found in apart.values())
+    assert all(result.published.differs for result in different.values())
 
 
 @pytest.mark.parametrize("name", ["meta-llama/Llama-3.2-1B", "google/gemma-2-2b"])
@@ -269,12 +270,12 @@ def test_a_model_without_weights_is_enough(tmp_path):
 
 
 def test_the_architecture_of_gemma_2_alternates():
-    found = count("gemma-2-2b").architecture
-    assert found.attention == ("sliding", "full") * 13
-    assert (found.window, found.context, found.tied) == (4096, 8192, True)
-    assert (found.dimension, found.layers, found.heads) == (2304, 26, 8)
-    assert (found.key_value_heads, found.head_size, found.hidden_size) == (4, 256, 9216)
-    assert found.vocabulary == 256000
+    result = count("gemma-2-2b").architecture
+    assert result.attention == ("sliding", "full") * 13
+    assert (result.sliding_window, result.context_length, result.tied_embeddings) == (4096, 8192, True)
+    assert (result.hidden_size, result.num_layers, result.num_heads) == (2304, 26, 8)
+    assert (result.num_key_value_heads, result.head_dim, result.intermediate_size) == (4, 256, 9216)
+    assert result.vocab_size == 256000
 
 
 @pytest.mark.parametrize(
@@ -287,13 +288,13 @@ def test_the_architecture_of_gemma_2_alternates():
     ],
 )
 def test_the_window_is_that_of_the_configuration(name, attention, window):
-    found = count(name).architecture
-    assert (found.attention, found.window) == (attention, window)
+    result = count(name).architecture
+    assert (result.attention, result.sliding_window) == (attention, window)
 
 
 def test_a_window_that_is_switched_off_is_none(tmp_path):
-    found = count(config_file(tmp_path, UNKNOWN["Qwen2.5-0.5B"][0])).architecture
-    assert (set(found.attention), found.window) == ({"full"}, None)
+    result = count(config_file(tmp_path, NOT_ON_SHELF["Qwen2.5-0.5B"][0])).architecture
+    assert (set(result.attention), result.sliding_window) == ({"full"}, None)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_a_window_that_is_switched_off_is_none(tmp_path):
         ((), "none"),
     ],
 )
-def test_the_layers_kinds_are_said_in_one_line(kinds, line):
+def test_one_line_names_the_kinds_of_the_layers(kinds, line):
     assert attention_line(kinds) == line
 
 
@@ -356,27 +357,27 @@ def test_the_table_here_is_the_one_of_the_real_models():
 
 @pytest.mark.parametrize(("name", "head"), DELTAS)
 def test_every_figure_of_the_table_and_every_delta(name, head):
-    found = count(name, head=head)
+    result = count(name, head=head)
     base, classes, span = TABLE[name]
-    assert found.adaptation is not None
-    ledger = found.adaptation.ledger
+    assert result.adaptation is not None
+    ledger = result.adaptation.ledger
     assert (ledger.base, ledger.total) == (base, classes if head == "labels:2" else span)
-    assert lines_of(found) == DELTAS[name, head]
+    assert lines_of(result) == DELTAS[name, head]
     assert ledger.base + sum(line.count for line in ledger.lines) == ledger.total
-    assert all(line.why for line in ledger.lines)
+    assert all(line.reason for line in ledger.lines)
 
 
 def test_gemma_2_has_no_span_class():
-    with pytest.raises(ModelError, match=r"it can have no span head: transformers .* gemma2"):
+    with pytest.raises(ModelError, match=r"it has no span head: transformers .* gemma2"):
         count("gemma-2-2b", head="span")
 
 
 def test_lora_of_rank_8_on_llama_trains_5_636_096():
-    found = count("llama-3.2-1b", "lora", ["lora.rank=8"])
-    assert found.adaptation is not None
+    result = count("llama-3.2-1b", "lora", ["lora.rank=8"])
+    assert result.adaptation is not None
     per_layer = 2 * (2048 + 2048) + 2 * (2048 + 512) + 3 * (2048 + 8192)
-    assert found.adaptation.ledger.trainable == 16 * 8 * per_layer == 5_636_096
-    assert lines_of(found) == {"adapters": 5_636_096}
+    assert result.adaptation.ledger.trainable == 16 * 8 * per_layer == 5_636_096
+    assert lines_of(result) == {"adapters": 5_636_096}
     with_head = count("llama-3.2-1b", "lora", ["lora.rank=8"], task="sst2")
     assert with_head.adaptation is not None
     assert with_head.adaptation.ledger.trainable == 5_636_096 + 4_096
@@ -384,70 +385,74 @@ def test_lora_of_rank_8_on_llama_trains_5_636_096():
 
 @pytest.mark.parametrize("name", ["llama-3.2-1b", "mistral-7b", "distilbert", "bert", "minilm"])
 def test_a_frozen_base_with_a_head_trains_the_head_alone(name):
-    found = count(name, "head", task="sst2")
-    width, encoder = found.architecture.dimension, found.architecture.kind == "encoder"
-    assert found.adaptation is not None
+    result = count(name, "head", task="sst2")
+    width, encoder = result.architecture.hidden_size, result.architecture.kind == "encoder"
+    assert result.adaptation is not None
     assert width is not None
-    assert found.adaptation.ledger.trainable == 2 * (width + encoder)
-    assert lines_of(found)["head"] == 2 * (width + encoder)
-    trunk = sum(size for group, size in found.groups.items() if group not in ("head", "other"))
-    assert found.adaptation.ledger.total == trunk + 2 * (width + encoder)
+    assert result.adaptation.ledger.trainable == 2 * (width + encoder)
+    assert lines_of(result)["head"] == 2 * (width + encoder)
+    trunk = sum(size for group, size in result.groups.items() if group not in ("head", "other"))
+    assert result.adaptation.ledger.total == trunk + 2 * (width + encoder)
 
 
-def test_what_is_tied_is_not_dropped_and_that_is_said():
+def test_a_tied_head_is_not_dropped_and_a_note_explains_it():
     assert "dropped" not in lines_of(count("llama-3.2-1b", task="sst2"))
     assert any("tied" in note for note in count("llama-3.2-1b", task="sst2").notes)
     assert not any("tied" in note for note in count("mistral-7b", task="sst2").notes)
 
 
 @pytest.mark.parametrize(("name", "row"), [("llama-3.2-1b", "2,048"), ("mistral-7b", "8,192")])
-def test_no_row_is_added_for_padding_and_the_cost_of_one_is_said(name, row):
-    found = count(name, task="sst2")
-    assert any(f"A new [PAD] would have added {row}." in note for note in found.notes)
+def test_no_row_is_added_for_padding_and_a_note_names_its_size(name, row):
+    result = count(name, task="sst2")
+    assert any(f"A new [PAD] would have added {row}." in note for note in result.notes)
 
 
-def test_without_a_method_nothing_is_said_about_training():
+def test_without_a_method_the_trained_number_is_null():
     values = count("llama-3.2-1b", task="sst2").as_json()
     assert values["adaptation"]["ledger"]["trainable"] is None
     assert count("llama-3.2-1b").as_json()["adaptation"] is None
 
 
 def test_four_bits_change_no_count():
-    plain, packed = (count("mistral-7b", name, task="sst2") for name in ("lora", "qlora"))
+    plain, quantized = (count("mistral-7b", name, task="sst2") for name in ("lora", "qlora"))
     assert plain.adaptation is not None
-    assert packed.adaptation is not None
-    one, other = plain.adaptation.ledger, packed.adaptation.ledger
-    assert (one.base, one.total, one.trainable) == (other.base, other.total, other.trainable)
-    (line,) = [line for line in other.lines if line.what == "packed to 4 bits"]
+    assert quantized.adaptation is not None
+    expected, ledger = plain.adaptation.ledger, quantized.adaptation.ledger
+    assert (expected.base, expected.total, expected.trainable) == (
+        ledger.base,
+        ledger.total,
+        ledger.trainable,
+    )
+    (line,) = [line for line in ledger.lines if line.part == "quantised to 4 bits"]
     assert line.count == 0
     weights = SHELF["mistral-7b"]["attention"] + SHELF["mistral-7b"]["feed-forward"]
     size = weights // 2 + weights // 64 + weights // 64 // 256 * 4 + 32 * 7 * 4
-    assert f"{weights:,} weights in {size:,} bytes" in line.why
-    assert f"{2 * weights:,}" in line.why
+    assert f"{weights:,} weights in {size:,} bytes" in line.reason
+    assert f"{2 * weights:,}" in line.reason
 
 
-def test_a_task_says_its_head_by_its_kind(monkeypatch):
+def test_the_head_follows_from_the_kind_of_the_task(monkeypatch):
     from types import SimpleNamespace
 
-    monkeypatch.setitem(TASKS, "asked", SimpleNamespace(kind="questions", labels=None))  # type: ignore[misc]
-    found = count("distilbert", "lora", task="asked").adaptation
-    assert found is not None
-    assert (found.head.kind, found.head.outputs) == ("span", 2)
+    monkeypatch.setitem(TASKS, "questions", SimpleNamespace(kind="questions", labels=None))  # type: ignore[misc]
+    result = count("distilbert", "lora", task="questions").adaptation
+    assert result is not None
+    assert (result.head.kind, result.head.outputs) == ("span", 2)
     assert count("distilbert", "lora", task="imdb").adaptation.head.outputs == 2  # type: ignore[union-attr]
 
 
 def test_a_task_can_be_answered_in_words():
-    found = count("llama-3.2-1b", "lora", ["lora.objective=words"], task="sst2").adaptation
-    assert found is not None
-    assert (found.head.kind, found.head.outputs, found.head.task) == ("words", 0, "sst2")
-    assert [line.what for line in found.ledger.lines] == ["adapters"]
+    result = count("llama-3.2-1b", "lora", ["lora.objective=words"], task="sst2").adaptation
+    assert result is not None
+    assert (result.head.kind, result.head.outputs, result.head.task) == ("words", 0, "sst2")
+    assert [line.part for line in result.ledger.lines] == ["adapters"]
 
 
 # The same as an arm's
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_what_is_fresh_is_known_ahead(kind, tmp_path):
+def test_fresh_weights_are_named_before_loading(kind, tmp_path):
     from tuneproof.families import family_of
     from tuneproof.families.models import resolve_model
 
@@ -457,7 +462,7 @@ def test_what_is_fresh_is_known_ahead(kind, tmp_path):
     tokenizer = read_tokenizer(source, config, family)
     loaded = load_model(source, config, tokenizer, family, head="labels", labels=("a", "b"))
     model = model_on_meta(source, config, head="labels", labels=("a", "b"))
-    ahead = fresh_ahead(model, pretrained_on_meta(source, config))
+    ahead = fresh_weight_names(model, pretrained_on_meta(source, config))
     assert set(ahead) == set(loaded.fresh)
     shapes = {name: tuple(p.shape) for name, p in loaded.model.named_parameters()}
     assert {name: tuple(p.shape) for name, p in model.named_parameters()} == shapes
@@ -470,7 +475,7 @@ ARMS = {
     "full": [],
     "dora": ["lora.rank=4", "lora.variant=dora"],
     "words": ["lora.rank=2", "lora.objective=words"],
-    "packed": ["qlora.rank=2"],
+    "quantised": ["qlora.rank=2"],
     "upper-full": ["full.layers=last 1"],
     "upper-lora": ["lora.rank=2", "lora.layers=last 1"],
 }
@@ -483,17 +488,17 @@ def test_the_ledger_of_a_run_is_the_one_that_was_counted_ahead(kind, tmp_path):
     for name, changes in ARMS.items():
         method = changes[0].split(".")[0] if changes else name
         if (name == "words" and kind not in DECODERS) or (
-            name == "packed" and importlib.util.find_spec("bitsandbytes") is None
+            name == "quantised" and importlib.util.find_spec("bitsandbytes") is None
         ):
             continue
         options = dict(change.split(".", 1)[1].split("=") for change in changes)
         arms.append({method: {"name": name, **{k: _value(v) for k, v in options.items()}}})
     recipe = small_recipe(tmp_path, [folder], arms, train={"epochs": 1, "batch_size": 36})
-    follow(recipe)
+    run_recorded(recipe)
     for arm in arms:
         method, options = next(iter(arm.items()))
-        (place,) = (Path(recipe.out) / "arms").glob(f"*.{options['name']}*")
-        run = json.loads((place / "ledger.json").read_text())
+        (arm_folder,) = (Path(recipe.out) / "arms").glob(f"*.{options['name']}*")
+        run = json.loads((arm_folder / "ledger.json").read_text())
         changes = ARMS[options["name"]]
         ahead = count(
             str(folder), method, changes, head="words" if options["name"] == "words" else "labels:2"
@@ -507,14 +512,14 @@ def _value(text: str) -> object:
     return int(text) if text.isdigit() else text
 
 
-# The words on the screen
+# Terminal output
 
 
 def test_the_command_prints_plain_lines_when_piped(capsys):
     assert main(["count", "llama-3.2-1b", "--method", "lora", "--set", "lora.rank=8", "--task", "sst2"]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert "\x1b" not in said.out
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "\x1b" not in output.out
     for line in (
         "  key-value heads      8",
         "  attention            full in all 16 layers",
@@ -525,7 +530,7 @@ def test_the_command_prints_plain_lines_when_piped(capsys):
         "  1,241,454,592  total",
         "      5,640,192  of these train (0.45 %)",
     ):
-        assert line in said.out.splitlines()
+        assert line in output.out.splitlines()
 
 
 def test_all_weights_are_a_hundred_percent(capsys):
@@ -542,16 +547,16 @@ def test_the_json_says_the_same(capsys):
     assert values["adaptation"]["ledger"]["total"] == 2_614_346_496
 
 
-def test_code_that_a_configuration_names_is_left_aside_and_said(tmp_path, capsys):
-    assert main(["count", config_file(tmp_path, UNKNOWN["Phi-3-mini-4k"][0])]) == 0
-    said = capsys.readouterr().out
-    assert "auto_map in its configuration can name code that comes with the checkpoint" in said
-    assert "3,821,079,552  total (Phi3ForCausalLM)" in said
-    assert "transformers_modules" not in said
+def test_code_that_a_configuration_names_is_ignored_with_a_note(tmp_path, capsys):
+    assert main(["count", config_file(tmp_path, NOT_ON_SHELF["Phi-3-mini-4k"][0])]) == 0
+    output = capsys.readouterr().out
+    assert "auto_map in its configuration can name code of the checkpoint: ignored, never run." in output
+    assert "3,821,079,552  total (Phi3ForCausalLM)" in output
+    assert "transformers_modules" not in output
 
 
-def test_a_class_that_transformers_lacks_is_said(tmp_path):
-    values = UNKNOWN["Qwen3-0.6B"][0] | {"architectures": ["OwnForCausalLM"]}
-    found = count(config_file(tmp_path, values))
-    assert found.architecture_class == "Qwen3ForCausalLM"
-    assert any("OwnForCausalLM" in note for note in found.notes)
+def test_a_note_names_a_class_that_transformers_does_not_have(tmp_path):
+    values = NOT_ON_SHELF["Qwen3-0.6B"][0] | {"architectures": ["OwnForCausalLM"]}
+    result = count(config_file(tmp_path, values))
+    assert result.architecture_class == "Qwen3ForCausalLM"
+    assert any("OwnForCausalLM" in note for note in result.notes)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import IA3Config, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -84,7 +85,7 @@ def test_the_ledger_explains_the_published_counts(name) -> None:
     model = apply_full(with_head(config), family, FullOptions())
     ledger = parameter_ledger(model, pretrained_on_meta(SOURCE, config), family)
     assert (ledger.base, ledger.total, ledger.trainable) == (base, total, total)
-    assert {line.what: line.count for line in ledger.lines} == lines
+    assert {line.part: line.count for line in ledger.lines} == lines
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "bert", "llama", "mistral", "gemma2", "gpt2"])
@@ -98,7 +99,7 @@ def test_base_and_lines_add_up_to_the_total(kind, method) -> None:
     skeleton = pretrained_on_meta(SOURCE, config)
     if method == "probe":
         ledger = parameter_ledger(skeleton, skeleton, family, trainable=66, probe=66)
-        wanted, trains = sum(parameter_sizes(skeleton).values()) + 66, 66
+        expected, trains = sum(parameter_sizes(skeleton).values()) + 66, 66
     else:
         auto = AutoModelForCausalLM if "words" in method else AutoModelForSequenceClassification
         config.num_labels = 2
@@ -112,17 +113,17 @@ def test_base_and_lines_add_up_to_the_total(kind, method) -> None:
             added = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n)
             heads = [p for n, p in model.named_parameters() if ".modules_to_save." in n]
             trains = added + sum(p.numel() for p in heads)
-            wanted = plain + added
+            expected = plain + added
         else:
             model = apply_full(model, family, FullOptions(objective=objective))
-            wanted = trains = plain
+            expected = trains = plain
         ledger = parameter_ledger(model, skeleton, family)
-    assert ledger.total == wanted
+    assert ledger.total == expected
     assert ledger.trainable == trains
     assert ledger.base + sum(line.count for line in ledger.lines) == ledger.total
     assert ledger.base == sum(parameter_sizes(skeleton).values())
     assert all(line.count for line in ledger.lines)
-    assert all(line.why for line in ledger.lines)
+    assert all(line.reason for line in ledger.lines)
 
 
 def test_a_tied_weight_counts_once() -> None:
@@ -147,12 +148,35 @@ def test_the_base_is_the_architecture_that_was_saved() -> None:
     family = family_of(config)
     model = apply_full(with_head(config), family, FullOptions())
     lines = parameter_ledger(model, bare, family).lines
-    assert [line.what for line in lines] == ["head"]
+    assert [line.part for line in lines] == ["head"]
 
 
-def test_the_ledger_reads_as_plain_values() -> None:
+def test_adapters_of_another_peft_method_are_explained_too() -> None:
+    config = tiny_config("llama", tiny_tokenizer("llama"))
+    config.num_labels = 2
+    options = IA3Config(
+        task_type="SEQ_CLS",
+        target_modules=["k_proj", "v_proj", "down_proj"],
+        feedforward_modules=["down_proj"],
+    )
+    model = get_peft_model(AutoModelForSequenceClassification.from_config(config), options)
+    ledger = parameter_ledger(model, pretrained_on_meta(SOURCE, config), family_of(config))
+    keys = config.num_key_value_heads * config.hidden_size // config.num_attention_heads
+    expected = config.num_hidden_layers * (2 * keys + config.intermediate_size)
+    assert {line.part: line.count for line in ledger.lines} == {
+        "head": 2 * config.hidden_size,
+        "adapters": expected,
+    }
+    sizes = (
+        f"{keys} to {config.intermediate_size} weights beside each of {3 * config.num_hidden_layers} layers"
+    )
+    assert ledger.lines[-1].reason == sizes
+    assert ledger.trainable == expected + 2 * config.hidden_size
+
+
+def test_the_ledger_is_json() -> None:
     config = tiny_config("llama", tiny_tokenizer("llama"))
     skeleton = pretrained_on_meta(SOURCE, config)
     values = parameter_ledger(skeleton, skeleton, family_of(config), trainable=10, probe=10).as_json()
     assert set(values) == {"base", "total", "trainable", "lines"}
-    assert set(values["lines"][0]) == {"what", "count", "why"}
+    assert set(values["lines"][0]) == {"part", "count", "reason"}

@@ -1,4 +1,4 @@
-"""Studies that ran once for all tests of publishing."""
+"""Studies that run once for all tests of publishing."""
 
 from pathlib import Path
 
@@ -27,13 +27,13 @@ def questions(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    """The lines run in this process, where a fresh one is not what is tested."""
-    monkeypatch.setattr(gate, "ask", made.ask_here)
+    """Run the card's code in this process, where a fresh one is not what is tested."""
+    monkeypatch.setattr(gate, "predict_in_fresh_process", made.predict_here)
 
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """The stub with a base in it, and a token that may write."""
+    """The stub with a base in it, and a token with write access."""
     with running_hub() as running:
         running.repositories["someone/base"] = Repository(False, card={"license": "cc-by-4.0"})
         monkeypatch.setattr(constants, "ENDPOINT", running.url)

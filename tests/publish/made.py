@@ -1,4 +1,4 @@
-"""Studies whose arms are published in tests, and the card's lines run without a process of their own.
+"""Studies whose arms are published in tests, and the card's code run without a process of its own.
 
 In: a folder. Out: studies that ran. Knows nothing of: what is asserted.
 """
@@ -14,16 +14,16 @@ import torch
 
 from tests.arms.questions import question_recipe
 from tests.arms.small import small_recipe
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.publish.gate import Sample
-from tuneproof.publish.load_code import Published, program
+from tuneproof.publish.load_code import LoadSpec, make_program
 from tuneproof.recipe.recipe import Recipe
-from tuneproof.study.study import events_of
 
 
 def ran(recipe: Recipe) -> Path:
     """The study's folder, every arm done."""
-    for event in events_of(recipe):
+    for event in run_recorded(recipe).events:
         assert getattr(event, "status", "done") in ("done", "skipped"), event
     return Path(recipe.out)
 
@@ -55,14 +55,14 @@ def question_study(home: Path) -> Path:
     return ran(question_recipe(home, [model], ["majority", "head", "lora"], train={"epochs": 1}))
 
 
-def ask_here(it: Published, place: str, sample: Sample, merge: bool = False) -> list[Any]:
-    """What the lines say, run in this process: quick, where loading afresh is not what is tested."""
-    said, heard = io.StringIO(), io.StringIO(json.dumps(sample.asked))
-    stdin, sys.stdin = sys.stdin, heard
+def predict_here(load_spec: LoadSpec, location: str, sample: Sample, merge: bool = False) -> list[Any]:
+    """The predictions of the card's code in this process: quick, where a fresh one is not tested."""
+    output, stdin = io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO(json.dumps(sample.inputs))
     try:
-        with contextlib.redirect_stdout(said):
-            exec(compile(program(it, place, merge), "card", "exec"), {})
+        with contextlib.redirect_stdout(output):
+            exec(compile(make_program(load_spec, location, merge), "card", "exec"), {})
     finally:
         sys.stdin = stdin
         torch.set_grad_enabled(True)
-    return list(json.loads(said.getvalue().splitlines()[-1]))
+    return list(json.loads(output.getvalue().splitlines()[-1]))

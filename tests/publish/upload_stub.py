@@ -46,7 +46,7 @@ class Hub:
     url: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     spoil: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,7 +59,7 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, *words: object) -> None:
+        def log_message(self, *args: object) -> None:
             pass
 
         def answer(self, value: Any, code: int = 200, error: str = "") -> None:
@@ -75,12 +75,12 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", ""):
                 return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            whole = b""
+            body = b""
             while size := int(self.rfile.readline(), 16):
-                whole += self.rfile.read(size)
+                body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-            return whole
+            return body
 
         def token(self) -> str:
             return self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -88,32 +88,31 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def allowed(self) -> bool:
             if self.token() == WRITES:
                 return True
-            known = self.token() == READS
-            self.answer({"error": "no"}, 403 if known else 401)
+            self.answer({"error": "no"}, 403 if self.token() == READS else 401)
             return False
 
         def repository(self, name: str) -> Repository | None:
-            found = hub.repositories.get(name)
-            if found is None or (found.private and self.token() not in (WRITES, READS)):
+            repository = hub.repositories.get(name)
+            if repository is None or (repository.private and self.token() not in (WRITES, READS)):
                 self.answer({"error": "not here"}, 404, "RepoNotFound")
                 return None
-            return found
+            return repository
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            hub.asked.append(f"GET {path}")
+            hub.requests.append(f"GET {path}")
             if self.token() not in (WRITES, READS, ""):
                 return self.answer({"error": "who?"}, 401)
-            found = re.fullmatch(r"/api/models/([^/]+/[^/]+?)(/tree/[^/]+)?", path)
-            repository = self.repository(found[1]) if found else None
-            if not found or repository is None:
+            match = re.fullmatch(r"/api/models/([^/]+/[^/]+?)(/tree/[^/]+)?", path)
+            repository = self.repository(match[1]) if match else None
+            if not match or repository is None:
                 return None
-            if found[2]:
+            if match[2]:
                 return self.answer([self.entry(repository, name) for name in repository.files])
             self.answer(
                 {
-                    "id": found[1],
-                    "modelId": found[1],
+                    "id": match[1],
+                    "modelId": match[1],
                     "sha": repository.head,
                     "tags": [],
                     "private": repository.private,
@@ -132,18 +131,18 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
             return row
 
         def do_PUT(self) -> None:
-            found = re.fullmatch(r"/blobs/([0-9a-f]{64})", self.path)
-            hub.asked.append(f"PUT {self.path[:7]}")
+            match = re.fullmatch(r"/blobs/([0-9a-f]{64})", self.path)
+            hub.requests.append(f"PUT {self.path[:7]}")
             body = self.body()
             if hub.spoil.get("lfs", "").isdecimal():
                 return self.answer({}, int(hub.spoil["lfs"]))
-            if not found or hashlib.sha256(body).hexdigest() != found[1]:
+            if not match or hashlib.sha256(body).hexdigest() != match[1]:
                 return self.answer({"error": "another checksum"}, 400)
-            hub.blobs[found[1]] = body
+            hub.blobs[match[1]] = body
             self.answer({})
 
         def do_POST(self) -> None:
-            hub.asked.append(f"POST {self.path}")
+            hub.requests.append(f"POST {self.path}")
             body = self.body()
             if self.path == "/api/validate-yaml":
                 return self.answer({"errors": [], "warnings": []})
@@ -151,30 +150,30 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return None
             if self.path == "/api/repos/create":
                 return self.create(json.loads(body))
-            if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.path):
+            if match := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.path):
                 return self.batch(json.loads(body))
-            found = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", self.path)
-            repository = self.repository(found[1]) if found else None
-            if not found or repository is None:
+            match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", self.path)
+            repository = self.repository(match[1]) if match else None
+            if not match or repository is None:
                 return None
-            if found[2] == "preupload":
+            if match[2] == "preupload":
                 return self.preupload(repository, json.loads(body))
-            self.commit(found[1], repository, [json.loads(line) for line in body.splitlines()])
+            self.commit(match[1], repository, [json.loads(line) for line in body.splitlines()])
 
-        def create(self, asked: dict[str, Any]) -> None:
-            name = f"{asked['organization']}/{asked['name']}"
+        def create(self, request: dict[str, Any]) -> None:
+            name = f"{request['organization']}/{request['name']}"
             if name in hub.repositories:
                 return self.answer({"error": "there"}, 409)
-            private = asked.get("private") or asked.get("visibility") == "private"
+            private = request.get("private") or request.get("visibility") == "private"
             hub.repositories[name] = Repository(bool(private))
             self.answer({"url": f"{hub.url}/{name}", "name": name})
 
-        def preupload(self, repository: Repository, asked: dict[str, Any]) -> None:
+        def preupload(self, repository: Repository, request: dict[str, Any]) -> None:
             rows = []
-            for file in asked["files"]:
-                held = repository.files.get(file["path"])
+            for file in request["files"]:
+                body = repository.files.get(file["path"])
                 large = file["path"].endswith(".safetensors")
-                oid = blob_id(held) if held is not None else None
+                oid = blob_id(body) if body is not None else None
                 rows.append(
                     {
                         "path": file["path"],
@@ -185,12 +184,12 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 )
             self.answer({"files": rows})
 
-        def batch(self, asked: dict[str, Any]) -> None:
+        def batch(self, request: dict[str, Any]) -> None:
             objects = []
-            for wanted in asked["objects"]:
-                row = {"oid": wanted["oid"], "size": wanted["size"]}
-                if wanted["oid"] not in hub.blobs:
-                    row["actions"] = {"upload": {"href": f"{hub.url}/blobs/{wanted['oid']}"}}
+            for entry in request["objects"]:
+                row = {"oid": entry["oid"], "size": entry["size"]}
+                if entry["oid"] not in hub.blobs:
+                    row["actions"] = {"upload": {"href": f"{hub.url}/blobs/{entry['oid']}"}}
                 objects.append(row)
             self.answer({"transfer": "basic", "objects": objects})
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneproof.errors import RecipeError
-from tuneproof.recipe.yaml import LARGEST_BYTES, Document, dump_yaml, parse_value, read_yaml
+from tuneproof.recipe.yaml import MAX_BYTES, Document, dump_yaml, parse_value, read_yaml
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -69,7 +69,7 @@ def test_a_place_has_its_line(tmp_path):
 
 def test_a_changed_place_is_the_change(tmp_path):
     document = read_yaml(write(tmp_path, "train: {epochs: 3}\n"))
-    document.change("train.epochs=zero")
+    document.override("train.epochs=zero")
     assert document.where(("train", "epochs")) == "--set train.epochs=zero"
 
 
@@ -81,19 +81,19 @@ def test_a_file_from_windows_reads(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: &x 1\n", "line 1: holds an anchor or alias"),
-        ("a: 1\nb: *x\n", "line 2: holds an anchor or alias"),
-        ("<<: {a: 1}\nb: !!int 3\n", "line 2: holds the tag tag:yaml.org,2002:int"),
-        ("a: !secret x\n", "line 1: holds the tag !secret"),
-        ("a: 1\na: 2\n", "line 2: is not YAML: found duplicate key"),
-        ("a: [1\n", "is not YAML"),
-        ("a: b: c\n", "line 1: is not YAML"),
+        ("a: &x 1\n", "line 1: contains an anchor or alias"),
+        ("a: 1\nb: *x\n", "line 2: contains an anchor or alias"),
+        ("<<: {a: 1}\nb: !!int 3\n", "line 2: contains the tag tag:yaml.org,2002:int"),
+        ("a: !secret x\n", "line 1: contains the tag !secret"),
+        ("a: 1\na: 2\n", "line 2: is not valid YAML: found duplicate key"),
+        ("a: [1\n", "is not valid YAML"),
+        ("a: b: c\n", "line 1: is not valid YAML"),
         ("a: " + "[" * 21 + "]" * 21, "nested deeper than 20 levels"),
         ("[" * 50_000, "nested deeper than 20 levels"),
-        ("just words\n", "holds no settings"),
+        ("just words\n", "contains no settings"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
-        (b"a: \x00", "holds a zero byte"),
-        ("#" * (LARGEST_BYTES + 1), "is larger than 1,000,000 bytes"),
+        (b"a: \x00", "contains a zero byte"),
+        ("#" * (MAX_BYTES + 1), "is larger than 1,000,000 bytes"),
     ],
 )
 def test_what_a_recipe_never_needs_is_refused(text, said, tmp_path):
@@ -119,7 +119,7 @@ def test_what_a_recipe_never_needs_is_refused(text, said, tmp_path):
 def test_changes_find_their_place(changes, values):
     document = Document("command line", {})
     for change in changes:
-        document.change(change)
+        document.override(change)
     assert document.values == values
 
 
@@ -127,7 +127,7 @@ def test_changes_find_their_place(changes, values):
 def test_a_change_that_leads_nowhere_is_refused(change):
     document = Document("command line", {"l": ["a", "b"], "n": {"x": 1}})
     with pytest.raises(RecipeError, match=r"^--set "):
-        document.change(change)
+        document.override(change)
 
 
 PLAIN = st.recursive(

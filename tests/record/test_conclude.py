@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.arms.small import folder_of, follow, small_recipe
+from tests.arms.small import folder_of, small_recipe
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.errors import RunError
-from tuneproof.record.conclude import arm_runs, compare_arms, compare_studies, conclude
+from tuneproof.record.conclude import compare_arms, compare_studies, conclude, finished_arms
 from tuneproof.record.study_folder import read_study
 
 
@@ -25,7 +26,7 @@ def study(tmp_path_factory):
         seeds=[0, 1],
         claim=[{"arm": "lora", "over": "head"}, {"arm": "head", "over": "majority"}],
     )
-    follow(recipe)
+    run_recorded(recipe)
     return recipe
 
 
@@ -39,7 +40,7 @@ def test_the_conclusion_is_the_same_from_a_copy_of_the_files(study, tmp_path) ->
 
 
 def test_seeds_of_an_arm_are_one_arm(study) -> None:
-    arms = {(arm.arm, arm.model): len(arm.runs) for arm in arm_runs(read_study(study.out).arms)}
+    arms = {(arm.arm, arm.model): len(arm.runs) for arm in finished_arms(read_study(study.out).arms)}
     assert arms == {
         ("majority", None): 1,
         ("lexical", None): 1,
@@ -100,7 +101,7 @@ def test_two_studies_are_compared_arm_by_arm(study, tmp_path) -> None:
 
 def test_arms_on_other_items_are_not_compared(study, tmp_path) -> None:
     other = small_recipe(tmp_path, [], ["majority"], split={"seed": 3})
-    follow(other)
+    run_recorded(other)
     with pytest.raises(RunError, match="items"):
         compare_arms(folder_of(study, "majority"), folder_of(other, "majority"), "accuracy")
     with pytest.raises(RunError, match="items"):
@@ -109,8 +110,8 @@ def test_arms_on_other_items_are_not_compared(study, tmp_path) -> None:
 
 def test_studies_without_a_common_arm_are_not_compared(study, tmp_path) -> None:
     other = small_recipe(tmp_path, [], [{"majority": {"name": "most"}}])
-    follow(other)
-    with pytest.raises(RunError, match="share no finished arm"):
+    run_recorded(other)
+    with pytest.raises(RunError, match="have no finished arm in common"):
         compare_studies(Path(study.out), Path(other.out), "accuracy")
 
 
@@ -147,9 +148,10 @@ def test_a_seed_that_one_arm_lacks_is_left_out_of_the_comparison(tmp_path):
     assert claim["seeds"] == 1
     assert claim["seed_spread"] is None
     sentence = found["verdict"]["sentence"]
-    assert ". One seed alone for four: " in sentence, "four has one seed left; few-shot has two"
+    note = "The variation between seeds is unknown: four ran with one seed."
+    assert note in sentence, "four has one seed left; few-shot has two"
 
 
 def test_two_seeds_and_arms_without_chance_are_not_said_to_be_one_seed(study) -> None:
     made = json.loads((Path(study.out) / "comparisons.json").read_text())
-    assert "One seed" not in made["verdict"]["sentence"]
+    assert "ran with one seed" not in made["verdict"]["sentence"]

@@ -1,12 +1,15 @@
 """What a study's files are called, and how they are read back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.arms.small import follow, small_recipe
+from tests.arms.small import small_recipe
+from tests.monitoring import run_recorded
 from tuneproof.errors import RunError
-from tuneproof.record.study_folder import arm_folder, read_arm, read_items, read_study, slug
+from tuneproof.record.conclude import conclude
+from tuneproof.record.study_folder import FORMAT, arm_folder, read_arm, read_items, read_study, slug
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ def test_two_arms_never_share_a_folder(tmp_path, one, other) -> None:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     recipe = small_recipe(tmp_path_factory.mktemp("record"), [], ["lexical", "majority"])
-    follow(recipe)
+    run_recorded(recipe)
     return recipe
 
 
@@ -109,3 +112,20 @@ def test_a_line_of_steps_that_was_cut_off_is_left_out_and_a_broken_one_named(stu
     steps.write_text('{"step": 1, "lo\n{"step": 2}\n')
     with pytest.raises(RunError, match=r"steps\.jsonl: is not lines of JSON"):
         read_study(moved)
+
+
+def test_a_study_of_format_1_is_not_run_again_and_is_scored_again_only_while_its_recipe_is_valid(
+    tmp_path,
+) -> None:
+    recipe = small_recipe(tmp_path, [], ["majority"])
+    run_recorded(recipe)
+    folder = Path(recipe.out)
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance.pop("format") == FORMAT
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    with pytest.raises(RunError, match=r"written by another version of tuneproof \(study format 1"):
+        run_recorded(recipe)
+    assert conclude(folder)["sentence"]
+    (folder / "recipe.yaml").write_text("tasks: sst2\n")
+    with pytest.raises(RunError, match="Run the study again in a new folder"):
+        conclude(folder)

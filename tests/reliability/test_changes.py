@@ -12,17 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, dies, folder_of, follow, results, rows_of, small_recipe, write_rows
+from tests.arms.small import arm_of, die_at, folder_of, results, rows_of, small_recipe, write_rows
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.cli.main import main
+from tuneproof.context.monitor import ArmStarted, Monitor
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.recipe.recipe import recipe_from
-from tuneproof.study import plan as plan_room
+from tuneproof.study import arm_runs, checks
+from tuneproof.study.arm_runs import NEUTRAL_SETTINGS
 from tuneproof.study.lock import LOCK, StudyLock
-from tuneproof.study.plan import CHANGES_NOTHING
-from tuneproof.study.resume import Change
-from tuneproof.study.run import check
-from tuneproof.study.study import events_of
+from tuneproof.study.plan import check
+from tuneproof.study.resume import ResumePolicy
+from tuneproof.study.run import run_study
 
 FULL = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0}
@@ -36,9 +38,9 @@ def model(tmp_path_factory):
 def begun(folder: Path, model: Path, monkeypatch, **sections):
     """A study whose arm was killed at its sixth step."""
     recipe = small_recipe(folder, [model], [FULL], train=SOON, **sections)
-    dies(monkeypatch, 6)
+    die_at(monkeypatch, 6)
     with pytest.raises(KeyboardInterrupt):
-        follow(recipe)
+        run_study(recipe)
     monkeypatch.undo()
     return recipe
 
@@ -54,7 +56,7 @@ def changed(recipe, **sections):
 
 
 def test_r11_micro_batches_that_were_halved_stay_halved_after_a_kill(tmp_path, model, monkeypatch) -> None:
-    from tuneproof.objectives.objective import HeadObjective
+    from tuneproof.objectives.head import HeadObjective
 
     loss, seen = HeadObjective.loss, []
 
@@ -68,13 +70,13 @@ def test_r11_micro_batches_that_were_halved_stay_halved_after_a_kill(tmp_path, m
     monkeypatch.setattr(HeadObjective, "loss", short_of_memory)
     train = {**SOON, "micro_batch": 4}
     recipes = [small_recipe(tmp_path, [model], [FULL], out=o, train=train) for o in ("a", "b")]
-    follow(recipes[0])
+    run_study(recipes[0])
     seen.clear()
     with pytest.MonkeyPatch.context() as patch:
-        dies(patch, 6)
+        die_at(patch, 6)
         with pytest.raises(KeyboardInterrupt):
-            follow(recipes[1])
-    follow(recipes[1])
+            run_study(recipes[1])
+    run_study(recipes[1])
     found = [results(recipe, "full") for recipe in recipes]
     assert {step["micro_batches"] for step in found[0]["steps"]} == {2, 4}
     assert found[0] == found[1]
@@ -86,10 +88,10 @@ def test_r11_settings_that_fitted_the_memory_stay_when_more_of_it_is_free(
     recipe = begun(tmp_path, model, monkeypatch, compute={"memory": "8GB"})
     file = folder_of(recipe, "full") / "facts.json"
     found = json.loads(file.read_text())
-    assert found["fitted"]["train.micro_batch"] == 8
-    found["fitted"]["train.micro_batch"] = 2  # as if less had been free at first
+    assert found["memory_settings"]["train.micro_batch"] == 8
+    found["memory_settings"]["train.micro_batch"] = 2  # as if less had been free at first
     file.write_text(json.dumps(found))
-    follow(changed(recipe, compute={"memory": "16GB"}))
+    run_study(changed(recipe, compute={"memory": "16GB"}))
     steps = [step["micro_batches"] for step in results(recipe, "full")["steps"]]
     assert steps[:5] == [1, 1, 1, 1, 1]
     assert steps[6:9] == [4, 4, 4]
@@ -100,18 +102,17 @@ def test_r11_settings_that_fitted_the_memory_stay_when_more_of_it_is_free(
 
 def test_r12_a_second_process_is_refused_by_name_and_nothing_is_touched(tmp_path) -> None:
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    events = events_of(recipe)
-    next(events)
-    for event in events:
-        if type(event).__name__ == "ArmBegun":
-            break
-    before = {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")}
-    with pytest.raises(RunError, match=rf"is in use by process {os.getpid()} on .* since 20"):
-        follow(recipe)
-    assert {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")} == before
-    list(events)
+
+    def start_another(event) -> None:
+        if isinstance(event, ArmStarted):
+            before = {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")}
+            with pytest.raises(RunError, match=rf"is in use by process {os.getpid()} on .* since 20"):
+                run_study(recipe)
+            assert {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")} == before
+
+    run_study(recipe, Monitor(start_another))
     assert not (Path(recipe.out) / LOCK).exists()
-    follow(recipe)
+    run_study(recipe)
 
 
 def test_r12_the_program_says_who_holds_the_lock_within_a_second(tmp_path) -> None:
@@ -132,7 +133,7 @@ def test_r12_the_program_says_who_holds_the_lock_within_a_second(tmp_path) -> No
 def test_r12_a_dead_holders_lock_is_taken_over(tmp_path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from tuneproof.study.lock import StudyLock\n"
-        f"StudyLock(Path({str(tmp_path)!r})).take(); print('held', flush=True); time.sleep(60)"
+        f"lock = StudyLock(Path({str(tmp_path)!r})); lock.take(); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
@@ -153,20 +154,20 @@ def test_r12_a_dead_holders_lock_is_taken_over(tmp_path) -> None:
 def test_r12_a_link_in_the_locks_place_is_not_followed(tmp_path) -> None:
     (tmp_path / "other").write_text("precious")
     (tmp_path / LOCK).symlink_to(tmp_path / "other")
-    with pytest.raises(RunError, match="could not be opened"):
+    with pytest.raises(RunError, match="cannot be locked"):
         StudyLock(tmp_path).take()
     assert (tmp_path / "other").read_text() == "precious"
 
 
 def test_r12_a_file_system_without_locks_is_said(tmp_path, monkeypatch) -> None:
-    from tuneproof.study import lock as room
+    import fcntl
 
     def refuse(*given) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(room.fcntl, "flock", refuse)
-    events = follow(small_recipe(tmp_path, [], ["majority", "lexical"]))
-    assert any("keeps no locks" in getattr(event, "text", "") for event in events)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monitor = run_recorded(small_recipe(tmp_path, [], ["majority", "lexical"]))
+    assert "has no locks" in monitor.text
 
 
 # Items
@@ -188,16 +189,19 @@ def test_r15_other_rows_are_refused_and_change_nothing(tmp_path, model, monkeypa
         recipe = begun(tmp_path, model, monkeypatch)
     else:
         recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-        follow(recipe)
+        run_study(recipe)
     before = {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")}
     write_rows(tmp_path / "rows-2.csv", EDITS[edit])
-    with pytest.raises(RecipeError, match=r"study on other items: those of .* differ"):
-        follow(recipe)
-    for change in (Change(accept=True), Change(restart=("majority",) if state != "begun" else ("full",))):
+    with pytest.raises(RecipeError, match=r"study on other items: the items or labels of .* differ"):
+        run_study(recipe)
+    for policy in (
+        ResumePolicy(accept=True),
+        ResumePolicy(restart=("majority",) if state != "begun" else ("full",)),
+    ):
         with pytest.raises(RecipeError, match="study on other items"):
-            list(events_of(recipe, change=change))
+            run_study(recipe, resume=policy)
     assert {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")} == before
-    list(events_of(recipe, change=Change(restart=("all",))))
+    run_study(recipe, resume=ResumePolicy(restart=("all",)))
     assert arm_of(recipe, recipe.arms[-1].name)["status"] == "done"
 
 
@@ -208,12 +212,12 @@ def test_r15_other_rows_are_refused_and_change_nothing(tmp_path, model, monkeypa
 )
 def test_r15_another_split_or_order_of_labels_is_refused(tmp_path, change) -> None:
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    follow(recipe)
+    run_study(recipe)
     if "task" in change:
         options = {**recipe.values()["task"]["labels"], **change["task"]["labels"]}
         change = {"task": {"labels": options}}
     with pytest.raises(RecipeError, match="study on other items"):
-        follow(changed(recipe, **change))
+        run_study(changed(recipe, **change))
 
 
 # Settings
@@ -260,10 +264,10 @@ def other_value(name: str, value):
 def test_r16_every_setting_changes_what_an_arm_belongs_to_but_those_of_a_list(
     tmp_path, model, monkeypatch
 ) -> None:
-    monkeypatch.setattr(plan_room, "check_trackers", lambda names: None)
+    monkeypatch.setattr(checks, "check_trackers", lambda names: None)
     recipe = small_recipe(tmp_path, [model], [FULL])
-    first = check(recipe).works[0]
-    values, tried = recipe.values(), set()
+    first = check(recipe).arms[0]
+    values, changed_settings = recipe.values(), set()
     settings = {f"{part}.{key}": v for part in SECTIONS for key, v in values[part].items()}
     settings |= {f"full.{key}": v for key, v in values["arms"][0]["full"].items() if key != "name"}
     for name, value in settings.items():
@@ -277,12 +281,12 @@ def test_r16_every_setting_changes_what_an_arm_belongs_to_but_those_of_a_list(
             now = changed(recipe, **{part: {key: other}})
         if name == "full.objective":
             continue  # an encoder has none; settings_of holds every option alike
-        same = check(now).works[0].fingerprint == first.fingerprint
-        assert same == (name in CHANGES_NOTHING), name
-        tried.add(name)
-    assert tried >= CHANGES_NOTHING
+        same = check(now).arms[0].fingerprint == first.fingerprint
+        assert same == (name in NEUTRAL_SETTINGS), name
+        changed_settings.add(name)
+    assert changed_settings >= NEUTRAL_SETTINGS
     for free in ({"score": {"draws": 300}}, {"audit": {"allow": ["empty_text"]}}, {"seeds": [0, 1]}):
-        assert check(changed(recipe, **free)).works[0].fingerprint == first.fingerprint
+        assert check(changed(recipe, **free)).arms[0].fingerprint == first.fingerprint
 
 
 def test_r16_a_begun_arm_with_changed_settings_is_refused_with_what_differs(
@@ -291,14 +295,14 @@ def test_r16_a_begun_arm_with_changed_settings_is_refused_with_what_differs(
     recipe = begun(tmp_path, model, monkeypatch)
     now = changed(recipe, arms=[{"full": {"learning_rate": 1e-3}}], train={"epochs": 3})
     with pytest.raises(RecipeError) as caught:
-        follow(now)
+        run_study(now)
     said = str(caught.value)
-    assert "is an arm that was begun from other settings: " in said
+    assert "is an unfinished arm with other settings: " in said
     assert "full.learning_rate was 0.003, is 0.001" in said
     assert "train.epochs was 2, is 3" in said
     assert "--restart full" in said
     assert "--accept-change" in said
-    follow(changed(recipe, train={"checkpoint_minutes": 5, "self_test": False}))
+    run_study(changed(recipe, train={"checkpoint_minutes": 5, "self_test": False}))
 
 
 # Versions, threads; what can be done about it
@@ -307,10 +311,10 @@ def test_r16_a_begun_arm_with_changed_settings_is_refused_with_what_differs(
 @pytest.fixture
 def newer(monkeypatch):
     """Another torch, as far as the study can tell."""
-    known = plan_room.versions()
+    known = arm_runs.versions()
 
     def change() -> None:
-        monkeypatch.setattr(plan_room, "versions", lambda: {**known, "torch": "9.9"})
+        monkeypatch.setattr(arm_runs, "versions", lambda: {**known, "torch": "9.9"})
 
     return change
 
@@ -319,19 +323,19 @@ def test_r17_another_version_is_refused_then_accepted_and_recorded(
     tmp_path, model, monkeypatch, newer
 ) -> None:
     whole = small_recipe(tmp_path, [model], [FULL], out="whole", train=SOON)
-    follow(whole)
+    run_study(whole)
     recipe = begun(tmp_path, model, monkeypatch)
     newer()
     with pytest.raises(RecipeError, match=r"version of torch was 2\.\S+, is 9\.9\."):
-        follow(recipe)
-    list(events_of(recipe, change=Change(accept=True)))
+        run_study(recipe)
+    run_study(recipe, resume=ResumePolicy(accept=True))
     assert results(recipe, "full") == results(whole, "full"), "it went on from its checkpoint"
-    assert "goes on after step 6" in " ".join(arm_of(recipe, "full")["notes"])
+    assert "resumes after step 6" in " ".join(arm_of(recipe, "full")["notes"])
     found = json.loads((Path(recipe.out) / "changes.json").read_text())["changes"]
-    assert [(entry["what"], entry["arm"]) for entry in found] == [("accepted", "bert.full.seed0")]
+    assert [(entry["action"], entry["arm"]) for entry in found] == [("accepted", "bert.full.seed0")]
     assert found[0]["differences"][0].startswith("version of torch was")
     assert "version of torch was" in (Path(recipe.out) / "report.html").read_text()
-    follow(recipe)  # accepted once and for all
+    run_study(recipe)  # accepted once and for all
 
 
 def test_r17_the_program_takes_both_ways_out(tmp_path, capsys) -> None:
@@ -346,27 +350,27 @@ def test_r17_the_program_takes_both_ways_out(tmp_path, capsys) -> None:
     assert main([*other, "--restart", "lexical", "--accept-change"]) == 0
     assert main(other) == 0
     found = json.loads((Path(recipe.out) / "provenance.json").read_text())
-    assert [entry["what"] for entry in found["changes"]] == ["restarted", "accepted"]
+    assert [entry["action"] for entry in found["changes"]] == ["restarted", "accepted"]
     assert "--restart" not in found["command"]
 
 
 def test_r17_a_finished_arm_of_another_version_can_begin_again(tmp_path, model, monkeypatch, newer) -> None:
     recipe = small_recipe(tmp_path, [model], ["majority", "head", FULL], train=SOON)
-    follow(recipe)
+    run_study(recipe)
     newer()
     with pytest.raises(RecipeError, match=r"bert\.head: is a finished arm .*1 more arms differ"):
-        follow(recipe)
+        run_study(recipe)
     with pytest.raises(RecipeError, match=r"'hed' is not an arm of this study\. Did you mean head"):
-        list(events_of(recipe, change=Change(restart=("hed",))))
-    list(events_of(recipe, change=Change(restart=("head",), accept=True)))
-    aside = Path(recipe.out) / "aside" / "bert.head.1"
+        run_study(recipe, resume=ResumePolicy(restart=("hed",)))
+    run_study(recipe, resume=ResumePolicy(restart=("head",), accept=True))
+    aside = Path(recipe.out) / "superseded" / "bert.head.1"
     assert json.loads((aside / "arm.json").read_text())["status"] == "done"
     assert (
         json.loads((folder_of(recipe, "head") / "facts.json").read_text())["facts"]["version of torch"]
         == "9.9"
     )
     found = json.loads((Path(recipe.out) / "changes.json").read_text())["changes"]
-    assert [entry["what"] for entry in found] == ["restarted", "accepted"]
+    assert [entry["action"] for entry in found] == ["restarted", "accepted"]
 
 
 @pytest.mark.parametrize("change", [{"threads": 2}, {"precision": "bf16"}])
@@ -374,7 +378,7 @@ def test_r17_other_threads_or_precision_are_refused(tmp_path, model, monkeypatch
     recipe = begun(tmp_path, model, monkeypatch)
     name = next(iter(change))
     with pytest.raises(RecipeError, match=rf"compute\.{name} was "):
-        follow(changed(recipe, compute=change))
+        run_study(changed(recipe, compute=change))
 
 
 def test_r17_other_files_of_the_model_are_named(tmp_path, monkeypatch) -> None:
@@ -382,7 +386,7 @@ def test_r17_other_files_of_the_model_are_named(tmp_path, monkeypatch) -> None:
     recipe = begun(tmp_path, own, monkeypatch)
     tiny_model(own, "distilbert", seed=5)
     with pytest.raises(RecipeError, match=r"the model's model\.safetensors differs"):
-        follow(recipe)
+        run_study(recipe)
 
 
 def test_r21_processes_that_the_run_does_not_know_of_are_refused() -> None:
@@ -397,7 +401,7 @@ def test_r21_processes_that_the_run_does_not_know_of_are_refused() -> None:
             return getattr(make_accelerator("cpu", "fp32"), name)
 
     layer = torch.nn.Linear(1, 1)
-    with pytest.raises(RunError, match="2 processes share this run"):
+    with pytest.raises(RunError, match="Accelerate runs 2 processes, tuneproof 1"):
         fit(
             layer,
             lambda epoch: [],

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, dies, folder_of, follow, results, small_recipe
+from tests.arms.small import arm_of, die_at, folder_of, results, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof.train.resume import Keeper
+from tuneproof.study.run import run_study
+from tuneproof.train.resume import CheckpointManager
 
 ARM = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0, "evals_per_epoch": 2}
@@ -39,16 +40,16 @@ DAMAGES = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def root(tmp_path_factory):
     """A folder with a model, a study that nobody killed, and two of other rates that were killed."""
     root = tmp_path_factory.mktemp("damage")
     model = tiny_model(root / "bert", "distilbert")
-    follow(recipe_in(root, model, "whole"))
+    run_study(recipe_in(root, model, "whole"))
     with pytest.MonkeyPatch.context() as patch:
         for out, arm in (("killed", ARM), ("foreign", {"full": {"learning_rate": 1e-3}})):
-            dies(patch, KILLED_AT)
+            die_at(patch, KILLED_AT)
             with pytest.raises(KeyboardInterrupt):
-                follow(recipe_in(root, model, out, arm))
+                run_study(recipe_in(root, model, out, arm))
             patch.undo()
     return root
 
@@ -62,56 +63,56 @@ def checkpoints(recipe) -> Path:
 
 
 @pytest.fixture
-def killed(place, request):
+def killed(root, request):
     """A copy of the killed study, its recipe and its checkpoints' folder."""
     name = f"copy-{abs(hash(request.node.name))}"
-    shutil.copytree(place / "killed", place / name)
-    yield recipe_in(place, place / "bert", name)
-    shutil.rmtree(place / name)
+    shutil.copytree(root / "killed", root / name)
+    yield recipe_in(root, root / "bert", name)
+    shutil.rmtree(root / name)
 
 
-def goes_on_from_the_one_before(place, recipe, reason: str = "") -> None:
-    follow(recipe)
-    whole = recipe_in(place, place / "bert", "whole")
+def goes_on_from_the_one_before(root, recipe, reason: str = "") -> None:
+    run_study(recipe)
+    whole = recipe_in(root, root / "bert", "whole")
     assert results(recipe, "full") == results(whole, "full")
     notes = " ".join(arm_of(recipe, "full")["notes"])
     assert f"step-{KILLED_AT} is not used and was renamed bad-step-{KILLED_AT}: " in notes
     assert reason in notes
-    assert f"goes on after step {KILLED_AT - 1}" in notes
+    assert f"resumes after step {KILLED_AT - 1}" in notes
     assert [path.name for path in checkpoints(recipe).iterdir()] == [f"bad-step-{KILLED_AT}"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", FILES)
-def test_r06_a_damaged_file_of_the_newest_is_never_used(place, killed, file, damage) -> None:
+def test_r06_a_damaged_file_of_the_newest_is_never_used(root, killed, file, damage) -> None:
     path = checkpoints(killed) / f"step-{KILLED_AT}" / file
     change = DAMAGES[damage]
     if change is None:
         path.unlink()
     else:
-        foreign = checkpoints(recipe_in(place, place / "bert", "foreign"))
+        foreign = checkpoints(recipe_in(root, root / "bert", "foreign"))
         other = (foreign / f"step-{KILLED_AT}" / file).read_bytes()
         path.write_bytes(change(path.read_bytes(), other))
-    goes_on_from_the_one_before(place, killed)
+    goes_on_from_the_one_before(root, killed)
 
 
 @pytest.mark.parametrize("planted", ["step-9999", f"step-{KILLED_AT}"])
-def test_r06_a_whole_checkpoint_of_another_run_is_set_aside(place, killed, planted) -> None:
+def test_r06_a_whole_checkpoint_of_another_run_is_set_aside(root, killed, planted) -> None:
     folder = checkpoints(killed)
-    foreign = checkpoints(recipe_in(place, place / "bert", "foreign")) / f"step-{KILLED_AT}"
+    foreign = checkpoints(recipe_in(root, root / "bert", "foreign")) / f"step-{KILLED_AT}"
     shutil.rmtree(folder / f"step-{KILLED_AT}")
     shutil.copytree(foreign, folder / planted)
-    follow(killed)
-    whole = recipe_in(place, place / "bert", "whole")
+    run_study(killed)
+    whole = recipe_in(root, root / "bert", "whole")
     assert results(killed, "full") == results(whole, "full")
     notes = " ".join(arm_of(killed, "full")["notes"])
     assert f"renamed bad-{planted}: " in notes
     assert "belongs to another run" in notes
-    assert f"goes on after step {KILLED_AT - 1}" in notes
+    assert f"resumes after step {KILLED_AT - 1}" in notes
 
 
 @pytest.mark.parametrize("kind", ["empty folder", "file", "link", "of another step"])
-def test_r06_what_is_no_checkpoint_is_set_aside(place, killed, kind) -> None:
+def test_r06_what_is_no_checkpoint_is_set_aside(root, killed, kind) -> None:
     folder, name = checkpoints(killed), "step-9999"
     if kind == "empty folder":
         (folder / name).mkdir()
@@ -121,22 +122,22 @@ def test_r06_what_is_no_checkpoint_is_set_aside(place, killed, kind) -> None:
         (folder / name).symlink_to(folder / "step-5")
     else:
         shutil.copytree(folder / "step-5", folder / name)
-    follow(killed)
-    assert results(killed, "full") == results(recipe_in(place, place / "bert", "whole"), "full")
+    run_study(killed)
+    assert results(killed, "full") == results(recipe_in(root, root / "bert", "whole"), "full")
     assert os.path.lexists(folder / f"bad-{name}")
-    assert f"goes on after step {KILLED_AT}" in " ".join(arm_of(killed, "full")["notes"])
+    assert f"resumes after step {KILLED_AT}" in " ".join(arm_of(killed, "full")["notes"])
 
 
-def test_r06_without_any_valid_one_it_begins_again(place, killed) -> None:
+def test_r06_without_any_valid_one_it_begins_again(root, killed) -> None:
     for folder in checkpoints(killed).iterdir():
         (folder / "optimizer.safetensors").unlink()
-    follow(killed)
-    assert results(killed, "full") == results(recipe_in(place, place / "bert", "whole"), "full")
+    run_study(killed)
+    assert results(killed, "full") == results(recipe_in(root, root / "bert", "whole"), "full")
     assert len(list(checkpoints(killed).glob("bad-*"))) == 2
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_r05_a_bit_flipped_anywhere_in_the_newest_is_found(place, killed, seed) -> None:
+def test_r05_a_bit_flipped_anywhere_in_the_newest_is_found(root, killed, seed) -> None:
     drawn = random.Random(seed)
     files = sorted((checkpoints(killed) / f"step-{KILLED_AT}").iterdir())
     at = drawn.randrange(sum(file.stat().st_size for file in files))
@@ -145,26 +146,26 @@ def test_r05_a_bit_flipped_anywhere_in_the_newest_is_found(place, killed, seed) 
             file.write_bytes(flipped(file.read_bytes(), at))
             break
         at -= file.stat().st_size
-    goes_on_from_the_one_before(place, killed)
+    goes_on_from_the_one_before(root, killed)
 
 
 @pytest.mark.slow
-def test_r05_every_tenth_byte_of_the_newest_is_guarded(place, killed) -> None:
+def test_r05_every_tenth_byte_of_the_newest_is_guarded(root, killed) -> None:
     folder = checkpoints(killed)
     state = json.loads((folder / f"step-{KILLED_AT}" / "state.json").read_text())
     for file in sorted((folder / f"step-{KILLED_AT}").iterdir()):
         data = file.read_bytes()
         for at in range(0, len(data), max(10, len(data) // 500)):
             file.write_bytes(flipped(data, at))
-            found = Keeper(folder, state["belongs"]).newest()
+            found = CheckpointManager(folder, state["fingerprint"]).load_newest()
             assert found is not None
-            assert found.place.step == KILLED_AT - 1, f"{file.name}, byte {at}"
+            assert found.state.step == KILLED_AT - 1, f"{file.name}, byte {at}"
             (folder / f"bad-step-{KILLED_AT}").rename(folder / f"step-{KILLED_AT}")
             file.write_bytes(data)
 
 
 @pytest.mark.parametrize("years", [-1, 10])
-def test_r13_order_is_by_step_whatever_the_clocks_say(place, killed, monkeypatch, years) -> None:
+def test_r13_order_is_by_step_whatever_the_clocks_say(root, killed, monkeypatch, years) -> None:
     import time
 
     now = time.time()
@@ -172,8 +173,8 @@ def test_r13_order_is_by_step_whatever_the_clocks_say(place, killed, monkeypatch
         older = 0 if "step-5" in str(path) else -86400
         os.utime(path, (now + older, now + older))
     monkeypatch.setattr(time, "time", lambda: now + years * 31_536_000)
-    follow(killed)
-    assert results(killed, "full") == results(recipe_in(place, place / "bert", "whole"), "full")
+    run_study(killed)
+    assert results(killed, "full") == results(recipe_in(root, root / "bert", "whole"), "full")
     notes = " ".join(arm_of(killed, "full")["notes"])
-    assert f"goes on after step {KILLED_AT}" in notes
+    assert f"resumes after step {KILLED_AT}" in notes
     assert "bad-" not in notes

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, folder_of, follow, results, small_recipe
+from tests.arms.small import arm_of, folder_of, results, small_recipe
 from tests.tiny_models import tiny_model
 from tuneproof import atomic as files
 from tuneproof.atomic import check_folder
+from tuneproof.context.monitor import ArmFinished, Monitor
 from tuneproof.errors import RunError, TuneproofError
-from tuneproof.study.study import events_of
+from tuneproof.study.run import run_study
 
 ARM = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0, "epochs": 1}
 SENTENCES = {
-    errno.ENOSPC: "No space left on device. Free some room",
+    errno.ENOSPC: "No space left on device. Free some space",
     errno.EROFS: "Read-only file system. Name another folder",
     errno.EACCES: "Permission denied. Name another folder",
     errno.ENAMETOOLONG: "File name too long. Name a folder with a shorter path",
     errno.EIO: "Input/output error",
-    errno.ENOENT: "No such file or directory. The folder is gone",
+    errno.ENOENT: "No such file or directory. The folder no longer exists",
 }
 
 
@@ -40,13 +41,13 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("disk")
     tiny_model(root / "bert", "distilbert")
     disk = Disk(0, errno.EIO, stays=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "watch", disk)
-        follow(recipe_in(root, "whole"))
+        patch.setattr(files, "before_operation", disk)
+        run_study(recipe_in(root, "whole"))
     (root / "operations").write_text(str(disk.seen))
     return root
 
@@ -62,84 +63,86 @@ def whole_files(folder: Path) -> None:
             check_folder(manifest.parent)
 
 
-def fails_and_goes_on(place, monkeypatch, at: int, code: int, stays: bool) -> None:
-    recipe = recipe_in(place, f"fails-{at}-{code}-{stays}")
-    monkeypatch.setattr(files, "watch", Disk(at, code, stays))
+def fails_and_goes_on(root, monkeypatch, at: int, code: int, stays: bool) -> None:
+    recipe = recipe_in(root, f"fails-{at}-{code}-{stays}")
+    monkeypatch.setattr(files, "before_operation", Disk(at, code, stays))
     with pytest.raises(TuneproofError) as caught:
-        follow(recipe)
+        run_study(recipe)
     assert SENTENCES[code] in str(caught.value)
     assert caught.value.exit_code == 1
     monkeypatch.undo()
     if Path(recipe.out).is_dir():
         whole_files(Path(recipe.out))
-    follow(recipe)
-    assert results(recipe, "full") == results(recipe_in(place, "whole"), "full")
+    run_study(recipe)
+    assert results(recipe, "full") == results(recipe_in(root, "whole"), "full")
     shutil.rmtree(recipe.out)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.12, 0.27, 0.4, 0.52, 0.66, 0.77, 0.86, 0.93, 1.0])
-def test_r08_a_full_disk_at_any_write_is_said_and_the_study_goes_on(place, monkeypatch, share) -> None:
-    count = int((place / "operations").read_text())
-    fails_and_goes_on(place, monkeypatch, 1 + int(share * (count - 1)), errno.ENOSPC, True)
+def test_r08_a_full_disk_at_any_write_is_said_and_the_study_goes_on(root, monkeypatch, share) -> None:
+    count = int((root / "operations").read_text())
+    fails_and_goes_on(root, monkeypatch, 1 + int(share * (count - 1)), errno.ENOSPC, True)
 
 
 @pytest.mark.slow
-def test_r08_a_full_disk_at_every_write(place, monkeypatch) -> None:
-    for at in range(1, int((place / "operations").read_text()) + 1):
-        fails_and_goes_on(place, monkeypatch, at, errno.ENOSPC, True)
+def test_r08_a_full_disk_at_every_write(root, monkeypatch) -> None:
+    for at in range(1, int((root / "operations").read_text()) + 1):
+        fails_and_goes_on(root, monkeypatch, at, errno.ENOSPC, True)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8])
 @pytest.mark.parametrize("code", [code for code in SENTENCES if code != errno.ENOSPC])
-def test_r22_a_disk_that_refuses_is_named_and_nothing_is_damaged(place, monkeypatch, code, share) -> None:
-    count = int((place / "operations").read_text())
-    fails_and_goes_on(place, monkeypatch, int(share * count), code, code != errno.EIO)
+def test_r22_a_disk_that_refuses_is_named_and_nothing_is_damaged(root, monkeypatch, code, share) -> None:
+    count = int((root / "operations").read_text())
+    fails_and_goes_on(root, monkeypatch, int(share * count), code, code != errno.EIO)
 
 
 @pytest.mark.slow
-def test_r22_one_error_of_the_disk_at_every_operation(place, monkeypatch) -> None:
-    for at in range(1, int((place / "operations").read_text()) + 1):
-        fails_and_goes_on(place, monkeypatch, at, errno.EIO, False)
+def test_r22_one_error_of_the_disk_at_every_operation(root, monkeypatch) -> None:
+    for at in range(1, int((root / "operations").read_text()) + 1):
+        fails_and_goes_on(root, monkeypatch, at, errno.EIO, False)
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000])
-def test_r08_a_real_limit_on_the_size_of_files_is_said(place, size) -> None:
-    recipe = recipe_in(place, f"limit-{size}")
+def test_r08_a_real_limit_on_the_size_of_files_is_said(root, size) -> None:
+    recipe = recipe_in(root, f"limit-{size}")
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         with pytest.raises(RunError, match="File too large"):
-            follow(recipe)
+            run_study(recipe)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert "File too large" in arm_of(recipe, "full")["reason"]
     whole_files(Path(recipe.out))
-    follow(recipe)
-    assert results(recipe, "full") == results(recipe_in(place, "whole"), "full")
+    run_study(recipe)
+    assert results(recipe, "full") == results(recipe_in(root, "whole"), "full")
 
 
-def test_r22_a_folder_that_vanishes_is_said_and_not_made_anew(place) -> None:
-    recipe = small_recipe(place, [], ["majority", "lexical"], out="vanishes")
-    events = events_of(recipe)
-    with pytest.raises(RunError, match="was moved or removed while the study ran"):  # noqa: PT012
-        for event in events:
-            if getattr(event, "label", "") == "majority" and hasattr(event, "status"):
-                shutil.move(recipe.out, f"{recipe.out}-moved")
+def test_r22_a_folder_that_vanishes_is_said_and_not_made_anew(root) -> None:
+    recipe = small_recipe(root, [], ["majority", "lexical"], out="vanishes")
+
+    def move(event) -> None:
+        if isinstance(event, ArmFinished) and event.label == "majority":
+            shutil.move(recipe.out, f"{recipe.out}-moved")
+
+    with pytest.raises(RunError, match="was moved or removed while the study ran"):
+        run_study(recipe, Monitor(move))
     assert not Path(recipe.out).exists()
 
 
-def test_r22_a_failed_arm_says_why_in_its_record(place, monkeypatch) -> None:
-    recipe = recipe_in(place, "said")
+def test_r22_a_failed_arm_says_why_in_its_record(root, monkeypatch) -> None:
+    recipe = recipe_in(root, "said")
     disk = Disk(10**9, errno.EIO, stays=False)
 
-    def watch(what: str, path: Path) -> None:
+    def record_operation(what: str, path: Path) -> None:
         if "step-3" in str(path):
             disk.at = disk.seen + 1
         disk(what, path)
 
-    monkeypatch.setattr(files, "watch", watch)
+    monkeypatch.setattr(files, "before_operation", record_operation)
     with pytest.raises(RunError, match="1 of 1 arms failed"):
-        follow(recipe)
+        run_study(recipe)
     about = arm_of(recipe, "full")
     assert about["status"] == "failed"
     assert "could not be written: Input/output error" in about["reason"]

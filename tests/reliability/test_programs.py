@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import folder_of, follow, results, small_recipe
+from tests.arms.small import folder_of, results, small_recipe
 from tests.tiny_models import tiny_model
-from tuneproof.cli import terminal as show
+from tuneproof.cli import terminal
 from tuneproof.cli.main import main
-from tuneproof.study.signals import listening
+from tuneproof.context.monitor import StopRequest
+from tuneproof.study.run import run_study
+from tuneproof.study.signals import stop_on_signals
 
 FULL = {"full": {"learning_rate": 3e-4}}
 LONG = {"epochs": 30, "checkpoint_minutes": 0.005, "evals_per_epoch": 1}
@@ -51,7 +53,7 @@ def lines_of(recipe) -> int:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, model):
     recipe = small_recipe(tmp_path_factory.mktemp("whole"), [model], [FULL], train=LONG)
-    follow(recipe)
+    run_study(recipe)
     return results(recipe, "full")
 
 
@@ -73,7 +75,7 @@ def test_r07_the_program_killed_by_its_process_goes_on(tmp_path, model, whole) -
 def test_r07_twenty_kills_of_the_program_change_nothing(tmp_path, model, arm) -> None:
     name = arm if isinstance(arm, str) else next(iter(arm))
     whole = small_recipe(tmp_path, [model], [arm], out="whole", train=LONG)
-    follow(whole)
+    run_study(whole)
     recipe = small_recipe(tmp_path, [model], [arm], train=LONG)
     draw, kills = random.Random(0), 0
     while kills < 20:  # from before anything is written to after the last file is
@@ -109,7 +111,7 @@ def test_r09_sigterm_finishes_the_step_and_says_how_to_go_on(tmp_path, model, wh
     folder = folder_of(recipe, "full") / "checkpoints"
     (checkpoint,) = folder.iterdir()
     assert int(checkpoint.name.removeprefix("step-")) in (lines_of(recipe), lines_of(recipe) + 1)
-    again = shlex.split(said.strip().rpartition("Go on with: ")[2])
+    again = shlex.split(said.strip().rpartition("Resume with: ")[2])
     assert again[:2] == ["tuneproof", "run"]
     done = subprocess.run([sys.executable, "-m", *again], capture_output=True, check=False)
     assert done.returncode == 0
@@ -119,16 +121,15 @@ def test_r09_sigterm_finishes_the_step_and_says_how_to_go_on(tmp_path, model, wh
 def test_r09_a_second_signal_stops_at_once() -> None:
     code = (
         "import time\n"
-        "from tuneproof.context.monitor import Advanced, StageBegun\n"
-        "from tuneproof.study.signals import listening, until_asked\n"
-        "def events():\n"
-        "    yield StageBegun('train', 2)\n"
+        "from tuneproof.context.monitor import Monitor\n"
+        "from tuneproof.study.signals import stop_on_signals\n"
+        "monitor = Monitor()\n"
+        "with stop_on_signals(monitor.stop_request, 'again'):\n"
+        "    monitor.stage('train', 2)\n"
         "    print('ready', flush=True)\n"
-        "    begun = time.monotonic()\n"
-        "    while time.monotonic() - begun < 60: time.sleep(0.01)\n"
-        "    yield Advanced(1)\n"
-        "with listening() as asked:\n"
-        "    for _ in until_asked(events(), asked, 'again'): pass\n"
+        "    start = time.monotonic()\n"
+        "    while time.monotonic() - start < 60: time.sleep(0.01)\n"
+        "    monitor.progress(1)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -150,39 +151,44 @@ def keyboard():
 
 def test_r09_an_ignored_signal_stays_ignored(keyboard) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with listening() as asked:
+    request = StopRequest()
+    with stop_on_signals(request, "again"):
         os.kill(os.getpid(), signal.SIGINT)
-    assert asked.by is None
+    assert request.error is None
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 STAGES = ("data and audit", "load", "self-test", "train", "dev", "predict", "compare and report")
 
 
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory, model):
+    recipe = small_recipe(tmp_path_factory.mktemp("one"), [model], [FULL], train={"epochs": 1})
+    run_study(recipe)
+    return results(recipe, "full")
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_r10_ctrl_c_in_any_stage_leaves_a_study_that_goes_on(
-    tmp_path, model, monkeypatch, capsys, keyboard, stage
+    tmp_path, model, one_epoch, monkeypatch, capsys, keyboard, stage
 ) -> None:
-    recipes = [
-        small_recipe(tmp_path, [model], [FULL], out=out, train={"epochs": 1}) for out in ("whole", "stopped")
-    ]
-    follow(recipes[0])
-    (tmp_path / "r.yaml").write_text(recipes[1].text())
-    see, hits = show.Follower.see, []
+    recipe = small_recipe(tmp_path, [model], [FULL], train={"epochs": 1})
+    (tmp_path / "r.yaml").write_text(recipe.text())
+    show, hits = terminal.TerminalView.show, []
 
     def interrupted(self, event) -> None:
-        see(self, event)
+        show(self, event)
         if getattr(event, "name", "") == stage and not hits:
             hits.append(1)
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(show.Follower, "see", interrupted)
+    monkeypatch.setattr(terminal.TerminalView, "show", interrupted)
     assert main(["run", str(tmp_path / "r.yaml")]) == 3
     said = capsys.readouterr().err
     assert hits
     assert "Traceback" not in said
-    assert "Go on with: tuneproof run" in said
+    assert "Resume with: tuneproof run" in said
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert main(["run", str(tmp_path / "r.yaml")]) == 0
-    assert results(recipes[1], "full") == results(recipes[0], "full")
+    assert results(recipe, "full") == one_epoch

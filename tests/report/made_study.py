@@ -12,7 +12,7 @@ import numpy as np
 
 from tuneproof.atomic import write_json, write_text, write_with
 from tuneproof.inference.prediction import Predictions, write_predictions
-from tuneproof.metrics import METRICS, LabelItems, evaluate, why_not
+from tuneproof.metrics import METRICS, LabelItems, evaluate, why_not_computable
 from tuneproof.record.study_folder import arm_folder
 
 LABELS = ("negative", "positive")
@@ -67,7 +67,7 @@ def scores(tables: list[Predictions]) -> dict[str, Any]:
     found = {}
     for name, metric in METRICS.items():
         items = [LabelItems(t.labels, t.gold_N, t.predicted_N, t.probabilities_NC) for t in tables]
-        if why_not(metric, items[0]):
+        if why_not_computable(metric, items[0]):
             continue
         value = float(np.mean([evaluate(metric, one) for one in items]))
         half = 1.96 * math.sqrt(max(value * (1 - value), 0.002) / len(tables[0])) if value < 1 else 0.1
@@ -141,12 +141,12 @@ RATE = {
     "tokens_per_s": 5000.0,
     "step_s": 0.2,
     "steps": 399,
-    "operations_per_token": 1.3e8,
-    "matrix_operations_per_s": 1.05e12,
-    "matrix_share": 0.62,
+    "flops_per_token": 1.3e8,
+    "peak_flops_per_s": 1.05e12,
+    "mfu": 0.62,
     "step_bytes": 7.5e8,
-    "bandwidth_bytes_per_s": 4.6e11,
-    "bandwidth_share": 0.0081,
+    "peak_bandwidth_bytes_per_s": 4.6e11,
+    "bandwidth_utilization": 0.0081,
 }
 MODEL = "minilm"
 
@@ -184,11 +184,13 @@ def write_arm(folder: Path, order: int, arm: dict[str, Any], seed: int | None, s
     write_json(place / "scores.json", scores([table]))
     if model:
         new = 770 if arm.get("trainable") else 0
-        lines = [{"what": "added head", "count": new, "why": "384 × 2 weights and 2 biases"}] if new else []
+        lines = (
+            [{"part": "added head", "count": new, "reason": "384 × 2 weights and 2 biases"}] if new else []
+        )
         ledger = {"total": BASE + new, "trainable": arm.get("trainable", 0), "base": BASE, "lines": lines}
         if arm.get("steps"):
             ledger["memory"] = memory(arm.get("trainable", 0))
-            ledger["rate"] = RATE
+            ledger["training_speed"] = RATE
         write_json(place / "ledger.json", ledger)
     if arm.get("steps"):
         rows = steps(arm["steps"], arm["peak"], 0.6, seed or 0)
@@ -208,13 +210,13 @@ def memory(trainable: int) -> dict[str, Any]:
         "temporary": 9_000_000,
     }
     tensors = sum(train.values())
-    terms = {"device": "cpu", "sentence": "kernels that oneDNN keeps (<b>80</b> MiB)"}
+    overhead = {"device": "cpu", "description": "kernels that oneDNN caches (<b>80</b> MiB)"}
     return {
         "limit_bytes": 15 * 10**9,
         "predicted": {
             "train": train,
             "predict": None,
-            "terms": terms,
+            "overhead": overhead,
             "tensors_bytes": tensors,
             "total_bytes": tensors + 10**7,
         },
@@ -322,7 +324,7 @@ def by_train_size(
                     "seeds": 2,
                     "metric": "accuracy",
                     "score": score,
-                    "whole_adds": {**gain, "outcome": outcome} if less else None,
+                    "gain_from_full_train": {**gain, "outcome": outcome} if less else None,
                 }
             )
     return made
@@ -376,8 +378,8 @@ def write_rest(folder: Path, size: int, leak_safe: bool) -> None:
         ),
     ]
     keys = ("name", "level", "message", "count", "examples")
-    findings = [{**dict(zip(keys, one, strict=True)), "override": None} for one in found]
-    write_json(folder / "audit.json", {"looked_for": ["empty texts"], "findings": findings})
+    findings = [{**dict(zip(keys, one, strict=True)), "allowed_by": None} for one in found]
+    write_json(folder / "audit.json", {"checks": ["empty texts"], "findings": findings})
     write_json(
         folder / "provenance.json",
         {

@@ -46,7 +46,7 @@ def test_the_search_finds_flips_and_the_pager_turns(chromium: Browser, page: Pat
     chromium.look(1440)
     chromium.open(page)
     every = chromium.value("document.getElementById('flip-caption').textContent")
-    total = int(re.findall(r"of (\d+) flipped", every)[0])
+    total = int(re.findall(r"of (\d+) changed", every)[0])
     assert total > 10
     assert shown(chromium, "#flip-rows tr") == 10
     first = chromium.value("document.querySelector('#flip-rows .id').textContent")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.arms.questions import question_recipe, write_questions
-from tests.arms.small import follow
+from tests.monitoring import run_recorded
 from tests.report.chromium import PROGRAM, Browser, browser
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
@@ -27,7 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_questions(folder / "questions.jsonl", rows)
     recipe = question_recipe(folder, [], ["majority", "lexical"])
-    follow(recipe)
+    run_recorded(recipe)
     return Path(recipe.out) / "report.html"
 
 
@@ -49,9 +49,9 @@ def test_nothing_is_wider_than_the_window_and_nothing_fails(chromium, page, widt
     assert chromium.value("document.documentElement.scrollWidth") <= width
     assert chromium.errors == []
     assert [url for url in chromium.requests if not url.startswith(("file:", "data:"))] == []
-    assert count(chromium, "#withheld tr.oracle") == 1
-    assert count(chromium, "#withheld polyline") == 2
-    assert count(chromium, "#withheld line.threshold") == 1
+    assert count(chromium, "#no-answer tr.oracle") == 1
+    assert count(chromium, "#no-answer polyline") == 2
+    assert count(chromium, "#no-answer line.threshold") == 1
 
 
 def test_gold_and_answers_are_marked_in_the_excerpt_and_found_by_search(chromium, page) -> None:

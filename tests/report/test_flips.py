@@ -8,12 +8,12 @@ import pytest
 from tests.report.made_study import write_study
 from tuneproof.inference.prediction import Predictions
 from tuneproof.record.study_folder import Items, read_items, read_study
-from tuneproof.report.flips import change, payload
-from tuneproof.report.slices import Answers, confusions, slices
+from tuneproof.report.flips import compare_answers, flips_payload
+from tuneproof.report.slices import ArmPredictions, count_confusions, slice_scores
 from tuneproof.report.tables import ArmRow, arm_rows, arm_table, headline, pooled_rows
 
 
-def answers(name: str, predicted: list[list[int]], place: int = 0) -> Answers:
+def answers(name: str, predicted: list[list[int]], place: int = 0) -> ArmPredictions:
     """An arm with one table a seed over golds 0, 1, 0, 1."""
     tables = tuple(
         Predictions(
@@ -28,45 +28,45 @@ def answers(name: str, predicted: list[list[int]], place: int = 0) -> Answers:
         for seed in predicted
     )
     row = ArmRow(name, None, name, "tuned", (), "done", "", {}, None, None, None, None, None)
-    return Answers(place, row, tuple(range(len(tables))), tables)
+    return ArmPredictions(place, row, tuple(range(len(tables))), tables)
 
 
 ITEMS = Items(["a", "b", "c", "d"], ["one", "two words", "it is three", "x" * 90], ["no"] * 4, ["g"] * 4)
 
 
 def test_right_and_wrong_before_and_after_are_counted() -> None:
-    made = change(answers("old", [[0, 0, 0, -1]]), answers("new", [[0, 1, 1, -1]]))
+    made = compare_answers(answers("old", [[0, 0, 0, -1]]), answers("new", [[0, 1, 1, -1]]))
     assert (made.both_right, made.gained, made.lost, made.both_wrong) == (1, 1, 1, 1)
     assert {flip.id: (flip.gained, flip.lost) for flip in made.flips} == {"b": (1, 0), "c": (0, 1)}
 
 
 def test_what_got_worse_is_said_by_gold_label() -> None:
-    made = change(answers("old", [[0, 1, 0, 1]]), answers("new", [[0, 0, 1, 0]]))
-    assert made.worse() == ("What got worse: of 4 answers that old has right, new has 3 wrong: 2 yes, 1 no.")
-    made = change(answers("old", [[1, 0, 0, 1]]), answers("new", [[0, 0, 0, 1], [0, 1, 0, 1]]))
-    assert made.worse() == (
-        "Nothing got worse: new has right whatever old has right (over 2 pairs of seeds)."
+    made = compare_answers(answers("old", [[0, 1, 0, 1]]), answers("new", [[0, 0, 1, 0]]))
+    assert made.describe_losses() == "Regressions: new loses 3 of the 4 correct answers of old (2 yes, 1 no)."
+    made = compare_answers(answers("old", [[1, 0, 0, 1]]), answers("new", [[0, 0, 0, 1], [0, 1, 0, 1]]))
+    assert made.describe_losses() == (
+        "No regressions: new keeps all 4 correct answers of old, counted over 2 pairs of seeds."
     )
 
 
 def test_an_arm_without_seeds_stands_beside_every_seed() -> None:
-    made = change(answers("old", [[0, 0, 0, 0]]), answers("new", [[0, 1, 0, 1], [0, 1, 0, 0]]))
+    made = compare_answers(answers("old", [[0, 0, 0, 0]]), answers("new", [[0, 1, 0, 1], [0, 1, 0, 0]]))
     assert made.seeds == 2
     assert (made.both_right, made.gained, made.lost, made.both_wrong) == (4, 3, 0, 1)
     assert {flip.id: flip.gained for flip in made.flips} == {"b": 2, "d": 1}
 
 
 def test_an_unparsed_answer_is_named_and_never_right() -> None:
-    made = change(answers("old", [[-1, 1, 0, 1]]), answers("new", [[0, 1, 0, 1]]))
+    made = compare_answers(answers("old", [[-1, 1, 0, 1]]), answers("new", [[0, 1, 0, 1]]))
     assert [(f.before, f.after) for f in made.flips] == [("unparsed", "no")]
-    (matrix,) = confusions([answers("old", [[-1, 1, 0, 1]])])
+    (matrix,) = count_confusions([answers("old", [[-1, 1, 0, 1]])])
     assert matrix.counts == [[1, 0, 1], [0, 2, 0]]
     assert matrix.unparsed == 1
 
 
 def test_texts_are_shortened_to_the_budget_and_counted() -> None:
-    made = [change(answers("old", [[1, 0, 1, 0]]), answers("new", [[0, 1, 0, 1]]))]
-    whole, cut = payload(made, ITEMS), payload(made, ITEMS, budget=100)
+    made = [compare_answers(answers("old", [[1, 0, 1, 0]]), answers("new", [[0, 1, 0, 1]]))]
+    whole, cut = flips_payload(made, ITEMS), flips_payload(made, ITEMS, budget=100)
     assert (whole["shortened"], cut["shortened"]) == (0, 1)
     assert [item[0] for item in cut["items"]] == ["a", "b", "c", "d"]
     assert len(cut["items"][3][2]) < 90
@@ -74,11 +74,11 @@ def test_texts_are_shortened_to_the_budget_and_counted() -> None:
 
 
 def test_accuracy_is_split_by_class_length_and_group() -> None:
-    found = slices([answers("arm", [[0, 0, 0, 1]])], ITEMS)
-    by_class = {part.name: part.accuracies[0].value for part in found["by class"]}
+    found = slice_scores([answers("arm", [[0, 0, 0, 1]])], ITEMS)
+    by_class = {part.name: part.accuracies[0].value for part in found["by label"]}
     assert by_class == {"no": 1.0, "yes": 0.5}
-    assert sum(part.items for part in found["by length of the text"]) == 4
-    (group,) = found["by group, the hardest first"]
+    assert sum(part.items for part in found["by text length"]) == 4
+    (group,) = found["by group, hardest first"]
     assert (group.name, group.items) == ("g", 3)
     assert group.accuracies[0].value == pytest.approx(2 / 3)
 

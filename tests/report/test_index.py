@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import follow, rows_of, small_recipe, write_rows
+from tests.arms.small import rows_of, small_recipe, write_rows
+from tests.monitoring import run_recorded
 from tests.report.chromium import PROGRAM, browser
 from tuneproof.cli.main import main
 from tuneproof.errors import RunError
@@ -34,7 +35,7 @@ def studies(tmp_path_factory) -> dict[str, Path]:
     folders = {}
     for name, parts in made.items():
         recipe = small_recipe(root, [], parts.pop("arms"), out=name, **parts)
-        follow(recipe)
+        run_recorded(recipe)
         folders[name] = Path(recipe.out)
     return folders
 
@@ -61,9 +62,9 @@ def test_other_items_have_a_board_of_their_own(studies) -> None:
 def test_a_leaky_split_is_not_ranked_and_says_why(studies) -> None:
     boards = leaderboards([studies["first"], studies["leaky"]])
     assert {entry.study.folder.name for board in boards for entry in board.entries} == {"first"}
-    apart = [one for board in boards for one in board.apart]
-    assert apart[0][:2] == ("leaky", "all arms")
-    assert re.search(r"leak_safe: false.*% of its test items overlap", apart[0][2])
+    unranked = [entry for board in boards for entry in board.unranked]
+    assert unranked[0][:2] == ("leaky", "all arms")
+    assert re.search(r"leak_safe: false.*% of the test items overlap", unranked[0][2])
 
 
 def test_the_page_links_to_every_report_from_where_it_lies(studies, tmp_path) -> None:
@@ -74,7 +75,7 @@ def test_the_page_links_to_every_report_from_where_it_lies(studies, tmp_path) ->
     assert {(tmp_path / link).resolve() for link in links} == {
         (folder / REPORT_HTML).resolve() for name, folder in studies.items() if name != "leaky"
     }
-    assert "no rank holds across them" in html
+    assert "Ranks in different tables are not comparable" in html
     assert "cannot tell" in html
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.arms.small import folder_of, follow, small_recipe
+from tests.arms.small import folder_of, small_recipe
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.record.study_folder import read_items
@@ -28,7 +29,7 @@ def test_the_lines_of_the_report_give_the_probabilities_of_the_study(tmp_path, k
     model = tiny_model(tmp_path / kind, kind)
     arms = [{"full": {"learning_rate": 3e-3, "epochs": 8}}]
     recipe = small_recipe(tmp_path, [model], arms, seeds=[0, 1])
-    follow(recipe)
+    run_recorded(recipe)
     study = Path(recipe.out)
     python, _, transformers = blocks_of(study)
     seed = int(re.findall(r"seed(\d)", python)[0])
@@ -60,14 +61,14 @@ def test_the_lines_of_the_report_give_the_probabilities_of_the_study(tmp_path, k
 def test_an_arm_that_transformers_cannot_load_alone_shows_no_such_lines(tmp_path) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     recipe = small_recipe(tmp_path, [model], ["majority", {"lora": {"epochs": 1}}])
-    follow(recipe)
+    run_recorded(recipe)
     assert all("transformers" not in block for block in blocks_of(Path(recipe.out)))
 
 
 def test_the_seed_shown_is_the_one_that_dev_likes_best(tmp_path) -> None:
     model = tiny_model(tmp_path / "llama", "llama")
     recipe = small_recipe(tmp_path, [model], [{"full": {"learning_rate": 3e-3}}], seeds=[0, 1, 2])
-    follow(recipe)
+    run_recorded(recipe)
     losses = {
         seed: json.loads((folder_of(recipe, "full", seed) / "arm.json").read_text("utf-8"))["chosen"][
             "dev_loss"

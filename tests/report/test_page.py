@@ -11,11 +11,11 @@ import pytest
 
 from tests.report.made_study import HOSTILE, write_study
 from tuneproof.errors import RunError
-from tuneproof.record.study_folder import read_study
-from tuneproof.report.page import Reports, inline_json, render
-from tuneproof.report.results import differences
-from tuneproof.report.rounding import NOTHING
-from tuneproof.report.tables import comparison_rows
+from tuneproof.record.study_folder import FORMAT, KEYS_OF_FORMAT_1, read_study
+from tuneproof.report.formatting import NOTHING
+from tuneproof.report.page import ReportPaths, inline_json, render
+from tuneproof.report.results import paired_differences
+from tuneproof.report.tables import comparison_rows, main_metric
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reports(study: Path) -> Reports:
+def reports(study: Path) -> ReportPaths:
     return render(study)
 
 
 @pytest.fixture(scope="module")
-def html(reports: Reports) -> str:
+def html(reports: ReportPaths) -> str:
     return reports.html.read_text("utf-8")
 
 
@@ -84,7 +84,7 @@ def test_inline_json_cannot_end_its_element_and_reads_back() -> None:
 
 
 def test_a_second_rendering_from_moved_files_is_the_same_to_the_byte(
-    study: Path, reports: Reports, tmp_path: Path
+    study: Path, reports: ReportPaths, tmp_path: Path
 ) -> None:
     moved = shutil.copytree(study, tmp_path / "moved")
     for name in ("report.html", "report.json", "report.md"):
@@ -96,11 +96,11 @@ def test_a_second_rendering_from_moved_files_is_the_same_to_the_byte(
 
 def test_the_page_has_every_section_in_order(html: str) -> None:
     wanted = [
-        *("verdict", "scores", "differences", "arms", "cost", "curves", "labels", "changed", "fails"),
-        *("calibration", "confusion", "ledger", "audit", "prompts", "settings", "provenance"),
+        *("verdict", "scores", "differences", "arms", "cost", "curves", "label-efficiency", "changes"),
+        *("errors", "calibration", "confusion", "parameters", "data", "prompts", "settings", "provenance"),
     ]
-    found = re.findall(r'<(?:section|header) id="([a-z]+)"', html)
-    assert found == [*wanted, "again", "load"]
+    found = re.findall(r'<(?:section|header) id="([a-z-]+)"', html)
+    assert found == [*wanted, "reproduce", "load"]
 
 
 def test_every_picture_and_table_says_what_it_is(html: str) -> None:
@@ -110,7 +110,7 @@ def test_every_picture_and_table_says_what_it_is(html: str) -> None:
     assert "<th>" not in html
 
 
-def test_an_arm_that_cannot_run_is_listed_with_its_reason(html: str, reports: Reports) -> None:
+def test_an_arm_that_cannot_run_is_listed_with_its_reason(html: str, reports: ReportPaths) -> None:
     reason = "positions hold 8 tokens and 4 shots need"
     assert reason in html
     assert reason in reports.markdown.read_text("utf-8")
@@ -121,7 +121,7 @@ def test_an_arm_that_cannot_run_is_listed_with_its_reason(html: str, reports: Re
     assert few["parameters"] == {"total": None, "trainable": None}
 
 
-def test_the_json_keeps_the_documented_keys(reports: Reports) -> None:
+def test_the_json_keeps_the_documented_keys(reports: ReportPaths) -> None:
     found = json.loads(reports.json.read_text("utf-8"))
     assert set(found) == {
         *("format", "task", "metric", "verdict", "split", "arms", "pooled", "comparisons", "audit"),
@@ -139,7 +139,7 @@ def test_the_json_keeps_the_documented_keys(reports: Reports) -> None:
     assert found["comparisons"][0]["claim"] is True
 
 
-def test_the_markdown_table_has_as_many_cells_in_every_row(reports: Reports) -> None:
+def test_the_markdown_table_has_as_many_cells_in_every_row(reports: ReportPaths) -> None:
     text = reports.markdown.read_text("utf-8")
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 2
@@ -182,7 +182,7 @@ def test_a_study_without_items_predictions_or_comparisons_still_has_a_page(
         (bare / name).unlink()
     html = render(bare).html.read_text("utf-8")
     assert "No verdict: " in html
-    assert '<section id="changed"' not in html
+    assert '<section id="changes"' not in html
 
 
 def test_a_study_whose_arms_all_failed_says_so(study: Path, tmp_path: Path) -> None:
@@ -204,11 +204,11 @@ def test_a_long_verdict_leads_with_its_first_sentence_and_ids_are_only_counted(
     splits |= {"ids": {"train": ["r1"] * 900}, "columns": ["secret"] * 13}
     (wordy / "splits.json").write_text(json.dumps(splits))
     compared = json.loads((wordy / "comparisons.json").read_text("utf-8"))
-    compared["verdict"]["sentence"] = "It gains 7.2 points (p < 0.001). Beware: lexical does too."
+    compared["verdict"]["sentence"] = "It gains 7.2 points (p < 0.001). Caution: lexical does too."
     (wordy / "comparisons.json").write_text(json.dumps(compared))
     html = render(wordy).html.read_text("utf-8")
     assert "It gains 7.2 points (p &lt; 0.001).</h1>" in html
-    assert '<p class="rest">Beware: lexical does too.</p>' in html
+    assert '<p class="rest">Caution: lexical does too.</p>' in html
     assert "r1, r1" not in html
     assert "13 values" in html
 
@@ -240,7 +240,7 @@ def test_the_base_models_files_are_named_with_their_fingerprints(study: Path, tm
     moved = Path(shutil.copytree(study, tmp_path / "moved"))
     place = next((moved / "arms").glob("*lora*")) / "arm.json"
     about = json.loads(place.read_text("utf-8"))
-    about |= {"model": "minilm", "sketch": "config.json aa11|model.safetensors bb22"}
+    about |= {"model": "minilm", "model_files": {"config.json": "aa11", "model.safetensors": "bb22"}}
     place.write_text(json.dumps(about))
     html = render(moved).html.read_text("utf-8")
     assert "model minilm, model.safetensors" in html
@@ -249,8 +249,8 @@ def test_the_base_models_files_are_named_with_their_fingerprints(study: Path, tm
 
 def test_only_claims_have_a_corrected_p(study: Path) -> None:
     record = read_study(study)
-    made = differences(record, "accuracy")["table"]
-    at = made.header.index("p, Holm")
+    made = paired_differences(record, "accuracy")["table"]
+    at = made.header.index("p (Holm)")
     claims = [bool(pair.get("claim")) for pair in comparison_rows(record)]
     assert True in claims
     assert False in claims
@@ -258,16 +258,64 @@ def test_only_claims_have_a_corrected_p(study: Path) -> None:
 
 
 def test_the_page_says_what_the_audit_looked_for_where_the_study_knows(study: Path, tmp_path: Path) -> None:
-    assert "It looked for empty texts." in render(study).html.read_text("utf-8")
+    assert "The audit checks for empty texts." in render(study).html.read_text("utf-8")
     moved = Path(shutil.copytree(study, tmp_path / "moved"))
     (moved / "audit.json").write_text('{"findings": []}')
     html = render(moved).html.read_text("utf-8")
-    assert "The audit found nothing." in html
-    assert "It looked for" not in html
+    assert "The audit found no problems." in html
+    assert "The audit checks for" not in html
 
 
 def test_the_commands_that_reproduce_are_typed_where_the_study_was_started(html: str) -> None:
-    again = html.split('id="again"')[1].split("</section>")[0]
+    again = html.split('id="reproduce"')[1].split("</section>")[0]
     assert "/recipe.yaml --set " in again
     assert "-again" in again
     assert "cd " not in again
+
+
+def test_a_study_of_format_1_is_rendered_with_its_keys_renamed(study: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(study, tmp_path / "old"))
+
+    def rename(value, names):
+        if isinstance(value, dict):
+            return {names.get(key, key): rename(inner, names) for key, inner in value.items()}
+        return [rename(inner, names) for inner in value] if isinstance(value, list) else value
+
+    for file, names in KEYS_OF_FORMAT_1.items():
+        old_names = {new: name for name, new in names.items()}
+        for path in old.rglob(file):
+            path.write_text(json.dumps(rename(json.loads(path.read_text("utf-8")), old_names)))
+    about = json.loads((old / "provenance.json").read_text("utf-8"))
+    (old / "provenance.json").write_text(json.dumps({k: v for k, v in about.items() if k != "format"}))
+    html = render(old).html.read_text("utf-8")
+    assert '"whole_adds"' in (old / "comparisons.json").read_text("utf-8")
+    assert '"rate"' in "".join(path.read_text("utf-8") for path in old.rglob("ledger.json"))
+    for text in ("FLOPs per token", "2 weights and 2 biases", "The audit checks for empty texts."):
+        assert text in html
+
+
+def test_a_study_of_a_later_format_is_refused(study: Path, tmp_path: Path) -> None:
+    later = Path(shutil.copytree(study, tmp_path / "later"))
+    about = json.loads((later / "provenance.json").read_text("utf-8"))
+    (later / "provenance.json").write_text(json.dumps({**about, "format": FORMAT + 1}))
+    with pytest.raises(RunError) as caught:
+        render(later)
+    assert str(caught.value) == (
+        f"{later}: was written by another version of tuneproof (study format {FORMAT + 1}; this version "
+        f"reads {FORMAT}). Run the study again in a new folder, or use tuneproof at the commit in its "
+        "provenance.json."
+    )
+
+
+def test_a_claim_by_a_metric_without_scores_leaves_the_scores_on_the_page(
+    study: Path, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(study, tmp_path / "moved"))
+    compared = json.loads((moved / "comparisons.json").read_text("utf-8"))
+    compared["comparisons"][0]["metric"] = "mcc"
+    assert compared["comparisons"][0]["claim"]
+    (moved / "comparisons.json").write_text(json.dumps(compared))
+    assert main_metric(read_study(moved)) == "accuracy"
+    html = render(moved).html.read_text("utf-8")
+    assert "No arm has a score." not in html
+    assert "Mcc" in html, "the claim stays in the table of comparisons"

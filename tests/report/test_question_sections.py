@@ -7,15 +7,15 @@ import pytest
 
 from tests.score.answered import answered
 from tuneproof.record.study_folder import Items
-from tuneproof.report.flips import NO_ANSWER, changes, payload
+from tuneproof.report.flips import NO_ANSWER, compare_all_answers, flips_payload
 from tuneproof.report.question_sections import (
-    histograms,
-    no_answer_shares,
+    no_answer_share_note,
+    null_score_histograms,
     question_kind,
-    question_slices,
-    thresholds,
+    slice_questions,
+    threshold_rows,
 )
-from tuneproof.report.slices import Answers
+from tuneproof.report.slices import ArmPredictions
 from tuneproof.report.tables import ArmRow
 
 CONTEXT = "In 1066 William sailed. " * 30
@@ -36,10 +36,10 @@ def test_a_question_is_named_by_its_first_question_word(text, kind):
     assert question_kind(text) == kind
 
 
-def arm(name: str, answers: list[str], null: list[float]) -> Answers:
+def arm(name: str, answers: list[str], null: list[float]) -> ArmPredictions:
     row = ArmRow(name, None, name, "tuned", (), "done", "", {}, None, None, None, None, None)
     golds = ["1066", None, "William", None, "ships of the line", None]
-    return Answers(0, row, (None,), (answered(golds, answers, null, ["a"] * 3 + ["b"] * 3),))
+    return ArmPredictions(0, row, (None,), (answered(golds, answers, null, ["a"] * 3 + ["b"] * 3),))
 
 
 NULLS = [-2.0, 1.0, -1.0, -3.0, 2.0, 4.0]
@@ -62,11 +62,11 @@ def items() -> Items:
 
 
 def test_slices_hold_f1_and_exact_match_beside_it():
-    found = question_slices([BASE, FULL], items())
-    kinds = {part.name: part for part in found["answerable or not"]}
+    found = slice_questions([BASE, FULL], items())
+    kinds = {part.name: part for part in found["by answerability"]}
     assert [score.value for score in kinds["unanswerable"].accuracies] == [1, pytest.approx(2 / 3)]
     assert kinds["answerable"].items == 3
-    assert kinds["answerable"].beside == (0, pytest.approx(2 / 3))
+    assert kinds["answerable"].exact_match == (0, pytest.approx(2 / 3))
     words = {part.name: part.items for part in found["by question word"]}
     assert words == {"what": 2, "who": 2, "when": 1, "why": 1}
     lengths = [part.name for part in found["by length of the gold answer"]]
@@ -75,27 +75,27 @@ def test_slices_hold_f1_and_exact_match_beside_it():
 
 
 def test_thresholds_show_dev_default_and_oracle_and_the_oracle_is_marked():
-    tuned = Answers(0, FULL.row, (None,), (FULL.tables[0].at(3.0),))
-    rows = thresholds([BASE, tuned])
-    assert [row.which for row in rows] == ["chosen on dev", "default", "oracle: best on test"]
+    tuned = ArmPredictions(0, FULL.row, (None,), (FULL.runs[0].with_threshold(3.0),))
+    rows = threshold_rows([BASE, tuned])
+    assert [row.rule for row in rows] == ["chosen on dev", "default", "oracle: best on test"]
     assert [row.oracle for row in rows] == [False, False, True]
     assert rows[0].threshold == 3.0
     assert rows[2].f1 >= max(rows[0].f1, rows[1].f1)
-    assert rows[1].no_answer == pytest.approx(2 / 3)
-    assert len(histograms([BASE, tuned])) == 1, "an arm with one null score has no histogram"
+    assert rows[1].unanswerable_accuracy == pytest.approx(2 / 3)
+    assert len(null_score_histograms([BASE, tuned])) == 1, "an arm with one null score has no histogram"
 
 
 def test_a_dev_part_with_other_shares_of_unanswerable_questions_is_said():
     test = {"answerable": 50, "unanswerable": 50}
-    said = no_answer_shares({"dev": {"answerable": 89, "unanswerable": 11}, "test": test})
-    assert said.startswith("Dev has 11 % questions without an answer and test 50 %:")
-    assert no_answer_shares({"dev": {"answerable": 55, "unanswerable": 45}, "test": test}) == ""
-    assert no_answer_shares({"test": test}) == ""
+    said = no_answer_share_note({"dev": {"answerable": 89, "unanswerable": 11}, "test": test})
+    assert said.startswith("11 % of the questions in dev and 50 % in test have no answer.")
+    assert no_answer_share_note({"dev": {"answerable": 55, "unanswerable": 45}, "test": test}) == ""
+    assert no_answer_share_note({"test": test}) == ""
 
 
 def test_flips_carry_an_excerpt_around_the_answer_the_golds_and_both_answers():
-    made = changes([BASE, FULL], [{"arm": "full", "over": "majority", "claim": True}])
-    value = payload(made, items())
+    made = compare_all_answers([BASE, FULL], [{"arm": "full", "over": "majority", "claim": True}])
+    value = flips_payload(made, items())
     assert value["questions"]
     assert value["labels"] == ["answerable", "unanswerable"]
     by_id = {row[0]: row for row in value["items"]}

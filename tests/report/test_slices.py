@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.made_study import predictions
 from tuneproof.record.study_folder import Items
-from tuneproof.report.slices import Answers, one_label_for_all, reliabilities, slices
+from tuneproof.report.slices import ArmPredictions, constant_predictions, measure_calibration, slice_scores
 from tuneproof.report.tables import ArmRow
 from tuneproof.score.calibration import fit_temperature
 
@@ -17,7 +17,7 @@ TABLE = predictions(200, 0.8, 1, 0.0, True)
 
 def sliced(values: list[str], name: str = "source"):
     items = Items(list(TABLE.ids), ["two words"] * 200, [], [], {name: values})
-    return slices([Answers(0, ROW, (None,), (TABLE,))], items)[f"by {name}"]
+    return slice_scores([ArmPredictions(0, ROW, (None,), (TABLE,))], items)[f"by {name}"]
 
 
 def test_each_value_of_an_own_column_has_its_row() -> None:
@@ -48,28 +48,28 @@ def test_an_empty_cell_is_a_value_of_its_own() -> None:
 
 def test_the_temperature_comes_from_dev_and_the_error_from_test() -> None:
     dev = predictions(300, 0.8, 2, 0.0, True)
-    found = reliabilities([Answers(0, ROW, (None,), (TABLE,), (dev,))])[0]
+    found = measure_calibration([ArmPredictions(0, ROW, (None,), (TABLE,), (dev,))])[0]
     assert dev.probabilities_NC is not None
     assert found.temperatures == [fit_temperature(dev.probabilities_NC, dev.gold_N)]
     swapped = replace(dev, gold_N=1 - dev.gold_N)
-    other = reliabilities([Answers(0, ROW, (None,), (TABLE,), (swapped,))])[0]
+    other = measure_calibration([ArmPredictions(0, ROW, (None,), (TABLE,), (swapped,))])[0]
     assert other.temperatures != found.temperatures
     assert other.error_before == found.error_before
     assert sum(b.items for b in found.before) == sum(b.items for b in found.after) == 200
 
 
 def test_without_dev_there_is_no_temperature() -> None:
-    found = reliabilities([Answers(0, ROW, (None,), (TABLE,), (None,))])[0]
+    found = measure_calibration([ArmPredictions(0, ROW, (None,), (TABLE,), (None,))])[0]
     assert (found.after, found.error_after, found.temperatures) == ([], None, [])
     assert np.isfinite(found.error_before)
 
 
 def test_a_seed_that_tells_nothing_apart_is_said() -> None:
     flat = replace(TABLE, predicted_N=np.zeros_like(TABLE.predicted_N))
-    said = one_label_for_all([Answers(0, ROW, (0, 1), (TABLE, flat))])
+    said = constant_predictions([ArmPredictions(0, ROW, (0, 1), (TABLE, flat))])
     assert said == [
-        "head, seed 1, gives every test item the same label, negative: it has learnt nothing that "
-        "tells them apart."
+        "head, seed 1, predicts negative for every test item: it has learnt nothing that separates "
+        "the labels."
     ]
     base = replace(ROW, kind="baseline")
-    assert one_label_for_all([Answers(0, base, (None,), (flat,))]) == []
+    assert constant_predictions([ArmPredictions(0, base, (None,), (flat,))]) == []

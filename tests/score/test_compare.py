@@ -10,8 +10,8 @@ from tests.score.arms import noisy_arm, pair_of, predictions_of
 from tuneproof.errors import RunError
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
-from tuneproof.score.significance import holm, mcnemar, randomisation, t_test
-from tuneproof.score.verdict import sentence_of, verdict
+from tuneproof.score.significance import holm, mcnemar_test, randomisation_test, t_test
+from tuneproof.score.verdict import comparison_sentence, make_verdict
 from tuneproof.settings import ScoreSettings
 
 SETTINGS = ScoreSettings(draws=2000)
@@ -25,8 +25,8 @@ def compared(arm, over, metric="accuracy", grouped=False, settings=SETTINGS):
 
 @pytest.mark.parametrize(("only_arm", "only_over", "p"), [(1, 7, 0.0391), (6, 16, 0.0347), (0, 0, 1.0)])
 def test_mid_p_mcnemar_agrees_with_fagerlands_examples(only_arm, only_over, p):
-    assert mcnemar(only_arm, only_over) == pytest.approx(p, abs=5e-5)
-    assert mcnemar(only_over, only_arm) == mcnemar(only_arm, only_over)
+    assert mcnemar_test(only_arm, only_over) == pytest.approx(p, abs=5e-5)
+    assert mcnemar_test(only_over, only_arm) == mcnemar_test(only_arm, only_over)
 
 
 def test_holm_by_hand():
@@ -43,7 +43,7 @@ def test_randomisation_agrees_with_all_arrangements():
     every = np.abs(moved.sum() - 2 * signs @ moved)
     exact = (every >= abs(moved.sum()) - 1e-9).mean()
     difference = lambda arm_BK, over_BK: (arm_BK - over_BK)[..., 0]  # noqa: E731
-    found = randomisation(arm, over, difference, 20_000, np.random.default_rng(1))
+    found = randomisation_test(arm, over, difference, 20_000, np.random.default_rng(1))
     assert found == pytest.approx(exact, abs=0.012)
 
 
@@ -72,8 +72,8 @@ def test_better_is_said_with_all_its_numbers():
     assert found.outcome == "better"
     assert (found.only_arm_right, found.only_over_right, found.n) == (95, 23, 872)
     assert found.sentence == (
-        "full is better than head: accuracy 88.9 % against 80.6 %, +8.3 points "
-        f"(95 % interval {100 * found.low:.1f} to {100 * found.high:.1f}, McNemar p < 0.001, n = 872)."
+        "full is better than head: accuracy 88.9 % versus 80.6 %, +8.3 points "
+        f"(95 % CI {100 * found.low:.1f} to {100 * found.high:.1f}, McNemar test p < 0.001, n = 872)."
     )
     assert (found.low, found.high) == pytest.approx((0.059, 0.106), abs=0.001)
 
@@ -82,7 +82,7 @@ def test_worse_is_the_same_seen_from_the_other_side():
     arm, over = pair_of(680, 95, 23, 74)
     found = compared(over, arm)
     assert found.outcome == "worse"
-    assert "full is worse than head: accuracy 80.6 % against 88.9 %, −8.3 points" in found.sentence
+    assert "full is worse than head: accuracy 80.6 % versus 88.9 %, −8.3 points" in found.sentence
 
 
 def test_identical_arms_differ_by_exactly_nothing_and_cannot_be_told():
@@ -103,8 +103,9 @@ def test_noise_is_not_called_improvement():
     assert (found.value, found.over_value) == pytest.approx((0.9382, 0.9356))
     assert found.outcome == "cannot tell"
     assert found.sentence == (
-        "Cannot tell whether full or head is better: accuracy 93.8 % against 93.6 %, +0.3 points "
-        f"(−0.2 to {100 * found.high:.1f}); this test set could have shown 0.7 points."
+        "Cannot tell whether full or head is better: accuracy 93.8 % versus 93.6 %, +0.3 points "
+        f"(95 % CI −0.2 to {100 * found.high:.1f}). "
+        "The smallest difference that this test set can detect is 0.7 points."
     )
 
 
@@ -136,8 +137,10 @@ def test_a_difference_inside_the_spread_of_the_seeds_cannot_be_told():
     found = compared(arm, over)
     assert found.outcome == "cannot tell"
     assert found.seed_spread > abs(found.difference)
-    assert "inside the spread of the seeds" in found.sentence
-    assert "this test set with 3 seeds could have shown" in found.sentence
+    assert (
+        "The difference is smaller than its standard deviation over the seeds, 9.7 points." in found.sentence
+    )
+    assert "The smallest difference that this test set and 3 seeds can detect is" in found.sentence
     alone = compared(arm[2:], over[2:])
     assert alone.outcome == "better"
     assert alone.seed_spread is None
@@ -175,11 +178,11 @@ def test_the_verdict_names_trained_arms_that_a_baseline_matches_or_beats():
     claim = compared(*pair_of(680, 95, 23, 74))
     matched = replace(compared(*pair_of(640, 60, 63, 109)), over="lexical", arm="head")
     beaten = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
-    found = verdict([claim], [matched, beaten])
+    found = make_verdict([claim], [matched, beaten])
     assert found["outcome"] == "better"
     assert found["sentence"] == (
-        f"{claim.sentence} Beware: the baseline lexical (80.6 %) is better than zero-shot (71.1 %) "
-        "and cannot be told from head (80.3 %)."
+        f"{claim.sentence} Caution: the baseline lexical (80.6 %) is better than zero-shot (71.1 %) "
+        "and is not distinguishable from head (80.3 %)."
     )
     assert found["no_better_than_baseline"][1] == {
         "arm": "zero-shot",
@@ -187,41 +190,41 @@ def test_the_verdict_names_trained_arms_that_a_baseline_matches_or_beats():
         "outcome": "worse",
     }
     json.dumps(found, allow_nan=False)
-    assert verdict([])["outcome"] == "cannot tell"
+    assert make_verdict([])["outcome"] == "cannot tell"
 
 
 def test_an_arm_is_named_once_beside_the_strongest_baseline_that_it_does_not_beat():
     claim = compared(*pair_of(680, 95, 23, 74))
     weak = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
     weaker = replace(weak, over="majority", over_value=0.5, outcome="cannot tell")
-    sentence = verdict([claim], [weaker, weak])["sentence"]
+    sentence = make_verdict([claim], [weaker, weak])["sentence"]
     assert sentence.count("zero-shot") == 1
-    assert sentence.endswith("Beware: the baseline lexical (80.3 %) is better than zero-shot (71.1 %).")
+    assert sentence.endswith("Caution: the baseline lexical (80.3 %) is better than zero-shot (71.1 %).")
 
 
 def test_a_later_claim_that_fails_is_in_the_verdict_with_its_numbers_and_not_said_twice():
     claim = compared(*pair_of(680, 95, 23, 74))
     failed = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
     failed = replace(failed, sentence="Zero is worse than lexical: -9.2 points.")
-    stood = f"{claim.sentence} Another claim does not stand: {failed.sentence}"
-    assert verdict([claim, failed], [failed])["sentence"] == stood
+    stood = f"{claim.sentence} Another claim does not hold: {failed.sentence}"
+    assert make_verdict([claim, failed], [failed])["sentence"] == stood
     other = replace(failed, metric="f1_macro")
-    assert verdict([claim, failed], [other])["sentence"].startswith(f"{stood} Beware: by ")
-    assert verdict([claim, claim])["sentence"] == claim.sentence
+    assert make_verdict([claim, failed], [other])["sentence"].startswith(f"{stood} Caution: by ")
+    assert make_verdict([claim, claim])["sentence"] == claim.sentence
 
 
 def test_the_baselines_metric_is_named_where_the_claim_has_another():
     claim = replace(compared(*pair_of(680, 95, 23, 74)), metric="f1_macro")
     beaten = replace(compared(*pair_of(600, 20, 100, 152)), over="lexical", arm="zero-shot")
-    assert verdict([claim], [beaten])["sentence"].endswith(
-        "Beware: by accuracy the baseline lexical (80.3 %) is better than zero-shot (71.1 %)."
+    assert make_verdict([claim], [beaten])["sentence"].endswith(
+        "Caution: by accuracy, the baseline lexical (80.3 %) is better than zero-shot (71.1 %)."
     )
 
 
 def test_metrics_of_questions_are_named_in_words():
     claim = compared(*pair_of(680, 95, 23, 74))
     said = {
-        name: sentence_of(replace(claim, metric=name)).split(": ")[1]
+        name: comparison_sentence(replace(claim, metric=name)).split(": ")[1]
         for name in ("squad_f1_has_answer", "squad_exact", "squad_no_answer", "f1_macro")
     }
     assert said["squad_f1_has_answer"].startswith("F1 of answerable questions 8")
@@ -232,7 +235,7 @@ def test_metrics_of_questions_are_named_in_words():
 
 def test_what_the_first_claim_says_already_is_not_said_again():
     claim = compared(*pair_of(640, 60, 63, 109))
-    assert verdict([claim], [claim])["sentence"] == claim.sentence
+    assert make_verdict([claim], [claim])["sentence"] == claim.sentence
 
 
 def test_arms_on_different_items_are_refused_by_name():
@@ -242,7 +245,7 @@ def test_arms_on_different_items_are_refused_by_name():
         compared(before, after)
     assert str(caught.value) == (
         "full and head: the items differ: 100 and 2500 items, of which 0 ids are shared. Only scores "
-        "on the same items compare. Run both arms in one study, so that they share its frozen items."
+        "on the same items are comparable. Run both arms in one study, so that they share its frozen items."
     )
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tuneproof.score.intervals import Side, estimate, quantile_t, wilson
-from tuneproof.score.resample import cluster_sums, distinct, resampled_totals
+from tuneproof.score.intervals import Side, estimate, t_quantile, wilson_interval
+from tuneproof.score.resample import cluster_sums, distinct_rows, resampled_totals
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from tuneproof.score.resample import cluster_sums, distinct, resampled_totals
     ],
 )
 def test_wilson_agrees_with_published_intervals(n, value, low, high):
-    interval = wilson(value, n, 0.95)
+    interval = wilson_interval(value, n, 0.95)
     assert (round(100 * interval.low, 1), round(100 * interval.high, 1)) == (low, high)
 
 
@@ -25,20 +25,20 @@ def test_wilson_agrees_with_scipy():
     from scipy.stats import binomtest
 
     theirs = binomtest(47, 50).proportion_ci(0.9, method="wilson")
-    ours = wilson(47 / 50, 50, 0.9)
+    ours = wilson_interval(47 / 50, 50, 0.9)
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_wilson_of_all_or_nothing_has_width_and_holds_the_value(value):
-    interval = wilson(value, 20, 0.95)
+    interval = wilson_interval(value, 20, 0.95)
     assert interval.low <= value <= interval.high
     assert 0.1 < interval.high - interval.low < 0.2
 
 
 def test_student_quantiles():
-    assert quantile_t(0.95, 1e9) == pytest.approx(1.959964, abs=1e-6)
-    assert quantile_t(0.95, 2) == pytest.approx(4.302653, abs=1e-6)
+    assert t_quantile(0.95, 1e9) == pytest.approx(1.959964, abs=1e-6)
+    assert t_quantile(0.95, 2) == pytest.approx(4.302653, abs=1e-6)
 
 
 def test_clusters_are_summed_in_order_of_appearance():
@@ -47,7 +47,7 @@ def test_clusters_are_summed_in_order_of_appearance():
 
 
 def test_distinct_rows_come_most_frequent_first():
-    rows, counts = distinct(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]))
+    rows, counts = distinct_rows(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]))
     assert rows.tolist() == [[1.0, 1.0], [1.0, 0.0]]
     assert counts.tolist() == [2, 1]
 
@@ -78,7 +78,7 @@ def test_the_error_of_several_seeds_holds_items_and_seeds():
     assert found.value == pytest.approx(0.92)
     assert found.item_error == pytest.approx(0.01, rel=0.02)
     assert found.error == pytest.approx(np.sqrt(0.01**2 + 0.02**2 / 3), rel=0.02)
-    assert 2 < found.freedom < 10
+    assert 2 < found.df < 10
 
 
 def test_one_run_repeated_adds_no_seed_error():

@@ -49,7 +49,8 @@ def test_a_comparison_of_questions_says_both_intervals():
     assert found.clusters == 24
     assert found.test == "randomisation"
     assert found.by_paragraph["clusters"] == 96
-    assert "in 24 groups; by 96 paragraphs " in found.sentence
+    assert "in 24 groups; " in found.sentence
+    assert " over 96 paragraphs)." in found.sentence
     assert found.only_arm_right > found.only_over_right
 
 

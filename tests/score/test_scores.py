@@ -108,7 +108,7 @@ def test_seeds_on_different_items_are_refused_by_name():
     with pytest.raises(RunError, match="2 and 2 items, of which 1 ids are shared"):
         score([one, other], None, SETTINGS, False)
     swapped = predictions_of([1, 0], [1, 0], ids=["b", "a"])
-    with pytest.raises(RunError, match="the 2 items stand in another order"):
+    with pytest.raises(RunError, match="the 2 items are in a different order"):
         score([one, swapped], None, SETTINGS, False)
     relabelled = predictions_of([0, 0], [0, 1], ids=["a", "b"])
     with pytest.raises(RunError, match="gold labels of 1 items differ, first b: pos and neg"):

@@ -11,7 +11,7 @@ from tuneproof.score.threshold import best_threshold
 
 
 def f1_at(found, threshold: float) -> float:
-    return evaluate(METRICS["squad_f1"], found.at(threshold).items)
+    return evaluate(METRICS["squad_f1"], found.with_threshold(threshold).items)
 
 
 def test_the_best_cut_lies_between_what_should_be_answered_and_what_should_not():
@@ -55,7 +55,7 @@ def test_no_threshold_at_all_is_better_and_the_figures_are_those_of_the_metric(r
     best = best_threshold(found)
     assert f1_at(found, best.threshold) == pytest.approx(best.f1)
     assert f1_at(found, 0.0) == pytest.approx(best.default_f1)
-    exact = evaluate(METRICS["squad_exact"], found.at(best.threshold).items)
+    exact = evaluate(METRICS["squad_exact"], found.with_threshold(best.threshold).items)
     assert exact == pytest.approx(best.exact)
     for threshold in np.linspace(-3, 4, 29):
         assert f1_at(found, float(threshold)) <= best.f1 + 1e-12

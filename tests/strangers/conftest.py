@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.strangers.place import place
+from tests.strangers.workspace import workspace
 from tests.tiny_models import tiny_model
 
-__all__ = ["place"]
+__all__ = ["workspace"]
 
 
 @pytest.fixture(scope="session")

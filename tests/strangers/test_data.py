@@ -12,57 +12,59 @@ from pathlib import Path
 
 import pytest
 
-from tests.strangers.place import OWN, Place
 from tests.strangers.test_models import SOURCES, imported
+from tests.strangers.workspace import OWN, Workspace
 from tuneproof.recipe.recipe import read_recipe
 from tuneproof.record.study_folder import arm_folder, slug
 
 TASK = "task: {labels: {path: reviews.csv, text: review, label: mood}}\n"
 
 
-def hub_recipe(place: Place, name: str) -> None:
-    (place / "recipe.yaml").write_text(
+def hub_recipe(workspace: Workspace, name: str) -> None:
+    (workspace / "recipe.yaml").write_text(
         f"task: {{labels: {{hub: {json.dumps(name)}, revision: abc, text: review, label: mood}}}}\n"
         "arms: [majority]\n"
     )
 
 
-def test_16_a_data_set_with_a_script_alone_is_refused(place: Place):
-    (place / "evil" / "data").mkdir(parents=True)
-    (place / "evil" / "data" / "data.py").write_text(f"open({str(place.canary)!r}, 'w')")
-    hub_recipe(place, "evil/data")
-    place.say("check", "recipe.yaml").refused("is a file or folder here", "path:")
+def test_16_a_data_set_with_a_script_alone_is_refused(workspace: Workspace):
+    (workspace / "evil" / "data").mkdir(parents=True)
+    (workspace / "evil" / "data" / "data.py").write_text(f"open({str(workspace.canary)!r}, 'w')")
+    hub_recipe(workspace, "evil/data")
+    workspace.run_command("check", "recipe.yaml").refused("is a file or folder here", "path:")
 
 
-def test_16_a_data_set_that_needs_its_own_reader_is_refused(place: Place, monkeypatch):
+def test_16_a_data_set_that_needs_its_own_reader_is_refused(workspace: Workspace, monkeypatch):
     class Builder:
         name = "pandas"
 
     monkeypatch.setattr("datasets.load_dataset_builder", lambda *_, **__: Builder)
-    hub_recipe(place, "evil/pickles")
-    place.say("check", "recipe.yaml").refused("is read by pandas", "parquet, csv, json, arrow, text")
+    hub_recipe(workspace, "evil/pickles")
+    workspace.run_command("check", "recipe.yaml").refused(
+        "needs the reader pandas", "parquet, csv, json, arrow, text"
+    )
 
 
-def test_16_a_script_on_the_hub_is_refused(place: Place, monkeypatch):
+def test_16_a_script_on_the_hub_is_refused(workspace: Workspace, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("Dataset scripts are no longer supported, but found evil.py")
 
     monkeypatch.setattr("datasets.load_dataset_builder", refuse)
-    hub_recipe(place, "evil/script")
-    place.say("check", "recipe.yaml").refused("scripts are no longer supported")
+    hub_recipe(workspace, "evil/script")
+    workspace.run_command("check", "recipe.yaml").refused("scripts are no longer supported")
 
 
-def data(place: Place, name: str, content: bytes, *more: str) -> None:
+def data(workspace: Workspace, name: str, content: bytes, *more: str) -> None:
     """Refused as an own file."""
-    (place / name).write_bytes(content)
-    place.say("check", name, *OWN[1:], "--arms", "majority", *more).refused(name)
+    (workspace / name).write_bytes(content)
+    workspace.run_command("check", name, *OWN[1:], "--arms", "majority", *more).refused(name)
 
 
 @pytest.mark.parametrize(
     "name", ["own.pkl", "own.pickle", "own.pt", "own.joblib", "own.csv", "own.jsonl", "own.parquet"]
 )
-def test_17_a_pickled_data_set_is_refused(place: Place, name):
-    data(place, name, place.evil())
+def test_17_a_pickled_data_set_is_refused(workspace: Workspace, name):
+    data(workspace, name, workspace.evil())
 
 
 @pytest.mark.parametrize(
@@ -77,10 +79,10 @@ def test_17_a_pickled_data_set_is_refused(place: Place, name):
         "!!set {a}",
     ],
 )
-def test_18_a_recipe_with_a_tag_is_refused(place: Place, value):
-    (place / "recipe.yaml").write_text(f"{TASK}arms: [majority]\nout: {value}\n")
-    place.say("check", "recipe.yaml").refused("line 3")
-    place.say("check", *OWN, "--arms", "majority", "--set", f"out={value}").refused("--set")
+def test_18_a_recipe_with_a_tag_is_refused(workspace: Workspace, value):
+    (workspace / "recipe.yaml").write_text(f"{TASK}arms: [majority]\nout: {value}\n")
+    workspace.run_command("check", "recipe.yaml").refused("line 3")
+    workspace.run_command("check", *OWN, "--arms", "majority", "--set", f"out={value}").refused("--set")
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -107,13 +109,13 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
     ids=range(12),
 )
-def test_19_a_recipe_that_grows_or_nests_is_refused(place: Place, text):
-    (place / "recipe.yaml").write_text(text)
-    place.say("check", "recipe.yaml").refused("recipe.yaml")
+def test_19_a_recipe_that_grows_or_nests_is_refused(workspace: Workspace, text):
+    (workspace / "recipe.yaml").write_text(text)
+    workspace.run_command("check", "recipe.yaml").refused("recipe.yaml")
 
 
-def test_20_words_that_other_yamls_change_stay_words(place: Place):
-    (place / "recipe.yaml").write_text(
+def test_20_words_that_other_yamls_change_stay_words(workspace: Workspace):
+    (workspace / "recipe.yaml").write_text(
         "task:\n  labels: {path: a.csv, labels: [no, yes, on, 2024-01-01, 12:30:00, null_, ~x]}\n"
         "arms: [majority]\n"
     )
@@ -122,20 +124,22 @@ def test_20_words_that_other_yamls_change_stay_words(place: Place):
 
 
 @pytest.mark.parametrize("label", ["1e3", "1", "1.5", "true", "null", "~", "0x1F", "[a]"])
-def test_20_a_number_as_a_label_is_an_error_with_its_line(place: Place, label):
-    (place / "recipe.yaml").write_text(
+def test_20_a_number_as_a_label_is_an_error_with_its_line(workspace: Workspace, label):
+    (workspace / "recipe.yaml").write_text(
         f"task:\n  labels:\n    path: a.csv\n    labels: [a, {label}]\narms: [majority]\n"
     )
-    place.say("check", "recipe.yaml").refused("recipe.yaml, line 4", "labels[1]")
+    workspace.run_command("check", "recipe.yaml").refused("recipe.yaml, line 4", "labels[1]")
 
 
-def test_20_labels_of_a_file_stay_as_they_are_written(place: Place):
+def test_20_labels_of_a_file_stay_as_they_are_written(workspace: Workspace):
     names = ["no", "1e3", "2024-01-01", "0x1F", "007", "null", "TRUE"]
     rows = [f"text {n} of {name},{name}" for name in names for n in range(6)]
-    (place / "own.csv").write_text("review,mood\n" + "\n".join(rows) + "\n")
-    said = place.say("check", "own.csv", *OWN[1:], "--arms", "majority", "--set", "audit.allow=[]")
-    assert said.code == 0, said.err
-    assert all(name in said.out for name in names)
+    (workspace / "own.csv").write_text("review,mood\n" + "\n".join(rows) + "\n")
+    result = workspace.run_command(
+        "check", "own.csv", *OWN[1:], "--arms", "majority", "--set", "audit.allow=[]"
+    )
+    assert result.code == 0, result.err
+    assert all(name in result.out for name in names)
 
 
 def zipped(name: str, content: bytes = b"review,mood\n") -> bytes:
@@ -168,8 +172,8 @@ ARCHIVES = {
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
-def test_21_to_25_an_archive_is_refused_unopened(place: Place, name):
-    data(place, *ARCHIVES[name])
+def test_21_to_25_an_archive_is_refused_unopened(workspace: Workspace, name):
+    data(workspace, *ARCHIVES[name])
 
 
 @pytest.mark.parametrize("name", ["zipfile", "tarfile", "shutil.unpack_archive"])
@@ -178,80 +182,82 @@ def test_21_to_24_no_file_of_ours_unpacks_an_archive(name):
     assert not any("unpack_archive" in file.read_text("utf-8") for file in SOURCES)
 
 
-def test_25_a_packed_file_that_grows_is_stopped(place: Place, monkeypatch):
-    monkeypatch.setattr("tuneproof.tasks.squad_file.MOST_BYTES", 10_000_000)
-    (place / "own.json.gz").write_bytes(gzip.compress(b" " * 200_000_000))
-    said = place.say("check", "own.json.gz", "--questions", "--arms", "majority")
-    said.refused("unpacks to more than 10,000,000 bytes")
+def test_25_a_packed_file_that_grows_is_stopped(workspace: Workspace, monkeypatch):
+    monkeypatch.setattr("tuneproof.tasks.squad_file.MAX_BYTES", 10_000_000)
+    (workspace / "own.json.gz").write_bytes(gzip.compress(b" " * 200_000_000))
+    result = workspace.run_command("check", "own.json.gz", "--questions", "--arms", "majority")
+    result.refused("unpacks to more than 10,000,000 bytes")
 
 
-def test_25_a_parquet_file_that_grows_is_stopped(place: Place, monkeypatch):
+def test_25_a_parquet_file_that_grows_is_stopped(workspace: Workspace, monkeypatch):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = {"review": ["0" * 10_000] * 20_000, "mood": ["a"] * 20_000}
-    pq.write_table(pa.table(rows), place / "own.parquet", compression="zstd")
-    assert (place / "own.parquet").stat().st_size < 1_000_000
-    monkeypatch.setattr("tuneproof.tasks.tables.MOST_UNPACKED", 50_000_000)
-    said = place.say("check", "own.parquet", *OWN[1:], "--arms", "majority")
-    said.refused("unpacks to more than 50,000,000 bytes")
+    pq.write_table(pa.table(rows), workspace / "own.parquet", compression="zstd")
+    assert (workspace / "own.parquet").stat().st_size < 1_000_000
+    monkeypatch.setattr("tuneproof.tasks.tables.MAX_UNPACKED", 50_000_000)
+    result = workspace.run_command("check", "own.parquet", *OWN[1:], "--arms", "majority")
+    result.refused("unpacks to more than 50,000,000 bytes")
 
 
-def test_25_a_pipe_or_a_device_is_no_file(place: Place):
-    os.mkfifo(place / "own.csv")
-    (place / "zero.csv").symlink_to("/dev/zero")
-    os.mkfifo(place / "recipe.yaml")
+def test_25_a_pipe_or_a_device_is_no_file(workspace: Workspace):
+    os.mkfifo(workspace / "own.csv")
+    (workspace / "zero.csv").symlink_to("/dev/zero")
+    os.mkfifo(workspace / "recipe.yaml")
     for name in ("own.csv", "zero.csv"):
-        place.say("check", name, *OWN[1:], "--arms", "majority").refused("is no regular file")
-    place.say("check", "recipe.yaml").refused("is a device or a pipe")
+        workspace.run_command("check", name, *OWN[1:], "--arms", "majority").refused("is a device or a pipe")
+    workspace.run_command("check", "recipe.yaml").refused("is a device or a pipe")
 
 
-def test_26_a_study_is_not_written_through_a_link(place: Place):
-    (place / "elsewhere").mkdir()
-    (place / "study").symlink_to("elsewhere")
-    place.run(model=None, arms="majority").refused("study: is a link to", "--out")
-    assert list((place / "elsewhere").iterdir()) == []
+def test_26_a_study_is_not_written_through_a_link(workspace: Workspace):
+    (workspace / "elsewhere").mkdir()
+    (workspace / "study").symlink_to("elsewhere")
+    workspace.run(model=None, arms="majority").refused("study: is a link to", "--out")
+    assert list((workspace / "elsewhere").iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users here")
-def test_26_a_study_is_not_written_into_another_users_folder(place: Place, monkeypatch):
-    (place / "study").mkdir()
-    other = os.stat(place / "study").st_uid + 1
+def test_26_a_study_is_not_written_into_another_users_folder(workspace: Workspace, monkeypatch):
+    (workspace / "study").mkdir()
+    other = os.stat(workspace / "study").st_uid + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
-    place.run(model=None, arms="majority").refused("belongs to another user")
+    workspace.run(model=None, arms="majority").refused("belongs to another user")
 
 
-def test_26_a_report_that_is_a_link_is_replaced_and_not_written_through(place: Place):
-    assert place.run(model=None, arms="majority").code == 0
-    (place / "mine.txt").write_text("mine")
-    (place / "study" / "report.html").unlink()
-    (place / "study" / "report.html").symlink_to(place / "mine.txt")
-    assert place.say("report", "study").code == 0
-    assert (place / "mine.txt").read_text() == "mine"
-    assert not (place / "study" / "report.html").is_symlink()
+def test_26_a_report_that_is_a_link_is_replaced_and_not_written_through(workspace: Workspace):
+    assert workspace.run(model=None, arms="majority").code == 0
+    (workspace / "mine.txt").write_text("mine")
+    (workspace / "study" / "report.html").unlink()
+    (workspace / "study" / "report.html").symlink_to(workspace / "mine.txt")
+    assert workspace.run_command("report", "study").code == 0
+    assert (workspace / "mine.txt").read_text() == "mine"
+    assert not (workspace / "study" / "report.html").is_symlink()
 
 
-def test_27_weights_that_somebody_planted_are_replaced_unread(place: Place, tiny):
-    place.model(tiny)
-    planted = place / "study" / "arms" / "model.head" / "weights"
+def test_27_weights_that_somebody_planted_are_replaced_unread(workspace: Workspace, tiny):
+    workspace.model(tiny)
+    planted = workspace / "study" / "arms" / "model.head" / "weights"
     planted.mkdir(parents=True)
-    (planted / "head.safetensors").write_bytes(place.evil())
+    (planted / "head.safetensors").write_bytes(workspace.evil())
     (planted / "checkpoint-9999").mkdir()
-    assert place.run().code == 0
+    assert workspace.run().code == 0
     assert not (planted / "checkpoint-9999").exists()
-    assert place.say("predict", "study/arms/model.head", "--input", "reviews.csv").code == 0
+    assert workspace.run_command("predict", "study/arms/model.head", "--input", "reviews.csv").code == 0
 
 
 @pytest.mark.parametrize(
     "file", ["recipe.yaml", "splits.json", "provenance.json", "audit.json", "comparisons.json"]
 )
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "\x00", '{"a": NaN', "null"])
-def test_27_a_study_of_a_stranger_with_another_files_text_ends_in_a_sentence(place: Place, made, file, text):
-    study = made(place)
+def test_27_a_study_of_a_stranger_with_another_files_text_ends_in_a_sentence(
+    workspace: Workspace, made, file, text
+):
+    study = made(workspace)
     (study / file).write_text(text)
-    said = place.say("report", "study")
-    assert said.code in (0, 1, 2)
-    assert "Traceback" not in said.err, said.err
+    result = workspace.run_command("report", "study")
+    assert result.code in (0, 1, 2)
+    assert "Traceback" not in result.err, result.err
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +269,7 @@ def study_once(tmp_path_factory):
     here = Path.cwd()
     os.chdir(folder)
     try:
-        from tests.strangers.place import GOOD
+        from tests.strangers.workspace import GOOD
 
         Path("reviews.csv").write_text(GOOD)
         assert main(["run", *OWN, "--arms", "majority,lexical", "--quiet", "--out", "study"]) == 0
@@ -277,25 +283,27 @@ def made(study_once):
     """A copy of it in the test's folder."""
     import shutil
 
-    def copy(place: Place) -> Path:
-        return Path(shutil.copytree(study_once, place / "study"))
+    def copy(workspace: Workspace) -> Path:
+        return Path(shutil.copytree(study_once, workspace / "study"))
 
     return copy
 
 
 @pytest.mark.parametrize("file", ["arm.json", "scores.json", "ledger.json"])
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "{}"])
-def test_27_an_arm_of_a_stranger_with_another_files_text_ends_in_a_sentence(place: Place, made, file, text):
-    study = made(place)
+def test_27_an_arm_of_a_stranger_with_another_files_text_ends_in_a_sentence(
+    workspace: Workspace, made, file, text
+):
+    study = made(workspace)
     (study / "arms" / "lexical" / file).write_text(text)
     for words in (
         ["report", "study"],
         ["predict", "study/arms/lexical", "--input", "reviews.csv"],
         ["compare", "study/arms/lexical", "study/arms/majority"],
     ):
-        said = place.say(*words)
-        assert said.code in (0, 1, 2)
-        assert "Traceback" not in said.err, said.err
+        result = workspace.run_command(*words)
+        assert result.code in (0, 1, 2)
+        assert "Traceback" not in result.err, result.err
 
 
 NAMES = [
@@ -320,22 +328,22 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_28_an_arms_name_cannot_leave_the_study(place: Place, name):
+def test_28_an_arms_name_cannot_leave_the_study(workspace: Workspace, name):
     named = json.dumps([{"majority": {"name": name}}])
-    said = place.run("--set", f"arms={named}", model=None, arms="majority")
-    assert said.code == 0, said.err
-    inside = list((place / "study" / "arms").iterdir())
+    result = workspace.run("--set", f"arms={named}", model=None, arms="majority")
+    assert result.code == 0, result.err
+    inside = list((workspace / "study" / "arms").iterdir())
     assert len(inside) == 1
     assert (inside[0] / "arm.json").is_file()
-    assert sorted(path.name for path in place.folder.iterdir()) == ["reviews.csv", "study"]
+    assert sorted(path.name for path in workspace.folder.iterdir()) == ["reviews.csv", "study"]
 
 
 @pytest.mark.parametrize("name", ["", "a" * 300, "a\0b"])
-def test_28_a_name_of_no_length_or_any_length_is_refused(place: Place, name):
+def test_28_a_name_of_no_length_or_any_length_is_refused(workspace: Workspace, name):
     named = json.dumps([{"majority": {"name": name}}])
-    said = place.run("--set", f"arms={named}", model=None, arms="majority")
-    assert said.code in (0, 2)
-    assert "Traceback" not in said.err
+    result = workspace.run("--set", f"arms={named}", model=None, arms="majority")
+    assert result.code in (0, 2)
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize("name", [*NAMES, "COM1", "lpt9.csv", "\0", "", "ー"])
@@ -363,22 +371,22 @@ def test_28_a_file_name_is_plain_letters(name):
         "a\nb/c",
     ],
 )
-def test_28_a_models_name_that_is_none_is_refused(place: Place, name):
-    said = place.say("check", *OWN, f"--model={name}", "--arms", "head")
-    assert said.code == 2
-    assert "Traceback" not in said.err
+def test_28_a_models_name_that_is_none_is_refused(workspace: Workspace, name):
+    result = workspace.run_command("check", *OWN, f"--models={name}", "--arms", "head")
+    assert result.code == 2
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no modes here")
 @pytest.mark.parametrize("mask", [0o022, 0o000])
-def test_37_a_study_is_its_owners_alone(place: Place, tiny, mask):
-    place.model(tiny)
+def test_37_a_study_is_its_owners_alone(workspace: Workspace, tiny, mask):
+    workspace.model(tiny)
     before = os.umask(mask)
     try:
-        assert place.run("--set", "arms.lora={epochs: 1}", arms="majority,head,lora").code == 0
+        assert workspace.run("--set", "arms.lora={epochs: 1}", arms="majority,head,lora").code == 0
     finally:
         os.umask(before)
-    study = place / "study"
+    study = workspace / "study"
     found = [study, *study.rglob("*")]
     assert len(found) > 20
     for path in found:

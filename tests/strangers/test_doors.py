@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.errors import test_command_line, test_count, test_data, test_models, test_questions, test_recipe
 from tests.strangers.test_models import SOURCES, calls, imported
-from tests.test_errors import CASES
 from tuneproof.cli.main import COMMANDS
 
 HERE = Path(__file__).parent
@@ -52,14 +52,20 @@ def test_40_no_rendezvous_is_opened():
 
 
 def test_programs_are_started_by_a_list_of_words_and_never_by_a_shell():
-    started = [
-        (file.name, ast.unparse(node.args[0]))
-        for file in SOURCES
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess.")
-    ]
-    assert {name for name, _ in started} == {"provenance.py", "chat.py", "gate.py"}
-    assert all(words.startswith("[") for _, words in started)
+    programs = {}
+    for file in SOURCES:
+        tree = ast.parse(file.read_text("utf-8"))
+        lists = {
+            ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.List)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess."):
+                command = ast.unparse(node.args[0])
+                programs.setdefault(file.name, []).append(command.startswith("[") or command in lists)
+    assert programs.keys() == {"provenance.py", "chat.py", "gate.py"}
+    assert all(all(are_lists) for are_lists in programs.values())
     every = [call for file in SOURCES for call in calls(file)]
     assert [call for call in every if call.startswith(("os.system", "eval(", "exec("))] == []
     assert [call for call in every if "shell=True" in call] == []
@@ -88,6 +94,16 @@ def test_every_number_has_its_test():
 
 def test_there_are_a_hundred_inputs_and_more(request):
     here = [item for item in request.session.items if "strangers" in str(item.path)]
-    assert len(CASES) >= 250
+    tables = (
+        test_recipe.RECIPES,
+        test_command_line.ARGUMENTS,
+        test_data.OWN_FILES,
+        test_models.MODELS,
+        test_count.COUNTS,
+        test_questions.QUESTIONS,
+    )
+    cases = [case for table in tables for case in table.values()]
+    assert len(cases) >= 250
+    assert all(case.parts.problem and case.code in (1, 2) for case in cases)
     if len({item.path.name for item in here}) >= 6:  # the whole table was asked for
         assert len(here) >= 300

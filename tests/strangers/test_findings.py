@@ -71,7 +71,7 @@ PIECES = [
 )
 def test_a_key_that_is_a_list_or_a_map_is_refused(tmp_path, text):
     (tmp_path / "recipe.yaml").write_text(text)
-    with pytest.raises(RecipeError, match="a list or a map as a key"):
+    with pytest.raises(RecipeError, match="a list or a mapping as a key"):
         read_recipe(tmp_path / "recipe.yaml")
 
 
@@ -118,11 +118,11 @@ def test_any_bytes_are_a_table_or_refused(data, kind):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=4))
-def test_a_parquet_file_with_other_bytes_is_a_table_or_refused(place, other):
+def test_a_parquet_file_with_other_bytes_is_a_table_or_refused(index, other):
     rows = [{"text": f"good film {n}", "label": "ab"[n % 2]} for n in range(6)]
     good = table(4, rows)
-    place = 1 + place % (len(good) - 1)
-    own_file(good[:place] + other + good[place + len(other) :])
+    index = 1 + index % (len(good) - 1)
+    own_file(good[:index] + other + good[index + len(other) :])
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub_stub import running_hub
-from tests.strangers.place import OWN, Place
+from tests.strangers.workspace import OWN, Workspace
 from tests.tiny_models import tiny_model
 
 
@@ -19,12 +19,12 @@ def served(tmp_path_factory) -> Path:
     return root
 
 
-def asked(place: Place, url: str, *words: str, arms: str = "head") -> subprocess.CompletedProcess:
+def asked(workspace: Workspace, url: str, *words: str, arms: str = "head") -> subprocess.CompletedProcess:
     """The program in a process of its own, with this hub and an empty cache."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": url,
-        "HF_HOME": str(place / "home"),
+        "HF_HOME": str(workspace / "home"),
         "HF_TOKEN": "hf_abcdefghijklmnopqrstuvwxyz",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
@@ -32,7 +32,7 @@ def asked(place: Place, url: str, *words: str, arms: str = "head") -> subprocess
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(
-        [sys.executable, "-m", "tuneproof", *words, *OWN, "--model", "evil/llama", "--arms", arms],
+        [sys.executable, "-m", "tuneproof", *words, *OWN, "--models", "evil/llama", "--arms", arms],
         capture_output=True,
         text=True,
         env=environment,
@@ -54,29 +54,29 @@ def asked(place: Place, url: str, *words: str, arms: str = "head") -> subprocess
         pytest.param("tokenizer.json", "twin", marks=pytest.mark.slow),
     ],
 )
-def test_44_what_the_hub_did_not_announce_is_not_used(place: Place, served, file, wrong):
+def test_44_what_the_hub_did_not_announce_is_not_used(workspace: Workspace, served, file, wrong):
     words = ["run", "--quiet", "--out", "study"] if file == "model.safetensors" else ["check"]
     with running_hub(served) as hub:
         hub.spoil[file] = wrong
-        done = asked(place, hub.url, *words)
+        done = asked(workspace, hub.url, *words)
         assert done.returncode in (1, 2), done.stdout
         assert "Traceback" not in done.stderr
         assert "hf_abcdef" not in done.stdout + done.stderr
         assert "evil/llama" in done.stderr
         hub.spoil.clear()
-        again = asked(place, hub.url, *words)
+        again = asked(workspace, hub.url, *words)
         assert again.returncode == 0, again.stderr  # nothing wrong stayed in the cache
 
 
 @pytest.mark.slow
-def test_44_a_blob_that_rots_in_the_cache_is_fetched_again(place: Place, served):
+def test_44_a_blob_that_rots_in_the_cache_is_fetched_again(workspace: Workspace, served):
     with running_hub(served) as hub:
-        assert asked(place, hub.url, "run", "--quiet", "--out", "study").returncode == 0
-        blob = next((place / "home").rglob("model.safetensors")).resolve()
+        assert asked(workspace, hub.url, "run", "--quiet", "--out", "study").returncode == 0
+        blob = next((workspace / "home").rglob("model.safetensors")).resolve()
         data = bytearray(blob.read_bytes())
         data[-1] ^= 1
         blob.write_bytes(bytes(data))
         hub.asked.clear()
-        done = asked(place, hub.url, "run", "--quiet", "--out", "other")
+        done = asked(workspace, hub.url, "run", "--quiet", "--out", "other")
         assert done.returncode == 0, done.stderr
         assert any("model.safetensors" in line and "GET" in line for line in hub.asked)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.strangers.place import Place
+from tests.strangers.workspace import Workspace
 from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.models import ModelSource
@@ -28,42 +28,42 @@ def opened(folder: Path, name: str = "model", local: bool = True):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.ckpt", "model.pkl"])
-def test_01_a_pickle_is_refused_before_it_is_opened(place: Place, tiny, name):
-    folder = place.model(tiny)
+def test_01_a_pickle_is_refused_before_it_is_opened(workspace: Workspace, tiny, name):
+    folder = workspace.model(tiny)
     (folder / "model.safetensors").unlink()
-    (folder / name).write_bytes(place.evil())
-    place.check().refused("safetensors", "can run code", "save_pretrained")
+    (folder / name).write_bytes(workspace.evil())
+    workspace.check().refused("safetensors", "can run code", "save_pretrained")
 
 
-def test_02_beside_safetensors_a_pickle_is_never_opened(place: Place, tiny, monkeypatch):
-    folder = place.model(tiny)
+def test_02_beside_safetensors_a_pickle_is_never_opened(workspace: Workspace, tiny, monkeypatch):
+    folder = workspace.model(tiny)
     for name in ("pytorch_model.bin", "optimizer.pt", "training_args.bin"):
-        (folder / name).write_bytes(place.evil())
+        (folder / name).write_bytes(workspace.evil())
     monkeypatch.setattr("torch.load", None)
-    assert place.run().code == 0
+    assert workspace.run().code == 0
 
 
-def test_03_an_adapter_with_a_pickle_is_refused(place: Place, tiny):
-    folder = place.model(tiny)
+def test_03_an_adapter_with_a_pickle_is_refused(workspace: Workspace, tiny):
+    folder = workspace.model(tiny)
     (folder / "adapter_config.json").write_text("{}")
-    (folder / "adapter_model.bin").write_bytes(place.evil())
-    place.check().refused("adapter", "Merge it")
+    (folder / "adapter_model.bin").write_bytes(workspace.evil())
+    workspace.check().refused("adapter", "Merge it")
 
 
-def test_03_an_adapter_in_a_cached_model_is_not_followed(place: Place, tiny):
-    folder = place.model(tiny)
+def test_03_an_adapter_in_a_cached_model_is_not_followed(workspace: Workspace, tiny):
+    folder = workspace.model(tiny)
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/other"}')
     with pytest.raises(ModelError, match="adapter"):
         opened(folder)
 
 
-def test_04_a_foreign_pickle_in_a_study_is_never_opened(place: Place, tiny):
-    place.model(tiny)
-    assert place.run().code == 0
-    for folder in (place / "study", *(place / "study" / "arms").glob("*/weights")):
+def test_04_a_foreign_pickle_in_a_study_is_never_opened(workspace: Workspace, tiny):
+    workspace.model(tiny)
+    assert workspace.run().code == 0
+    for folder in (workspace / "study", *(workspace / "study" / "arms").glob("*/weights")):
         for name in ("optimizer.pt", "rng_state.pth", "scheduler.pt", "pytorch_model.bin"):
-            (folder / name).write_bytes(place.evil())
-    done = place.say("predict", "study/arms/model.head", "--input", "reviews.csv")
+            (folder / name).write_bytes(workspace.evil())
+    done = workspace.run_command("predict", "study/arms/model.head", "--input", "reviews.csv")
     assert done.code == 0
     assert done.out.count("\n") == 41
 
@@ -112,24 +112,24 @@ def test_04_torch_and_numpy_load_nothing_that_runs():
         {"model_type": "strange", "auto_map": {"AutoConfig": "evil/code--evil.Config"}},
     ],
 )
-def test_05_code_of_an_unknown_type_is_refused_without_a_question(place: Place, tiny, config):
-    folder = place.model(tiny, **config)
-    (folder / "evil.py").write_text(f"open({str(place.canary)!r}, 'w')")
-    place.check().refused("is not an architecture that transformers has", "never run")
+def test_05_code_of_an_unknown_type_is_refused_without_a_question(workspace: Workspace, tiny, config):
+    folder = workspace.model(tiny, **config)
+    (folder / "evil.py").write_text(f"open({str(workspace.canary)!r}, 'w')")
+    workspace.check().refused("is not an architecture that transformers has", "never run")
 
 
-def test_06_code_beside_a_known_type_is_left_aside_and_said(place: Place, tiny):
+def test_06_code_beside_a_known_type_is_left_aside_and_said(workspace: Workspace, tiny):
     named = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}
-    folder = place.model(tiny, auto_map=named)
-    (folder / "evil.py").write_text(f"open({str(place.canary)!r}, 'w')")
+    folder = workspace.model(tiny, auto_map=named)
+    (folder / "evil.py").write_text(f"open({str(workspace.canary)!r}, 'w')")
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
     tokenizer["auto_map"] = {"AutoTokenizer": ["evil.Tokenizer", None]}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    said = place.check()
-    assert said.code == 0
-    assert "auto_map in its configuration can name code" in said.out
-    assert "auto_map in its tokenizer's configuration can name code" in said.out
-    assert place.run().code == 0
+    result = workspace.check()
+    assert result.code == 0
+    assert "auto_map in its configuration can name code" in result.out
+    assert "auto_map in its tokenizer's configuration can name code" in result.out
+    assert workspace.run().code == 0
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_06_code_beside_a_known_type_is_left_aside_and_said(place: Place, tiny):
         "kernel_config",
     ],
 )
-def test_07_a_kernel_by_name_is_left_aside_and_said(place: Place, tiny, key, monkeypatch):
-    (place / "kernels.py").write_text(f"open({str(place.canary)!r}, 'w')")
-    monkeypatch.syspath_prepend(str(place.folder))
-    place.model(tiny, **{key: "evil/kernel"})
-    said = place.run()
+def test_07_a_kernel_by_name_is_left_aside_and_said(workspace: Workspace, tiny, key, monkeypatch):
+    (workspace / "kernels.py").write_text(f"open({str(workspace.canary)!r}, 'w')")
+    monkeypatch.syspath_prepend(str(workspace.folder))
+    workspace.model(tiny, **{key: "evil/kernel"})
+    result = workspace.run()
     monkeypatch.delitem(sys.modules, "kernels", raising=False)
-    assert said.code == 0
-    checked = place.check()
+    assert result.code == 0
+    checked = workspace.check()
     assert f"{key} in its configuration can name code" in checked.out
 
 
@@ -164,22 +164,22 @@ def test_07_a_kernel_by_name_is_left_aside_and_said(place: Place, tiny, key, mon
         {"custom_generate": "evil/generate"},
     ],
 )
-def test_08_trust_in_a_configuration_is_left_aside_and_said(place: Place, tiny, config):
-    place.model(tiny, **config)
-    said = place.run()
-    assert said.code == 0
-    assert "can name code" in place.check().out
+def test_08_trust_in_a_configuration_is_left_aside_and_said(workspace: Workspace, tiny, config):
+    workspace.model(tiny, **config)
+    result = workspace.run()
+    assert result.code == 0
+    assert "can name code" in workspace.check().out
 
 
-def test_09_a_saved_adapter_that_names_another_base_is_refused(place: Place, tiny):
-    place.model(tiny)
-    assert place.run("--set", "arms.lora={epochs: 1}", arms="lora").code == 0
-    folder = place / "study" / "arms" / "model.lora.seed0" / "weights"
+def test_09_a_saved_adapter_that_names_another_base_is_refused(workspace: Workspace, tiny):
+    workspace.model(tiny)
+    assert workspace.run("--set", "arms.lora={epochs: 1}", arms="lora").code == 0
+    folder = workspace / "study" / "arms" / "model.lora.seed0" / "weights"
     adapters = list(folder.rglob("adapter_config.json")) or list(folder.rglob("*.json"))
     values = json.loads(adapters[0].read_text())
     adapters[0].write_text(json.dumps({**values, "base_model_name_or_path": "evil/other"}))
-    said = place.say("predict", "study/arms/model.lora.seed0", "--input", "reviews.csv")
-    said.refused("checksum differs")
+    result = workspace.run_command("predict", "study/arms/model.lora.seed0", "--input", "reviews.csv")
+    result.refused("checksum differs")
 
 
 TEMPLATES = {
@@ -198,24 +198,24 @@ TEMPLATES = {
 }
 
 
-def templated(place: Place, tiny: Path, template: str) -> None:
-    folder = place.model(tiny)
+def templated(workspace: Workspace, tiny: Path, template: str) -> None:
+    folder = workspace.model(tiny)
     (folder / "chat_template.jinja").write_text(template)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_10_a_chat_template_stays_in_its_sandbox(place: Place, tiny, name):
-    templated(place, tiny, TEMPLATES[name])
-    said = place.check(arms="zero-shot")
+def test_10_a_chat_template_stays_in_its_sandbox(workspace: Workspace, tiny, name):
+    templated(workspace, tiny, TEMPLATES[name])
+    result = workspace.check(arms="zero-shot")
     if name == "attribute":
-        said.refused("its chat template")
+        result.refused("its chat template")
         return
-    said.refused("its chat template", "encode.chat: never")
+    result.refused("its chat template", "encode.chat: never")
 
 
-def test_10_without_its_chat_template_the_model_can_be_used(place: Place, tiny):
-    templated(place, tiny, TEMPLATES["classes"])
-    assert place.check("--set", "encode.chat=never", arms="zero-shot").code == 0
+def test_10_without_its_chat_template_the_model_can_be_used(workspace: Workspace, tiny):
+    templated(workspace, tiny, TEMPLATES["classes"])
+    assert workspace.check("--set", "encode.chat=never", arms="zero-shot").code == 0
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,10 @@ def test_10_without_its_chat_template_the_model_can_be_used(place: Place, tiny):
         "{{ 9 ** (9 ** 9) }}",
     ],
 )
-def test_11_a_chat_template_without_end_is_stopped(place: Place, tiny, template):
-    templated(place, tiny, template)
+def test_11_a_chat_template_without_end_is_stopped(workspace: Workspace, tiny, template):
+    templated(workspace, tiny, template)
     begun = time.monotonic()
-    place.check(arms="zero-shot").refused("more than 2 seconds")
+    workspace.check(arms="zero-shot").refused("more than 2 seconds")
     assert time.monotonic() - begun < 30
 
 
@@ -242,10 +242,10 @@ def test_11_a_chat_template_without_end_is_stopped(place: Place, tiny, template)
         "{{ ['a'] * 10 ** 10 }}",
     ],
 )
-def test_12_a_chat_template_cannot_fill_the_memory(place: Place, tiny, template):
-    templated(place, tiny, template)
-    said = place.check(arms="zero-shot")
-    said.refused("its chat template failed: it ")
+def test_12_a_chat_template_cannot_fill_the_memory(workspace: Workspace, tiny, template):
+    templated(workspace, tiny, template)
+    result = workspace.check(arms="zero-shot")
+    result.refused("its chat template failed: it ")
 
 
 def header(values: dict, length: int | None = None) -> bytes:
@@ -274,51 +274,51 @@ def tensor(shape: list[int], offsets: list[int], dtype: str = "F32") -> dict:
     ],
     ids=lambda data: data[:24].hex(),
 )
-def test_13_a_safetensors_file_that_lies_is_refused(place: Place, tiny, data):
-    folder = place.model(tiny)
+def test_13_a_safetensors_file_that_lies_is_refused(workspace: Workspace, tiny, data):
+    folder = workspace.model(tiny)
     (folder / "model.safetensors").write_bytes(data)
-    place.check().refused("model.safetensors: cannot be read")
+    workspace.check().refused("model.safetensors: cannot be read")
 
 
 @pytest.mark.parametrize(
     "shard", ["../../etc/passwd", "/etc/passwd", "..\\..\\evil", "../model/other.safetensors", "a/b", "."]
 )
-def test_14_an_index_that_leads_out_of_the_folder_is_refused(place: Place, tiny, shard):
-    folder = place.model(tiny)
+def test_14_an_index_that_leads_out_of_the_folder_is_refused(workspace: Workspace, tiny, shard):
+    folder = workspace.model(tiny)
     (folder / "model.safetensors").rename(folder / "other.safetensors")
     index = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": shard}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    said = place.check()
-    said.refused()
-    assert "points outside its folder" in said.err or "cannot be read" in said.err
+    result = workspace.check()
+    result.refused()
+    assert "points outside its folder" in result.err or "cannot be read" in result.err
 
 
 @pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": []}', "{" * 5000, "[" * 5000])
-def test_14_an_index_of_another_shape_is_refused(place: Place, tiny, index):
-    folder = place.model(tiny)
+def test_14_an_index_of_another_shape_is_refused(workspace: Workspace, tiny, index):
+    folder = workspace.model(tiny)
     (folder / "model.safetensors").rename(folder / "other.safetensors")
     (folder / "model.safetensors.index.json").write_text(index)
-    place.check().refused("model.safetensors.index.json")
+    workspace.check().refused("model.safetensors.index.json")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "notes.txt"])
-def test_14_a_link_that_leads_out_of_the_folder_is_refused(place: Place, tiny, name):
-    folder = place.model(tiny)
+def test_14_a_link_that_leads_out_of_the_folder_is_refused(workspace: Workspace, tiny, name):
+    folder = workspace.model(tiny)
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to("/etc/passwd")
-    place.check().refused(name, "a link that leads out of the model's folder")
+    workspace.check().refused(name, "a link that leads out of the model's folder")
 
 
-def test_14_links_within_the_hubs_cache_are_followed(place: Place, tiny):
-    folder = place.model(tiny)
-    blobs = place / "hub" / "blobs"
-    snapshot = place / "hub" / "snapshots" / "abc"
+def test_14_links_within_the_hubs_cache_are_followed(workspace: Workspace, tiny):
+    folder = workspace.model(tiny)
+    blobs = workspace / "hub" / "blobs"
+    snapshot = workspace / "hub" / "snapshots" / "abc"
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
     for file in folder.iterdir():
         file.rename(blobs / file.name)
         (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
-    assert place.check(model="hub/snapshots/abc").code == 0
+    assert workspace.check(model="hub/snapshots/abc").code == 0
 
 
 @pytest.mark.parametrize(
@@ -333,19 +333,21 @@ def test_14_links_within_the_hubs_cache_are_followed(place: Place, tiny):
         {"vocab_size": 10**7},
     ],
 )
-def test_15_a_configuration_without_bounds_is_refused(place: Place, tiny, config):
-    place.model(tiny, **config)
-    place.run().refused()
+def test_15_a_configuration_without_bounds_is_refused(workspace: Workspace, tiny, config):
+    workspace.model(tiny, **config)
+    workspace.run().refused()
 
 
-def test_15_a_configuration_larger_than_its_checkpoint_is_refused_before_memory_is_taken(place: Place, tiny):
-    folder = place.model(tiny, intermediate_size=10**8)
+def test_15_a_configuration_larger_than_its_checkpoint_is_refused_before_memory_is_taken(
+    workspace: Workspace, tiny
+):
+    folder = workspace.model(tiny, intermediate_size=10**8)
     with pytest.raises(ModelError, match=r"describes [\d,]+ parameters \([\d,.]+ GiB in fp32\)"):
         opened(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "tokenizer.json"])
-def test_15_json_nested_without_end_is_refused(place: Place, tiny, name):
-    folder = place.model(tiny)
+def test_15_json_nested_without_end_is_refused(workspace: Workspace, tiny, name):
+    folder = workspace.model(tiny)
     (folder / name).write_text("[" * 100_000)
-    place.check().refused()
+    workspace.check().refused()

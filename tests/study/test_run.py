@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.arms.small import follow, small_recipe, write_rows
+from tests.arms.small import small_recipe, write_rows
+from tests.monitoring import run_recorded
 from tests.open_model import SHARED
 from tests.tiny_models import tiny_model
 from tuneproof.data.batches import plan_batches
 from tuneproof.errors import RecipeError
 from tuneproof.recipe.recipe import recipe_from
-from tuneproof.study.run import check
+from tuneproof.study.plan import check
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real data are not beside us")
 
@@ -60,7 +61,7 @@ def test_check_writes_nothing_and_loads_no_weights(tmp_path, monkeypatch) -> Non
     recipe = small_recipe(tmp_path, [folder], ["majority", "zero-shot", "head", "lora", "full"])
     before = sorted(str(path) for path in tmp_path.rglob("*"))
     plan = check(recipe)
-    assert [work.label for work in plan.works] == [
+    assert [run.label for run in plan.arms] == [
         "majority",
         "llama zero-shot",
         "llama head",
@@ -76,7 +77,7 @@ def test_two_models_of_one_name_need_names(tmp_path) -> None:
     with pytest.raises(RecipeError, match="two models are called same"):
         check(recipe)
     named = small_recipe(tmp_path, [models[0], {str(models[1]): {"name": "other"}}], ["head"])
-    assert [work.label for work in check(named).works] == ["same head", "other head"]
+    assert [run.label for run in check(named).arms] == ["same head", "other head"]
 
 
 def test_a_metric_for_two_labels_is_refused_for_three(tmp_path) -> None:
@@ -103,7 +104,7 @@ def test_every_arm_sees_the_same_items_in_the_same_order(tmp_path) -> None:
     models = [tiny_model(tmp_path / kind, kind) for kind in ("llama", "bert")]
     arms = ["majority", "lexical", "zero-shot", "head", "lora", "full", "lp-ft"]
     recipe = small_recipe(tmp_path, models, arms, train={"epochs": 1})
-    follow(recipe)
+    run_recorded(recipe)
     for part in ("predictions", "dev_predictions"):
         found = [read_predictions(path) for path in Path(recipe.out).glob(f"arms/*/{part}.parquet")]
         assert len(found) == 12
@@ -134,7 +135,7 @@ def test_the_test_part_chooses_nothing(tmp_path) -> None:
             split={"kind": "official", "shares": [80, 20]},
             task={"labels": {"path": paths["train"], "dev": paths["dev"], "test": paths["test"]}},
         )
-        follow(recipe)
+        run_recorded(recipe)
         results.append(
             {
                 path.parent.name: read_predictions(path).probabilities_NC
@@ -173,7 +174,7 @@ def test_a_real_encoders_head_beats_the_majority(tmp_path) -> None:
             "out": str(tmp_path / "study"),
         }
     )
-    follow(recipe)
+    run_recorded(recipe)
     found = accuracy(recipe.out)
     assert found["head"] > 0.65
     assert found["head"] > found["majority"] + 0.1
@@ -205,7 +206,7 @@ def test_a_real_decoder_runs_every_kind_of_arm_to_a_report(tmp_path) -> None:
             "out": str(tmp_path / "study"),
         }
     )
-    follow(recipe)
+    run_recorded(recipe)
     report = json.loads((Path(recipe.out) / "report.json").read_text())
     assert len(report["arms"]) == 7
     assert {arm["scores"]["accuracy"]["n"] for arm in report["arms"]} == {60}

@@ -9,23 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.arms.small import (
-    arm_of,
-    folder_of,
-    follow,
-    follow_until,
-    rows_of,
-    small_recipe,
-    steps_of,
-    write_rows,
-)
+from tests.arms.small import arm_of, folder_of, rows_of, small_recipe, steps_of, write_rows
+from tests.monitoring import RecordingMonitor, run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms import training, tuned
-from tuneproof.context.monitor import ArmBegun, ArmEnded, Said, StudyEnded
+from tuneproof.context.monitor import ArmFinished, ArmStarted, Message, StudyFinished
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.inference.prediction import read_predictions
-from tuneproof.study import run as pipeline
-from tuneproof.study.study import Study, events_of, run
+from tuneproof.study import arm_session
+from tuneproof.study.run import run_study
+from tuneproof.study.study import Study, run
 
 ARMS = ["majority", {"lora": {"learning_rate": 5e-3}}, {"full": {"learning_rate": 3e-3}}]
 
@@ -44,8 +37,8 @@ def bytes_of(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def ended(events) -> dict[str, str]:
-    return {event.label: event.status for event in events if isinstance(event, ArmEnded)}
+def statuses(events) -> dict[str, str]:
+    return {event.label: event.status for event in events if isinstance(event, ArmFinished)}
 
 
 def probabilities(recipe, name, seed=None):
@@ -132,39 +125,39 @@ def test_run_takes_values_a_file_or_parts(tmp_path) -> None:
     assert study.folder == tmp_path / "e"
     with pytest.raises(RecipeError, match="Give one of them"):
         run()
-    with pytest.raises(RecipeError, match="Give either"):
+    with pytest.raises(RecipeError, match="both a recipe and a task"):
         run(recipe, arms=["majority"])
 
 
 def test_finished_arms_are_skipped_and_their_files_are_not_touched(tmp_path, models) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], ARMS)
-    first = follow(recipe)
-    assert set(ended(first).values()) == {"done"}
+    first = run_recorded(recipe).events
+    assert set(statuses(first).values()) == {"done"}
     before = bytes_of(Path(recipe.out) / "arms")
-    again = follow(recipe)
-    assert set(ended(again).values()) == {"skipped"}
-    assert not [event for event in again if isinstance(event, ArmBegun)]
+    again = run_recorded(recipe).events
+    assert set(statuses(again).values()) == {"skipped"}
+    assert not [event for event in again if isinstance(event, ArmStarted)]
     assert bytes_of(Path(recipe.out) / "arms") == before
-    verdicts = [e.verdict for e in (*first, *again) if isinstance(e, StudyEnded)]
+    verdicts = [e.verdict for e in (*first, *again) if isinstance(e, StudyFinished)]
     assert verdicts[0] == verdicts[1]
 
 
 @pytest.mark.parametrize("at", ["first step", "middle", "writing"])
 def test_an_interrupted_study_goes_on_to_the_same_results(tmp_path, models, monkeypatch, at) -> None:
     whole = small_recipe(tmp_path, [models["llama"]], ARMS, out="whole")
-    follow(whole)
+    run_recorded(whole)
     recipe = small_recipe(tmp_path, [models["llama"]], ARMS, out="stopped")
     if at == "writing":
-        original, calls = pipeline.write_outcome, []
+        original, calls = arm_session.write_arm, []
 
-        def stop_writing(folder, outcome, *rest):
+        def stop_writing(folder, result, *rest):
             calls.append(1)
             if len(calls) == 2:
-                outcome.save(folder / "weights")
+                result.save(folder / "weights")
                 raise KeyboardInterrupt
-            original(folder, outcome, *rest)
+            original(folder, result, *rest)
 
-        monkeypatch.setattr(pipeline, "write_outcome", stop_writing)
+        monkeypatch.setattr(arm_session, "write_arm", stop_writing)
     else:
         line = training._line
 
@@ -174,14 +167,14 @@ def test_an_interrupted_study_goes_on_to_the_same_results(tmp_path, models, monk
             return line(step, found)
 
         monkeypatch.setattr(training, "_line", stop)
-    seen: list = []
+    monitor = RecordingMonitor()
     with pytest.raises(KeyboardInterrupt):
-        list(follow_until(recipe, seen))
+        run_study(recipe, monitor)
     monkeypatch.undo()
-    assert ended(seen) == {"majority": "done"}
+    assert statuses(monitor.events) == {"majority": "done"}
     assert not (folder_of(recipe, "lora") / "arm.json").exists()
     done = bytes_of(folder_of(recipe, "majority"))
-    assert ended(follow(recipe)) == {
+    assert statuses(run_recorded(recipe).events) == {
         "majority": "skipped",
         "llama lora seed 0": "done",
         "llama full seed 0": "done",
@@ -196,32 +189,32 @@ def test_an_interrupted_study_goes_on_to_the_same_results(tmp_path, models, monk
 
 def test_changed_settings_in_the_same_folder_are_refused_and_change_nothing(tmp_path, models) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], ["majority", "lora"])
-    follow(recipe)
+    run_recorded(recipe)
     before = bytes_of(Path(recipe.out))
     changes = [{"train": {"epochs": 3}}, {"encode": {"max_length": 100}}, {"compute": {"precision": "bf16"}}]
     for change in changes:
         other = small_recipe(tmp_path, [models["llama"]], ["majority", "lora"], **change)
-        with pytest.raises(RecipeError, match="finished arm from other settings"):
-            follow(other)
+        with pytest.raises(RecipeError, match="finished arm with other settings"):
+            run_recorded(other)
         assert bytes_of(Path(recipe.out)) == before, f"{change} left traces"
     arms = ["head", "majority", {"lora": {"rank": 4}}]
     with pytest.raises(RecipeError, match="another name"):
-        follow(small_recipe(tmp_path, [models["llama"]], arms))
+        run_recorded(small_recipe(tmp_path, [models["llama"]], arms))
     assert bytes_of(Path(recipe.out)) == before, "head ran before lora was refused"
 
 
 def test_other_items_in_the_same_folder_are_refused_and_change_nothing(tmp_path) -> None:
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    follow(recipe)
+    run_recorded(recipe)
     before = bytes_of(Path(recipe.out))
     for change in ({"split": {"seed": 1}}, {"split": {"test_size": 8}}):
         with pytest.raises(RecipeError, match="holds a study on other items"):
-            follow(small_recipe(tmp_path, [], ["majority", "lexical"], **change))
+            run_recorded(small_recipe(tmp_path, [], ["majority", "lexical"], **change))
     rows = rows_of(("negative", "positive"))
     rows[3] = ("Something else was said about it.", "negative")
     write_rows(tmp_path / "rows-2.csv", rows)
     with pytest.raises(RecipeError, match="holds a study on other items"):
-        follow(recipe)
+        run_recorded(recipe)
     assert bytes_of(Path(recipe.out)) == before
 
 
@@ -229,7 +222,7 @@ def test_other_items_in_the_same_folder_are_refused_and_change_nothing(tmp_path)
 def test_another_model_in_the_same_place_is_refused(tmp_path, what) -> None:
     folder = tiny_model(tmp_path / "llama", "llama", seed=1)
     recipe = small_recipe(tmp_path, [folder], ["majority", "head"])
-    follow(recipe)
+    run_recorded(recipe)
     before = bytes_of(Path(recipe.out))
     if what == "weights":
         tiny_model(folder, "llama", seed=2)
@@ -237,30 +230,30 @@ def test_another_model_in_the_same_place_is_refused(tmp_path, what) -> None:
         config = json.loads((folder / "tokenizer_config.json").read_text())
         config["clean_up_tokenization_spaces"] = True
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(RecipeError, match="finished arm from other settings"):
-        follow(recipe)
+    with pytest.raises(RecipeError, match="finished arm with other settings"):
+        run_recorded(recipe)
     assert bytes_of(Path(recipe.out)) == before
 
 
 def test_a_flipped_label_is_other_data(tmp_path) -> None:
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    follow(recipe)
+    run_recorded(recipe)
     rows = rows_of(("negative", "positive"))
     rows[3], rows[40] = (rows[3][0], "positive"), (rows[40][0], "negative")
     write_rows(tmp_path / "rows-2.csv", rows)
     with pytest.raises(RecipeError, match="holds a study on other items"):
-        follow(recipe)
+        run_recorded(recipe)
 
 
 def test_more_arms_models_and_seeds_cost_themselves_alone(tmp_path, models) -> None:
     lora = {"lora": {"learning_rate": 5e-3}}
     one = small_recipe(tmp_path, [models["llama"]], ["majority", lora])
-    follow(one)
+    run_recorded(one)
     before = bytes_of(Path(one.out) / "arms")
     more = small_recipe(
         tmp_path, [models["llama"], models["bert"]], ["lexical", "majority", lora, "head"], seeds=[0, 1]
     )
-    found = ended(follow(more))
+    found = statuses(run_recorded(more).events)
     assert found == {
         "lexical": "done",
         "majority": "skipped",
@@ -279,11 +272,11 @@ def test_more_arms_models_and_seeds_cost_themselves_alone(tmp_path, models) -> N
 
 def test_scores_follow_their_settings_without_running_an_arm_again(tmp_path) -> None:
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    follow(recipe)
+    run_recorded(recipe)
     before = (folder_of(recipe, "lexical") / "predictions.parquet").stat().st_mtime_ns
     wide = json.loads((folder_of(recipe, "lexical") / "scores.json").read_text())["accuracy"]
     other = small_recipe(tmp_path, [], ["majority", "lexical"], score={"level": 0.6})
-    assert set(ended(follow(other)).values()) == {"skipped"}
+    assert set(statuses(run_recorded(other).events).values()) == {"skipped"}
     narrow = json.loads((folder_of(recipe, "lexical") / "scores.json").read_text())["accuracy"]
     assert narrow["value"] == wide["value"]
     assert narrow["high"] - narrow["low"] < wide["high"] - wide["low"]
@@ -314,18 +307,19 @@ def test_an_arm_that_fails_is_recorded_and_the_others_go_on(tmp_path, models, mo
     monkeypatch.setattr(tuned, "load_model", load)
     arms = ["majority", {"lora": {"objective": "words"}}, "full"]
     recipe = small_recipe(tmp_path, [models["llama"]], arms)
-    seen: list = []
+    monitor = RecordingMonitor()
     with pytest.raises(RunError, match=r"1 of 3 arms failed: llama lora seed 0") as caught:
-        list(follow_until(recipe, seen))
+        run_study(recipe, monitor)
+    seen = monitor.events
     assert caught.value.exit_code == 1
-    assert ended(seen) == {"majority": "done", "llama lora seed 0": "failed", "llama full seed 0": "done"}
-    assert isinstance(seen[-1], StudyEnded), "the report is made all the same"
+    assert statuses(seen) == {"majority": "done", "llama lora seed 0": "failed", "llama full seed 0": "done"}
+    assert isinstance(seen[-1], StudyFinished), "the report is made all the same"
     about = arm_of(recipe, "lora")
     assert about["status"] == "failed"
     assert str(error) in about["reason"]
     assert "lora" in (Path(recipe.out) / "report.html").read_text()
     monkeypatch.undo()
-    assert ended(follow(recipe)) == {
+    assert statuses(run_recorded(recipe).events) == {
         "majority": "skipped",
         "llama lora seed 0": "done",
         "llama full seed 0": "skipped",
@@ -336,8 +330,8 @@ def test_an_arm_that_fails_is_recorded_and_the_others_go_on(tmp_path, models, mo
 def test_an_arm_that_one_model_cannot_do_is_listed_with_the_reason(tmp_path, models) -> None:
     arms = ["majority", {"few-shot": {"shots": 2}}, {"lora": {"objective": "words"}}]
     recipe = small_recipe(tmp_path, [models["llama"], models["bert"]], arms)
-    events = follow(recipe)
-    assert ended(events) == {
+    events = run_recorded(recipe).events
+    assert statuses(events) == {
         "majority": "done",
         "llama few-shot seed 0": "done",
         "bert few-shot": "impossible",
@@ -367,7 +361,7 @@ def test_an_arm_that_no_model_can_do_stops_before_anything_is_written(
 ) -> None:
     recipe = small_recipe(tmp_path, [models[kind]], ["majority", arm])
     with pytest.raises(RecipeError, match=reason):
-        follow(recipe)
+        run_recorded(recipe)
     assert not Path(recipe.out).exists()
 
 
@@ -380,17 +374,22 @@ def test_a_random_words_head_is_not_called_zero_shot(tmp_path) -> None:
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
     recipe = small_recipe(tmp_path, [folder], ["majority", "zero-shot"])
     with pytest.raises(RecipeError, match=r"not zero-shot\. Use head, lora or full"):
-        follow(recipe)
+        run_recorded(recipe)
 
 
 def test_events_tell_what_happens(tmp_path, models) -> None:
     recipe = small_recipe(tmp_path, [models["llama"]], ["majority", "full"])
-    events = list(events_of(recipe, "a command"))
-    begun = [event for event in events if isinstance(event, ArmBegun)]
-    assert [(e.place, e.of, e.label) for e in begun] == [(1, 2, "majority"), (2, 2, "llama full seed 0")]
-    assert any(isinstance(event, Said) and "pads" in event.text for event in events)
+    monitor = RecordingMonitor()
+    run_study(recipe, monitor, command="a command")
+    events = monitor.events
+    started = [event for event in events if isinstance(event, ArmStarted)]
+    assert [(e.number, e.total, e.label) for e in started] == [
+        (1, 2, "majority"),
+        (2, 2, "llama full seed 0"),
+    ]
+    assert any(isinstance(event, Message) and "pad" in event.text for event in events)
     last = events[-1]
-    assert isinstance(last, StudyEnded)
+    assert isinstance(last, StudyFinished)
     assert Path(last.report).is_file()
     about = json.loads((Path(recipe.out) / "provenance.json").read_text())
     assert about["command"] == "a command"

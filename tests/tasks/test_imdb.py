@@ -58,7 +58,7 @@ def test_a_hub_that_cannot_be_reached_points_to_local_files(monkeypatch):
     with pytest.raises(DataError) as error:
         TASK.read(TASK.options())
     assert str(error.value) == (
-        "hub data set stanfordnlp/imdb: could not be fetched at revision "
+        "hub data set stanfordnlp/imdb: could not be downloaded at revision "
         "e6281661ce1c48d982bc483cf8a173c1bbeb5d31: Couldn't reach the hub. Connect to the network, or "
         "name local files with path:."
     )

@@ -143,14 +143,14 @@ BAD = {
     "a label that is not known": (
         GOOD + "ok,positve\n",
         {"labels": ("neg", "pos")},
-        'reviews.csv, row 6: the label "positve" is not one of neg, pos. Mend the row, or name the '
+        'reviews.csv, row 6: the label "positve" is not one of neg, pos. Fix the row, or name the '
         "labels with labels: [...].",
     ),
     "many labels that are not known": (
         GOOD + "ok,Neg\nso,Neg\n",
         {"labels": ("neg", "pos")},
-        'reviews.csv, row 6: the label "Neg" is not one of neg, pos. So it is in 2 rows (rows 6, 7). '
-        "Mend the row, or name the labels with labels: [...].",
+        'reviews.csv, row 6: the label "Neg" is not one of neg, pos. 2 rows have such a label (rows 6, 7). '
+        "Fix the row, or name the labels with labels: [...].",
     ),
     "a column that is missing": (
         GOOD,
@@ -165,8 +165,8 @@ BAD = {
     "another delimiter": (
         GOOD.replace(",", ";"),
         {},
-        "reviews.csv: there is no column text. Its only column is 'text;label'. Are its cells "
-        'separated by ;? Then set delimiter: ";".',
+        "reviews.csv: there is no column text. Its only column is 'text;label'. "
+        'If ; separates its cells, set delimiter: ";".',
     ),
     "a header that names a column twice": (
         "text,label,text\na,b,c\n",
@@ -177,24 +177,24 @@ BAD = {
         GOOD + '"half,pos\nmore,pos\n',
         {},
         "reviews.csv, row 6: a quotation mark is opened and never closed. Write a quotation mark "
-        'inside quotes as "", or set quotes: false where they are ordinary characters.',
+        'inside quotes as "", or set quotes: false if they are ordinary characters.',
     ),
     "text after a closing quotation mark": (
         GOOD + '"half" a,pos\n',
         {},
         "reviews.csv, row 6: text follows a closing quotation mark. Write a quotation mark inside "
-        'quotes as "", or set quotes: false where they are ordinary characters.',
+        'quotes as "", or set quotes: false if they are ordinary characters.',
     ),
     "a row with too many cells": (
         GOOD + "well, good,pos\n",
         {},
-        "reviews.csv, row 6: has 3 cells where the header has 2. Put quotation marks around a text "
-        "that holds a comma.",
+        "reviews.csv, row 6: has 3 cells; the header has 2. Put quotation marks around a text that "
+        "contains a comma.",
     ),
     "a row with too few cells": (
         GOOD + "well\n",
         {},
-        "reviews.csv, row 6: has 1 cell where the header has 2. Fill in the missing cells.",
+        "reviews.csv, row 6: has 1 cell; the header has 2. Fill in the missing cells.",
     ),
     "empty texts": (
         GOOD + "  ,pos\n,neg\n",
@@ -205,30 +205,30 @@ BAD = {
     "a label that is missing": (
         GOOD + "ok,\n",
         {},
-        "reviews.csv: 1 row has no label (row 6). Fill them in, or take these rows out.",
+        "reviews.csv: 1 row has no label (row 6). Fill them in, or remove these rows.",
     ),
     "one label only": (
         "text,label\na,pos\nb,pos\n",
         {},
-        "reviews.csv: every row has the label 'pos'. Two or more labels are needed. Does label: name "
-        "the right column?",
+        "reviews.csv: every row has the label 'pos'. Two or more labels are needed. Check that "
+        "label: names the right column.",
     ),
     "a label with one item": (
         GOOD + "so,odd\n",
         {},
-        "reviews.csv: the label 'odd' has one item. Every label needs two or more, to be in train and "
-        "in another part. Add items, or take the label out.",
+        "reviews.csv: the label 'odd' has one item. Every label needs at least two items: one for "
+        "train, one for another part. Add items, or remove the label.",
     ),
     "labels that differ in case alone": (
         GOOD + "ok,Pos\nso,Pos\n",
         {},
-        "reviews.csv: the labels 'Pos' (2 rows) and 'pos' (2 rows) differ in case or spaces alone. "
-        "Write them alike, or name every label with labels: [...].",
+        "reviews.csv: the labels 'Pos' (2 rows) and 'pos' (2 rows) differ only in case or spaces. "
+        "Write them the same way, or name every label with labels: [...].",
     ),
     "ids that stand twice": (
         "k,text,label\n1,a,x\n1,b,x\n2,c,y\n2,d,y\n",
         {"id": "k"},
-        "reviews.csv, row 3: the id '1' also stands in row 2; 2 ids stand twice (rows 3, 5). Make the "
+        "reviews.csv, row 3: the id '1' is also in row 2; 2 ids are repeated (rows 3, 5). Make the "
         "ids unique, or leave out id.",
     ),
     "an id that is missing": (
@@ -244,16 +244,15 @@ BAD = {
     "texts that are numbers": (
         "text,label\n1.5,x\n2,x\n3,y\n4,y\n",
         {},
-        "reviews.csv: the column text holds numbers, not text (the first is 1.5). Name the column of "
-        "the texts with text:.",
+        "reviews.csv: the column text contains numbers, not text (the first is 1.5). Set text: to "
+        "the column of the texts.",
     ),
-    "an empty file": ("", {}, "reviews.csv: is empty. It needs a header and rows."),
-    "a header alone": ("text,label\n", {}, "reviews.csv: has a header but no rows. It needs rows."),
+    "an empty file": ("", {}, "reviews.csv: is empty. Add a header and rows."),
+    "a header alone": ("text,label\n", {}, "reviews.csv: has a header but no rows. Add rows."),
     "an encoding that does not exist": (
         GOOD,
         {"encoding": "utf-99"},
-        "task.labels.encoding: 'utf-99' is not an encoding. Known are utf-8-sig, cp1252, latin-1, "
-        "utf-16 and more.",
+        "task.labels.encoding: 'utf-99' is not an encoding. Examples: utf-8-sig, cp1252, latin-1, utf-16.",
     ),
     "a delimiter of two characters": (
         GOOD,
@@ -264,7 +263,7 @@ BAD = {
         GOOD.encode() + b"caf\xe9 noir,pos\n",
         {},
         "reviews.csv, line 6: byte 49 (0xe9) is not utf-8. Save it as UTF-8, or set encoding: "
-        "cp1252 if “café noir,pos” reads well.",
+        "cp1252 if “café noir,pos” looks right.",
     ),
     "UTF-16": (
         GOOD.encode("utf-16"),
@@ -279,13 +278,13 @@ BAD = {
     "zero bytes": (
         GOOD.encode() + b"\x00\x01,pos\n",
         {},
-        "reviews.csv, line 6: holds a zero byte: this is a binary file. Name a CSV, TSV, JSONL or "
+        "reviews.csv, line 6: contains a zero byte: this is a binary file. Name a CSV, TSV, JSONL or "
         "Parquet file.",
     ),
     "random bytes": (
         bytes(range(256)) * 4,
         {},
-        "reviews.csv: is not text but a binary file. Name a CSV, TSV, JSONL or Parquet file.",
+        "reviews.csv: is a binary file, not text. Name a CSV, TSV, JSONL or Parquet file.",
     ),
 }
 
@@ -311,30 +310,31 @@ OTHER = {
     "texts that are numbers": (
         "rows.jsonl",
         '{"text": 3, "label": "x"}\n{"text": 4, "label": "y"}\n',
-        "rows.jsonl, line 1: the column text holds numbers, not text. Name the column of the texts "
-        "with text:.",
+        "rows.jsonl, line 1: the column text contains numbers, not text. Set text: to the column "
+        "of the texts.",
     ),
     "a label that is NaN": (
         "rows.jsonl",
         '{"text": "a", "label": NaN}\n',
-        "rows.jsonl: 1 row has no label (line 1). Fill them in, or take these rows out.",
+        "rows.jsonl: 1 row has no label (line 1). Fill them in, or remove these rows.",
     ),
     "several labels a row": (
         "rows.jsonl",
         '{"text": "a", "label": ["x", "y"]}\n',
-        "rows.jsonl, line 1: the column label holds lists, not names. One label an item is read.",
+        "rows.jsonl, line 1: the column label contains lists, not names. Each item has one label.",
     ),
     "a JSON object": ("rows.json", "{}", "rows.json: is not a list of objects. Write [{…}, {…}], or JSONL."),
     "lines in a JSON file": (
         "rows.json",
         '{"a": 1}\n{"a": 2}\n',
-        "rows.json: is not JSON: Extra data: line 2 column 1 (char 9). One object a line? Name it .jsonl.",
+        "rows.json: is not JSON: Extra data: line 2 column 1 (char 9). If it has one object per "
+        "line, name it .jsonl.",
     ),
     "deep JSON": ("rows.jsonl", "[" * 200_000, None),
     "a pickle": (
         "rows.pkl",
         pickle.dumps([1]),
-        "rows.pkl: .pkl files are not read: a pickle can run code when it is read. Save the rows as "
+        "rows.pkl: .pkl files are not supported: a pickle can run code when it is read. Save the rows as "
         "CSV, JSONL or Parquet.",
     ),
     "a pickle called CSV": (
@@ -345,12 +345,12 @@ OTHER = {
     "an unknown ending": (
         "rows.xyz",
         "a",
-        "rows.xyz: .xyz is not a kind of file that is read. Read are .csv, .tsv, .jsonl, .json, .parquet.",
+        "rows.xyz: .xyz is not a supported file type. Supported: .csv, .tsv, .jsonl, .json, .parquet.",
     ),
     "no ending": (
         "rows",
         "a",
-        "rows: a file without an ending is not a kind of file that is read. Read are "
+        "rows: a file without an ending is not a supported file type. Supported: "
         ".csv, .tsv, .jsonl, .json, .parquet.",
     ),
     "Parquet that is none": ("rows.parquet", "text,label\n", None),
@@ -369,9 +369,9 @@ def test_what_is_wrong_with_another_file_is_said_in_one_sentence(tmp_path, case)
 
 def test_a_missing_file_suggests_the_one_beside_it(tmp_path):
     written(tmp_path, GOOD)
-    assert message(tmp_path / "review.csv") == "review.csv: is not there. Did you mean reviews.csv?"
+    assert message(tmp_path / "review.csv") == "review.csv: does not exist. Did you mean reviews.csv?"
     assert message(tmp_path / "x" / "a.csv") == (
-        "a.csv: is not there. Check the path; it starts from where you are."
+        "a.csv: does not exist. Check the path; it is relative to the current folder."
     )
 
 
@@ -383,15 +383,15 @@ def test_a_folder_is_no_file(tmp_path):
 def test_a_thousand_labels_are_no_classes(tmp_path):
     text = "text,label\n" + "".join(f"text {n},{n}\n" for n in range(1200))
     assert message(written(tmp_path, text)) == (
-        "reviews.csv: the label column holds 1,200 different values. At most 1,000 labels are allowed. "
-        "Does label: name the right column?"
+        "reviews.csv: the label column contains 1,200 different values. At most 1,000 labels are allowed. "
+        "Check that label: names the right column."
     )
 
 
 def test_an_id_in_two_files_is_refused(tmp_path):
     text = "k,text,label\n1,a,x\n2,b,x\n3,c,y\n4,d,y\n"
     paths = [written(tmp_path, text, f"{name}.csv") for name in ("train", "test")]
-    with pytest.raises(DataError, match="the id '1' also stands in the train file"):
+    with pytest.raises(DataError, match="the id '1' is also in the train file"):
         read(paths[0], test=str(paths[1]), id="k")
 
 

@@ -2,7 +2,7 @@ import string
 
 import pytest
 
-from tuneproof.tasks.normalise import normalised, words_of
+from tuneproof.tasks.normalise import normalise_text, split_words
 
 
 @pytest.mark.parametrize(
@@ -17,23 +17,23 @@ from tuneproof.tasks.normalise import normalised, words_of
     ],
 )
 def test_case_width_spaces_and_punctuation_make_no_difference(one, other):
-    assert normalised(one) == normalised(other)
+    assert normalise_text(one) == normalise_text(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("!", "?"), ("👍", "👎"), ("café", "cafe"), ("好", "坏")])
 def test_different_texts_stay_different(one, other):
-    assert normalised(one) != normalised(other)
+    assert normalise_text(one) != normalise_text(other)
 
 
 def test_the_short_way_for_ascii_agrees_with_the_long_way():
     text = "The " + string.punctuation + " FILM\x1f is\tfine"
-    assert normalised(text) + "é" == normalised(text + "é")
-    assert [*words_of(text), "é"] == words_of(text + " é")
+    assert normalise_text(text) + "é" == normalise_text(text + "é")
+    assert [*split_words(text), "é"] == split_words(text + " é")
 
 
 def test_words_are_split_where_punctuation_stands():
-    assert words_of("It's a well-made film…ok") == ["it", "s", "a", "well", "made", "film", "ok"]
+    assert split_words("It's a well-made film…ok") == ["it", "s", "a", "well", "made", "film", "ok"]
 
 
 def test_a_lone_surrogate_is_no_obstacle():
-    assert normalised("bad \ud800 Byte") == "bad\ud800byte"
+    assert normalise_text("bad \ud800 Byte") == "bad\ud800byte"

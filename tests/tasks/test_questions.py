@@ -10,8 +10,13 @@ from tuneproof.data.splits import PARTS, make_splits
 from tuneproof.errors import DataError
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks import TASKS
-from tuneproof.tasks.question_rows import asked_from, asked_json, lower, same_paragraph
-from tuneproof.tasks.task import Gold
+from tuneproof.tasks.question_rows import (
+    find_shared_paragraphs,
+    lowercase_text,
+    question_from_json,
+    question_to_json,
+)
+from tuneproof.tasks.task import GoldAnswer
 
 TASK = TASKS["questions"]
 CONTEXT = "The Normans came to Apulia. Apulia is in Italy, and in 1066 they took England."
@@ -64,12 +69,12 @@ def test_three_rows_are_rendered_exactly(tmp_path, ending, form):
     assert rows.labels == ("answerable", "unanswerable")
     assert rows.grouped
     assert [item.label for item in items] == [0, 1, 0]
-    assert items[0].asked.golds[0].text == "1066"
-    assert items[0].asked.golds[0].start == CONTEXT.index("1066")
+    assert items[0].required_question.golds[0].text == "1066"
+    assert items[0].required_question.golds[0].start == CONTEXT.index("1066")
     assert items[0].text == f"When did they take England?\n{CONTEXT}"
     assert items[1].text == "Who took Spain?\nNobody knows."
-    assert items[1].asked.question == "Who  took\nSpain?"
-    assert items[1].asked.golds == ()
+    assert items[1].required_question.question == "Who  took\nSpain?"
+    assert items[1].required_question.golds == ()
     assert items[0].group == items[2].group != items[1].group
     assert items[0].group.startswith("paragraph ")
 
@@ -83,26 +88,26 @@ def test_an_answer_is_where_it_is_said_to_be_or_at_the_nearest_place(tmp_path):
         tmp_path / "own.jsonl", [row("a?", given), row("b?", moved), row("c?", ["Apulia"]), row("d?", absent)]
     )
     _, items = read(file)
-    assert [item.asked.golds[0] for item in items] == [
-        Gold("Apulia", second, "given"),
-        Gold("Apulia", second, "moved"),
-        Gold("Apulia", CONTEXT.index("Apulia"), "searched"),
-        Gold("Sicily", -1, "absent"),
+    assert [item.required_question.golds[0] for item in items] == [
+        GoldAnswer("Apulia", second, "source"),
+        GoldAnswer("Apulia", second, "moved"),
+        GoldAnswer("Apulia", CONTEXT.index("Apulia"), "searched"),
+        GoldAnswer("Sicily", -1, "absent"),
     ]
 
 
 def test_lower_case_keeps_every_character_in_its_place(tmp_path):
     context = "İstanbul and THE Straße: IT IS ÉTÉ"
-    assert len(lower(context)) == len(context)
-    assert lower("ABC É") == "abc é"
+    assert len(lowercase_text(context)) == len(context)
+    assert lowercase_text("ABC É") == "abc é"
     start = context.index("ÉTÉ")
     file = write(
         tmp_path / "own.jsonl", [row("WHAT Is It?", {"text": ["ÉTÉ"], "answer_start": [start]}, context)]
     )
     rows, items = read(file, lowercase=True)
-    asked = items[0].asked
+    asked = items[0].required_question
     assert asked.question == "what is it?"
-    assert asked.golds == (Gold("été", start, "given"),)
+    assert asked.golds == (GoldAnswer("été", start, "source"),)
     assert asked.context[start:] == "été"
     assert rows.source["changes"] == "lower-cased"
 
@@ -135,15 +140,17 @@ def test_a_train_question_about_a_test_paragraph_leaves_train(tmp_path):
     assert splits.report["dropped"]["train: overlaps a test item"] == 1 or (
         splits.report["dropped"]["dev: overlaps a test item"] == 1
     )
-    assert not same_paragraph([i.text for i in splits.train], [i.text for i in splits.test]).gives_T.any()
+    assert not find_shared_paragraphs(
+        [i.text for i in splits.train], [i.text for i in splits.test]
+    ).leaks_T.any()
 
 
 def test_a_question_comes_back_from_the_items_file_as_it_was(tmp_path):
     _, items = read(write(tmp_path / "own.jsonl", [row("When?", ["1066", "in 1066"])]))
-    back = asked_from(items[0].text, asked_json(items[0].asked))
+    back = question_from_json(items[0].text, question_to_json(items[0].required_question))
     assert back.answers == ("1066", "in 1066")
-    assert (back.question, back.context) == (items[0].asked.question, CONTEXT)
-    assert [g.start for g in back.golds] == [g.start for g in items[0].asked.golds]
+    assert (back.question, back.context) == (items[0].required_question.question, CONTEXT)
+    assert [g.start for g in back.golds] == [g.start for g in items[0].required_question.golds]
 
 
 def test_a_file_without_any_answer_is_refused(tmp_path):

@@ -56,8 +56,8 @@ def test_the_official_json_is_read_plain_and_packed(tmp_path, packed):
     }
     first, second = rows.parts["train"]
     assert (first.label, second.label) == (0, 1)
-    assert first.asked.golds[0].start == 10
-    assert second.asked.golds == (), "plausible answers are no answers"
+    assert first.required_question.golds[0].start == 10
+    assert second.required_question.golds == (), "plausible answers are no answers"
     assert first.group == second.group == "train"
     assert rows.source["parts"]["train"]["version"] == "v2.0"
 
@@ -88,7 +88,6 @@ def test_parquet_with_the_hubs_schema_gives_the_same_items(tmp_path):
 
 
 def test_the_hubs_rows_give_the_same_items(tmp_path, monkeypatch):
-    from tuneproof.tasks import squad_v2
     from tuneproof.tasks.tables import Table
 
     asked = {}
@@ -110,14 +109,14 @@ def test_the_hubs_rows_give_the_same_items(tmp_path, monkeypatch):
             "validation": Table("validation", columns("d", "dev"), (1, 2)),
         }
 
-    monkeypatch.setattr(squad_v2, "read_hub", hub)
+    monkeypatch.setattr("tuneproof.tasks.public_data.read_hub", hub)
     found = TASK.read(TASK.options())
     assert found.parts == TASK.read(TASK.options(path=str(folder(tmp_path, False)))).parts
     assert asked == {"rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412"}
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"holds no train-v2\.0 or train file"):
+    with pytest.raises(DataError, match=r"has no train-v2\.0 or train file"):
         TASK.read(TASK.options(path=str(tmp_path)))
 
 
@@ -130,9 +129,11 @@ def test_the_real_files_have_their_published_sizes():
     assert labels["test"] == {"answerable": 5_928, "unanswerable": 5_945}
     assert labels["train"] == {"answerable": 15_412, "unanswerable": 2_063}
     assert len({item.group for item in rows.parts["test"]}) == 35
-    assert 1_200 <= len({item.asked.paragraph for item in rows.parts["test"]}) <= 1_204
-    places = Counter(gold.found for items in rows.parts.values() for i in items for gold in i.asked.golds)
-    assert set(places) == {"given"}, "every offset of the real files is right"
+    assert 1_200 <= len({item.required_question.paragraph for item in rows.parts["test"]}) <= 1_204
+    places = Counter(
+        gold.start_from for items in rows.parts.values() for i in items for gold in i.required_question.golds
+    )
+    assert set(places) == {"source"}, "every offset of the real files is right"
     splits = make_splits(TASK, rows, SplitSettings())
     assert len(splits.test) == 11_873
     assert not {i.group for i in splits.train} & {i.group for i in splits.dev}

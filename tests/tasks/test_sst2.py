@@ -42,14 +42,14 @@ def test_a_wrong_label_is_named_with_its_row(tmp_path):
     with pytest.raises(DataError) as error:
         TASK.read(TASK.options(path=str(folder(tmp_path, ROWS + "odd\t2\n"))))
     assert str(error.value) == (
-        f"{tmp_path}/train.tsv, row 5: the label '2' is not one of 0 (negative), 1 (positive). Mend the row."
+        f"{tmp_path}/train.tsv, row 5: the label '2' is not one of 0 (negative), 1 (positive). Fix the row."
     )
 
 
 def test_a_folder_without_the_files_says_which(tmp_path):
-    with pytest.raises(DataError, match="holds no glue_train or train file"):
+    with pytest.raises(DataError, match="has no glue_train or train file"):
         TASK.read(TASK.options(path=str(tmp_path)))
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         TASK.read(TASK.options(path=str(tmp_path / "none")))
 
 
@@ -68,12 +68,12 @@ def test_the_real_file_has_6885_parents(real):
 def test_the_real_dev_part_overlaps_train_by_12_8_percent(real):
     texts = {part: [item.text for item in items] for part, items in real.parts.items()}
     found = TASK.overlaps(texts["train"], texts["test"])
-    assert round(float((found.given_by_H >= 0).mean()), 3) == 0.128
-    assert round(float(found.piece_H.mean()), 3) == 0.002
+    assert round(float((found.leaked_by_H >= 0).mean()), 3) == 0.128
+    assert round(float(found.contained_H.mean()), 3) == 0.002
 
 
 def test_a_random_split_of_the_real_file_gives_nearly_all_away(real):
     texts = [item.text for item in real.parts["train"]]
     random.Random(0).shuffle(texts)
     found = TASK.overlaps(texts[13_470:], texts[:13_470])
-    assert (found.given_by_H >= 0).mean() > 0.98
+    assert (found.leaked_by_H >= 0).mean() > 0.98

@@ -32,7 +32,7 @@ def test_the_weights_of_the_lowest_dev_loss_come_back(path):
     best = BestOnDev(path)
     for step, (value, loss) in enumerate([(1, 0.9), (2, 0.4), (3, 0.6), (4, 0.4)], start=1):
         set_to(model, value)
-        assert best.offer(model, loss, step * 10).is_best == (step <= 2)
+        assert best.record(model, loss, step * 10).is_best == (step <= 2)
     assert best.restore(model) == 20
     assert model.weight.detach().unique().tolist() == [2]
     assert (best.loss, best.step, best.evaluations) == (0.4, 20, 4)
@@ -42,7 +42,7 @@ def test_kept_weights_are_copies(path):
     model = nn.Linear(2, 2)
     best = BestOnDev(path)
     set_to(model, 1)
-    best.offer(model, 0.5, 1)
+    best.record(model, 0.5, 1)
     set_to(model, 7)
     best.restore(model)
     assert model.bias.detach().unique().tolist() == [1]
@@ -52,7 +52,7 @@ def test_patience_counts_evaluations_without_a_lower_loss_in_a_row():
     model = nn.Linear(1, 1)
     best = BestOnDev(patience=2)
     losses = [0.9, 0.95, 0.8, 0.8, 0.85]
-    assert [best.offer(model, loss, i).stop for i, loss in enumerate(losses)] == [
+    assert [best.record(model, loss, i).stop for i, loss in enumerate(losses)] == [
         False,
         False,
         False,
@@ -60,13 +60,13 @@ def test_patience_counts_evaluations_without_a_lower_loss_in_a_row():
         True,
     ]
     endless = BestOnDev()
-    assert not any(endless.offer(model, 1.0, i).stop for i in range(50))
+    assert not any(endless.record(model, 1.0, i).stop for i in range(50))
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_dev_loss_that_is_not_finite_is_refused(loss):
     with pytest.raises(RunError, match="step 3: the loss on dev is"):
-        BestOnDev().offer(nn.Linear(1, 1), loss, 3)
+        BestOnDev().record(nn.Linear(1, 1), loss, 3)
 
 
 def test_restoring_before_any_evaluation_is_refused():
@@ -129,16 +129,16 @@ def test_weights_of_another_model_are_refused_and_nothing_moves(change, message)
 def test_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
-    with pytest.raises(ModelError, match="is not a whole safetensors file"):
+    with pytest.raises(ModelError, match="is not a complete safetensors file"):
         read_weights(file)
 
 
 def test_a_truncated_or_missing_file_is_refused(tmp_path):
     file = write_weights(tmp_path / "w.safetensors", {"a": torch.zeros(100)})
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ModelError, match="is not a whole safetensors file"):
+    with pytest.raises(ModelError, match="is not a complete safetensors file"):
         read_weights(file)
-    with pytest.raises(ModelError, match="is not there"):
+    with pytest.raises(ModelError, match="does not exist"):
         read_weights(tmp_path / "none.safetensors")
 
 
@@ -155,7 +155,7 @@ def test_early_stopping_ends_with_the_best_weights_and_the_loss_they_had():
     best, losses = BestOnDev(patience=3), []
     for step in tiny.train(model, train_rows, epochs=200, learning_rate=1e-2):
         losses.append(dev_loss())
-        if best.offer(model, losses[-1], step.step).stop:
+        if best.record(model, losses[-1], step.step).stop:
             break
     assert len(losses) < 200
     assert losses[-1] > min(losses)

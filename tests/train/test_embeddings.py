@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tuneproof.train.embeddings import LEAST_WEIGHTS, RowGradients
+from tuneproof.train.embeddings import MIN_WEIGHTS, RowGradients
 
 ROWS, WIDTH = 2**14, 64
 
@@ -20,18 +20,18 @@ def backward(model: nn.Module, ids: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("padding", [None, 0])
 def test_micro_batches_add_up_to_the_dense_gradient(padding) -> None:
-    assert ROWS * WIDTH >= LEAST_WEIGHTS
+    assert ROWS * WIDTH >= MIN_WEIGHTS
     parts = [torch.tensor([[0, 5, 5, 9]]), torch.tensor([[5, 100, 0, ROWS - 1]])]
     dense, ours = a_model(padding), a_model(padding)
     rows = RowGradients(ours)
-    with rows.kept():
+    with rows.active():
         for part in parts:
             backward(dense, part)
             backward(ours, part)
         found = ours[0].weight.grad
         assert not found.is_sparse
         torch.testing.assert_close(found, dense[0].weight.grad)
-        rows.wipe()
+        rows.clear()
         assert not ours[0].weight.grad.any()
         backward(ours, parts[0])
         dense.zero_grad()
@@ -46,20 +46,20 @@ def test_micro_batches_add_up_to_the_dense_gradient(padding) -> None:
 def test_what_is_not_finite_is_wiped_everywhere() -> None:
     model = a_model()
     rows = RowGradients(model)
-    with rows.kept():
+    with rows.active():
         backward(model, torch.tensor([[1, 2]]))
         model[0].weight.grad.mul_(float("nan"))
-        rows.wipe(whole=True)
+        rows.clear(all_rows=True)
         assert not model[0].weight.grad.any()
 
 
 def test_a_gradient_that_was_dropped_is_not_lost_for_the_next_step() -> None:
     model = a_model()
     rows = RowGradients(model)
-    with rows.kept():
+    with rows.active():
         backward(model, torch.tensor([[1, 2]]))
         model.zero_grad(set_to_none=True)
-        rows.wipe()
+        rows.clear()
         backward(model, torch.tensor([[7]]))
         assert model[0].weight.grad.any(1).nonzero().flatten().tolist() == [7]
 
@@ -81,6 +81,6 @@ def half_a_million(model: nn.Module) -> None:
 def test_other_embeddings_are_left_as_they_are(other) -> None:
     model = a_model()
     other(model)
-    with RowGradients(model).kept():
+    with RowGradients(model).active():
         assert not model[0].sparse
         assert model[0].weight.grad is None

@@ -6,7 +6,7 @@ import torch
 from tests.train import tiny
 from tuneproof.data.batches import collate_epoch, count_batches
 from tuneproof.errors import RunError
-from tuneproof.train.hf_trainer import Rates, fit_by_trainer
+from tuneproof.train.hf_trainer import TrainerSettings, fit_with_trainer
 from tuneproof.train.loop import fit, make_accelerator
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 
@@ -24,12 +24,12 @@ def batches(collate):
 
 def by_trainer(model, objective, schedule="linear", rate=RATE):
     collate, loss, count = objective
-    return fit_by_trainer(
+    return fit_with_trainer(
         model,
         batches(collate),
         loss,
         count,
-        Rates(rate, DECAY, schedule, WARMUP, 1.0),
+        TrainerSettings(rate, DECAY, schedule, WARMUP, 1.0),
         epochs=EPOCHS,
         steps_per_epoch=PER_EPOCH,
         seed=3,

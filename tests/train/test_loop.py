@@ -96,7 +96,7 @@ def test_the_loss_is_a_mean_over_tokens_not_over_means_of_micro_batches():
     model = tiny.llama_words()
     step = next(tiny.train(model, ROWS[:8], tiny.WORDS, micro_batch=1, warmup_share=0))
     model = tiny.llama_words()
-    parts = [tiny.words_loss(model, tiny.collate_words([row])) for row in ROWS[:8]]
+    parts = [tiny.answer_loss(model, tiny.collate_words([row])) for row in ROWS[:8]]
     total = sum(part.count for part in parts)
     assert step.count == total
     assert step.loss == pytest.approx(sum(part.sum.item() for part in parts) / total, abs=1e-6)
@@ -258,7 +258,7 @@ def test_an_epoch_of_another_length_than_announced_is_refused():
         seed=0,
         accelerator=make_accelerator("cpu", "fp32"),
     )
-    with pytest.raises(RunError, match="epoch 1: 2 batches came where 3 were announced"):
+    with pytest.raises(RunError, match="epoch 1: has 2 batches where steps_per_epoch is 3"):
         list(steps)
 
 

@@ -10,7 +10,7 @@ from tests.train import tiny
 from tuneproof.data.tokens import pad_batch
 from tuneproof.memory.tracker import LiveMemory
 from tuneproof.models.oom import recompute_activations
-from tuneproof.train.losses import words_loss
+from tuneproof.train.losses import answer_loss
 
 VOCABULARY = 128_256
 BATCH, LENGTH, ANSWER = 2, 48, 2
@@ -24,7 +24,7 @@ def part_of(vocabulary=60, lengths=(12, 9, 12), answers=(3, 1, 2)):
     return {
         **pad_batch(ids, 0, "left"),
         "answers": torch.cat([row[-size:] for row, size in zip(ids, answers, strict=True)]),
-        "places": torch.tensor(places),
+        "positions": torch.tensor(places),
         "keep": keep,
         "tokens": sum(lengths),
     }
@@ -36,7 +36,7 @@ def full_logits_loss(model, part):
     logits = model(**batch, use_cache=False).logits
     labels = torch.full_like(part["input_ids"], -100)
     keep, width = part["keep"], labels.shape[1]
-    for place, answer in zip(part["places"].tolist(), part["answers"], strict=True):
+    for place, answer in zip(part["positions"].tolist(), part["answers"], strict=True):
         labels[place // keep, width - keep + place % keep + 1] = answer
     return torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum"
@@ -45,11 +45,11 @@ def full_logits_loss(model, part):
 
 @pytest.mark.parametrize("pieces", [1, 10**9], ids=["row by row", "at once"])
 def test_answers_alone_give_the_loss_and_the_gradients_of_full_logits(pieces, monkeypatch) -> None:
-    monkeypatch.setattr(room, "LOGITS_AT_ONCE", pieces)
-    monkeypatch.setattr("tuneproof.models.lm_logits.LOGITS_AT_ONCE", pieces)
+    monkeypatch.setattr(room, "MAX_FLOAT32_LOGITS", pieces)
+    monkeypatch.setattr("tuneproof.models.lm_logits.MAX_FLOAT32_LOGITS", pieces)
     ours, plain = tiny.llama_words(), tiny.llama_words()
     part = part_of()
-    found = words_loss(ours, part)
+    found = answer_loss(ours, part)
     wanted = full_logits_loss(plain, part)
     assert found.count == 6
     assert float(found.sum.detach()) == pytest.approx(float(wanted.detach()), rel=1e-6)
@@ -104,7 +104,7 @@ def peak_of(model, loss, part):
 
 def test_lora_on_a_wide_vocabulary_takes_a_quarter_of_the_memory_of_full_logits() -> None:
     part = part_of(VOCABULARY, (LENGTH,) * BATCH * 4, (ANSWER,) * BATCH * 4)
-    ours = peak_of(lora_on_a_wide_vocabulary(), lambda m, p: words_loss(m, p).sum, part)
+    ours = peak_of(lora_on_a_wide_vocabulary(), lambda m, p: answer_loss(m, p).sum, part)
     full = peak_of(lora_on_a_wide_vocabulary(), full_logits_loss, part)
     assert ours[1] == pytest.approx(full[1], rel=1e-6)
     assert ours[0] < full[0] / 4
@@ -124,6 +124,6 @@ def test_recomputed_activations_are_not_kept() -> None:
         for parameter in model.parameters():
             live.hold(parameter, "weights")
         with live:
-            words_loss(model, part).sum.backward()
+            answer_loss(model, part).sum.backward()
         peaks.append(live.peak_bytes)
     assert peaks[1] < 0.75 * peaks[0]

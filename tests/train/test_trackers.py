@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.arms.small import follow, small_recipe, steps_of
+from tests.arms.small import small_recipe, steps_of
+from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.train.trackers import check_trackers, open_trackers, track
@@ -43,7 +44,7 @@ def trackio(monkeypatch) -> Trackio:
 def test_every_step_of_an_arm_is_sent(trackio, tmp_path):
     model = tiny_model(tmp_path / "tiny", "distilbert")
     recipe = small_recipe(tmp_path, [model], ["full"], train={"epochs": 1, "trackers": ["trackio"]})
-    follow(recipe)
+    run_recorded(recipe)
     lines = steps_of(recipe, "full")
     begin, *steps, end = trackio.seen
     assert (begin, end) == (("begin", "study", "tiny.full.seed0"), "end")
@@ -70,7 +71,7 @@ def test_a_package_that_is_not_there_is_named_before_anything_loads():
         check_trackers(["no_such_tracker"])
     assert str(error.value) == (
         "train.trackers: the package no_such_tracker is not installed. pip install no_such_tracker, "
-        "or take it out: every step is in steps.jsonl as well."
+        "or remove it: every step is in steps.jsonl as well."
     )
 
 

@@ -107,7 +107,7 @@ def count_labels(inputs):
     return len(inputs["labels"])
 
 
-def words_loss(model, inputs):
+def answer_loss(model, inputs):
     labels_BT = inputs["labels"][:, 1:]
     logits_BTV = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1]
     loss = torch.nn.functional.cross_entropy(
@@ -121,7 +121,7 @@ def count_words(inputs):
 
 
 LABELS = (collate_labels, labels_loss, count_labels)
-WORDS = (collate_words, words_loss, count_words)
+WORDS = (collate_words, answer_loss, count_words)
 
 
 def train(

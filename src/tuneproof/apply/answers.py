@@ -1,46 +1,45 @@
-"""Answer new questions with a finished arm, by the very path that answered the test questions.
+"""Answer new questions with a finished arm, exactly as it answered the test questions.
 
 In: an arm's folder and a file of questions. Out: answers with their scores.
-Knows nothing of: golds, scores.
+Knows nothing of: gold answers, metrics.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.apply.labels import finished_arm, label_examples, write_rows
+from tuneproof.apply.finished_arm import predict_examples, read_finished_arm, study_recipe
+from tuneproof.apply.labels import write_rows
 from tuneproof.errors import DataError
 from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.recipe.recipe import read_recipe
-from tuneproof.record.study_folder import RECIPE
-from tuneproof.tasks.question_columns import question_rows
-from tuneproof.tasks.question_rows import QuestionRow, examples_of
+from tuneproof.tasks.question_columns import QuestionColumns, read_question_rows
+from tuneproof.tasks.question_rows import QuestionRow, build_examples
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
-from tuneproof.tasks.tables import Reading, read_table
+from tuneproof.tasks.tables import TextFormat, read_table
 
-OURS = ("predicted", "null_score", "answer_score")
+ADDED_COLUMNS = ("predicted", "null_score", "answer_score")
 
 
 def answer(arm_folder: Path | str, questions: Sequence[str], contexts: Sequence[str]) -> AnswerPredictions:
-    """Answers to these questions about these contexts; their golds mean nothing.
+    """Answers to these questions about these contexts.
 
     Raises: RunError where the folder holds no finished arm or its files were changed; DataError
-    where a question or a context is empty; ModelError where the base model is gone or another one.
+    where a question or a context is empty; ModelError where the base model is missing or has changed.
     """
     pairs = zip(questions, contexts, strict=True)
     rows = [
-        QuestionRow(f"question {place}", str(place), "", context, question, (), ())
-        for place, (question, context) in enumerate(pairs)
+        QuestionRow(f"question {row}", str(row), "", context, question, (), ())
+        for row, (question, context) in enumerate(pairs)
     ]
-    return _answered(Path(arm_folder), rows)
+    return _answer_rows(Path(arm_folder), rows)
 
 
-def _answered(arm: Path, rows: Sequence[QuestionRow]) -> AnswerPredictions:
-    record = finished_arm(arm)
-    options: Any = read_recipe(record.folder.parent.parent / RECIPE).task_options
-    found = label_examples(arm, record, examples_of(rows, options.lowercase))
-    assert isinstance(found, AnswerPredictions)
-    return found
+def _answer_rows(arm: Path, rows: Sequence[QuestionRow]) -> AnswerPredictions:
+    record = read_finished_arm(arm)
+    options: Any = study_recipe(record).task_options
+    predictions = predict_examples(arm, record, build_examples(rows, options.lowercase))
+    assert isinstance(predictions, AnswerPredictions)
+    return predictions
 
 
 def answer_file(arm: Path, source: str | None, target: str | None) -> None:
@@ -55,11 +54,10 @@ def answer_file(arm: Path, source: str | None, target: str | None) -> None:
     if source is None:
         raise DataError(
             "standard input",
-            "holds lines, and a question needs its context beside it.",
-            do="Name a file with the columns question and context with --input.",
+            "contains lines, and a question needs its context.",
+            do="Pass a file with the columns question and context with --input.",
         )
-    record = finished_arm(arm)
-    options: Any = read_recipe(record.folder.parent.parent / RECIPE).task_options
+    options: Any = study_recipe(read_finished_arm(arm)).task_options
     names = (getattr(options, "question", "question"), getattr(options, "context", "context"))
     if is_squad_file(Path(source)):
         rows, _ = read_squad(source)
@@ -69,25 +67,25 @@ def answer_file(arm: Path, source: str | None, target: str | None) -> None:
             "context": [row.context for row in rows],
         }
     else:
-        reading = None
+        text_format = None
         if hasattr(options, "encoding"):
-            reading = Reading(options.encoding, options.delimiter, options.quotes)
-        table = read_table(source, reading)
-        rows = question_rows(table, *names, None, None, None)
+            text_format = TextFormat(options.encoding, options.delimiter, options.quotes)
+        table = read_table(source, text_format)
+        rows = read_question_rows(table, QuestionColumns(*names, answers=None))
         columns = dict(table.columns)
-    taken = [name for name in OURS if name in columns]
-    if taken:
-        raise DataError(source, f"has a column {taken[0]!r} already.", do="Rename it.")
-    found = _answered(arm, [_new(row, place) for place, row in enumerate(rows)])
+    clash = [name for name in ADDED_COLUMNS if name in columns]
+    if clash:
+        raise DataError(source, f"already has a column {clash[0]!r}.", do="Rename it.")
+    answers = _answer_rows(arm, [_without_answers(row, i) for i, row in enumerate(rows)])
     values = {
-        "predicted": found.texts,
-        "null_score": [round(value, 4) for value in found.null_N.tolist()],
-        "answer_score": [round(value, 4) for value in found.score_N.tolist()],
+        "predicted": answers.texts,
+        "null_score": [round(value, 4) for value in answers.null_N.tolist()],
+        "answer_score": [round(value, 4) for value in answers.score_N.tolist()],
     }
-    both = {**columns, **values}
-    write_rows([{name: both[name][place] for name in both} for place in range(len(rows))], target)
+    table_columns = {**columns, **values}
+    write_rows([{name: cells[i] for name, cells in table_columns.items()} for i in range(len(rows))], target)
 
 
-def _new(row: QuestionRow, place: int) -> QuestionRow:
-    """The row without answers, under an id that stands once."""
-    return QuestionRow(row.where, str(place), "", row.context, row.question, (), ())
+def _without_answers(row: QuestionRow, index: int) -> QuestionRow:
+    """The row without answers, under a unique id."""
+    return QuestionRow(row.where, str(index), "", row.context, row.question, (), ())

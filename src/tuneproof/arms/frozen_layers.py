@@ -1,6 +1,6 @@
-"""The frozen layers of an arm whose last layers train: read once an item, kept on disk within a bound.
+"""The frozen layers of an arm whose last layers train: read once an item, cached on disk within a bound.
 
-In: a model that its method was applied to, its objective. Out: events, a model that skips its trunk.
+In: the arm's context, a model with its method applied, its objective. Out: a model that skips these layers.
 Knows nothing of: optimizers, what a head makes of states.
 """
 
@@ -12,177 +12,165 @@ from typing import Any
 import numpy as np
 import torch
 
-from tuneproof.context.model_spec import Compute, Ready
-from tuneproof.context.monitor import Running, Said, StageBegun
-from tuneproof.context.progress import advancing
-from tuneproof.context.study_data import Shared
+from tuneproof.context.arm_context import ArmContext
 from tuneproof.data.splits import PARTS
-from tuneproof.methods.layers import last_layers
+from tuneproof.methods.options import last_layers, starts_random
 from tuneproof.models.activation_cache import (
-    KeptStates,
-    Row,
-    bytes_kept,
-    each_once,
-    is_kept,
-    keep,
-    size_of,
+    ActivationCache,
+    TokenRow,
+    cached_bytes,
+    folder_bytes,
+    has_states,
     states_folder,
+    unique_rows,
+    write_states,
 )
-from tuneproof.models.device import on_device
-from tuneproof.models.frozen_layers import Trunk
-from tuneproof.models.oom import AtOnce
+from tuneproof.models.device import to_device
+from tuneproof.models.frozen_layers import FrozenLayers
 from tuneproof.objectives.objective import Objective
-from tuneproof.process_group import present
-from tuneproof.recipe.recipe import Arm
-from tuneproof.settings import memory_bytes
+from tuneproof.process_group import current_group
+from tuneproof.settings import parse_memory_size
 
-LEFT_FREE = 10**9  # bytes of the disk that are never taken
-TRIED_ROWS = 4
-APART = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+FREE_DISK_BYTES = 10**9  # never used
+CHECKED_ROWS = 4
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
-def read_trunk(
-    model: Any,
-    objective: Objective,
-    shared: Shared,
-    arm: Arm,
-    ready: Ready,
-    compute: Compute,
-    seed: int,
-    seconds: dict[str, float],
-) -> Running[dict[str, Any]]:
-    """Where the arm's last layers train alone, let every forward start from kept states of those below.
+def cache_frozen_layers(
+    context: ArmContext, model: Any, objective: Objective, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Let every forward pass start from cached states where only the last layers train.
 
-    Where the states do not fit the disk, or the architecture does not take them, the frozen layers run
-    in every step; the result is the same. Returns the ledger's entry `trunk`, nothing where all layers
-    train; the time goes into `seconds`.
+    Where the states do not fit the disk, or the architecture does not allow it, the frozen layers run in
+    every step; the result is the same. Returns the ledger's entry `frozen_layers`, nothing where all
+    layers train; the time goes into `seconds`.
     """
-    last = last_layers(arm.options)
+    last = last_layers(context.options)
     if last is None:
         return {}
-    begun = time.perf_counter()
-    trunk = Trunk(model, last)
-    found = yield from _kept(trunk, model, objective, shared, arm, ready, compute, seed)
-    seconds["trunk"] = time.perf_counter() - begun
-    return {"trunk": found}
-
-
-def _kept(
-    trunk: Trunk,
-    model: Any,
-    objective: Objective,
-    shared: Shared,
-    arm: Arm,
-    ready: Ready,
-    compute: Compute,
-    seed: int,
-) -> Running[dict[str, Any]]:
-    """Read the trunk or find it read. Returns what became of it."""
-    lower = f"layers 1 to {trunk.frozen}" if trunk.frozen > 1 else "layer 1"
-    what = f"The embeddings and {lower} of {trunk.layers} stay as they are"
-    about: dict[str, Any] = {"layers": trunk.layers, "frozen_layers": trunk.frozen}
-    about |= {"kept": False, "disk_bytes": 0}
-    if present().size > 1:
-        yield _run_each_time(what, "several processes train it together")
-        return about
-    begun = time.perf_counter()
-    rows = {part: each_once(objective.rows(part)) for part in PARTS}
-    one = trunk.states(ready.family, rows["train"][:1], ready.pad.id, compute.device)
-    if one is None:
-        yield _run_each_time(what, "this architecture's layers hand on more than states")
-        return about
-    sizes = {part: _bytes_of(found, one) for part, found in rows.items()}
-    name = _name(trunk, ready, arm, compute, seed)
-    folders = {part: states_folder(shared.cache, name, found) for part, found in rows.items() if found}
-    missing = [part for part, folder in folders.items() if not is_kept(folder)]
-    total, needed = sum(sizes.values()), sum(sizes[part] for part in missing)
-    reason = _why_not_kept(shared, needed, total)
+    started = time.perf_counter()
+    frozen = FrozenLayers(model, last)
+    entry = {
+        "layers": frozen.layer_count,
+        "frozen_layers": frozen.frozen_count,
+        "cached": False,
+        "disk_bytes": 0,
+    }
+    reason = _fill_cache(context, frozen, model, objective, entry)
     if reason:
-        yield _run_each_time(what, reason)
-        return about
-    yield Said(
-        f"{what}. What they give is computed once, without dropout, and takes {_mb(total)} on disk "
-        f"(compute.disk: at most {shared.recipe.compute.disk}).",
-        noted=True,
+        context.monitor.message(
+            f"{_description(frozen)} and run in every step, without dropout: {reason}. The result is the "
+            "same, but later.",
+            recorded=True,
+        )
+    seconds["frozen layers"] = time.perf_counter() - started
+    return {"frozen_layers": entry}
+
+
+def _description(frozen: FrozenLayers) -> str:
+    layers = f"layers 1 to {frozen.frozen_count}" if frozen.frozen_count > 1 else "layer 1"
+    return f"The embeddings and {layers} of {frozen.layer_count} stay frozen"
+
+
+def _fill_cache(
+    context: ArmContext, frozen: FrozenLayers, model: Any, objective: Objective, entry: dict[str, Any]
+) -> str | None:
+    """Read the frozen layers' states, or use those cached. Returns the reason where there is no cache."""
+    spec, compute, monitor = context.spec, context.compute, context.monitor
+    if current_group().world_size > 1:
+        return "several processes train together"
+    started = time.perf_counter()
+    rows = {part: unique_rows(objective.rows(part)) for part in PARTS}
+    sample = frozen.compute_states(spec.family, rows["train"][:1], spec.pad.id, compute.device)
+    if sample is None:
+        return "this architecture's layers return more than states"
+    sizes = {part: _size_bytes(rows[part], sample) for part in PARTS}
+    name = _cache_name(context, frozen)
+    folders = {part: states_folder(context.study.cache, name, rows[part]) for part in PARTS if rows[part]}
+    missing = [part for part, folder in folders.items() if not has_states(folder, rows[part])]
+    total_bytes = sum(sizes.values())
+    reason = _no_room(context, sum(sizes[part] for part in missing), total_bytes)
+    if reason:
+        return reason
+    monitor.message(
+        f"{_description(frozen)}. Their states are computed once, without dropout, and take "
+        f"{_megabytes(total_bytes)} on disk (compute.disk: at most {context.recipe.compute.disk}).",
+        recorded=True,
     )
-    kept = KeptStates()
+    cache = ActivationCache()
     for part, folder in folders.items():
         if part in missing:
-            yield StageBegun(f"trunk of {part}", len(rows[part]))
-            at_once = AtOnce(shared.recipe.predict.batch_size)
-            states = trunk.read(
-                ready.family, rows[part], ready.pad.id, at_once, compute.device, compute.autocast
+            monitor.stage(f"frozen layers of {part}", len(rows[part]))
+            states = frozen.compute_batches(
+                spec.family, rows[part], spec.pad.id, context.batch_size(), compute.device, compute.autocast
             )
-            yield from advancing(keep(folder, rows[part], states), at_once)
-        kept.add(folder)
-    if not _same(trunk, kept, model, objective, compute):
-        trunk.kept = None
-        yield _run_each_time(what, "this architecture's upper layers read more than states")
-        return about
+            write_states(folder, rows[part], states)
+        cache.add(folder)
+    if not _is_equal(context, frozen, cache, model, objective):
+        frozen.cache = None
+        return "this architecture's upper layers read more than states"
     if missing:
-        took = time.perf_counter() - begun
-        yield Said(f"The frozen layers were read in {took:.1f} s.", noted=True)
-    return {
-        **about,
-        "kept": True,
-        "disk_bytes": sum(map(size_of, folders.values())),
+        seconds = time.perf_counter() - started
+        monitor.message(f"Reading the frozen layers took {seconds:.1f} s.", recorded=True)
+    entry |= {
+        "cached": True,
+        "disk_bytes": sum(map(folder_bytes, folders.values())),
         "computed": bool(missing),
         "rows": sum(map(len, rows.values())),
-        "tokens": sum(len(row) for found in rows.values() for row in found),
+        "tokens": sum(len(row) for part in rows.values() for row in part),
     }
-
-
-def _run_each_time(what: str, reason: str) -> Said:
-    return Said(
-        f"{what} and run in every step, without dropout: {reason}. The result is the same, later.", noted=True
-    )
-
-
-def _bytes_of(rows: list[Row], one: torch.Tensor) -> int:
-    return sum(map(len, rows)) * one.shape[-1] * one.element_size()
-
-
-def _mb(size: int) -> str:
-    return f"{size / 10**6:,.1f} MB"
-
-
-def _name(trunk: Trunk, ready: Ready, arm: Arm, compute: Compute, seed: int) -> str:
-    """All that the trunk's states depend on but the tokens."""
-    drawn = f"seed {seed}" if getattr(arm.options, "weights", "") == "random" else "pretrained"
-    held = f"{next(trunk.base.parameters()).dtype}, {'packed' if arm.method.packs else 'plain'}"
-    return f"{ready.fingerprint}|{ready.sketch}|{drawn}|{trunk.frozen}|{compute.precision}|{held}"
-
-
-def _why_not_kept(shared: Shared, needed: int, total: int) -> str | None:
-    """The reason why so many bytes more are not written; None where they may be."""
-    most = memory_bytes(shared.recipe.compute.disk, "compute.disk")
-    taken = bytes_kept(shared.cache)
-    if needed and taken + needed > most:
-        beside = f" beside {_mb(taken)} that are there" if taken else ""
-        return (
-            f"what they give would take {_mb(total)}{beside}, and compute.disk is "
-            f"{shared.recipe.compute.disk}"
-        )
-    free = shutil.disk_usage(_there(shared.cache)).free
-    if needed and needed > free - LEFT_FREE:
-        return f"what they give would take {_mb(total)}, and the disk has {_mb(free)} left"
     return None
 
 
-def _there(folder: Path) -> Path:
-    """The folder, or the first above it that is there."""
-    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
+def _size_bytes(rows: list[TokenRow], sample: torch.Tensor) -> int:
+    return sum(map(len, rows)) * sample.shape[-1] * sample.element_size()
 
 
-def _same(trunk: Trunk, kept: KeptStates, model: Any, objective: Objective, compute: Compute) -> bool:
-    """Whether a few rows of train have the same loss from kept states as from the whole model."""
-    tried = np.arange(min(TRIED_ROWS, len(objective.unit_ids)))
-    part = on_device(objective.collate(tried), compute.device)
+def _megabytes(size: int) -> str:
+    return f"{size / 10**6:,.1f} MB"
+
+
+def _cache_name(context: ArmContext, frozen: FrozenLayers) -> str:
+    """Everything that the states depend on except the tokens."""
+    spec = context.spec
+    weights = f"seed {context.seed}" if starts_random(context.options) else "pretrained"
+    quantised = "quantised" if context.arm.method.quantizes else "plain"
+    dtype = f"{next(frozen.base.parameters()).dtype}, {quantised}"
+    files = sorted(spec.files.items())
+    return f"{spec.fingerprint}|{files}|{weights}|{frozen.frozen_count}|{context.compute.precision}|{dtype}"
+
+
+def _no_room(context: ArmContext, needed: int, total: int) -> str | None:
+    """Why `needed` more bytes are not written; None where they may be."""
+    cache, disk = context.study.cache, context.recipe.compute.disk
+    limit = parse_memory_size(disk, "compute.disk")
+    used = cached_bytes(cache)
+    if needed and used + needed > limit:
+        beside = f" beside {_megabytes(used)} already cached" if used else ""
+        return f"their states would take {_megabytes(total)}{beside}, and compute.disk is {disk}"
+    free = shutil.disk_usage(_existing_parent(cache)).free
+    if needed and needed > free - FREE_DISK_BYTES:
+        return f"their states would take {_megabytes(total)}, and the disk has {_megabytes(free)} left"
+    return None
+
+
+def _existing_parent(folder: Path) -> Path:
+    """The folder, or the first of its parents that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+
+
+def _is_equal(
+    context: ArmContext, frozen: FrozenLayers, cache: ActivationCache, model: Any, objective: Objective
+) -> bool:
+    """Whether a few train rows have the same loss from cached states as from the whole model."""
+    compute = context.compute
+    indices = np.arange(min(CHECKED_ROWS, len(objective.item_ids)))
+    part = to_device(objective.collate(indices), compute.device)
     model.eval()
     losses = []
-    for states in (None, kept):
-        trunk.kept = states
+    for states in (None, cache):
+        frozen.cache = states
         with torch.inference_mode(), compute.autocast():
             losses.append(float(objective.loss(model, part).sum))
-    apart = APART[kept.dtype if compute.precision == "fp32" else torch.bfloat16]
-    return abs(losses[0] - losses[1]) <= apart * max(1.0, abs(losses[0]))
+    tolerance = TOLERANCE[cache.dtype if compute.precision == "fp32" else torch.bfloat16]
+    return abs(losses[0] - losses[1]) <= tolerance * max(1.0, abs(losses[0]))

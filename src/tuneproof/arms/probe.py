@@ -1,11 +1,11 @@
 """The convex fit of a head: as an arm of its own, or as the start of LP-FT.
 
-In: what all arms share, a ready model. Out: events, an Outcome, or a model whose head is fitted.
+In: the arm's context. Out: an ArmResult, or a model whose head is fitted.
 Knows nothing of: training loops.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,228 +13,205 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.atomic import write_json, write_with
-from tuneproof.context.model_spec import Compute, Ready
-from tuneproof.context.monitor import Running, StageBegun
-from tuneproof.context.progress import advancing
-from tuneproof.context.prompt_samples import encoding_of, shown_item
-from tuneproof.context.study_data import Outcome, Shared, as_predictions
+from tuneproof.atomic import read_json, write_json, write_with
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.compute import Compute
+from tuneproof.context.model_spec import ModelSpec
+from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, prompt_sample
+from tuneproof.context.study_data import ArmResult, as_predictions
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.prediction import Predictions
-from tuneproof.methods.head import Probe, fit_probe
-from tuneproof.models.device import on_device
+from tuneproof.methods.linear_head import HeadData, LinearHead
+from tuneproof.methods.options import PoolingOption
+from tuneproof.models.activation_cache import (
+    Features,
+    TokenRow,
+    features_folder,
+    read_features,
+    write_features,
+)
+from tuneproof.models.device import to_device
 from tuneproof.models.heads import class_logits, head_layer
 from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
-from tuneproof.models.oom import AtOnce, in_batches
-from tuneproof.models.pooled_features import (
-    Features,
-    cached_features,
-    features_key,
-    keep_features,
-    pooled_features,
-)
+from tuneproof.models.oom import run_in_batches
+from tuneproof.models.pooled_features import pooled_features
 from tuneproof.parameters.ledger import probe_ledger
-from tuneproof.process_group import DismissedError, present
-from tuneproof.recipe.recipe import Arm
+from tuneproof.process_group import ArmDismissedError, current_group
 from tuneproof.tasks.task import Example
 
 PARTS = ("train", "dev", "test")
 
 
-def poolings_of(ready: Ready, asked: str) -> tuple[str, ...]:
-    """Which poolings dev chooses from."""
-    if asked != "auto":
-        return (asked,)
-    return ("first", "mean") if ready.family.kind == "encoder" else ("last", "mean")
+def candidate_poolings(spec: ModelSpec, pooling: str) -> tuple[str, ...]:
+    """The poolings that dev chooses from."""
+    if pooling != "auto":
+        return (pooling,)
+    return ("first", "mean") if spec.family.kind == "encoder" else ("last", "mean")
 
 
-def load_base(ready: Ready, compute: Compute) -> Any:
-    """The pretrained model without any head, frozen."""
-    return load_model(
-        ready.source, ready.config, ready.tokenizer, ready.family, head="base", dtype=compute.frozen_dtype
-    ).model
-
-
-def _gold(examples: Sequence[Example]) -> NDArray[np.int64]:
-    return np.array([example.label for example in examples], dtype=np.int64)
-
-
-def run_probe(shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Running[Outcome]:
-    """Features once, the convex fit, dev and test. Returns the Outcome."""
-    options: Any = arm.options
-    splits = shared.splits
-    seconds: dict[str, float] = {}
-    begun = time.perf_counter()
-    poolings = poolings_of(ready, options.pooling)
-    features: dict[str, Features] = {}
-    # the features of the whole of train serve every sample of it
-    whole = shared.sample.whole if shared.sample else splits.train
-    weights = f"{ready.fingerprint}|{ready.sketch}"
-    model, team = None, present()
-    for part in PARTS:
-        examples = whole if part == "train" else splits.part(part)
-        encoded = ready.encode(part, examples, shared.recipe.encode)
-        held = f"{compute.precision}, weights {compute.frozen_dtype}"
-        key = features_key(weights, encoded.ids, poolings, held)
-        found = cached_features(shared.cache / f"features-{key}")
-        if not team.say(found is not None):
-            if model is None:
-                yield StageBegun("load", None)
-                model = load_base(ready, compute).to(compute.device)
-            yield StageBegun(f"features of {part}", len(examples))
-            found, at_once = {}, AtOnce(shared.recipe.predict.batch_size)
-            steps = pooled_features(
-                model,
-                ready.family,
-                encoded.ids,
-                ready.pad.id,
-                poolings,
-                at_once,
-                compute.device,
-                compute.autocast,
-                found,
-            )
-            yield from advancing(steps, at_once)
-            if team.leads:
-                keep_features(shared.cache / f"features-{key}", found)
-        features[part] = found or {}
-    if not team.leads:
-        team.meet()  # the fit is one process's work
-        raise DismissedError
-    if shared.sample:
-        places = shared.sample.places
-        features["train"] = {name: rows[places] for name, rows in features["train"].items()}
-    seconds["features"] = time.perf_counter() - begun
-    yield StageBegun("fit", None)
-    begun = time.perf_counter()
-    probe = fit_probe(
-        features["train"],
-        _gold(splits.train),
-        features["dev"],
-        _gold(splits.dev),
-        options.strengths,
-        ready.family.kind == "encoder",
-        len(splits.labels),
+def load_base(spec: ModelSpec, compute: Compute) -> Any:
+    """The pretrained model without any head, frozen, on the device."""
+    loaded = load_model(
+        spec.source, spec.config, spec.tokenizer, spec.family, head="base", dtype=compute.frozen_dtype
     )
-    seconds["train"] = time.perf_counter() - begun
+    return loaded.model.to(compute.device)
 
-    def rows(part: str):
-        encoded = ready.encode(part, splits.part(part), shared.recipe.encode)
+
+def run_probe(context: ArmContext) -> ArmResult:
+    """Compute features once, fit the head, predict dev and test."""
+    study, spec, splits = context.study, context.spec, context.splits
+    started = time.perf_counter()
+    features = _read_features(context)
+    if study.sample:
+        indices = study.sample.indices
+        features["train"] = {name: rows[indices] for name, rows in features["train"].items()}
+    seconds = {"features": time.perf_counter() - started}
+    context.monitor.stage("fit")
+    started = time.perf_counter()
+    head = _fit_head(context, features["train"], features["dev"], spec.family.kind == "encoder")
+    seconds["train"] = time.perf_counter() - started
+
+    def predictions(part: str) -> Predictions:
+        encoded = spec.encode(part, splits.part(part), study.recipe.encode)
         return as_predictions(
             splits.labels,
             splits.part(part),
-            probe.probabilities(features[part][probe.pooling]),
+            head.probabilities(features[part][head.pooling]),
             encoded.tokens_N,
             encoded.truncated_N,
         )
 
-    test = rows("test")
-    size = probe.weight_CD.size + (probe.bias_C.size if ready.family.kind == "encoder" else 0)
+    test = predictions("test")
+    size = head.weight_CD.size + (head.bias_C.size if spec.family.kind == "encoder" else 0)
     ledger = probe_ledger(
-        model_on_meta(ready.source, ready.config, head="base"),
-        pretrained_on_meta(ready.source, ready.config),
-        ready.family,
+        model_on_meta(spec.source, spec.config, head="base"),
+        pretrained_on_meta(spec.source, spec.config),
+        spec.family,
         size,
     )
-    encoded = ready.encode("test", splits.test, shared.recipe.encode)
-    return Outcome(
+    encoded = spec.encode("test", splits.test, study.recipe.encode)
+    samples = splits.test[:SAMPLE_ITEMS]
+    return ArmResult(
         test=test,
-        dev=rows("dev"),
+        dev=predictions("dev"),
         ledger=ledger.as_json(),
-        chosen={"pooling": probe.pooling, **probe.chosen},
+        chosen={"pooling": head.pooling, **head.chosen},
         time_s=seconds,
-        encoding=encoding_of(test, ready.max_length),
-        prompts=[shown_item(ready, e, encoded.ids[i], None) for i, e in enumerate(splits.test[:3])],
-        notes=list(ready.notes),
-        save=lambda folder: save_probe(folder, probe),
+        encoding=encoding_summary(test, spec.max_length),
+        prompts=[prompt_sample(spec, example, encoded.ids[i], None) for i, example in enumerate(samples)],
+        notes=[*spec.notes, *spec.details],
+        save=lambda folder: save_head(folder, head),
     )
 
 
-def save_probe(folder: Path, probe: Probe) -> None:
+def _read_features(context: ArmContext) -> dict[str, Features]:
+    """Features of train, dev and test, from the cache or computed; of several processes in the main one.
+
+    The features of the whole of train serve every sample of it.
+    """
+    study, spec, compute = context.study, context.spec, context.compute
+    assert isinstance(context.options, PoolingOption)
+    poolings = candidate_poolings(spec, context.options.pooling)
+    weights = f"{spec.fingerprint}|{sorted(spec.files.items())}"
+    precision = f"{compute.precision}, weights {compute.frozen_dtype}"
+    source = f"{weights}|{','.join(poolings)}|{precision}"
+    model, group = None, current_group()
+    features: dict[str, Features] = {}
+    for part in PARTS:
+        examples = study.sample.whole if study.sample and part == "train" else context.splits.part(part)
+        encoded = spec.encode(part, examples, study.recipe.encode)
+        folder = features_folder(study.cache, source, map(TokenRow, encoded.ids))
+        cached = read_features(folder, poolings, len(encoded.ids))
+        if not group.broadcast(cached is not None):
+            if model is None:
+                context.monitor.stage("load")
+                model = load_base(spec, compute)
+            context.monitor.stage(f"features of {part}", len(examples))
+            cached = _pooled(context, model, encoded.ids, poolings)
+            if group.is_main:
+                write_features(folder, cached)
+        features[part] = cached or {}
+    if not group.is_main:
+        group.barrier()  # the fit is one process's work
+        raise ArmDismissedError
+    return features
+
+
+def _pooled(context: ArmContext, model: Any, ids: Sequence[Any], poolings: Sequence[str]) -> Features:
+    spec, compute = context.spec, context.compute
+    return pooled_features(
+        model, spec.family, ids, spec.pad.id, poolings, context.batch_size(), compute.device, compute.autocast
+    )
+
+
+def _fit_head(context: ArmContext, train: Features, dev: Features, has_bias: bool) -> LinearHead:
+    fit_head, splits = context.arm.method.fit_head, context.splits
+    assert fit_head is not None
+    data = HeadData(
+        train, _labels(splits.train), dev, _labels(splits.dev), has_bias, classes=len(splits.labels)
+    )
+    return fit_head(context.options, data)
+
+
+def _labels(examples: Sequence[Example]) -> NDArray[np.int64]:
+    return np.array([example.label for example in examples], dtype=np.int64)
+
+
+def save_head(folder: Path, head: LinearHead) -> None:
     """head.safetensors (weight [C, D], bias [C]) and head.json (the pooling)."""
     from safetensors.numpy import save_file
 
-    tensors = {"weight": np.ascontiguousarray(probe.weight_CD), "bias": probe.bias_C}
+    tensors = {"weight": np.ascontiguousarray(head.weight_CD), "bias": head.bias_C}
     write_with(folder / "head.safetensors", lambda file: save_file(tensors, str(file)))
-    write_json(folder / "head.json", {"pooling": probe.pooling})
+    write_json(folder / "head.json", {"pooling": head.pooling})
 
 
-def load_probe(folder: Path) -> Probe:
-    """What `save_probe` wrote."""
+def load_head(folder: Path) -> LinearHead:
+    """The head that `save_head` wrote."""
     from safetensors.numpy import load_file
-
-    from tuneproof.atomic import read_json
 
     tensors = load_file(str(folder / "head.safetensors"))
     pooling = read_json(folder / "head.json")["pooling"]
-    return Probe(pooling, tensors["weight"], tensors["bias"])
+    return LinearHead(pooling, tensors["weight"], tensors["bias"])
 
 
-def ask_probe(
-    shared: Shared, ready: Ready, compute: Compute, folder: Path, examples: Sequence[Example]
-) -> Running[Predictions]:
+def predict_with_head(context: ArmContext, folder: Path, examples: Sequence[Example]) -> Predictions:
     """Predictions of new examples by a saved head."""
-    probe = load_probe(folder)
-    encoded = ready.encode("new", examples, shared.recipe.encode)
-    features: Features = {}
-    yield StageBegun("features", len(examples))
-    at_once = AtOnce(shared.recipe.predict.batch_size)
-    steps = pooled_features(
-        load_base(ready, compute).to(compute.device),
-        ready.family,
-        encoded.ids,
-        ready.pad.id,
-        (probe.pooling,),
-        at_once,
-        compute.device,
-        compute.autocast,
-        features,
-    )
-    yield from advancing(steps, at_once)
+    head, spec = load_head(folder), context.spec
+    encoded = spec.encode("new", examples, context.recipe.encode)
+    context.monitor.stage("features", len(examples))
+    features = _pooled(context, load_base(spec, context.compute), encoded.ids, (head.pooling,))
     return as_predictions(
-        shared.labels,
+        context.study.labels,
         examples,
-        probe.probabilities(features[probe.pooling]),
+        head.probabilities(features[head.pooling]),
         encoded.tokens_N,
         encoded.truncated_N,
     )
 
 
-def fit_model_head(
-    model: Any, shared: Shared, ready: Ready, compute: Compute, options: Any
-) -> Running[dict[str, Any]]:
+def fit_model_head(context: ArmContext, model: Any) -> dict[str, Any]:
     """Fit the last linear layer of the model's own head to the states that enter it.
 
     Returns what dev chose.
     """
-    splits = shared.splits
-    states: dict[str, Features] = {}
-    for part, name in (("train", shared.train_name), ("dev", "dev")):
+    study, spec, splits = context.study, context.spec, context.splits
+    features: dict[str, Features] = {}
+    for part, name in (("train", study.train_name), ("dev", "dev")):
         examples = splits.part(part)
-        encoded = ready.encode(name, examples, shared.recipe.encode)
-        yield StageBegun(f"head's features of {part}", len(examples))
-        into: Features = {}
-        at_once = AtOnce(shared.recipe.predict.batch_size)
-        yield from advancing(_entering(model, ready, encoded.ids, at_once, compute, into), at_once)
-        states[part] = into
-    layer, team = last_linear(head_layer(model, ready.family)), present()
+        encoded = spec.encode(name, examples, study.recipe.encode)
+        context.monitor.stage(f"head's features of {part}", len(examples))
+        features[part] = {"head": _head_inputs(context, model, encoded.ids)}
+    layer, group = last_linear(head_layer(model, spec.family)), current_group()
     chosen: dict[str, Any] = {}
-    if team.leads:
-        probe = fit_probe(
-            states["train"],
-            _gold(splits.train),
-            states["dev"],
-            _gold(splits.dev),
-            options.strengths,
-            layer.bias is not None,
-            len(splits.labels),
-        )
+    if group.is_main:
+        head = _fit_head(context, features["train"], features["dev"], layer.bias is not None)
         with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(probe.weight_CD))
+            layer.weight.copy_(torch.from_numpy(head.weight_CD))
             if layer.bias is not None:
-                layer.bias.copy_(torch.from_numpy(probe.bias_C))
-        chosen = probe.chosen
-    team.copy_from_leader(layer.parameters())
+                layer.bias.copy_(torch.from_numpy(head.bias_C))
+        chosen = dict(head.chosen)
+    group.broadcast_tensors(layer.parameters())
     return chosen
 
 
@@ -243,28 +220,28 @@ def last_linear(head: Any) -> torch.nn.Linear:
     return [layer for layer in head.modules() if isinstance(layer, torch.nn.Linear)][-1]
 
 
-def _entering(
-    model: Any, ready: Ready, ids: Sequence[Any], at_once: AtOnce, compute: Compute, into: Features
-) -> Iterator[int]:
-    """Fill `into` with what enters the head's last layer, in eval mode."""
-    caught: list[torch.Tensor] = []
-    hook = last_linear(head_layer(model, ready.family)).register_forward_pre_hook(
-        lambda module, inputs: caught.append(inputs[0])
+def _head_inputs(context: ArmContext, model: Any, ids: Sequence[Any]) -> NDArray[np.float32]:
+    """What enters the head's last layer [N, D], in eval mode."""
+    spec, compute = context.spec, context.compute
+    inputs: list[torch.Tensor] = []
+    hook = last_linear(head_layer(model, spec.family)).register_forward_pre_hook(
+        lambda module, arguments: inputs.append(arguments[0])
     )
     model.eval()
 
-    def work(chosen: Any) -> NDArray[np.float32]:
-        caught.clear()
-        padded = pad_batch([ids[i] for i in chosen], ready.pad.id, "right")
+    def read(indices: Any) -> NDArray[np.float32]:
+        inputs.clear()
+        padded = pad_batch([ids[i] for i in indices], spec.pad.id, "right")
         with torch.inference_mode(), compute.autocast():
-            class_logits(model, ready.family, on_device(padded, compute.device))
-        return caught.pop().float().cpu().numpy()
+            class_logits(model, spec.family, to_device(padded, compute.device))
+        return inputs.pop().float().cpu().numpy()
 
+    features_ND: Any = None
     try:
-        for chosen, values in in_batches([len(row) for row in ids], at_once, work):
-            if "head" not in into:
-                into["head"] = np.empty((len(ids), values.shape[1]), dtype=np.float32)
-            into["head"][chosen] = values
-            yield len(chosen)
+        for indices, values in run_in_batches([len(row) for row in ids], context.batch_size(), read):
+            if features_ND is None:
+                features_ND = np.empty((len(ids), values.shape[1]), dtype=np.float32)
+            features_ND[indices] = values
     finally:
         hook.remove()
+    return features_ND

@@ -1,225 +1,189 @@
 """A prompt arm: the pretrained model is asked; nothing trains.
 
-In: what all arms share, one arm, a ready model, a seed. Out: events and an Outcome.
-Knows nothing of: other arms, scores.
+In: the arm's context. Out: an ArmResult. Knows nothing of: other arms, scores.
 """
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tuneproof.arms.self_test import prove_prompts, some_items
+from tuneproof.arms.self_test import select_items, self_test_prompts
+from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.few_shot import shots_of
-from tuneproof.context.model_spec import Compute, Ready
-from tuneproof.context.monitor import Running, Said, StageBegun
-from tuneproof.context.progress import advancing, under
-from tuneproof.context.prompt_samples import SHOWN_ITEMS, encoding_of, shown_item
-from tuneproof.context.study_data import Outcome, Shared, as_predictions, decided
-from tuneproof.data.encode import EncodedCloze, EncodedPrompts, encode_cloze, encode_prompts
-from tuneproof.inference.generate import answer_budget, answer_prompts, parse_answer
-from tuneproof.inference.label_likelihood import CONTENT_FREE, calibrate, content_free, probabilities
-from tuneproof.inference.prediction import Predicted, Predictions
+from tuneproof.context.prompt_encoding import encode_label_cloze, encode_label_prompts
+from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, prompt_sample
+from tuneproof.context.study_data import ArmResult, apply_dev_threshold, as_predictions
+from tuneproof.data.encode import EncodedCloze, EncodedPrompts
+from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.generate import generate_answers, max_answer_tokens, parse_answer
+from tuneproof.inference.label_likelihood import (
+    CONTENT_FREE_TEXTS,
+    calibrate,
+    content_free_probabilities,
+    probabilities,
+)
+from tuneproof.inference.prediction import AnyPredictions, Predictions
+from tuneproof.methods.options import PromptOptions, generates_text
 from tuneproof.models.load import load_model, pretrained_on_meta
-from tuneproof.models.oom import AtOnce
-from tuneproof.models.resume_log import Journal, Journals
+from tuneproof.models.resume_log import ResumeLog, ResumeLogs
 from tuneproof.objectives.answers import AnswerObjective
-from tuneproof.objectives.objective import scored
+from tuneproof.objectives.label_words import label_scores
+from tuneproof.objectives.objective import FloatArray
 from tuneproof.parameters.ledger import parameter_ledger
-from tuneproof.recipe.recipe import Arm
 from tuneproof.tasks.task import Example
 
-CANDIDATES = 32  # short items from which the self-test takes some of different lengths
+SELF_TEST_CANDIDATES = 32  # short items from which the self-test takes some of different lengths
 
 
-def load_asked(ready: Ready, compute: Compute) -> Any:
-    """The pretrained model with its own language-model head, frozen."""
-    return load_model(
-        ready.source,
-        ready.config,
-        ready.tokenizer,
-        ready.family,
-        head="words" if ready.family.kind == "decoder" else "cloze",
-        dtype=compute.frozen_dtype,
-    ).model
-
-
-def _asked(shared: Shared, ready: Ready, compute: Compute) -> Any:
-    """The model to ask, loaded once for prompt arms that follow each other: none of them changes it.
-
-    Under `compute.memory` every arm loads its own, so that its peak is its own.
-    """
-    if ready.asked:
-        return ready.asked[0]
-    model = load_asked(ready, compute).to(compute.device)
-    if shared.recipe.compute.memory is None:
-        ready.asked.append(model)
-    return model
-
-
-def run_prompted(
-    shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int, kept: Journals
-) -> Running[Outcome]:
-    """Draw the shots, load, ask, calibrate; finished batches are in `kept`. Returns the Outcome."""
-    splits = shared.splits
-    shots = shots_of(shared, arm, seed)
-    begun = time.perf_counter()
-    yield StageBegun("load", None)
-    model = _asked(shared, ready, compute)
-    seconds = {"load": time.perf_counter() - begun}
-    asker = (
-        AnswerObjective(shared, ready, compute, shots, kept)
-        if shared.kind == "questions"
-        else PromptAsker(shared, arm, ready, compute, model, shots, kept)
+def load_prompt_model(context: ArmContext) -> Any:
+    """The pretrained model with its own language-model head, frozen, on the device."""
+    spec = context.spec
+    loaded = load_model(
+        spec.source,
+        spec.config,
+        spec.tokenizer,
+        spec.family,
+        head="words" if spec.family.kind == "decoder" else "cloze",
+        dtype=context.compute.frozen_dtype,
     )
-    yield from _prove(model, asker, shared, arm, ready, compute)
-    begun = time.perf_counter()
-    yield StageBegun("ask", len(splits.dev) + len(splits.test))
+    return loaded.model.to(context.compute.device)
+
+
+def run_prompted(context: ArmContext) -> ArmResult:
+    """Draw the shots, load, prompt, calibrate; finished batches are in the resume logs."""
+    spec, splits, monitor = context.spec, context.splits, context.monitor
+    shots = shots_of(context.study, context.arm, context.seed)
+    started = time.perf_counter()
+    monitor.stage("load")
+    model = _shared_model(context)
+    seconds = {"load": time.perf_counter() - started}
+    predictor = make_predictor(context, shots, context.resume_logs)
+    _self_test(context, model, predictor)
+    started = time.perf_counter()
+    monitor.stage("predict", len(splits.dev) + len(splits.test))
+    dev: AnyPredictions = predictor.predict(model, splits.dev, "dev")
+    test: AnyPredictions = predictor.predict(model, splits.test, "test")
     chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
-    if isinstance(asker, AnswerObjective):
-        dev_answers = yield from asker.ask(model, splits.dev, "dev")
-        known = decided(dev_answers, (yield from asker.ask(model, splits.test, "test")))
-        dev: Predicted = known.dev
-        test: Predicted = known.test
-        chosen |= {"answers": known.chosen}
-        shown = asker.shown_prompts(splits.test[:SHOWN_ITEMS])
-    else:
-        dev = yield from asker.ask(splits.dev, "dev")
-        test = yield from asker.ask(splits.test, "test")
-        shown = asker.shown(splits.test[:SHOWN_ITEMS])
-    seconds["predict"] = time.perf_counter() - begun
-    skeleton = pretrained_on_meta(ready.source, ready.config)
-    return Outcome(
+    if isinstance(dev, AnswerPredictions) and isinstance(test, AnswerPredictions):
+        answers = apply_dev_threshold(dev, test)
+        dev, test, chosen["answers"] = answers.dev, answers.test, answers.chosen
+    seconds["predict"] = time.perf_counter() - started
+    pretrained = pretrained_on_meta(spec.source, spec.config)
+    samples = splits.test[:SAMPLE_ITEMS]
+    prompts = predictor.prompts(samples)
+    return ArmResult(
         test=test,
         dev=dev,
-        ledger=parameter_ledger(model, skeleton, ready.family, trainable=0).as_json(),
+        ledger=parameter_ledger(model, pretrained, spec.family, trainable=0).as_json(),
         chosen=chosen,
         time_s=seconds,
-        encoding=encoding_of(test, ready.max_length),
-        prompts=shown,
-        notes=list(ready.notes),
+        encoding=encoding_summary(test, spec.max_length),
+        prompts=[prompt_sample(spec, example, prompts[i], None) for i, example in enumerate(samples)],
+        notes=[*spec.notes, *spec.details],
     )
 
 
-def _prove(model: Any, asker: Any, shared: Shared, arm: Arm, ready: Ready, compute: Compute) -> Running[None]:
+def _shared_model(context: ArmContext) -> Any:
+    """The model that prompt arms in a row share; under `compute.memory` each loads its own."""
+    if context.recipe.compute.memory is not None:
+        return load_prompt_model(context)
+    return context.loaded.get(context.spec, lambda: load_prompt_model(context))
+
+
+def _self_test(context: ArmContext, model: Any, predictor: "LabelPredictor | AnswerObjective") -> None:
     """The self-test on a few prompts, unless it is turned off."""
-    if not shared.recipe.train.self_test:
+    if not context.recipe.train.self_test:
         return
-    yield StageBegun("self-test", None)
-    short = sorted(shared.splits.dev, key=lambda example: len(example.text))[:CANDIDATES]
-    prompts = asker.prompts(short)
-    chosen = some_items([len(prompt) for prompt in prompts])
-    rows, ids = [prompts[place] for place in chosen], [short[place].id for place in chosen]
-    if not prove_prompts(model, rows, ids, ready, compute, arm.name):
-        yield Said("Memory was too small for the self-test; it was left out.", noted=True)
+    context.monitor.stage("self-test")
+    short = sorted(context.splits.dev, key=lambda example: len(example.text))[:SELF_TEST_CANDIDATES]
+    prompts = predictor.prompts(short)
+    chosen = select_items([len(prompt) for prompt in prompts])
+    rows, ids = [prompts[i] for i in chosen], [short[i].id for i in chosen]
+    if not self_test_prompts(context, model, rows, ids):
+        context.monitor.message("The self-test was skipped: out of memory.", recorded=True)
 
 
-class PromptAsker:
-    """Asks one model by one prompt with fixed shots, calibrated once."""
+def make_predictor(
+    context: ArmContext, shots: Sequence[Example], resume_logs: ResumeLogs | None = None
+) -> "LabelPredictor | AnswerObjective":
+    """What prompts the model, by the task's kind."""
+    kind = AnswerObjective if context.study.kind == "questions" else LabelPredictor
+    return kind(context, shots, resume_logs)
 
-    def __init__(
-        self,
-        shared: Shared,
-        arm: Arm,
-        ready: Ready,
-        compute: Compute,
-        model: Any,
-        shots: Sequence[Example],
-        kept: Journals | None = None,
-    ) -> None:
-        self.kept = kept
-        self.shared, self.arm, self.ready = shared, arm, ready
-        self.compute, self.model, self.shots = compute, model, list(shots)
-        self._content_free: Any = None
+
+@dataclass
+class LabelPredictor:
+    """Predicts labels with one prompt and fixed shots, calibrated once."""
+
+    context: ArmContext
+    shots: Sequence[Example] = ()
+    resume_logs: ResumeLogs | None = None
+    _content_free: FloatArray | None = field(default=None, repr=False)
 
     def encode(self, examples: Sequence[Example]) -> EncodedPrompts | EncodedCloze:
         """Prompts with every label's words, or clozes with a mask."""
-        settings, ready = self.shared.recipe.encode, self.ready
-        if ready.family.kind == "encoder":
-            return encode_cloze(
-                ready.tokenizer,
-                ready.family,
-                self.shared.prompt,
-                examples,
-                ready.max_length,
-                settings.truncate,
-            )
-        return encode_prompts(
-            ready.tokenizer,
-            ready.family,
-            self.shared.prompt,
-            examples,
-            self.shots,
-            ready.max_length,
-            settings.truncate,
-            settings.chat,
-        )
+        if self.context.spec.family.kind == "encoder":
+            return encode_label_cloze(self.context.study, self.context.spec, examples)
+        return encode_label_prompts(self.context.study, self.context.spec, examples, self.shots)
 
-    def ask(self, examples: Sequence[Example], name: str = "new") -> Running[Predictions]:
-        """Returns the Predictions of these examples; `name` is what the part is called."""
-        journal = self.kept.of(name) if self.kept is not None else None
+    def predict(self, model: Any, examples: Sequence[Example], name: str) -> Predictions:
+        """Predictions of these examples; `name` is what the part is called."""
+        options = self.context.options
+        assert isinstance(options, PromptOptions)
+        resume_log = self.resume_logs.open(name) if self.resume_logs is not None else None
         encoded = self.encode(examples)
-        if getattr(self.arm.options, "scoring", "likelihood") == "generate":
-            return (yield from self._generated(examples, encoded, journal))
-        scores_NC = yield from self._scores(encoded, journal)
-        raw_NC = probabilities(scores_NC)
-        found_NC = raw_NC
-        if getattr(self.arm.options, "calibration", "none") == "contextual":
-            if self._content_free is None:
-                blanks = [Example(f"blank-{i}", text, 0, "") for i, text in enumerate(CONTENT_FREE)]
-                self._content_free = content_free((yield from self._scores(self.encode(blanks))))
-            found_NC = probabilities(calibrate(scores_NC, self._content_free))
+        if generates_text(options):
+            return self._generate(model, examples, encoded, resume_log)
+        scores_NC = label_scores(self.context, model, encoded, resume_log)
+        uncalibrated_NC = shares_NC = probabilities(scores_NC)
+        if options.calibration == "contextual":
+            shares_NC = probabilities(calibrate(scores_NC, self._content_free_shares(model)))
         return as_predictions(
-            self.shared.labels,
+            self.context.study.labels,
             examples,
-            found_NC,
+            shares_NC,
             encoded.tokens_N,
             encoded.truncated_N,
-            uncalibrated_NC=raw_NC,
+            uncalibrated_NC=uncalibrated_NC,
         )
 
-    def _scores(
-        self, encoded: EncodedPrompts | EncodedCloze, journal: Journal | None = None
-    ) -> Running[NDArray[np.float64]]:
-        size = self.shared.recipe.predict.batch_size
-        return (yield from scored(self.model, encoded, self.ready, self.compute, size, journal))
+    def _content_free_shares(self, model: Any) -> FloatArray:
+        if self._content_free is None:
+            blanks = [Example(f"blank-{i}", text, 0, "") for i, text in enumerate(CONTENT_FREE_TEXTS)]
+            scores_MC = label_scores(self.context, model, self.encode(blanks))
+            self._content_free = content_free_probabilities(scores_MC)
+        return self._content_free
 
-    def _generated(
-        self, examples: Sequence[Example], encoded: Any, journal: Journal | None
-    ) -> Running[Predictions]:
-        texts = [""] * len(examples)
-        at_once = AtOnce(self.shared.recipe.predict.batch_size, kept=journal)
-        steps = answer_prompts(
-            self.model,
-            self.ready.tokenizer,
-            encoded,
-            self.ready.pad.id,
-            at_once,
-            answer_budget(encoded),
-            self.compute.device,
-            texts,
-        )
-        yield from advancing(under(self.compute, steps), at_once)
-        words = self.shared.prompt.words
-        found_N = np.array([parse_answer(text, words) for text in texts], dtype=np.int64)
+    def _generate(
+        self, model: Any, examples: Sequence[Example], encoded: Any, resume_log: ResumeLog | None
+    ) -> Predictions:
+        context = self.context
+        with context.compute.autocast():
+            texts = generate_answers(
+                model,
+                context.spec.tokenizer,
+                encoded,
+                context.spec.pad.id,
+                context.batch_size(resume_log),
+                max_answer_tokens(encoded),
+                context.compute.device,
+            )
+        words = context.study.prompt.words
+        predicted_N = np.array([parse_answer(text, words) for text in texts], dtype=np.int64)
         return as_predictions(
-            self.shared.labels,
+            context.study.labels,
             examples,
             None,
             encoded.tokens_N,
             encoded.truncated_N,
-            predicted_N=found_N,
+            predicted_N=predicted_N,
             texts=texts,
         )
 
     def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
         """Tokens of these items' prompts."""
         encoded = self.encode(examples)
-        return encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompts
-
-    def shown(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """These items' prompts as the model sees them."""
-        ids = self.prompts(examples)
-        return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]
+        return encoded.ids if isinstance(encoded, EncodedCloze) else encoded.prompt_ids

@@ -1,16 +1,17 @@
-"""An arm's files, written when it is done; arm.json last, so that it means complete.
+"""An arm's files, written when it is finished; arm.json last, so that it means complete.
 
-In: an Outcome and what arm.json says. Out: the arm's folder. Knows nothing of: how it was computed.
+In: an ArmResult and what arm.json says. Out: the arm's folder. Knows nothing of: how it was computed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.atomic import read_json, whole_folder, write_json, write_with
-from tuneproof.context.study_data import Outcome
+from tuneproof.atomic import atomic_folder, read_json, write_json, write_with
+from tuneproof.context.study_data import ArmResult
 from tuneproof.data.splits import PARTS, Splits
 from tuneproof.errors import RecipeError
-from tuneproof.inference.prediction import Predicted, read_predictions, write_predictions
+from tuneproof.inference.prediction import AnyPredictions, read_predictions, write_predictions
 from tuneproof.recipe.recipe import Recipe, read_recipe
 from tuneproof.record.study_folder import (
     ARM,
@@ -25,63 +26,62 @@ from tuneproof.record.study_folder import (
     WEIGHTS,
 )
 from tuneproof.score.scores import as_json, score
-from tuneproof.tasks.question_rows import asked_json
+from tuneproof.tasks.question_rows import question_to_json
 
 
-def applicable_metrics(names: tuple[str, ...], predictions: Predicted) -> list[str]:
-    """Those of the task's metrics that these predictions allow."""
-    from tuneproof.metrics import METRICS, why_not
+def applicable_metrics(names: Sequence[str], predictions: AnyPredictions) -> list[str]:
+    """The metrics that these predictions allow."""
+    from tuneproof.metrics import METRICS, why_not_computable
 
-    return [name for name in names if not why_not(METRICS[name], predictions.items)]
+    return [name for name in names if not why_not_computable(METRICS[name], predictions.items)]
 
 
-def write_outcome(
-    folder: Path, outcome: Outcome, about: dict[str, Any], recipe: Recipe, grouped: bool
-) -> None:
+def write_arm(folder: Path, result: ArmResult, about: dict[str, Any], recipe: Recipe, grouped: bool) -> None:
     """Predictions, scores, ledger, weights; then arm.json."""
     facts = {key: about[key] for key in ("arm", "model", "method", "seed")}
-    write_predictions(folder / PREDICTIONS, outcome.test, {**facts, "part": "test"})
-    write_predictions(folder / DEV_PREDICTIONS, outcome.dev, {**facts, "part": "dev"})
-    _write_scores(folder, outcome.test, recipe, grouped)
-    write_json(folder / LEDGER, outcome.ledger)
-    if outcome.save is not None:
-        with whole_folder(folder / WEIGHTS) as inside:
-            outcome.save(inside)
-    items = len(outcome.test) + len(outcome.dev)
-    predict_s = outcome.time_s.get("predict")
+    write_predictions(folder / PREDICTIONS, result.test, {**facts, "part": "test"})
+    write_predictions(folder / DEV_PREDICTIONS, result.dev, {**facts, "part": "dev"})
+    _write_scores(folder, result.test, recipe, grouped)
+    write_json(folder / LEDGER, result.ledger)
+    if result.save is not None:
+        with atomic_folder(folder / WEIGHTS) as inside:
+            result.save(inside)
+    items = len(result.test) + len(result.dev)
+    predict_s = result.time_s.get("predict")
     write_json(
         folder / ARM,
         {
             **about,
             "reason": None,
             "items_per_s": items / predict_s if predict_s else None,
-            "chosen": outcome.chosen,
-            "encoding": outcome.encoding,
-            "prompts": outcome.prompts,
-            "notes": outcome.notes,
+            "chosen": result.chosen,
+            "encoding": result.encoding,
+            "prompts": result.prompts,
+            "notes": result.notes,
         },
     )
 
 
-def _write_scores(folder: Path, test: Predicted, recipe: Recipe, grouped: bool) -> None:
-    metrics = applicable_metrics(recipe.task.metrics, test)
+def _write_scores(folder: Path, test: AnyPredictions, recipe: Recipe, grouped: bool) -> None:
+    metrics = applicable_metrics(recipe.metric_names, test)
     write_json(folder / SCORES, as_json(score([test], metrics, recipe.score, grouped)))
 
 
-def score_again(study: Path, recipe: Recipe, grouped: bool) -> None:
-    """Score finished arms anew where the study was scored by other settings; predictions stay."""
+def score_again(folder: Path, recipe: Recipe, grouped: bool) -> None:
+    """Score finished arms again where the study was scored with other settings; predictions stay."""
     try:
-        if read_recipe(study / RECIPE).score == recipe.score:
+        old = read_recipe(folder / RECIPE)
+        if (old.score, old.metric_names) == (recipe.score, recipe.metric_names):
             return
-    except RecipeError:  # written by another version, or not there yet
+    except RecipeError:  # written by another version, or not written yet
         pass
-    for about in sorted((study / ARMS).glob(f"*/{ARM}")):
+    for about in sorted((folder / ARMS).glob(f"*/{ARM}")):
         if read_json(about).get("status") == "done":
             test = read_predictions(about.parent / PREDICTIONS)
             _write_scores(about.parent, test, recipe, grouped)
 
 
-def write_items(study: Path, splits: Splits) -> None:
+def write_items(folder: Path, splits: Splits) -> None:
     """items.parquet: id, part, text, gold, group and the task's own columns of every item."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -94,9 +94,9 @@ def write_items(study: Path, splits: Splits) -> None:
         "gold": [splits.labels[example.label] for _, example in rows],
         "group": [example.group for _, example in rows],
     }
-    for at, name in enumerate(splits.columns):
-        columns[f"{OWN}{name}"] = [example.values[at] for _, example in rows]
+    for column, name in enumerate(splits.columns):
+        columns[f"{OWN}{name}"] = [example.values[column] for _, example in rows]
     if splits.test[0].question is not None:
-        columns["asked"] = [asked_json(example.asked) for _, example in rows]
+        columns["question"] = [question_to_json(example.required_question) for _, example in rows]
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-    write_with(study / ITEMS, lambda file: pq.write_table(table, file))
+    write_with(folder / ITEMS, lambda file: pq.write_table(table, file))

@@ -1,11 +1,11 @@
-"""A minute's worth of proof before an arm trains, in seconds: on the real model and a few real items.
+"""A quick proof before an arm trains, on the real model and a few real items.
 
-In: a model with its method applied, an objective. Out: nothing, or an error that names what fails.
+In: the arm's context, a model with its method applied, an objective. Out: an error that names what fails.
 Knows nothing of: optimizers, checkpoints, what the arm is for.
 
-Three facts that everything after rests on: an item's outputs do not depend on what it is batched with, on
-either padding side; the gradient of a batch is the same whole and in micro-batches; every weight that is
-said to train gets a gradient, and no other does. Dropout is off meanwhile, and nothing is left behind.
+Three facts that everything afterwards relies on: an item's outputs do not depend on the items batched with
+it, on either padding side; the gradient of a batch is the same whole and in micro-batches; every weight
+that should train gets a gradient, and no other does. Dropout is off meanwhile; nothing is left behind.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,69 +16,69 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from tuneproof.context.model_spec import Compute, Ready
+from tuneproof.context.arm_context import ArmContext
 from tuneproof.data.batches import Batch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
-from tuneproof.models.device import on_device
+from tuneproof.models.device import to_device
 from tuneproof.models.heads import base_states, class_logits, pad_right
-from tuneproof.models.oom import give_back, tried
+from tuneproof.models.oom import release_memory, run_or_oom
 from tuneproof.objectives.objective import Objective
-from tuneproof.train.gradients import accumulate
+from tuneproof.train.gradients import accumulate_gradients
 
 ITEMS = 4
-EXACT, ROUNDED = 1e-4, 0.1  # relative, in float32 and in half precision or on packed weights
+EXACT, ROUNDED = 1e-4, 0.1  # relative, in float32 and in half precision or on quantised weights
 SMALL_GRADIENT = 1e-2  # what is below this is compared as if it were this: rounding of a perfect fit
 SIDES: tuple[Literal["right", "left"], ...] = ("right", "left")
-OFF = "train: {self_test: false} leaves this test out."
+OFF = "Turn this test off with train: {self_test: false}."
 
 
-def self_test(
-    model: Any, objective: Objective, ready: Ready, compute: Compute, packed: bool, name: str
-) -> bool:
-    """Try the three facts; False where memory was too small to try them.
+def self_test(context: ArmContext, model: Any, objective: Objective) -> bool:
+    """Check the three facts; False where there was too little memory for it.
 
-    name: the arm's. Raises: RunError saying which fact does not hold, of what.
+    Raises: RunError naming the fact that does not hold.
     """
-    chosen = some_items(objective.lengths)
-    tolerance = EXACT if compute.precision == "fp32" and not packed else ROUNDED
-    parts = [objective.collate(chosen[place : place + 1]) for place in range(len(chosen))]
+    items = select_items(objective.lengths)
+    tolerance = _tolerance(context)
+    parts = [objective.collate(items[i : i + 1]) for i in range(len(items))]
     rows = [part["input_ids"][0].numpy() for part in parts]
-    ids = [objective.unit_ids[place] for place in chosen]
+    ids = [objective.item_ids[item] for item in items]
     read = _logits if "labels" in parts[0] else _states
 
-    def work() -> None:
-        check_batching(partial(read, model, ready, compute), rows, ids, tolerance, name)
-        check_gradients(model, objective, compute, chosen, tolerance, name)
+    def check() -> None:
+        check_batching(partial(read, context, model), rows, ids, tolerance, context.arm.name)
+        check_gradients(context, model, objective, items, tolerance)
 
-    return _tried(model, work)
+    return _run_at_rest(model, check)
 
 
-def prove_prompts(
-    model: Any, rows: Sequence[Any], ids: Sequence[str], ready: Ready, compute: Compute, name: str
-) -> bool:
-    """Try the first fact for a model that is only asked; False where memory was too small.
+def self_test_prompts(context: ArmContext, model: Any, rows: Sequence[Any], ids: Sequence[str]) -> bool:
+    """Check the first fact for a model that is only prompted; False where there was too little memory.
 
     rows: tokens of a few prompts; ids: their items. Raises: RunError as `self_test`.
     """
-    tolerance = EXACT if compute.precision == "fp32" else ROUNDED
-    read = partial(_states, model, ready, compute)
-    return _tried(model, lambda: check_batching(read, rows, ids, tolerance, name))
+    read, name = partial(_states, context, model), context.arm.name
+    return _run_at_rest(model, lambda: check_batching(read, rows, ids, _tolerance(context), name))
 
 
-def _tried(model: Any, work: Callable[[], None]) -> bool:
+def _tolerance(context: ArmContext) -> float:
+    exact = context.compute.precision == "fp32" and not context.arm.method.quantizes
+    return EXACT if exact else ROUNDED
+
+
+def _run_at_rest(model: Any, check: Callable[[], None]) -> bool:
     with _at_rest(model):
-        done, _ = tried(work)
+        done, _ = run_or_oom(check)
     if not done:
-        give_back()
+        release_memory()
     return done
 
 
-def some_items(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Places of up to four of the shortest items, of different lengths where there are such."""
+def select_items(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Indices of up to four of the shortest items, of different lengths where possible."""
     lengths_N = np.asarray(lengths)
     _, first = np.unique(lengths_N, return_index=True)
-    rest = [place for place in np.argsort(lengths_N, kind="stable") if place not in first[:ITEMS]]
+    rest = [item for item in np.argsort(lengths_N, kind="stable") if item not in first[:ITEMS]]
     return np.array([*first[:ITEMS], *rest][:ITEMS], dtype=np.int64)
 
 
@@ -89,41 +89,42 @@ def check_batching(
     tolerance: float,
     name: str,
 ) -> None:
-    """Raises RunError where an item's outputs in a padded batch are not those that it has alone.
+    """Raises RunError where an item's outputs in a padded batch differ from those of the item alone.
 
     read: (rows of tokens, padding side) → each row's outputs, of one or more dimensions.
     """
     alone = [read([row], "right")[0] for row in rows]
     for side in SIDES:
-        for place, other in enumerate(read(rows, side)):
-            one = alone[place]
-            off = float((one - other).abs().max() / one.abs().max().clamp(min=1))
-            if not off <= tolerance:
+        for item, expected, outputs in zip(ids, alone, read(rows, side), strict=True):
+            error = float((expected - outputs).abs().max() / expected.abs().max().clamp(min=1))
+            if not error <= tolerance:
+                kind = "logits" if expected.ndim == 1 else "states"
                 raise RunError(
                     name,
-                    f"the self-test failed: the {'logits' if one.ndim == 1 else 'states'} of "
-                    f"{ids[place]} in a batch padded on the {side} differ by {off:.2g} (relative) from "
-                    f"those that it has alone; {tolerance:g} is allowed.",
+                    f"the self-test failed: the {kind} of {item} in a batch padded on the {side} differ by "
+                    f"{error:.2g} (relative) from those of the item alone; {tolerance:g} is allowed.",
                     "Its scores would depend on its neighbours.",
                     f"Use another model. {OFF}",
                 )
 
 
 def check_gradients(
-    model: Any, objective: Objective, compute: Compute, chosen: np.ndarray, tolerance: float, name: str
+    context: ArmContext, model: Any, objective: Objective, items: np.ndarray, tolerance: float
 ) -> None:
-    """Raises RunError where micro-batches give another gradient, or weights get one wrongly or not."""
-    halves = np.array_split(chosen, 2) if len(chosen) > 1 else [chosen]
-    whole = _gradient(model, objective, compute, chosen, [chosen], name)
-    cut = _gradient(model, objective, compute, chosen, halves, name)
-    norm = float(torch.stack([g.float().norm() for g in whole.values()]).norm())
-    off = {key: float((g.float() - cut[key].float()).norm()) for key, g in whole.items()}
-    total = float(np.linalg.norm(list(off.values())))
-    if np.isfinite(norm) and not total <= tolerance * max(norm, SMALL_GRADIENT):
-        worst = max(off, key=off.__getitem__)
+    """Raises RunError where micro-batches give another gradient, or a weight gets one wrongly or none."""
+    halves = np.array_split(items, 2) if len(items) > 1 else [items]
+    whole = _gradients(context, model, objective, [items])
+    parts = _gradients(context, model, objective, halves)
+    norm = float(torch.stack([gradient.float().norm() for gradient in whole.values()]).norm())
+    errors = {
+        name: float((gradient.float() - parts[name].float()).norm()) for name, gradient in whole.items()
+    }
+    error = float(np.linalg.norm(list(errors.values())))
+    if np.isfinite(norm) and not error <= tolerance * max(norm, SMALL_GRADIENT):
+        worst = max(errors, key=errors.__getitem__)
         raise RunError(
-            name,
-            f"the self-test failed: the gradient of {len(chosen)} items differs by {total / norm:.2g} "
+            context.arm.name,
+            f"the self-test failed: the gradient of {len(items)} items differs by {error / norm:.2g} "
             f"(relative) when they come in two micro-batches, most of all at {worst}; {tolerance:g} is "
             "allowed.",
             "train.micro_batch would change what is learnt.",
@@ -131,54 +132,48 @@ def check_gradients(
         )
 
 
-def _gradient(
-    model: Any,
-    objective: Objective,
-    compute: Compute,
-    chosen: np.ndarray,
-    parts: Sequence[np.ndarray],
-    name: str,
+def _gradients(
+    context: ArmContext, model: Any, objective: Objective, parts: Sequence[np.ndarray]
 ) -> dict[str, torch.Tensor]:
     """The gradient of every trained weight. Raises RunError where one has none, or another has one."""
     collated = tuple(objective.collate(part) for part in parts)
-    ids = tuple(objective.unit_ids[place] for place in chosen)
-    total = sum(objective.count(part) for part in collated)
-    accumulate(model, Batch(ids, collated), objective.loss, max(1, total), compute.accelerator, 0)
-    found = {}
-    for key, parameter in model.named_parameters():
+    ids = tuple(objective.item_ids[item] for part in parts for item in part)
+    total = max(1, sum(objective.count(part) for part in collated))
+    accumulate_gradients(model, Batch(ids, collated), objective.loss, total, context.compute.accelerator, 0)
+    gradients = {}
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad != (parameter.grad is not None):
-            wrong = (
-                "is to be trained and gets no gradient"
-                if parameter.requires_grad
-                else ("is frozen and gets a gradient")
+            problem = (
+                "should train and gets no gradient" if parameter.requires_grad else "is frozen and gets one"
             )
             raise RunError(
-                name, f"the self-test failed: {key} {wrong}.", do=f"Use another method or objective. {OFF}"
+                context.arm.name,
+                f"the self-test failed: {name} {problem}.",
+                do=f"Use another method or objective. {OFF}",
             )
         if parameter.grad is not None:
-            found[key] = parameter.grad
+            gradients[name] = parameter.grad
             parameter.grad = None
-    return found
+    return gradients
 
 
-def _batch(ready: Ready, compute: Compute, rows: Sequence[Any], side: Any) -> dict[str, Any]:
-    return on_device(pad_batch(rows, ready.pad.id, side), compute.device)
+def _batch(context: ArmContext, rows: Sequence[Any], side: Any) -> dict[str, Any]:
+    return to_device(pad_batch(rows, context.spec.pad.id, side), context.compute.device)
 
 
-def _logits(model: Any, ready: Ready, compute: Compute, rows: Sequence[Any], side: Any) -> list[torch.Tensor]:
-    with torch.inference_mode(), compute.autocast():
-        return list(class_logits(model, ready.family, _batch(ready, compute, rows, side)).float())
+def _logits(context: ArmContext, model: Any, rows: Sequence[Any], side: Any) -> list[torch.Tensor]:
+    with torch.inference_mode(), context.compute.autocast():
+        return list(class_logits(model, context.spec.family, _batch(context, rows, side)).float())
 
 
-def _states(model: Any, ready: Ready, compute: Compute, rows: Sequence[Any], side: Any) -> list[torch.Tensor]:
+def _states(context: ArmContext, model: Any, rows: Sequence[Any], side: Any) -> list[torch.Tensor]:
     """States of each row's real tokens."""
-    batch = _batch(ready, compute, rows, side)
-    with torch.inference_mode(), compute.autocast():
-        states_BTD = base_states(model, ready.family, batch).float()
-    mask_BT = (
-        pad_right(batch)["attention_mask"] if ready.family.kind == "encoder" else batch["attention_mask"]
-    )
-    return [states_BTD[row][mask_BT[row].bool()] for row in range(len(rows))]
+    family, batch = context.spec.family, _batch(context, rows, side)
+    with torch.inference_mode(), context.compute.autocast():
+        states_BTD = base_states(model, family, batch).float()
+    padded = pad_right(batch) if family.kind == "encoder" else batch
+    mask_BT = padded["attention_mask"].bool()
+    return [states_BTD[row][mask_BT[row]] for row in range(len(rows))]
 
 
 @contextmanager

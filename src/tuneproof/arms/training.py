@@ -1,191 +1,183 @@
-"""The training of an arm: steps, evaluations on dev, checkpoints, and the best weights put back.
+"""The training of an arm: steps, evaluations on dev, checkpoints, and the best weights restored.
 
-In: a model with its method applied, an objective, a keeper of checkpoints. Out: events, steps.jsonl, what
-dev chose. Knows nothing of: methods, predictions of test.
+In: the arm's context, a model with its method applied, an objective. Out: steps.jsonl, what dev chose.
+Knows nothing of: methods, predictions of test.
 
-Where a caller throws StoppedError into it, it writes a checkpoint and stops; from any checkpoint it goes
-on to the same bits.
+Where a stop is requested it writes a checkpoint and stops; from any checkpoint it continues to the same bits.
 """
 
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from tuneproof.arms.compile_layers import compiled_layers, warm_up_said
-from tuneproof.atomic import Appended, write_with
-from tuneproof.context.model_spec import Compute
-from tuneproof.context.monitor import Advanced, Running, Said, StageBegun
-from tuneproof.context.study_data import Shared
+from tuneproof.arms.compile_layers import compile_layers, compile_message
+from tuneproof.atomic import AppendFile, write_with
+from tuneproof.context.arm_context import ArmContext
 from tuneproof.data.batches import Batch, collate_epoch, count_batches
 from tuneproof.errors import RunError, StoppedError
+from tuneproof.methods.options import TunedOptions, uses_trainer
 from tuneproof.models.compile import CompiledLayers
-from tuneproof.models.fsdp import made_whole, own_part, whole_weights
+from tuneproof.models.fsdp import gather_full_weights, local_part, unsharded
 from tuneproof.objectives.objective import Objective
-from tuneproof.process_group import present
-from tuneproof.recipe.recipe import Arm
-from tuneproof.tasks.task import Example
+from tuneproof.process_group import current_group
 from tuneproof.train.checkpoint import BestOnDev, Weights, capture_trained
-from tuneproof.train.hf_trainer import Rates, fit_by_trainer
+from tuneproof.train.hf_trainer import TrainerSettings, fit_with_trainer
 from tuneproof.train.loop import Step, fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
-from tuneproof.train.resume import Keeper, Place, handed_out
+from tuneproof.train.resume import CheckpointManager, TrainingState, broadcast_checkpoint
 from tuneproof.train.trackers import open_trackers, track
 
-AT_ONCE = 1 << 20  # weights that are summed at once
-FIRST_SCALE = 65536.0  # of fp16's scaler, which outlives an arm
+SUMMED_AT_ONCE = 1 << 20  # weights
+INITIAL_SCALE = 65536.0  # of fp16's scaler, which outlives an arm
 
 
 class Training:
-    """One arm's training. `place` says where it stands at every moment."""
+    """One arm's training; `state` is its progress at every moment."""
 
-    def __init__(
-        self,
-        model: Any,
-        objective: Objective,
-        arm: Arm,
-        shared: Shared,
-        compute: Compute,
-        seed: int,
-        steps_file: Path,
-        keeper: Keeper,
-    ) -> None:
-        self.model, self.objective, self.arm = model, objective, arm
-        self.shared, self.compute, self.seed = shared, compute, seed
-        self.steps_file, self.keeper = steps_file, keeper
-        self.settings: Any = shared.recipe.train
-        self.team = present()
-        self.place = Place()
+    def __init__(self, context: ArmContext, model: Any, objective: Objective) -> None:
+        assert isinstance(context.options, TunedOptions)
+        assert context.steps_file is not None
+        assert context.checkpoints is not None
+        self.context, self.model, self.objective = context, model, objective
+        self.options: TunedOptions = context.options
+        self.settings = context.recipe.train
+        self.steps_file = context.steps_file
+        self.checkpoints: CheckpointManager = context.checkpoints
+        self.group = current_group()
+        self.state = TrainingState()
         self.best = BestOnDev(patience=self.settings.patience)
-        self.per_epoch = count_batches(len(objective.unit_ids), self.settings.batch_size)
-        epochs = getattr(arm.options, "epochs", None) or self.settings.epochs
-        self.epochs = max(epochs, math.ceil(self.settings.min_steps / self.per_epoch))
-        options: Any = arm.options
-        self.by_trainer = getattr(options, "engine", "loop") == "trainer"
+        self.steps_per_epoch = count_batches(len(objective.item_ids), self.settings.batch_size)
+        epochs = self.options.epochs or self.settings.epochs
+        self.epochs = max(epochs, math.ceil(self.settings.min_steps / self.steps_per_epoch))
+        self.uses_trainer = uses_trainer(self.options)
         self.optimizer: Any = None  # the Trainer has its own
-        if not self.by_trainer:
-            rate, decay = options.learning_rate, self.settings.weight_decay
+        if not self.uses_trainer:
+            rate, decay = self.options.learning_rate, self.settings.weight_decay
             self.optimizer = make_optimizer(model, rate, decay)
-        self.scaler = compute.accelerator.scaler
+        self.scaler = context.compute.accelerator.scaler
         if self.scaler is not None:
-            fresh = {"scale": FIRST_SCALE, "_growth_tracker": 0}
-            self.scaler.load_state_dict({**self.scaler.state_dict(), **fresh})
+            initial = {"scale": INITIAL_SCALE, "_growth_tracker": 0}
+            self.scaler.load_state_dict({**self.scaler.state_dict(), **initial})
         self.compiled = CompiledLayers()
-        self._since = time.perf_counter()
+        self._resumed_s = time.perf_counter()
 
-    def run(self) -> Running[dict[str, Any]]:
-        """Train to the end, or go on with it. Returns what dev chose."""
-        before = _fingerprint(self.model)
-        yield from self._take_up()
+    def run(self) -> dict[str, Any]:
+        """Train to the end, from the newest checkpoint if there is one. Returns what dev chose."""
+        before = _weight_sums(self.model)
+        state, monitor = self._resume(), self.context.monitor
+        self.compiled = compile_layers(self.context, self.model)
+        log = AppendFile(self.steps_file)
+        total = self.steps_per_epoch * self.epochs
         folder = self.steps_file.parent
-        asked = self.settings.trackers if self.team.leads else ()
-        sent = open_trackers(asked, folder.parent.parent, folder.name)
-        compute = self.shared.recipe.compute
-        self.compiled = yield from compiled_layers(self.model, self.arm, compute)
-        log = Appended(self.steps_file)
+        names = self.settings.trackers if self.group.is_main else ()
         try:
-            with sent as trackers:
-                yield from self._steps(log, trackers)
+            with open_trackers(names, folder.parent.parent, folder.name) as trackers:
+                monitor.stage("train", total, "steps", done=max(0, state.step - bool(state.pending)))
+                if self.context.arm.method.fits_head and not state.step:
+                    self._evaluate(0, 0.0)  # the fitted head itself is a candidate: training may only hurt
+                steps = self._remaining_steps()
+                while not state.is_finished:
+                    try:
+                        with self.compiled.enabled():
+                            step = next(steps, None)
+                    except RunError as error:
+                        raise self._with_last_checkpoint(error) from error
+                    state.compile_s += self.compiled.take_compile_s()
+                    if step is None:
+                        break
+                    self._after_step(step, log, trackers)
+                    if self.best.is_patience_exhausted:
+                        break
         except StoppedError:
-            self.team.stop()
+            self.group.stop()
             self.save()
             raise
         finally:
             log.close(sync=True)
             self.compiled.close()
-        self.place.done, self.place.train_s = True, self._seconds()
-        if self.team.say(not self.by_trainer and (bool(self.keeper.written) or self.keeper.due)):
-            self.save()
-        if self.keeper.written:
-            count = self.keeper.written
-            yield Said(f"{count} checkpoints; deleted when the arm is complete.", noted=True)
-        if self.place.compile_s:
-            yield warm_up_said(self.place.compile_s, bool(self.place.resumed_at))
-        changed = self.team.most(int(_fingerprint(self.model) != before))
-        chosen_step = self.best.restore(self.model)
-        if not changed:
-            raise RunError(self.arm.name, "no weight changed in training.", do="Raise the learning rate.")
-        return {
-            "step": chosen_step,
-            "epoch": chosen_step / self.per_epoch,
-            "dev_loss": self.best.loss,
-            "by": "lowest loss on dev",
-            "evaluations": self.place.evaluations,
-            "steps_done": self.place.step,
-            **({"steps_skipped": self.place.skipped} if self.place.skipped else {}),
-        }
+        return self._finish(before)
 
     def save(self) -> None:
-        """Write a checkpoint of this moment; while the Trainer trains there is nothing to go on from."""
+        """Write a checkpoint of this moment; the Trainer keeps none."""
         if self.optimizer is None:
             return
-        self.place.train_s, self._since = self._seconds(), time.perf_counter()
+        self.state.train_s, self._resumed_s = self._train_s(), time.perf_counter()
         lines = self.steps_file.read_bytes() if self.steps_file.is_file() else b""
-        self.keeper.save(self.model, self.optimizer, self.best, self.place, lines, self.scaler)
+        self.checkpoints.save(self.model, self.optimizer, self.best, self.state, lines, self.scaler)
 
-    def let_go(self) -> Weights:
-        """The best weights of a model that is shared out, whole; its shards are free then.
+    def gather_weights(self) -> Weights:
+        """The best weights of a sharded model, gathered; its shards are freed.
 
-        A checkpoint is written first: there is none to be written later.
+        A checkpoint is written first, as none can be written afterwards.
         """
         self.save()
-        trained = made_whole(self.model, capture_trained(self.model))
+        trained = gather_full_weights(self.model, capture_trained(self.model))
         self.model = self.optimizer = None
         return trained
 
-    def _seconds(self) -> float:
-        """Of training, those before a stop among them; until training is done."""
-        known = self.place.train_s
-        return known if self.place.done else known + time.perf_counter() - self._since
+    def _train_s(self) -> float:
+        """Seconds of training so far, those before a stop among them."""
+        earlier = self.state.train_s
+        return earlier if self.state.is_finished else earlier + time.perf_counter() - self._resumed_s
 
-    def _take_up(self) -> Running[None]:
-        """Put back what the newest checkpoint holds; without one, begin."""
-        found = self.keeper.newest() if self.team.leads else None
-        for sentence in self.keeper.set_aside:
-            yield Said(sentence, "warning", noted=True)
+    def _resume(self) -> TrainingState:
+        """Restore the newest checkpoint; without one, start."""
+        monitor = self.context.monitor
+        checkpoint = self.checkpoints.load_newest() if self.group.is_main else None
+        for sentence in self.checkpoints.rejected:
+            monitor.message(sentence, "warning", recorded=True)
         lines = b""
-        found = handed_out(found, self.team)
-        if found is not None:
-            found.put_back(self.model, self.optimizer, self.best, self.scaler)
-            self.place, lines = found.place, found.lines
-            self.place.resumed_at.append(self.place.step)
-            yield Said(f"{self.arm.name} goes on after step {self.place.step}.", noted=True)
+        checkpoint = broadcast_checkpoint(checkpoint, self.group)
+        if checkpoint is not None:
+            checkpoint.restore(self.model, self.optimizer, self.best, self.scaler)
+            self.state, lines = checkpoint.state, checkpoint.lines
+            self.state.resumed_at.append(self.state.step)
+            monitor.message(f"{self.context.arm.name} resumes after step {self.state.step}.", recorded=True)
         write_with(self.steps_file, lambda file: file.write_bytes(lines))
-        self._since = time.perf_counter()
+        self._resumed_s = time.perf_counter()
+        return self.state
 
-    def _fit(self) -> Iterator[Step]:
-        """The steps that are left, first the one whose evaluation is."""
-        place, settings, objective = self.place, self.settings, self.objective
-        ids, done = objective.unit_ids, place.step
+    def _remaining_steps(self) -> Iterator[Step]:
+        """The steps that are left; first the one that was not evaluated before the stop."""
+        state, settings, objective = self.state, self.settings, self.objective
+        if state.is_finished or (self.best.is_patience_exhausted and not state.pending):
+            return iter(())
+        start = state.step
 
         def batches(epoch: int) -> Iterator[Batch]:
             return collate_epoch(
-                ids,
+                objective.item_ids,
                 objective.collate,
                 settings.batch_size,
-                self.seed,
+                self.context.seed,
                 epoch,
                 settings.micro_batch,
                 objective.lengths.tolist(),
                 settings.group_by_length,
-                done - epoch * self.per_epoch,
-                (self.team.rank, self.team.size),
+                start - epoch * self.steps_per_epoch,
+                (self.group.rank, self.group.world_size),
             )
 
-        if self.by_trainer:
-            return fit_by_trainer(
+        if self.uses_trainer:
+            return fit_with_trainer(
                 self.model,
                 batches,
                 objective.loss,
                 objective.count,
-                self._rates(),
+                TrainerSettings(
+                    self.options.learning_rate,
+                    settings.weight_decay,
+                    settings.schedule,
+                    settings.warmup_share,
+                    settings.clip_norm,
+                ),
                 epochs=self.epochs,
-                steps_per_epoch=self.per_epoch,
-                seed=self.seed,
-                accelerator=self.compute.accelerator,
+                steps_per_epoch=self.steps_per_epoch,
+                seed=self.context.seed,
+                accelerator=self.context.compute.accelerator,
             )
         steps = fit(
             self.model,
@@ -193,113 +185,119 @@ class Training:
             objective.loss,
             objective.count,
             self.optimizer,
-            make_schedule(settings.schedule, self.per_epoch * self.epochs, settings.warmup_share),
+            make_schedule(settings.schedule, self.steps_per_epoch * self.epochs, settings.warmup_share),
             epochs=self.epochs,
-            steps_per_epoch=self.per_epoch,
+            steps_per_epoch=self.steps_per_epoch,
             clip_norm=settings.clip_norm,
-            seed=self.seed,
-            accelerator=self.compute.accelerator,
-            start=place.step,
-            halvings=place.halvings,
+            seed=self.context.seed,
+            accelerator=self.context.compute.accelerator,
+            start=start,
+            halvings=state.halvings,
             nonfinite=settings.nonfinite,
         )
-        return chain([place.pending] if place.pending else [], steps)
+        return chain([state.pending] if state.pending else [], steps)
 
-    def _rates(self) -> Rates:
-        options: Any = self.arm.options
-        known = self.settings
-        return Rates(
-            options.learning_rate, known.weight_decay, known.schedule, known.warmup_share, known.clip_norm
-        )
+    def _after_step(self, step: Step, log: AppendFile, trackers: list[Any]) -> None:
+        """Checkpoint, progress, evaluation and the line of one step."""
+        state, monitor = self.state, self.context.monitor
+        if step is not state.pending:
+            state.step, state.pending = step.step, step
+            state.halvings += step.retries
+            if step.retries:
+                monitor.message(_smaller_batches(step), "warning", recorded=True)
+            if self.group.broadcast(self.checkpoints.is_due and not self.uses_trainer):
+                self.save()
+        monitor.progress(1, f"loss {step.loss:.3f}")
+        values: dict[str, float] = {}
+        parts = self.settings.evals_per_epoch
+        evaluated = {self.steps_per_epoch * part // parts for part in range(1, parts + 1)}
+        if (step.step - 1) % self.steps_per_epoch + 1 in evaluated:
+            monitor.stage("dev", len(self.context.splits.dev))
+            values = self._evaluate(step.step, step.epoch)
+        # from here to `pending = None` the monitor is not called: a stop finds all of it done, or none
+        line = _line(step, values)
+        log.write(json.dumps(line) + "\n")
+        track(trackers, line, step.step)
+        state.skipped += int(step.skipped)
+        state.pending = None
+        if values:
+            monitor.stage("train", self.steps_per_epoch * self.epochs, "steps", done=step.step)
+            monitor.progress(0, f"loss {step.loss:.3f}, dev {values['dev_loss']:.3f}")
 
-    def _steps(self, log: Appended, trackers: list[Any]) -> Running[None]:
-        place, total, asked = (self.place, self.per_epoch * self.epochs, self.settings.evals_per_epoch)
-        dev = self.shared.splits.dev
-        places = {self.per_epoch * part // asked for part in range(1, asked + 1)}  # the end is one
-        yield StageBegun("train", total, "steps", done=max(0, place.step - bool(place.pending)))
-        if self.arm.method.probe and not place.step:
-            # the fitted head itself is a candidate: training may only hurt
-            found = yield from self._measure(dev)
-            self._measured(0, 0.0, found)
-        if place.done or (self.best.used_up and not place.pending):
-            return
-        steps = self._fit()
-        while (step := self._next(steps)) is not None:
-            if step is not place.pending:
-                place.step, place.pending = step.step, step
-                place.halvings += step.retries
-                if step.retries:
-                    yield Said(_cut_smaller(step), "warning", noted=True)
-                if self.team.say(self.keeper.due and not self.by_trainer):
-                    self.save()
-            yield Advanced(1, f"loss {step.loss:.3f}")
-            found = {}
-            if (step.step - 1) % self.per_epoch + 1 in places:
-                yield StageBegun("dev", len(dev))
-                found = yield from self._measure(dev)
-                self._measured(step.step, step.epoch, found)
-            # from here to `pending = None` nothing is yielded: a stop finds all of it done, or none
-            line = _line(step, found)
-            log.write(json.dumps(line) + "\n")
-            track(trackers, line, step.step)
-            place.skipped += int(step.skipped)
-            place.pending = None
-            if found:
-                yield StageBegun("train", total, "steps", done=step.step)
-                yield Advanced(0, f"loss {step.loss:.3f}, dev {found['dev_loss']:.3f}")
-            if self.best.used_up:
-                break
+    def _evaluate(self, step: int, epoch: float) -> dict[str, float]:
+        """Evaluate on dev; the weights are kept if they are the best so far."""
+        with unsharded(self.model):
+            values = self.objective.evaluate(self.model, self.context.splits.dev)
+        self.state.evaluations.append({"step": step, "epoch": epoch, **values})
+        self.best.record(self.model, values["dev_loss"], step)
+        return values
 
-    def _next(self, steps: Iterator[Step]) -> Step | None:
-        """The next step; what stops it says which checkpoint is the last good one."""
-        try:
-            with self.compiled.in_force():
-                step = next(steps, None)
-            self.place.compile_s += self.compiled.spent_s()
-            return step
-        except RunError as error:
+    def _with_last_checkpoint(self, error: RunError) -> RunError:
+        """The same error, naming the last good checkpoint."""
+        do = f"{error.do} The last good checkpoint: {self.checkpoints.newest_name}."
+        return RunError(error.where, error.problem, error.allowed, do)
+
+    def _finish(self, before: list[float]) -> dict[str, Any]:
+        """Restore the best weights. Returns what dev chose.
+
+        Raises: RunError where no weight changed.
+        """
+        state, monitor = self.state, self.context.monitor
+        state.train_s, state.is_finished = self._train_s(), True
+        written = self.checkpoints.written
+        if self.group.broadcast(not self.uses_trainer and (bool(written) or self.checkpoints.is_due)):
+            self.save()
+        if self.checkpoints.written:
+            monitor.message(
+                f"{self.checkpoints.written} checkpoints were written; they are deleted when the arm is "
+                "finished.",
+                level="detail",
+                recorded=True,
+            )
+        if state.compile_s:
+            monitor.message(compile_message(state.compile_s, bool(state.resumed_at)), recorded=True)
+        changed = self.group.all_reduce_max(int(_weight_sums(self.model) != before))
+        best_step = self.best.restore(self.model)
+        if not changed:
             raise RunError(
-                error.where,
-                error.found,
-                error.allowed,
-                f"{error.do} The last good checkpoint: {self.keeper.newest_name}.",
-            ) from error
-
-    def _measure(self, dev: Sequence[Example]) -> Running[dict[str, float]]:
-        with whole_weights(self.model):
-            return (yield from self.objective.measure(self.model, dev))
-
-    def _measured(self, step: int, epoch: float, found: dict[str, float]) -> None:
-        self.place.evaluations.append({"step": step, "epoch": epoch, **found})
-        self.best.offer(self.model, found["dev_loss"], step)
+                self.context.arm.name, "training changed no weight.", do="Raise the learning rate."
+            )
+        return {
+            "step": best_step,
+            "epoch": best_step / self.steps_per_epoch,
+            "dev_loss": self.best.loss,
+            "by": "lowest loss on dev",
+            "evaluations": state.evaluations,
+            "steps_done": state.step,
+            **({"steps_skipped": state.skipped} if state.skipped else {}),
+        }
 
 
-def _cut_smaller(step: Step) -> str:
+def _smaller_batches(step: Step) -> str:
     return (
-        f"Memory ran out in step {step.step}; it was taken again, and later ones are, in "
-        f"{step.micro_batches} micro-batches: the same items, the same update (where there is dropout, "
-        "other draws of it)."
+        f"Out of memory in step {step.step}. The step was repeated in {step.micro_batches} micro-batches, "
+        "and later steps use as many: the same items, the same update (with dropout, other random masks)."
     )
 
 
-def _fingerprint(model: Any) -> list[float]:
+def _weight_sums(model: Any) -> list[float]:
     """Sums of the trainable weights, which training must change; no weight is copied whole."""
     return [
-        sum(float(piece.double().sum()) for piece in own_part(p.detach()).flatten().split(AT_ONCE))
+        sum(float(piece.double().sum()) for piece in local_part(p.detach()).flatten().split(SUMMED_AT_ONCE))
         for p in model.parameters()
         if p.requires_grad
     ]
 
 
-def _line(step: Step, found: dict[str, float]) -> dict[str, Any]:
-    """A step as steps.jsonl says it; a loss that is not finite is null."""
+def _line(step: Step, values: dict[str, float]) -> dict[str, Any]:
+    """A line of steps.jsonl; a loss that is not finite is null."""
     return {
         "step": step.step,
         "epoch": step.epoch,
         "loss": step.loss if math.isfinite(step.loss) else None,
-        "dev_loss": found.get("dev_loss"),
-        "dev_accuracy": found.get("dev_accuracy"),
-        "dev_f1": found.get("dev_f1"),
+        "dev_loss": values.get("dev_loss"),
+        "dev_accuracy": values.get("dev_accuracy"),
+        "dev_f1": values.get("dev_f1"),
         "learning_rate": step.learning_rate,
         "gradient_norm": step.gradient_norm,
         "count": step.count,

@@ -1,268 +1,283 @@
 """A tuned arm: a convex fit of the head, a training loop, or the one after the other.
 
-In: what all arms share, one arm, a ready model, a seed. Out: events and an Outcome.
-Knows nothing of: other arms, scores.
+In: the arm's context. Out: an ArmResult. Knows nothing of: other arms, scores.
 """
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tuneproof.arms.frozen_layers import read_trunk
+from tuneproof.arms.frozen_layers import cache_frozen_layers
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.self_test import self_test
-from tuneproof.arms.span_probe import fit_span_head, run_span_probe
+from tuneproof.arms.span_probe import fit_model_span_head, run_span_probe
 from tuneproof.arms.training import Training
-from tuneproof.arms.training_speed import rate_entry, workload
-from tuneproof.context.model_spec import Compute, Ready
-from tuneproof.context.monitor import Running, Said, StageBegun
-from tuneproof.context.prompt_samples import encoding_of
-from tuneproof.context.study_data import Outcome, Shared, decided
+from tuneproof.arms.training_speed import sample_training_cost, training_speed_entry
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.compute import Compute
+from tuneproof.context.model_spec import ModelSpec
+from tuneproof.context.prompt_samples import encoding_summary
+from tuneproof.context.study_data import ArmResult, apply_dev_threshold
 from tuneproof.data.batches import padding_share, plan_batches, split_micro
-from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, StoppedError
 from tuneproof.families.models import resolve_model
 from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.prediction import AnyPredictions
+from tuneproof.methods.options import starts_random, trains_words
 from tuneproof.models.fsdp import shard
-from tuneproof.models.load import Head, load_model, pretrained_on_meta, quiet
+from tuneproof.models.load import Head, LoadResult, load_model, pretrained_on_meta, quiet
 from tuneproof.models.oom import recompute_activations
-from tuneproof.models.quantize import Packing
-from tuneproof.models.resume_log import Journals
+from tuneproof.models.quantize import Quantization
 from tuneproof.objectives.answers import AnswerObjective
-from tuneproof.objectives.objective import Objective, make_objective
+from tuneproof.objectives.make import make_objective
+from tuneproof.objectives.objective import Objective
 from tuneproof.objectives.span import SpanObjective
 from tuneproof.parameters.ledger import parameter_ledger
-from tuneproof.process_group import launched, present
+from tuneproof.process_group import current_group, launched
 from tuneproof.recipe.recipe import Arm
-from tuneproof.throughput.device_peak import device_rates
+from tuneproof.throughput.device_peak import measure_device_peak
 from tuneproof.train.checkpoint import restore_trained
-from tuneproof.train.resume import Keeper
 
 
-def run_tuned(
-    shared: Shared,
-    arm: Arm,
-    ready: Ready,
-    compute: Compute,
-    seed: int,
-    steps_file: Path,
-    keeper: Keeper,
-    kept: Journals,
-) -> Running[Outcome]:
-    """Load, fit the head where the method says so, train, keep the best on dev, predict.
-
-    Training goes on from the newest checkpoint of `keeper`; finished batches of written answers are in
-    `kept`. Returns the Outcome.
-    """
-    if arm.method.apply is None:
-        run = run_span_probe if shared.kind == "questions" else run_probe
-        return (yield from run(shared, arm, ready, compute))
-    options: Any = arm.options
+def run_tuned(context: ArmContext) -> ArmResult:
+    """Load, fit the head, apply the method, cache frozen layers, self-test, train, predict dev and test."""
+    if context.arm.method.apply is None:
+        return run_span_probe(context) if context.study.kind == "questions" else run_probe(context)
     seconds: dict[str, float] = {}
-    begun = time.perf_counter()
-    yield StageBegun("load", None)
-    loaded = _loaded(shared, arm, ready, compute, seed)
-    model = loaded.model.to(compute.device)
-    objective = make_objective(getattr(options, "objective", "head"), shared, ready, compute)
-    seconds["load"] = time.perf_counter() - begun
-    chosen: dict[str, Any] = {}
-    if arm.method.probe:
-        begun = time.perf_counter()
-        if isinstance(objective, SpanObjective):
-            chosen["head"] = yield from fit_span_head(model, objective, options)
-        else:
-            chosen["head"] = yield from fit_model_head(model, shared, ready, compute, options)
-        seconds["probe"] = time.perf_counter() - begun
-    model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
-    trunk = yield from read_trunk(model, objective, shared, arm, ready, compute, seed, seconds)
-    yield from _prove(model, objective, ready, compute, shared, arm, seconds)
-    sharded = shared.recipe.compute.parallel == "fsdp" and launched()
-    present().copy_from_leader(p for p in model.parameters() if p.requires_grad)
+    with _timed(seconds, "load"):
+        context.monitor.stage("load")
+        loaded = _load(context)
+        model = loaded.model.to(context.compute.device)
+        objective = make_objective(context)
+    chosen = _fit_head(context, model, objective, seconds)
+    model = _apply_method(context, model, loaded)
+    frozen = cache_frozen_layers(context, model, objective, seconds)
+    _self_test(context, model, objective, seconds)
+    sharded = _synchronise(context, model)
+    training = Training(context, model, objective)
+    chosen |= training.run()
     if sharded:
-        shard(model)
-    training = Training(model, objective, arm, shared, compute, seed, steps_file, keeper)
-    chosen |= yield from training.run()
-    if sharded:
-        trained = training.let_go()
         del model
-        model = _loaded(shared, arm, ready, compute, seed).model.to(compute.device)
-        model = training.model = _applied(model, arm, ready, compute, shared, seed, loaded.fresh)
-        restore_trained(model, trained)
-    seconds |= training.place.stages()
-    begun = time.perf_counter()
-    dev, test, answers = yield from _ask(objective, shared.splits, training, kept.of_weights(chosen))
-    chosen |= answers
-    seconds["predict"] = time.perf_counter() - begun
-    ledger = parameter_ledger(
-        model, pretrained_on_meta(ready.source, ready.config), ready.family, fresh=loaded.fresh
-    )
-
-    def save(folder: Path) -> None:
-        with quiet():
-            model.save_pretrained(folder)
-            ready.tokenizer.save_pretrained(folder)
-
-    return Outcome(
+        training.model = _unshard(context, training)
+    model = training.model
+    seconds |= training.state.stages()
+    with _timed(seconds, "predict"):
+        dev, test, thresholds = _predict(context, training, chosen)
+    return ArmResult(
         test=test,
         dev=dev,
-        ledger={**ledger.as_json(), **trunk},
-        rate=lambda: _rate(training, objective, shared, sharded),
-        chosen=chosen,
+        ledger={**_ledger(context, model, loaded), **frozen},
+        training_speed=lambda: _training_speed(context, training, sharded),
+        chosen=chosen | thresholds,
         time_s=seconds,
-        encoding={**encoding_of(test, ready.max_length), "padding_share": _padding(objective, shared, seed)},
-        prompts=objective.shown(),
-        notes=[*ready.notes, *loaded.notes],
-        save=save,
+        encoding=_encoding(context, objective, test),
+        prompts=objective.samples(),
+        notes=[*context.spec.notes, *context.spec.details, *loaded.notes],
+        save=lambda folder: context.spec.save_model(model, folder),
     )
 
 
-def _loaded(shared: Shared, arm: Arm, ready: Ready, compute: Compute, seed: int) -> Any:
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - started
+
+
+def _load(context: ArmContext) -> LoadResult:
     """The pretrained model under the head of the arm's objective."""
-    options: Any = arm.options
+    spec, arm = context.spec, context.arm
     return load_model(
-        ready.source,
-        ready.config,
-        ready.tokenizer,
-        ready.family,
-        head=head_of(getattr(options, "objective", "head"), shared.kind),
-        labels=shared.labels,
-        random=getattr(options, "weights", "pretrained") == "random",
-        dtype=held_dtype(arm, compute),
-        packing=packing_of(arm, compute),
-        seed=seed,
+        spec.source,
+        spec.config,
+        spec.tokenizer,
+        spec.family,
+        head=head_of(arm, context.study.kind),
+        labels=context.study.labels,
+        random=starts_random(arm.options),
+        dtype=weights_dtype(arm, context.compute),
+        quantization=quantization_of(arm, context.compute),
+        seed=context.seed,
     )
 
 
-def _applied(
-    model: Any, arm: Arm, ready: Ready, compute: Compute, shared: Shared, seed: int, fresh: Any
-) -> Any:
+def _fit_head(
+    context: ArmContext, model: Any, objective: Objective, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Fit the head before training where the method does. Returns what dev chose."""
+    if not context.arm.method.fits_head:
+        return {}
+    with _timed(seconds, "probe"):
+        if isinstance(objective, SpanObjective):
+            return {"head": fit_model_span_head(objective, model)}
+        return {"head": fit_model_head(context, model)}
+
+
+def _apply_method(context: ArmContext, model: Any, loaded: LoadResult) -> Any:
     """The model as the arm's method trains it."""
-    assert arm.method.apply is not None
-    torch.manual_seed(seed)
+    apply = context.arm.method.apply
+    assert apply is not None
+    torch.manual_seed(context.seed)
     with quiet():
-        model = arm.method.apply(model, ready.family, arm.options, fresh).to(compute.device)
-    if shared.recipe.train.gradient_checkpointing:
+        model = apply(model, context.spec.family, context.options, loaded.fresh).to(context.compute.device)
+    if context.recipe.train.gradient_checkpointing:
         recompute_activations(model)
     return model
 
 
-def _prove(
-    model: Any,
-    objective: Objective,
-    ready: Ready,
-    compute: Compute,
-    shared: Shared,
-    arm: Arm,
-    seconds: dict[str, float],
-) -> Running[None]:
+def _self_test(context: ArmContext, model: Any, objective: Objective, seconds: dict[str, float]) -> None:
     """The self-test, unless it is turned off."""
-    if not shared.recipe.train.self_test:
+    if not context.recipe.train.self_test:
         return
-    begun = time.perf_counter()
-    yield StageBegun("self-test", None)
-    if not self_test(model, objective, ready, compute, arm.method.packs, arm.name):
-        yield Said("Memory was too small for the self-test; it was left out.", noted=True)
-    seconds["self-test"] = time.perf_counter() - begun
+    with _timed(seconds, "self-test"):
+        context.monitor.stage("self-test")
+        if not self_test(context, model, objective):
+            context.monitor.message("The self-test was skipped: out of memory.", recorded=True)
 
 
-def _rate(training: Training, objective: Objective, shared: Shared, sharded: bool) -> dict[str, Any]:
-    """The ledger's entry `rate`, by one of several processes for all.
-
-    Counted once all else is done, so that the first step waits for nothing. Of weights that are shared
-    out a process reads more than it holds.
-    """
-    if not training.team.leads:
-        return {}
-    recompute = shared.recipe.train.gradient_checkpointing
-    work = workload(training.model, objective, training.compute, recompute)
-    device = device_rates(training.compute.device, training.compute.precision)
-    found = rate_entry(training.steps_file, work, device, training.team.size)
-    if sharded and found:
-        found["rate"] |= {"step_bytes": None, "bandwidth_share": None}
-    return found
+def _synchronise(context: ArmContext, model: Any) -> bool:
+    """Give every process the same trainable weights, sharded where requested. Returns whether they are."""
+    current_group().broadcast_tensors(p for p in model.parameters() if p.requires_grad)
+    sharded = context.recipe.compute.parallel == "fsdp" and launched()
+    if sharded:
+        shard(model)
+    return sharded
 
 
-def _ask(
-    objective: Objective, splits: Splits, training: Training, kept: Journals
-) -> Running[tuple[Any, Any, dict[str, Any]]]:
-    """Returns predictions of dev and of test, and what dev chose by its own."""
-    if isinstance(objective, AnswerObjective):
-        objective.kept = kept
-    yield StageBegun("predict", len(splits.dev) + len(splits.test))
+def _unshard(context: ArmContext, training: Training) -> Any:
+    """A whole model with the weights that the shards were trained to."""
+    weights = training.gather_weights()
+    loaded = _load(context)
+    model = _apply_method(context, loaded.model.to(context.compute.device), loaded)
+    restore_trained(model, weights)
+    return model
+
+
+def _predict(
+    context: ArmContext, training: Training, chosen: dict[str, Any]
+) -> tuple[AnyPredictions, AnyPredictions, dict[str, Any]]:
+    """Predictions of dev and of test, and the threshold that dev chose where there is one."""
+    objective, splits = training.objective, context.splits
+    if isinstance(objective, AnswerObjective) and context.resume_logs is not None:
+        objective.resume_logs = context.resume_logs.for_weights(chosen)
+    context.monitor.stage("predict", len(splits.dev) + len(splits.test))
     try:
-        dev = yield from objective.ask(training.model, splits.dev, "dev")
-        test = yield from objective.ask(training.model, splits.test, "test")
+        dev = objective.predict(training.model, splits.dev, "dev")
+        test = objective.predict(training.model, splits.test, "test")
     except StoppedError:
-        training.team.stop()
+        training.group.stop()
         if training.optimizer is not None:
             training.save()
         raise
     if not isinstance(dev, AnswerPredictions):
         return dev, test, {}
-    known = decided(dev, test)
-    return known.dev, known.test, {"answers": known.chosen}
+    answers = apply_dev_threshold(dev, test)
+    return answers.dev, answers.test, {"answers": answers.chosen}
 
 
-def held_dtype(arm: Arm, compute: Compute) -> Any:
-    """How the base's weights are held: in half precision where they stay frozen and it is at hand.
+def _ledger(context: ArmContext, model: Any, loaded: LoadResult) -> dict[str, Any]:
+    spec = context.spec
+    pretrained = pretrained_on_meta(spec.source, spec.config)
+    return parameter_ledger(model, pretrained, spec.family, fresh=loaded.fresh).as_json()
 
-    What trains is float32, whatever it is computed in; what is packed is not held as numbers.
+
+def _training_speed(context: ArmContext, training: Training, sharded: bool) -> dict[str, Any]:
+    """The ledger's entry `training_speed`, measured by the main process.
+
+    Measured once everything else is done, so that the first step does not wait. A process reads more
+    sharded weights than it holds, so that bytes per step are not known then.
     """
-    frozen = arm.method.freezes(arm.options) and not arm.method.packs
+    if not training.group.is_main:
+        return {}
+    compute, recompute = context.compute, context.recipe.train.gradient_checkpointing
+    cost = sample_training_cost(training.model, training.objective, compute, recompute)
+    peak = measure_device_peak(compute.device, compute.precision)
+    entry = training_speed_entry(training.steps_file, cost, peak, training.group.world_size)
+    if sharded and entry:
+        entry["training_speed"] |= {"step_bytes": None, "bandwidth_utilization": None}
+    return entry
+
+
+def _encoding(context: ArmContext, objective: Objective, test: AnyPredictions) -> dict[str, Any]:
+    """What the record says about encoding, and the share of padding in the first epoch."""
+    settings, lengths = context.recipe.train, objective.lengths.tolist()
+    grouped = lengths if settings.group_by_length else None
+    batches = plan_batches(len(lengths), settings.batch_size, context.seed, 0, grouped)
+    parts = [part for batch in batches for part in split_micro(batch, settings.micro_batch, lengths)]
+    summary = encoding_summary(test, context.spec.max_length)
+    return {**summary, "padding_share": padding_share(lengths, parts)}
+
+
+def weights_dtype(arm: Arm, compute: Compute) -> torch.dtype:
+    """The dtype that the base's weights are held in: half precision where they are frozen.
+
+    What trains is float32, whatever it is computed in; quantised weights have no such dtype.
+    """
+    frozen = arm.method.freezes_base(arm.options) and not arm.method.quantizes
     return compute.frozen_dtype if frozen else torch.float32
 
 
-def packing_of(arm: Arm, compute: Compute) -> Packing | None:
-    """How the arm's method holds the frozen base; None: as it was loaded."""
-    return Packing(str(compute.device), compute.precision) if arm.method.packs else None
+def quantization_of(arm: Arm, compute: Compute) -> Quantization | None:
+    """How the arm's method quantises the frozen base; None: it does not."""
+    return Quantization(str(compute.device), compute.precision) if arm.method.quantizes else None
 
 
-def head_of(objective: str, kind: str) -> Head:
-    """Under which head a model learns its objective on tasks of a kind."""
-    if objective == "words":
+def head_of(arm: Arm, kind: str) -> Head:
+    """The head under which the arm's model learns on tasks of a kind."""
+    if trains_words(arm.options):
         return "words"
     return "span" if kind == "questions" else "labels"
 
 
-def reload_tuned(
-    folder: Path,
-    ready: Ready,
-    head: Head,
-    labels: tuple[str, ...],
-    packing: Packing | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Any:
-    """The model of a finished arm from its weights' folder: whole, or an adapter on its base.
+def reload_arm(context: ArmContext, folder: Path) -> Any:
+    """The model of a finished arm on the device, held as it was trained.
 
     Raises: ModelError where the weights do not fit.
     """
-    adapter = (folder / "adapter_config.json").is_file()
-    source = ready.source if adapter else resolve_model(str(folder))
+    arm, compute = context.arm, context.compute
+    model = reload_tuned(
+        folder,
+        context.spec,
+        head_of(arm, context.study.kind),
+        context.study.labels,
+        quantization_of(arm, compute),
+        weights_dtype(arm, compute),
+    )
+    return model.to(compute.device)
+
+
+def reload_tuned(
+    folder: Path,
+    spec: ModelSpec,
+    head: Head,
+    labels: Sequence[str],
+    quantization: Quantization | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    """A model from an arm's weights: whole, or an adapter on its base.
+
+    Raises: ModelError where the weights do not fit.
+    """
+    has_adapter = (folder / "adapter_config.json").is_file()
     model = load_model(
-        source,
-        ready.config,
-        ready.tokenizer,
-        ready.family,
+        spec.source if has_adapter else resolve_model(str(folder)),
+        spec.config,
+        spec.tokenizer,
+        spec.family,
         head=head,
-        labels=labels,
+        labels=tuple(labels),
         dtype=dtype,
-        packing=packing,
+        quantization=quantization,
     ).model
-    if not adapter:
+    if not has_adapter:
         return model
     if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(str(folder), "holds no adapter_model.safetensors.", do="Run the arm again.")
+        raise ModelError(str(folder), "contains no adapter_model.safetensors.", do="Run the arm again.")
     with quiet():
         from peft import PeftModel
 
         return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
-
-
-def _padding(objective: Objective, shared: Shared, seed: int) -> float:
-    settings, lengths = shared.recipe.train, objective.lengths.tolist()
-    grouped = lengths if settings.group_by_length else None
-    batches = plan_batches(len(lengths), settings.batch_size, seed, 0, grouped)
-    parts = [part for b in batches for part in split_micro(b, settings.micro_batch, lengths)]
-    return padding_share(lengths, parts)

@@ -1,4 +1,4 @@
-"""The shelves as text: what there is, and one item with its settings.
+"""Tasks, models, families, methods and metrics as text: lists, and single entries with their settings.
 
 In: a name. Out: text. Knows nothing of: terminals, colour.
 """
@@ -17,20 +17,20 @@ from tuneproof.tasks import TASKS
 
 def _models() -> list[str]:
     return [
-        f"{name:<20} {entry.hub_id or 'carried in the package'} ({entry.licence}"
-        f"{', asks for consent' if entry.gated else ''})"
+        f"{name:<20} {entry.hub_id or 'included in the package'} ({entry.licence}"
+        f"{', gated' if entry.gated else ''})"
         for name, entry in MODELS.items()
     ]
 
 
 def _published(name: str) -> list[str]:
-    facts = MODELS[name].facts
-    if facts is None or facts.published is None:
+    published = MODELS[name].published
+    if published is None or published.parameters is None:
         return []
-    return [f"Published: {facts.published.count:,} parameters ({facts.published.source})"]
+    return [f"Published: {published.parameters.count:,} parameters ({published.parameters.source})"]
 
 
-SHELVES: dict[str, Callable[[], list[str]]] = {
+CATALOGS: dict[str, Callable[[], list[str]]] = {
     "tasks": lambda: [f"{name:<20} {task.title}" for name, task in TASKS.items()],
     "models": _models,
     "families": lambda: [
@@ -42,19 +42,19 @@ SHELVES: dict[str, Callable[[], list[str]]] = {
 }
 
 
-def shown(name: str) -> str:
-    """All shelves ("shelves"), one of them, one of their items, or the recipe's schema.
+def describe(name: str) -> str:
+    """Everything ("all"), one catalog, one of its entries, or the recipe's JSON schema.
 
-    Raises: RecipeError where no shelf holds it.
+    Raises: RecipeError if there is no entry with this name.
     """
     if name == "recipe-schema":
         from tuneproof.recipe.schema import recipe_schema
 
         return json.dumps(recipe_schema(), indent=1)
-    if name == "shelves":
-        every = [f"{shelf}:\n  " + "\n  ".join(lines()) for shelf, lines in SHELVES.items()]
-        return "\n".join([*every, "recipe-schema: the JSON schema of a recipe"])
-    return "\n".join(SHELVES[name]() if name in SHELVES else _item(name))
+    if name == "all":
+        parts = [f"{title}:\n  " + "\n  ".join(lines()) for title, lines in CATALOGS.items()]
+        return "\n".join([*parts, "recipe-schema: the JSON schema of a recipe"])
+    return "\n".join(CATALOGS[name]() if name in CATALOGS else _entry(name))
 
 
 def _settings(options: type[Settings]) -> list[str]:
@@ -66,38 +66,59 @@ def _settings(options: type[Settings]) -> list[str]:
     return lines
 
 
-def _item(name: str) -> list[str]:
-    """One item with its settings, source and paper."""
-    if name in METHODS:
-        method = METHODS[name]
-        lines = [f"{name}: {method.title} ({method.kind})", f"Source: {method.paper}"]
-        lines += [f"Differs: {method.differs}"] if method.differs else []
-        return [*lines, "Settings:", *_settings(method.options)]
-    if name in TASKS:
-        task = TASKS[name]
-        lines = [f"{name} (version {task.version}): {task.title}", f"Source: {task.paper}"]
-        lines += [f"Licence: {task.licence}", f"Metrics: {', '.join(task.metrics)}"]
-        return [*lines, "Settings:", *_settings(task.options)]  # type: ignore[arg-type]
-    if name in METRICS:
-        metric = METRICS[name]
-        end = "higher" if metric.direction == "up" else "lower"
-        return [
-            f"{name}: {metric.title}",
-            f"{metric.low:g} to {metric.high:g}, {end} is better",
-            f"Source: {metric.paper}",
-        ]
-    if name in FAMILIES:
-        family = FAMILIES[name]
-        return [
-            f"{name}: {family.kind}",
-            f"Types: {', '.join(family.model_types) or 'any other that transformers loads'}",
-            f"LoRA on: {family.targets if isinstance(family.targets, str) else ', '.join(family.targets)}",
-        ]
-    if name in MODELS:
-        return [
-            *(line for line in _models() if line.split()[0] == name),
-            *_published(name),
-            f"Its parameters: tuneproof count {name}",
-        ]
-    names = [*SHELVES, "recipe-schema", *METHODS, *TASKS, *METRICS, *FAMILIES, *MODELS]
-    raise RecipeError("show", f"{name!r} is on no shelf.", do=did_you_mean(name, names))
+def _method(name: str) -> list[str]:
+    method = METHODS[name]
+    lines = [f"{name}: {method.title} ({method.kind})", f"Source: {method.paper}"]
+    lines += [f"Differs: {method.differs}"] if method.differs else []
+    return [*lines, "Settings:", *_settings(method.options)]
+
+
+def _task(name: str) -> list[str]:
+    task = TASKS[name]
+    return [
+        f"{name} (version {task.version}): {task.title}",
+        f"Source: {task.paper}",
+        f"Licence: {task.licence}",
+        f"Metrics: {', '.join(task.metrics)}",
+        "Settings:",
+        *_settings(task.options),  # type: ignore[arg-type]
+    ]
+
+
+def _metric(name: str) -> list[str]:
+    metric = METRICS[name]
+    better = "higher" if metric.direction == "up" else "lower"
+    bounds = f"{metric.low:g} to {metric.high:g}, {better} is better"
+    return [f"{name}: {metric.title}", bounds, f"Source: {metric.paper}"]
+
+
+def _family(name: str) -> list[str]:
+    family = FAMILIES[name]
+    targets = family.targets if isinstance(family.targets, str) else ", ".join(family.targets)
+    return [
+        f"{name}: {family.kind}",
+        f"Model types: {', '.join(family.model_types) or 'any other that transformers loads'}",
+        f"LoRA target modules: {targets}",
+    ]
+
+
+def _model(name: str) -> list[str]:
+    line = next(line for line in _models() if line.split()[0] == name)
+    return [line, *_published(name), f"Count its parameters: tuneproof count {name}"]
+
+
+ENTRIES: dict[str, Callable[[str], list[str]]] = {
+    **dict.fromkeys(MODELS, _model),
+    **dict.fromkeys(FAMILIES, _family),
+    **dict.fromkeys(METRICS, _metric),
+    **dict.fromkeys(TASKS, _task),
+    **dict.fromkeys(METHODS, _method),
+}
+
+
+def _entry(name: str) -> list[str]:
+    """One entry with its settings, source and paper."""
+    if name not in ENTRIES:
+        do = did_you_mean(name, [*CATALOGS, "recipe-schema", *ENTRIES])
+        raise RecipeError("show", f"there is no entry called {name!r}.", do=do)
+    return ENTRIES[name](name)

@@ -1,11 +1,10 @@
-"""The command line: one sub-command per public function; prints; sets the exit code.
+"""The command line: one sub-command per public function; it prints and sets the exit code.
 
-In: words. Out: what was asked for, and 0 done, 1 failed, 2 badly asked, 3 stopped and resumable.
+In: arguments. Out: printed results, and 0 done, 1 failed, 2 invalid request, 3 stopped and resumable.
 Knows nothing of: how anything is computed.
 """
 
 import argparse
-import json
 import os
 import sys
 import traceback
@@ -13,253 +12,193 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tuneproof.cli.parser import make_parser
-from tuneproof.errors import RecipeError, TuneproofError, did_you_mean
-from tuneproof.redact import printable, redacted
-
-OWN_FILES = ("labels", "questions")  # tasks that a file's path stands for
+from tuneproof.errors import RecipeError, StoppedError, TuneproofError
+from tuneproof.redact import printable, redact
 
 
-def recipe_of(words: argparse.Namespace):
-    """The recipe that the words ask for: a file's, or the quick form's.
+def _run(args: argparse.Namespace) -> int:
+    """Run the study of `run` or `demo`, and show it."""
+    from tuneproof.cli.study_arguments import demo_recipe, recipe_from_args, split_list
+    from tuneproof.cli.terminal import TerminalView
+    from tuneproof.context.monitor import Monitor
+    from tuneproof.process_group import current_group
+    from tuneproof.study.resume import ResumePolicy
+    from tuneproof.study.run import run_study
+    from tuneproof.study.signals import resume_command, stop_on_signals
 
-    Raises: RecipeError where it is neither a recipe, a task nor a file.
-    """
-    from tuneproof.recipe.recipe import read_recipe, recipe_from
-    from tuneproof.recipe.yaml import Document, parse_value
-    from tuneproof.tasks import TASKS
-
-    own = {
-        "text": words.text,
-        "label": words.label,
-        "id": words.id,
-        "group": words.group,
-        "test": words.test,
-        "dev": words.dev,
-        "slices": words.slices or None,
-    }
-    own = {key: value for key, value in own.items() if value is not None}
-    quick = {"--model": words.model, "--arms": words.arms, "--seeds": words.seeds, **own}
-    if words.what.endswith((".yaml", ".yml")):
-        given = [key if key.startswith("--") else f"--{key}" for key, value in quick.items() if value]
-        if given:
-            raise RecipeError(
-                words.what,
-                f"is a recipe, and {given[0]} is given beside it.",
-                do="Change the recipe, or one of its settings with --set.",
-            )
-        changes = [*words.changes, *([f"out={json.dumps(words.out)}"] if words.out else [])]
-        return read_recipe(words.what, changes)
-    if words.what in TASKS and words.what not in OWN_FILES:
-        if own or words.questions:
-            own = own or {"questions": ""}
-            raise RecipeError(f"--{next(iter(own))}", "belongs to your own file, not to a task.")
-        task: object = words.what
-    elif Path(words.what).exists():
-        wrong = [key for key in ("text", "label", "group") if key in own and words.questions]
-        if wrong:
-            raise RecipeError(
-                f"--{wrong[0]}",
-                "is for labels, and --questions is given.",
-                do="Name columns with --set task.questions.question=COLUMN.",
-            )
-        for key in () if words.questions else ("text", "label"):
-            if key not in own:
-                raise RecipeError(
-                    words.what, f"which column holds the {key} is not said.", do=f"Add --{key} COLUMN."
-                )
-        task = {"questions" if words.questions else "labels": {"path": words.what, **own}}
-    else:
-        raise RecipeError(
-            words.what,
-            "is not a recipe (.yaml), a task, or a file that is there.",
-            do=did_you_mean(words.what, [name for name in TASKS if name not in OWN_FILES]),
+    recipe = demo_recipe(args) if args.command == "demo" else recipe_from_args(args)
+    policy = ResumePolicy(tuple(split_list(args.restart)), args.accept_change)
+    command = resume_command(args.argv)
+    view = TerminalView(args.quiet, args.verbose, args.json)
+    monitor, failure = Monitor(view.show), None
+    try:
+        with view, stop_on_signals(monitor.stop_request, command):
+            run_study(recipe, monitor, policy, args.on, command)
+    except StoppedError as error:
+        if current_group().is_main:
+            raise
+        return error.exit_code  # the main process reports it
+    except TuneproofError as error:
+        if view.finished is None:
+            raise
+        failure = error
+    if view.finished is not None:
+        view.print_result()
+    if failure is not None:
+        raise failure
+    if args.command == "demo":
+        print(
+            "Next, your own file: tuneproof run FILE.csv --text COLUMN --label COLUMN --models distilbert "
+            "--arms majority,lexical,zero-shot,head,lora"
         )
-    if not words.arms:
-        raise RecipeError(
-            "--arms", "is missing.", do="Write --arms majority,lexical,head (see `tuneproof show methods`)."
-        )
-    values: dict[str, object] = {
-        "task": task,
-        "models": words.model,
-        "arms": [a.strip() for a in words.arms.split(",") if a.strip()],
-    }
-    if words.seeds:
-        values["seeds"] = [parse_value(seed.strip(), "--seeds") for seed in words.seeds.split(",")]
-    if words.out:
-        values["out"] = words.out
-    document = Document("command line", values)
-    for change in words.changes:
-        document.change(change)
-    return recipe_from(document.values, document)
+    return 0
 
 
-def _run(words: argparse.Namespace) -> int:
-    from tuneproof.cli.terminal import follow
-    from tuneproof.study.resume import Change
-    from tuneproof.study.signals import goes_on
+def _check(args: argparse.Namespace) -> int:
+    from tuneproof.cli.study_arguments import recipe_from_args
 
-    change = Change(tuple(words.restart), words.accept_change)
-    command = goes_on(words.argv)
-    return follow(
-        recipe_of(words), command, quiet=words.quiet, as_json=words.json, change=change, on=words.on
-    )
-
-
-def _demo(words: argparse.Namespace) -> int:
-    from tuneproof.cli.terminal import follow
-    from tuneproof.recipe.recipe import read_recipe
-    from tuneproof.study.signals import goes_on
-    from tuneproof.tasks.demo_task import DEMO_RECIPE
-
-    code = follow(
-        read_recipe(DEMO_RECIPE, [f"out={json.dumps(words.out)}"]),
-        goes_on(words.argv),
-        quiet=words.quiet,
-        as_json=False,
-    )
-    print(
-        "Your own file next: tuneproof run FILE.csv --text COLUMN --label COLUMN --model distilbert "
-        "--arms majority,lexical,zero-shot,head,lora"
-    )
-    return code
-
-
-def _check(words: argparse.Namespace) -> int:
-    recipe = recipe_of(words)  # before the heavy packages: most mistakes are here
-    if words.own_process:
+    recipe = recipe_from_args(args)  # before heavy imports: most mistakes show here
+    if args.own_process:
         from tuneproof.models.hide_torch import hide_torch
 
         hide_torch()
     from tuneproof.cli.terminal import print_plan
-    from tuneproof.study.run import check
+    from tuneproof.study.plan import check
 
-    print_plan(check(recipe), as_json=words.json)
+    print_plan(check(recipe), as_json=args.json)
     return 0
 
 
-def _show(words: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is computed; threads cost 60 ms
-    from tuneproof.cli.catalog import shown
+    from tuneproof.cli.catalog import describe
 
-    print(shown(words.shelf))
+    print(describe(args.name))
     return 0
 
 
-def _count(words: argparse.Namespace) -> int:
+def _count(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_count
     from tuneproof.parameters.count import count
 
-    found = count(words.model, words.method, words.changes, words.task, words.head)
-    print_count(found, as_json=words.json)
+    print_count(count(args.model, args.method, args.overrides, args.task, args.head), as_json=args.json)
     return 0
 
 
-def _numbers(text: str, where: str) -> list[int]:
-    """ "8,16" as numbers.
+def _whole_numbers(text: str, option: str) -> list[int]:
+    """The numbers in "8,16".
 
-    Raises: RecipeError where one is none.
+    Raises: RecipeError if an entry is not a whole number.
     """
-    parts = [part.strip() for part in text.split(",")]
-    for part in parts:
-        if not part.isdecimal():
-            raise RecipeError(where, f"{part!r} is not a whole number.", do="Write numbers with commas.")
-    return [int(part) for part in parts]
+    entries = [entry.strip() for entry in text.split(",")]
+    for entry in entries:
+        if not entry.isdecimal():
+            raise RecipeError(option, f"{entry!r} is not a whole number.", do=f"Write it like {option} 8,16.")
+    return [int(entry) for entry in entries]
 
 
-def _fit(words: argparse.Namespace) -> int:
-    batches = _numbers(words.batch, "--batch")
-    lengths = _numbers(words.length, "--length")
-    methods = [name.strip() for name in (words.method or "").split(",") if name.strip()]
-    from tuneproof.cli.terminal import print_fit
-    from tuneproof.memory.table import fit
+def _memory(args: argparse.Namespace) -> int:
+    batches = _whole_numbers(args.batch, "--batch")
+    lengths = _whole_numbers(args.length, "--length")
+    from tuneproof.cli.study_arguments import split_list
+    from tuneproof.cli.terminal import print_memory
+    from tuneproof.memory.table import estimate_memory
 
-    found = fit(
-        words.model, words.memory, methods, batches, lengths, words.device, words.precision, words.changes
+    table = estimate_memory(
+        args.model,
+        args.memory,
+        split_list(args.methods),
+        batches,
+        lengths,
+        args.device,
+        args.precision,
+        args.overrides,
     )
-    print_fit(found, as_json=words.json)
+    print_memory(table, as_json=args.json)
     return 0
 
 
-def _predict(words: argparse.Namespace) -> int:
-    from tuneproof.apply.labels import is_of_questions, label_file
+def _predict(args: argparse.Namespace) -> int:
+    from tuneproof.apply.finished_arm import is_of_questions, read_finished_arm
+    from tuneproof.apply.labels import label_file
 
-    if is_of_questions(Path(words.arm)):
+    if is_of_questions(read_finished_arm(args.arm)):
         from tuneproof.apply.answers import answer_file
 
-        if words.text:
+        if args.text:
             raise RecipeError(
                 "--text",
-                "is for texts, and this arm answers questions.",
-                do="Name the columns question and context in the file.",
+                "is for labels, but this arm answers questions.",
+                do="Name the columns of the file question and context.",
             )
-        answer_file(Path(words.arm), words.input, words.output)
+        answer_file(Path(args.arm), args.input, args.output)
         return 0
-    label_file(Path(words.arm), words.input, words.text, words.output)
+    label_file(Path(args.arm), args.input, args.text, args.output)
     return 0
 
 
-def _publish(words: argparse.Namespace) -> int:
+def _publish(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_published
-    from tuneproof.publish.publish import publish
+    from tuneproof.publish.publish_arm import publish_arm
 
-    found = publish(
-        words.arm,
-        words.repo,
-        words.to,
-        public=words.public,
-        update=words.update,
-        merged=words.merged,
-        report=words.report,
-        base=words.base,
-        licence=words.licence,
+    published = publish_arm(
+        args.arm,
+        args.repo,
+        args.to,
+        public=args.public,
+        update=args.update,
+        merged=args.merged,
+        report=args.report,
+        base=args.base,
+        licence=args.licence,
     )
-    print_published(found, as_json=words.json)
+    print_published(published, as_json=args.json)
     return 0
 
 
-def _compare(words: argparse.Namespace) -> int:
+def _compare(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_comparisons
-    from tuneproof.study.run import compare_folders
+    from tuneproof.record.conclude import compare_folders
 
-    print_comparisons(compare_folders(Path(words.a), Path(words.b), words.metric), words.json)
+    print_comparisons(compare_folders(Path(args.a), Path(args.b), args.metric), args.json)
     return 0
 
 
-def _doctor(words: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     from tuneproof.cli.doctor import examine
     from tuneproof.cli.terminal import print_doctor
 
-    found = examine()
-    print_doctor(found, as_json=words.json)
-    return int(any(line.state == "broken" for line in found))
+    checks = examine()
+    print_doctor(checks, as_json=args.json)
+    return int(any(check.state == "broken" for check in checks))
 
 
-def _report(words: argparse.Namespace) -> int:
-    folders = [Path(folder) for folder in words.studies]
-    if len(folders) == 1 and words.out:
-        raise RecipeError(
-            "--out",
-            "names the index of several studies, and one is given.",
-            do="Name more studies, or leave it out.",
-        )
+def _report(args: argparse.Namespace) -> int:
+    folders = [Path(folder) for folder in args.studies]
     if len(folders) == 1:
+        if args.out:
+            raise RecipeError(
+                "--out",
+                "names the index of several studies, but only one study is given.",
+                do="Add more studies, or remove --out.",
+            )
         from tuneproof.report.page import render
 
         print(printable(str(render(folders[0]).html)))
         return 0
     from tuneproof.report.index import INDEX_HTML, render_index
 
-    print(printable(str(render_index(folders, Path(words.out or INDEX_HTML)))))
+    print(printable(str(render_index(folders, Path(args.out or INDEX_HTML)))))
     return 0
 
 
 COMMANDS = {
     "run": _run,
-    "demo": _demo,
+    "demo": _run,
     "check": _check,
     "show": _show,
     "count": _count,
-    "fit": _fit,
+    "memory": _memory,
     "predict": _predict,
     "publish": _publish,
     "doctor": _doctor,
@@ -269,40 +208,40 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program; returns the exit code."""
-    words_given = list(sys.argv[1:] if argv is None else argv)
+    """Run the program and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         parser = make_parser()
-        words = parser.parse_args(words_given)
-        if words.version:
+        args = parser.parse_args(arguments)
+        if args.version:
             from importlib.metadata import version
 
             print(f"tuneproof {version('tuneproof')}")
             return 0
-        if words.command is None:
+        if args.command is None:
             parser.print_help()
             return 0
-        words.argv = words_given
-        words.own_process = argv is None
-        return COMMANDS[words.command](words)
+        args.argv = arguments
+        args.own_process = argv is None
+        return COMMANDS[args.command](args)
     except TuneproofError as error:
         print(f"tuneproof: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("tuneproof: stopped; finished arms are kept, the same command goes on.", file=sys.stderr)
+        print("tuneproof: stopped.", file=sys.stderr)
         return 3
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        said = printable(redacted(f"{where}{error.strerror or error}"))
-        print(f"tuneproof: {said}.", file=sys.stderr)
+        message = printable(redact(f"{where}{error.strerror or error}"))
+        print(f"tuneproof: {message}.", file=sys.stderr)
         return 1
-    except Exception:  # a mistake of ours: shown whole, as Python would, but for secrets
-        print(printable(redacted(traceback.format_exc())), end="", file=sys.stderr)
+    except Exception:  # a bug of tuneproof: show the traceback, as Python does, without secrets
+        print(printable(redact(traceback.format_exc())), end="", file=sys.stderr)
         return 1
 
 

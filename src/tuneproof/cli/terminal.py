@@ -1,10 +1,10 @@
-"""What a person sees in the terminal: progress, tables, shelves.
+"""What the terminal shows: progress, tables, plans.
 
 In: events and plain values. Out: text, in colour on a terminal, plain when piped.
-Knows nothing of: how anything was computed.
+Knows nothing of: how anything is computed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tuneproof.context.monitor import Advanced, ArmBegun, ArmEnded, Event, Said, StageBegun, StudyEnded
-from tuneproof.errors import StoppedError, TuneproofError
-from tuneproof.process_group import present
-from tuneproof.recipe.recipe import Recipe
+from tuneproof.context.monitor import ArmFinished, ArmStarted, Event, Progress, StageStarted, StudyFinished
 from tuneproof.redact import json_text, printable, printable_json
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
@@ -25,14 +22,17 @@ COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "y
 
 
 def clean(text: str) -> str:
-    """Control and direction characters as visible escapes, and no markup."""
+    """Escape markup, and make control and direction characters visible."""
     return escape(printable(text).replace("\n", "\\n"))
 
 
-class Follower:
-    """Shows events as they come: a bar a stage on a terminal, a line an arm everywhere."""
+class TerminalView:
+    """Shows a study's events: on a terminal a bar for each stage, everywhere a line for each arm.
 
-    def __init__(self, console: Console, quiet: bool) -> None:
+    finished: the study's last event, once it came. It is a context: the bar lives inside.
+    """
+
+    def __init__(self, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -42,8 +42,9 @@ class Follower:
             TimeRemainingColumn,
         )
 
-        self.console, self.quiet = console, quiet
-        self.progress = Progress(
+        self.console = Console(stderr=as_json, soft_wrap=True)
+        self.quiet, self.verbose, self.as_json = quiet or as_json, verbose, as_json
+        self.bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -51,54 +52,69 @@ class Follower:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),
-            console=console,
+            console=self.console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=self.quiet or not self.console.is_terminal,
         )
         self.task: Any = None
         self.arm = ""
+        self.finished: StudyFinished | None = None
 
-    def see(self, event: Event) -> None:
+    def __enter__(self) -> "TerminalView":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def show(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, StageBegun):
-            self._stage(event)
-        elif isinstance(event, Advanced):
+        if isinstance(event, StageStarted):
+            self._start_stage(event)
+        elif isinstance(event, Progress):
             self._advance(event)
-        elif isinstance(event, ArmBegun):
-            self.arm = f"{event.place}/{event.of} {event.label}"
-        elif isinstance(event, ArmEnded):
-            self._ended(event)
-        elif isinstance(event, Said) and not self.quiet:
-            colour = "yellow" if event.level != "note" else "dim"
+        elif isinstance(event, ArmStarted):
+            self.arm = f"{event.number}/{event.total} {event.label}"
+        elif isinstance(event, ArmFinished):
+            self._finish_arm(event)
+        elif isinstance(event, StudyFinished):
+            self.finished = event
+        elif not self.quiet and (self.verbose or event.level != "detail"):
+            colour = "yellow" if event.level == "warning" else "dim"
             self.console.print(f"  {clean(event.text)}", style=colour, highlight=False)
 
-    def _stage(self, event: StageBegun) -> None:
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-        title = clean(f"{self.arm} · {event.name}" if self.arm else event.name)
-        self.task = self.progress.add_task(
-            title,
-            total=event.total,
-            completed=event.done,
-            note="",
-            rate="",
-            unit=event.unit,
-            begun=event.done,
-        )
+    def print_result(self) -> None:
+        """The table of arms, the verdict and the report's path; or report.json."""
+        assert self.finished is not None
+        folder = Path(self.finished.folder)
+        if self.as_json:
+            from tuneproof.record.study_folder import REPORT_JSON
 
-    def _advance(self, event: Advanced) -> None:
+            print(printable_json((folder / REPORT_JSON).read_text("utf-8")), end="")
+            return
+        print_study(folder, self.console)
+        self.console.print(f"Report: {clean(self.finished.report)}", highlight=False)
+
+    def _start_stage(self, event: StageStarted) -> None:
+        if self.task is not None:
+            self.bars.remove_task(self.task)
+        title = clean(f"{self.arm} · {event.name}" if self.arm else event.name)
+        fields: dict[str, Any] = {"note": "", "rate": "", "unit": event.unit, "started_at": event.done}
+        self.task = self.bars.add_task(title, total=event.total, completed=event.done, **fields)
+
+    def _advance(self, event: Progress) -> None:
         if self.task is None:
             return
-        self.progress.update(self.task, advance=event.done, note=clean(event.note))
-        task = next((t for t in self.progress.tasks if t.id == self.task), None)
+        self.bars.update(self.task, advance=event.done, note=clean(event.note))
+        task = next((task for task in self.bars.tasks if task.id == self.task), None)
         if task is not None and task.elapsed and task.elapsed > 0.5:
-            done = task.completed - task.fields["begun"]
+            done = task.completed - task.fields["started_at"]
             rate = f"{done / task.elapsed:,.1f} {task.fields['unit']}/s"
-            self.progress.update(self.task, rate=rate)
+            self.bars.update(self.task, rate=rate)
 
-    def _ended(self, event: ArmEnded) -> None:
+    def _finish_arm(self, event: ArmFinished) -> None:
         if self.task is not None:
-            self.progress.remove_task(self.task)
+            self.bars.remove_task(self.task)
             self.task = None
         if not self.quiet:
             seconds = f"{event.time_s:6.1f} s" if event.time_s else "        "
@@ -109,63 +125,19 @@ class Follower:
             )
 
 
-def follow(
-    recipe: Recipe, command: str, quiet: bool, as_json: bool, change: Any = None, on: str = "here"
-) -> int:
-    """Run the study and show it; returns the exit code.
-
-    change: arms to begin again, or differences to accept (see `Change`). on: as `events_of`.
-    """
-    from tuneproof.record.study_folder import REPORT_JSON
-    from tuneproof.study.run import NO_CHANGE
-    from tuneproof.study.signals import listening, until_asked
-    from tuneproof.study.study import events_of
-
-    console = Console(stderr=as_json, soft_wrap=True)
-    follower = Follower(console, quiet or as_json)
-    ended: StudyEnded | None = None
-    failure: TuneproofError | None = None
-    with follower.progress, listening() as asked:
-        try:
-            for event in until_asked(events_of(recipe, command, change or NO_CHANGE, on), asked, command):
-                follower.see(event)
-                if isinstance(event, StudyEnded):
-                    ended = event
-        except TuneproofError as error:
-            if isinstance(error, StoppedError) and not present().leads:
-                return error.exit_code  # the leading process says it
-            failure = error
-            if ended is None:
-                raise
-        except KeyboardInterrupt:
-            raise asked.error(command) from None
-    if not present().leads:
-        return 0
-    assert ended is not None
-    if as_json:
-        print(printable_json((Path(ended.folder) / REPORT_JSON).read_text("utf-8")), end="")
-    else:
-        print_study(Path(ended.folder), console)
-        console.print(f"Report: {clean(ended.report)}", highlight=False)
-    if failure is not None:
-        raise failure
-    return 0
-
-
 def print_study(folder: Path, console: Console) -> None:
-    """The table of arms and the verdict."""
+    """Print the table of arms and the verdict."""
     from tuneproof.record.study_folder import read_study
     from tuneproof.report.tables import arm_table, headline
 
     study = read_study(folder)
-    found = arm_table(study)
+    arms = arm_table(study)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for place in TERMINAL_COLUMNS:
-        table.add_column(
-            found.header[place], justify="right" if found.numeric[place] else "left", no_wrap=True
-        )
-    for row in found.rows:
-        table.add_row(*(clean(row[place].partition(":")[0]) for place in TERMINAL_COLUMNS))
+    for column in TERMINAL_COLUMNS:
+        side: Any = "right" if arms.numeric[column] else "left"
+        table.add_column(arms.header[column], justify=side, no_wrap=True)
+    for row in arms.rows:
+        table.add_row(*(clean(row[column].partition(":")[0]) for column in TERMINAL_COLUMNS))
     console.print()
     console.print(table)
     console.print()
@@ -173,147 +145,160 @@ def print_study(folder: Path, console: Console) -> None:
 
 
 def print_plan(plan: Any, as_json: bool) -> None:
-    """What would happen: items, findings, arms; of an Outlook what was skipped, with its count."""
+    """Print what a run would do: items, findings, arms, and the checks skipped without the hub."""
     report = plan.splits.report if plan.splits else {"sizes": {}, "dropped": {}}
-    skipped = list(getattr(plan, "skipped", []))
-    arms = [
-        {
-            "arm": work.arm.name,
-            "model": work.ready.name if work.ready else None,
-            "seed": work.seed,
-            "impossible": work.impossible,
-        }
-        for work in plan.works
-    ]
-    findings = [{"level": f.level, "message": f.message} for f in plan.findings]
     if as_json:
-        values = {
-            "sizes": report["sizes"],
-            "dropped": report["dropped"],
-            "arms": arms,
-            "findings": findings,
-            "folder": str(plan.folder),
-            "skipped": skipped,
-        }
-        print(json_text(values))
+        print(json_text(_plan_values(plan, report)))
         return
     console = Console(soft_wrap=True)
-    if plan.splits is None:
-        console.print("[bold]Items[/]   not read: they are the hub's", highlight=False)
+
+    def show(title: str, text: str, style: str | None = None) -> None:
+        console.print(f"[bold]{title.ljust(8)}[/]{clean(text)}", style=style, highlight=False)
+
+    for title, text in _item_lines(plan.splits, report):
+        show(title, text)
+    for finding in plan.findings:
+        show("", finding.message, "yellow" if finding.level == "warning" else "dim")
+    for spec in plan.models:
+        show("Model", f"{spec.name}: {spec.family.name} {spec.family.kind}. {' '.join(spec.notes)}")
+    for title, text in _arm_lines(plan):
+        show(title, text)
+    show("Folder", str(plan.folder))
+    if plan.skipped:
+        needed = "`run` needs the hub, or local files for the task (task.path) and the models."
+        show("Hub", f"not reachable: {len(plan.skipped)} checks skipped. {needed}", "yellow")
+    for line in plan.skipped:
+        show("", f"skipped: {line}", "yellow")
+
+
+def _item_lines(splits: Any, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The size of every part, and the rows that were dropped."""
+    if splits is None:
+        yield "Items", "not read: they are on the hub"
     else:
         sizes = ", ".join(f"{name} {size:,}" for name, size in report["sizes"].items())
-        labels = clean(", ".join(plan.splits.labels))
-        console.print(f"[bold]Items[/]   {sizes}; labels {labels}", highlight=False)
+        yield "Items", f"{sizes}; labels {', '.join(splits.labels)}"
     for reason, count in report["dropped"].items():
-        console.print(f"        {count:,} dropped: {clean(str(reason))}", highlight=False)
-    for finding in findings:
-        style = "yellow" if finding["level"] == "warning" else "dim"
-        console.print(f"        {clean(finding['message'])}", style=style, highlight=False)
-    for ready in plan.readies:
-        line = f"{ready.name}: {ready.family.name} {ready.family.kind}. {' '.join(ready.notes)}"
-        console.print(f"[bold]Model[/]   {clean(line)}", highlight=False)
-    for arm, work in zip(arms, plan.works, strict=True):
-        what = f"impossible: {arm['impossible']}" if arm["impossible"] else work.arm.method.title
-        console.print(f"[bold]Arm[/]     {clean(work.label)}: {clean(what)}", highlight=False)
-    for claim in plan.recipe.claims:
-        metric = claim.metric or plan.recipe.task.metrics[0]
-        console.print(f"[bold]Claim[/]   {clean(f'{claim.arm} over {claim.over} by {metric}')}")
-    console.print(f"[bold]Folder[/]  {clean(str(plan.folder))}", highlight=False)
-    if skipped:
-        console.print(
-            f"[bold]Hub[/]     not reached: {len(skipped)} checks skipped. `run` needs it, or local "
-            "files: task.path, a model's folder.",
-            style="yellow",
-            highlight=False,
+        yield "", f"{count:,} dropped: {reason}"
+
+
+def _arm_lines(plan: Any) -> Iterator[tuple[str, str]]:
+    """What every arm does, and what the study claims."""
+    for run in plan.arms:
+        yield (
+            "Arm",
+            f"{run.label}: {f'impossible: {run.impossible}' if run.impossible else run.arm.method.title}",
         )
-    for line in skipped:
-        console.print(f"        skipped: {clean(line)}", style="yellow", highlight=False)
+    for claim in plan.recipe.claims:
+        yield "Claim", f"{claim.arm} over {claim.over} by {claim.metric or plan.recipe.task.metrics[0]}"
 
 
-def print_count(found: Any, as_json: bool) -> None:
-    """A model's architecture, its parameters by group, and the ledger of its adaptation."""
+def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:
+    """The plan as plain values."""
+    return {
+        "sizes": report["sizes"],
+        "dropped": report["dropped"],
+        "arms": [
+            {
+                "arm": run.arm.name,
+                "model": run.spec.name if run.spec else None,
+                "seed": run.seed,
+                "impossible": run.impossible,
+            }
+            for run in plan.arms
+        ],
+        "findings": [{"level": finding.level, "message": finding.message} for finding in plan.findings],
+        "folder": str(plan.folder),
+        "skipped": list(plan.skipped),
+    }
+
+
+def print_count(count: Any, as_json: bool) -> None:
+    """Print the architecture, the parameters by group, and the ledger of the adaptation."""
     if as_json:
-        print(json_text(found.as_json()))
+        print(json_text(count.as_json()))
         return
     from tuneproof.parameters.text import adaptation_lines, architecture_lines, parameter_lines
 
     console = Console(soft_wrap=True)
-    console.print(f"[bold]{clean(found.model)}[/]  configuration: {clean(found.origin)}", highlight=False)
+    console.print(f"[bold]{clean(count.model)}[/]  configuration: {clean(count.origin)}", highlight=False)
     for title, lines in (
-        ("Architecture", architecture_lines(found)),
-        ("Parameters", parameter_lines(found)),
-        *((title, lines) for title, lines in adaptation_lines(found)),
+        ("Architecture", architecture_lines(count)),
+        ("Parameters", parameter_lines(count)),
+        *((title, lines) for title, lines in adaptation_lines(count)),
     ):
         console.print(f"\n[bold]{clean(title)}[/]", highlight=False)
         for line in lines:
             console.print(f"  {clean(line)}", highlight=False)
-    for note in found.notes:
+    for note in count.notes:
         console.print(f"  {clean(note)}", style="dim", highlight=False)
 
 
-def print_comparisons(found: Iterable[dict[str, Any]], as_json: bool) -> None:
-    """Comparisons as sentences, or as JSON."""
-    comparisons = list(found)
+def print_comparisons(comparisons: Iterable[dict[str, Any]], as_json: bool) -> None:
+    """Print comparisons as sentences, or as JSON."""
     if as_json:
-        print(json_text(comparisons))
+        print(json_text(list(comparisons)))
         return
     for comparison in comparisons:
         print(printable(comparison["sentence"]))
 
 
-def print_published(found: Any, as_json: bool) -> None:
-    """What the gate saw, and where the arm is now."""
-    passed, sent = found.passed, found.sent
+def print_published(result: Any, as_json: bool) -> None:
+    """Print the result of the check in a fresh process, and where the arm is now."""
+    gate, upload = result.gate, result.upload
     if as_json:
-        where = {"folder": None if found.folder is None else str(found.folder)}
-        print(json_text({**vars(passed), **where, **(vars(sent) if sent else {})}))
+        folder = {"folder": None if result.folder is None else str(result.folder)}
+        print(json_text({**vars(gate), **folder, **(vars(upload) if upload else {})}))
         return
-    merged = "" if passed.merged is None else f"; merged against adapter {passed.merged:.0e}"
+    merged = "" if gate.merged is None else f"; merged against adapter {gate.merged:.0e}"
     print(
-        f"Loaded in a fresh process: {passed.items} test items come out as in the study (largest "
-        f"difference {passed.difference:.0e} {passed.unit}{merged})."
+        f"Loaded in a fresh process: {gate.items} test items give the same predictions as in the study "
+        f"(largest difference {gate.difference:.0e} {gate.unit}{merged})."
     )
-    if sent is None:
-        print(printable(str(found.folder)))
+    if upload is None:
+        print(printable(str(result.folder)))
         return
-    removed = f", {sent.removed} removed" if sent.removed else ""
+    removed = f", {upload.removed} removed" if upload.removed else ""
     print(
-        printable(f"{sent.url}: {sent.sent} files sent{removed}, read back and equal; commit {sent.commit}.")
+        printable(
+            f"{upload.url}: {upload.uploaded} files uploaded{removed} and verified; commit {upload.commit}."
+        )
     )
 
 
-def print_doctor(found: Any, as_json: bool) -> None:
-    """A line each; where something lacks, what to do stands under it."""
+def print_doctor(checks: Any, as_json: bool) -> None:
+    """Print one line per check, and the fix below it."""
     if as_json:
-        print(json_text([line.as_json() for line in found]))
+        print(json_text([check.as_json() for check in checks]))
         return
     console = Console(soft_wrap=True)
-    wide = max(len(line.name) for line in found)
-    for line in found:
-        sign, colour = STATES[line.state]
-        console.print(f"[{colour}]{sign}[/] {line.name.ljust(wide)}  {clean(line.found)}", highlight=False)
-        if line.do:
-            console.print(f"  {' ' * wide}  {clean(line.do)}", style="bold", highlight=False)
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        sign, colour = STATES[check.state]
+        console.print(
+            f"[{colour}]{sign}[/] {check.name.ljust(width)}  {clean(check.detail)}", highlight=False
+        )
+        if check.fix:
+            console.print(f"  {' ' * width}  {clean(check.fix)}", style="bold", highlight=False)
 
 
-def print_fit(found: Any, as_json: bool) -> None:
-    """Predicted peaks as a table, and what fits as sentences."""
-    from tuneproof.memory.text import fit_sentences, fit_table
+def print_memory(table: Any, as_json: bool) -> None:
+    """Print the predicted peaks as a table, and what fits in sentences."""
+    from tuneproof.memory.text import table_rows, table_sentences
 
     if as_json:
-        print(json_text(found.as_json()))
+        print(json_text(table.as_json()))
         return
     console = Console(soft_wrap=True)
-    first, *rest = fit_sentences(found)
+    first, *rest = table_sentences(table)
     console.print(clean(first), highlight=False)
-    header, rows = fit_table(found)
-    widths = [max(len(row[place]) for row in (header, *rows)) for place in range(len(header))]
-    for number, row in enumerate((header, *rows)):
+    header, rows = table_rows(table)
+    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
         cells = [
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        style = "bold" if number == 0 else None
-        console.print(clean("  ".join(cells)), highlight=False, style=style)
+        console.print(clean("  ".join(cells)), highlight=False, style="bold" if row is header else None)
     for line in rest:
         console.print(clean(line), highlight=False)

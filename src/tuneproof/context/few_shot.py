@@ -1,4 +1,4 @@
-"""The examples that stand in a few-shot prompt.
+"""The examples in a few-shot prompt.
 
 In: train, the held-out items, a seed. Out: examples of train. Knows nothing of: prompts, models.
 """
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuneproof.context.study_data import Shared
+from tuneproof.context.study_data import StudyData
 from tuneproof.recipe.recipe import Arm
-from tuneproof.tasks.normalise import normalised
+from tuneproof.tasks.normalise import normalise_text
 from tuneproof.tasks.task import Example
 
 
 def draw_shots(
-    train: Sequence[Example], count: int, labels: int, seed: int, held: Sequence[Example]
+    train: Sequence[Example], count: int, labels: int, seed: int, held_out: Sequence[Example]
 ) -> list[Example]:
-    """`count` examples of train, as many of each label as possible, in a seeded order.
+    """`count` train examples, as many of each label as possible, in a seeded order.
 
-    None equals a dev or test item (case, spaces and signs apart); short texts are preferred by
-    nothing. Drawn label by label in turn, so that the labels' order in the prompt is mixed.
+    None equals a held-out item (ignoring case, spaces and signs). Drawn label by label in turn, so that
+    the labels' order in the prompt is mixed.
     """
-    taken = {normalised(example.text) for example in held}
+    used = {normalise_text(example.text) for example in held_out}
     random = np.random.default_rng([seed, 7])
     order = [train[i] for i in random.permutation(len(train))]
     queues = [[e for e in order if e.label == label] for label in range(labels)]
@@ -32,16 +32,16 @@ def draw_shots(
         turn += 1
         while queue:
             example = queue.pop(0)
-            if normalised(example.text) not in taken:
-                taken.add(normalised(example.text))
+            if normalise_text(example.text) not in used:
+                used.add(normalise_text(example.text))
                 shots.append(example)
                 break
     return shots
 
 
-def shots_of(shared: Shared, arm: Arm, seed: int) -> list[Example]:
-    """The examples that stand in the arm's prompt."""
-    splits = shared.splits
+def shots_of(study: StudyData, arm: Arm, seed: int) -> list[Example]:
+    """The examples in the arm's prompt."""
+    splits = study.splits
     count = arm.method.shots(arm.options) if arm.method.shots is not None else 0
-    held = [*splits.dev, *splits.test]
-    return draw_shots(splits.train, count, len(splits.labels), seed, held) if count else []
+    held_out = [*splits.dev, *splits.test]
+    return draw_shots(splits.train, count, len(splits.labels), seed, held_out) if count else []

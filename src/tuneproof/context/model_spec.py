@@ -1,155 +1,44 @@
-"""A model of the study, made ready without its weights: what can be known before they load.
+"""A model before its weights load: configuration, tokenizer, family, and what it can be used for.
 
-In: a model choice and the recipe's settings. Out: Ready, and the reason why an arm cannot be.
+In: a model choice and the recipe's settings. Out: ModelSpec; the reason why an arm is impossible.
 Knows nothing of: scores, files of a study.
 """
 
-import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuneproof.atomic import sha256_of_file, sha256_of_sample
-from tuneproof.data.encode import Encoded, encode_texts
-from tuneproof.errors import RecipeError
+from tuneproof.data.encode import EncodedTexts, encode_texts
 from tuneproof.families import Family, family_of
 from tuneproof.families.blocks import layers_of
 from tuneproof.families.family import PadRule
-from tuneproof.families.models import ModelSource, resolve_model
-from tuneproof.methods.compatibility import misfit
-from tuneproof.models.checkpoint_files import fetch, left_aside, read_config, read_tokenizer, weight_names
-from tuneproof.process_group import launched, present
+from tuneproof.families.models import ModelSource, published_config, resolve_model
+from tuneproof.methods.compatibility import why_incompatible_method
+from tuneproof.methods.options import PoolingOption, starts_random, trains_words
+from tuneproof.models.checkpoint_files import (
+    download_model,
+    ignored_code_notes,
+    make_config,
+    read_config,
+    read_tokenizer,
+    weight_names,
+)
 from tuneproof.recipe.recipe import Arm, ModelChoice
-from tuneproof.settings import ComputeSettings, EncodeSettings
+from tuneproof.settings import EncodeSettings
 from tuneproof.tasks.task import Example
 
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
 @dataclass(frozen=True)
-class Compute:
-    """Where and how precisely to compute, the same for every arm.
+class ModelSpec:
+    """A model before its weights load.
 
-    `accelerator` is Accelerate's; `autocast()` the context of a forward pass.
+    name: what the report calls it. commit: the hub's, None for a local folder. notes: what the user should
+    know about it. details: the same, for the record alone.
     """
-
-    accelerator: Any
-    precision: str
-    sentence: str
-
-    @property
-    def device(self) -> Any:
-        """torch's device."""
-        return self.accelerator.device
-
-    @property
-    def frozen_dtype(self) -> Any:
-        """How weights that do not train are held: as they are computed with."""
-        import torch
-
-        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        return kinds[self.precision]
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass in this precision."""
-        return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()
-
-
-def check_compute(settings: ComputeSettings) -> None:
-    """Raises RecipeError where a device or precision is asked for that is not there.
-
-    RunError where torch.compile is, and its compiler is missing.
-    """
-    if settings.compile:
-        import torch
-
-        from tuneproof.models.compile import check_compiler
-
-        check_compiler(settings.device != "cpu" and torch.cuda.is_available())
-    if settings.device in ("auto", "cpu") and settings.precision != "fp16":
-        return  # always there; torch need not load to say so
-    import torch
-
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError(
-            "compute.device",
-            "cuda is asked for and torch sees no CUDA device.",
-            do="Write compute: {device: auto}.",
-        )
-    if settings.device == "mps" and not torch.backends.mps.is_available():
-        raise RecipeError(
-            "compute.device", "mps is asked for and torch sees none.", do="Write compute: {device: auto}."
-        )
-    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    if settings.precision == "fp16" and on_cpu:
-        raise RecipeError(
-            "compute.precision",
-            "fp16 is asked for on a CPU, which does not train in it.",
-            do="Write bf16, fp32 or auto.",
-        )
-
-
-def resolved(settings: ComputeSettings) -> dict[str, Any]:
-    """Device, precision and threads as they will be, by the settings' dotted names.
-
-    Raises: as `check_compute`.
-    """
-    import torch
-
-    check_compute(settings)
-    cuda = settings.device != "cpu" and torch.cuda.is_available()
-    mps = settings.device != "cpu" and torch.backends.mps.is_available()
-    precision = settings.precision
-    if precision == "auto":
-        half = "bf16" if cuda and torch.cuda.is_bf16_supported(False) else "fp16"
-        precision = half if cuda else "fp32"  # type: ignore[assignment]
-    return {
-        "compute.device": "cuda" if cuda else "mps" if mps else "cpu",
-        "compute.precision": precision,
-        "compute.threads": settings.threads or torch.get_num_threads(),
-        "compute.processes": present().size,
-    }
-
-
-def make_compute(settings: ComputeSettings, longest: int) -> Compute:
-    """Choose device, precision, threads and matrix kernels as the settings say.
-
-    longest: tokens of the study's longest item.
-
-    Raises: as `check_compute`.
-    """
-    import torch
-
-    from tuneproof.memory.usage import return_freed_blocks
-    from tuneproof.models.matmul_backend import choose_matmul
-    from tuneproof.train.loop import make_accelerator
-
-    precision = resolved(settings)["compute.precision"]
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    returned = on_cpu and settings.memory is not None and return_freed_blocks()
-    accelerator = make_accelerator(settings.device, precision)
-    kernels = choose_matmul(accelerator.device.type, longest)
-    waiting = os.environ.get("OMP_WAIT_POLICY", "")
-    team = present()
-    together = f", {team.size} processes ({settings.parallel})" if launched() else ""
-    if settings.parallel == "fsdp" and not launched():
-        together = " in one process, so that compute.parallel: fsdp changes nothing"
-    return Compute(
-        accelerator,
-        precision,
-        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads{together}"
-        f"{', waiting ' + waiting.lower() if on_cpu and waiting else ''}. {kernels}"
-        f"{' Freed memory goes back to the system at once.' if returned else ''}",
-    )
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A model without its weights. `name` is what the report calls it; `commit` the hub's."""
 
     name: str
     source: ModelSource
@@ -161,13 +50,18 @@ class Ready:
     max_length: int
     commit: str | None = None
     notes: tuple[str, ...] = ()
-    _encoded: dict[str, Encoded] = field(default_factory=dict, repr=False)
-    _foreseen: dict[str, Any] = field(default_factory=dict, repr=False)
-    asked: list[Any] = field(default_factory=list, repr=False)  # loaded for prompts: one at most
+    details: tuple[str, ...] = ()
+    _encoded: dict[str, EncodedTexts] = field(default_factory=dict, repr=False)
+    _estimates: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its files were read; if the hub was not reached, only its configuration is known."""
+        return self.tokenizer is not None
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the weights: the hub's commit, or the checksums of the folder's files."""
+        """Identifies the weights: the hub's commit, or the SHA-256 of the folder's weight files."""
         if self.commit is not None:
             return f"{self.source.path_or_id}@{self.commit}"
         files = sorted(Path(self.source.path_or_id).glob("*.safetensors"))
@@ -176,19 +70,19 @@ class Ready:
     @property
     def origin(self) -> str:
         """The hub id, or the folder's absolute path."""
-        where = self.source.path_or_id
-        return str(Path(where).resolve()) if self.source.local else where
+        path_or_id = self.source.path_or_id
+        return str(Path(path_or_id).resolve()) if self.source.local else path_or_id
 
     @property
-    def sketch(self) -> str:
-        """As `fingerprint`, from samples of large files, and of the tokenizer and configuration too."""
+    def files(self) -> dict[str, str]:
+        """SHA-256 by file name, from samples of large files; of a hub model {"commit": ID@COMMIT}."""
         if self.commit is not None:
-            return self.fingerprint
+            return {"commit": self.fingerprint}
         folder = Path(self.source.path_or_id)
-        files = [path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES]
-        return "|".join(f"{path.name} {sha256_of_sample(path)}" for path in files)
+        paths = [path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES]
+        return {path.name: sha256_of_sample(path) for path in paths}
 
-    def encode(self, part: str, examples: Sequence[Example], settings: EncodeSettings) -> Encoded:
+    def encode(self, part: str, examples: Sequence[Example], settings: EncodeSettings) -> EncodedTexts:
         """The texts of a part as tokens, encoded once for all arms of the study."""
         if part not in self._encoded:
             self._encoded[part] = encode_texts(
@@ -196,28 +90,37 @@ class Ready:
             )
         return self._encoded[part]
 
-    def foreseen(self, subject: Any, scene: Any) -> Any:
-        """The Forecast of one arm of this model, played once for all seeds."""
-        from tuneproof.memory.simulate_step import play
+    def estimate_memory(self, arm: Any, workload: Any) -> Any:
+        """The MemoryEstimate of one arm of this model, simulated once for all seeds."""
+        from tuneproof.memory.simulate_step import simulate_step
 
-        key = f"{subject.method.name} {subject.options.model_dump_json(exclude={'name'})} {scene}"
-        if key not in self._foreseen:
-            self._foreseen[key] = play(subject, scene)
-        return self._foreseen[key]
+        options = arm.options.model_dump_json(exclude={"name"})
+        key = f"{arm.method.name} {options} {workload}"
+        if key not in self._estimates:
+            self._estimates[key] = simulate_step(arm, workload)
+        return self._estimates[key]
+
+    def save_model(self, model: Any, folder: Path) -> None:
+        """Write a model of this base as safetensors, with its tokenizer."""
+        from tuneproof.models.quiet import quiet
+
+        with quiet():
+            model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
 
 def source_of(choice: ModelChoice) -> ModelSource:
-    """Where the chosen model is read from.
+    """Where the model is loaded from.
 
-    Raises: ModelError where it is no name, hub id or folder.
+    Raises: ModelError where it is neither a short name nor a hub id nor a folder.
     """
     return resolve_model(f"{choice.id}@{choice.revision}" if choice.revision else choice.id)
 
 
-def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
-    """Read configuration, tokenizer and the names of the weights; refuse what does not fit.
+def make_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSpec:
+    """Read configuration, tokenizer and weight names.
 
-    Raises: ModelError naming what is wrong with the model or its tokenizer.
+    Raises: ModelError where the files do not fit each other.
     """
     source = source_of(choice)
     config = read_config(source)
@@ -225,12 +128,12 @@ def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
     tokenizer = read_tokenizer(source, config, family)
     limit = family.position_limit(config)
     pad = family.pad_rule(tokenizer, config)
-    notes = [*left_aside(source)]
+    notes = [*ignored_code_notes(source)]
     max_length = settings.max_length
     if limit is not None and max_length > limit:
-        notes.append(f"max_length {max_length} is cut to {limit}, all that {source.name} can read.")
+        notes.append(f"encode.max_length {max_length} exceeds {source.name}'s limit; {limit} is used.")
         max_length = limit
-    return Ready(
+    return ModelSpec(
         name=choice.name or source.name,
         source=source,
         config=config,
@@ -239,53 +142,74 @@ def make_ready(choice: ModelChoice, settings: EncodeSettings) -> Ready:
         pad=pad,
         weights=frozenset(weight_names(source)),
         max_length=max_length,
-        commit=None if source.local else fetch(source, weights=False).name,
-        notes=(*notes, pad.sentence),
+        commit=None if source.local else download_model(source, weights=False).name,
+        notes=tuple(notes),
+        details=(pad.sentence,),
     )
 
 
-def why_impossible(arm: Arm, ready: Ready, kind: str) -> str | None:
-    """The reason why this model cannot do this arm on tasks of this kind; None where it can.
+def declare_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSpec | None:
+    """A model that was not downloaded, from the configuration that tuneproof knows; None: it knows none."""
+    source = source_of(choice)
+    published = published_config(source)
+    if published is None:
+        return None
+    config = make_config(published.values, source.name)
+    return ModelSpec(
+        name=choice.name or source.name,
+        source=source,
+        config=config,
+        tokenizer=None,
+        family=family_of(config),
+        pad=PadRule(0, "", ""),
+        weights=frozenset(),
+        max_length=settings.max_length,
+        notes=(f"Not downloaded; {source.path_or_id} at {source.revision} as tuneproof knows it.",),
+    )
 
-    The reason says what to use instead.
-    """
-    asked = (arm, ready.name, ready.family, ready.config)
-    return (_why_not_questions(*asked) if kind == "questions" else None) or _why_not(arm, ready)
+
+def why_impossible(arm: Arm, spec: ModelSpec, kind: str) -> str | None:
+    """Why this model cannot run this arm on tasks of this kind, and what to use instead; None: it can."""
+    if kind == "questions":
+        reason = _why_no_questions(arm, spec)
+        if reason:
+            return reason
+    if spec.is_complete:
+        reason = _why_no_words_head(arm, spec)
+        if reason:
+            return reason
+    return why_incompatible_method(arm.method, arm.options, spec.family, spec.name, layers_of(spec.config))
 
 
-def why_misfit(arm: Arm, name: str, family: Family, config: Any, kind: str) -> str | None:
-    """The same as far as the model's configuration alone tells, without the names of its weights."""
-    not_questions = _why_not_questions(arm, name, family, config) if kind == "questions" else None
-    return not_questions or misfit(arm.method, arm.options, family, name, layers_of(config))
-
-
-def _why_not_questions(arm: Arm, name: str, family: Family, config: Any) -> str | None:
-    """The reasons that questions have and labels have not."""
+def _why_no_questions(arm: Arm, spec: ModelSpec) -> str | None:
+    """The reasons that hold for questions alone."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 
-    encoder = family.kind == "encoder"
+    encoder, options = spec.family.kind == "encoder", arm.options
     if arm.method.kind == "prompt":
-        return f"{name} is an encoder: it writes no answers. Use head, lora or full." if encoder else None
-    if getattr(arm.options, "pooling", "auto") != "auto":
+        return (
+            f"{spec.name} is an encoder: it writes no answers. Use head, lora or full." if encoder else None
+        )
+    if arm.method.fits_head and arm.method.fit_span_head is None:
+        return f"{arm.method_name} fits a head over labels, not over spans. Use head, lora or full."
+    if isinstance(options, PoolingOption) and options.pooling != "auto":
         return "A head over spans reads every token. Leave pooling out."
-    spans = arm.method.apply is None or getattr(arm.options, "objective", "head") == "head"
-    if spans and config.model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
-        other = "Use another model." if encoder else "Use lora or full with objective: words."
-        return f"transformers has no question-answering head for {config.model_type}. {other}"
+    model_type = spec.config.model_type
+    if not trains_words(options) and model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
+        instead = "Use another model." if encoder else "Use lora or full with objective: words."
+        return f"transformers has no question-answering head for {model_type}. {instead}"
     return None
 
 
-def _why_not(arm: Arm, ready: Ready) -> str | None:
-    """The reason why this model cannot do this arm, with what to use instead; None where it can."""
-    options, family = arm.options, ready.family
-    objective = getattr(options, "objective", None)
-    has_words = family.has_words_head(ready.config, family, set(ready.weights))
-    if arm.method.kind == "prompt" and not has_words:
+def _why_no_words_head(arm: Arm, spec: ModelSpec) -> str | None:
+    """Why a language-model head is missing that the arm needs."""
+    if spec.family.has_words_head(spec.config, spec.family, set(spec.weights)):
+        return None
+    if arm.method.kind == "prompt":
         return (
-            f"{ready.name} has no language-model head in its checkpoint: it would be random, and what"
-            " a random head says is not zero-shot. Use head, lora or full."
+            f"{spec.name} has no language-model head in its checkpoint: it would be random, and the output "
+            "of a random head is not zero-shot. Use head, lora or full."
         )
-    unsure = objective == "words" and family.kind == "decoder" and not has_words
-    if unsure and getattr(options, "weights", "") != "random":
-        return f"{ready.name} has no language-model head in its checkpoint. Use objective: head."
-    return misfit(arm.method, options, family, ready.name, layers_of(ready.config))
+    if trains_words(arm.options) and spec.family.kind == "decoder" and not starts_random(arm.options):
+        return f"{spec.name} has no language-model head in its checkpoint. Use objective: head."
+    return None

@@ -1,21 +1,19 @@
-"""What a study says while it runs.
+"""Where a study reports to while it runs: progress, messages, and requests to stop.
 
-In: nothing. Out: the events that a caller may show. Knows nothing of: who shows them.
+In: what happens. Out: events for whoever listens; StoppedError where a stop was requested.
+Knows nothing of: who listens, how anything is shown.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-T = TypeVar("T")
+from tuneproof.errors import StoppedError
 
 
 @dataclass(frozen=True)
-class StageBegun:
-    """A stage with `total` units of work begins ("items", "steps"), or goes on after `done` of them.
-
-    total None: unknown.
-    """
+class StageStarted:
+    """A stage starts, or goes on after `done` of its `total` units. total None: unknown."""
 
     name: str
     total: int | None
@@ -24,25 +22,25 @@ class StageBegun:
 
 
 @dataclass(frozen=True)
-class Advanced:
-    """`done` more units of the present stage are done; `note` says how it goes (loss 0.31)."""
+class Progress:
+    """`done` more units of the current stage are finished; `note` is a short status (loss 0.31)."""
 
     done: int
     note: str = ""
 
 
 @dataclass(frozen=True)
-class ArmBegun:
-    """An arm begins: its place, how many there are, its label."""
+class ArmStarted:
+    """An arm starts: its number (from 1), the number of arms, its label."""
 
-    place: int
-    of: int
+    number: int
+    total: int
     label: str
 
 
 @dataclass(frozen=True)
-class ArmEnded:
-    """An arm ended: status done, skipped, failed or impossible, with a line about it."""
+class ArmFinished:
+    """An arm finished: status done, skipped, failed or impossible, and a summary line."""
 
     label: str
     status: str
@@ -51,26 +49,77 @@ class ArmEnded:
 
 
 @dataclass(frozen=True)
-class Said:
-    """Something the user should know, as a sentence; `level` note or warning.
+class Message:
+    """A sentence for the user.
 
-    `noted`: it belongs to the arm's record as well.
+    level: "detail" (shown on request), "note" or "warning". recorded: it belongs to the arm's record too.
     """
 
     text: str
     level: str = "note"
-    noted: bool = False
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
-class StudyEnded:
-    """The study is done: the verdict's sentence and the report's paths."""
+class StudyFinished:
+    """The study is finished: its verdict, folder and report."""
 
     verdict: dict[str, Any]
     folder: str
     report: str
 
 
-Event = StageBegun | Advanced | ArmBegun | ArmEnded | Said | StudyEnded
+Event = StageStarted | Progress | ArmStarted | ArmFinished | Message | StudyFinished
 
-Running = Generator[Event, None, T]
+
+@dataclass
+class StopRequest:
+    """A request to stop at the next event; `error` is raised there.
+
+    deferrable: an event comes soon, so that the current work may be finished first.
+    """
+
+    error: StoppedError | None = None
+    deferrable: bool = False
+
+
+def ignore(event: Event) -> None:
+    """Show nothing."""
+
+
+@dataclass
+class Monitor:
+    """Receives the events of a study. Every call is a point where the study may stop.
+
+    on_event: called with every event. notes: messages that belong to the record of the current arm.
+    """
+
+    on_event: Callable[[Event], None] = ignore
+    stop_request: StopRequest = field(default_factory=StopRequest)
+    notes: list[str] = field(default_factory=list)
+
+    def notify(self, event: Event) -> None:
+        """Report an event.
+
+        Raises: StoppedError where a stop was requested.
+        """
+        if isinstance(event, Message) and event.recorded:
+            self.notes.append(event.text)
+        if isinstance(event, StageStarted):
+            self.stop_request.deferrable = event.total is not None
+        self.on_event(event)
+        if self.stop_request.error is not None:
+            error, self.stop_request.error = self.stop_request.error, None
+            raise error
+
+    def stage(self, name: str, total: int | None = None, unit: str = "items", done: int = 0) -> None:
+        """A stage starts (see `StageStarted`)."""
+        self.notify(StageStarted(name, total, unit, done))
+
+    def progress(self, done: int, note: str = "") -> None:
+        """`done` more units of the stage are finished."""
+        self.notify(Progress(done, note))
+
+    def message(self, text: str, level: str = "note", recorded: bool = False) -> None:
+        """Tell the user something."""
+        self.notify(Message(text, level, recorded))

@@ -1,6 +1,6 @@
-"""What all arms of a study share: the same items, prompt, settings; and what an arm gives back.
+"""What all arms of a study share: items, prompt, settings; and what an arm returns.
 
-In: recipe and splits. Out: Shared and Outcome. Knows nothing of: how any kind of arm works.
+In: recipe and splits. Out: StudyData and ArmResult. Knows nothing of: how an arm of any kind works.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.splits import Splits, sample_places
+from tuneproof.data.splits import Splits, sample_indices
 from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.inference.prediction import Predicted, Predictions
-from tuneproof.methods.method import Labelled
+from tuneproof.inference.prediction import AnyPredictions, Predictions
+from tuneproof.methods.method import LabelledTexts
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.score.threshold import best_threshold
 from tuneproof.tasks.task import Example, Prompt, QuestionPrompt
@@ -22,18 +22,19 @@ from tuneproof.tasks.task import Example, Prompt, QuestionPrompt
 
 @dataclass(frozen=True)
 class Sample:
-    """Some of the train items: `places` of them in the whole of train, drawn by `seed`."""
+    """A sample of the train items: their `indices` in `whole`, all of train, drawn with `seed`."""
 
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     seed: int
     whole: list[Example]
 
 
 @dataclass(frozen=True)
-class Shared:
-    """The same for every arm by construction. `cache` is a folder for features.
+class StudyData:
+    """The same for every arm by construction.
 
-    `sample` says how train was drawn where an arm learns from less than the whole of it.
+    words: the prompt. cache: the folder of cached activations. sample: how train was drawn where an arm
+    learns from a part of it.
     """
 
     recipe: Recipe
@@ -44,50 +45,51 @@ class Shared:
 
     @property
     def kind(self) -> str:
-        """What the task asks for: labels or questions."""
+        """What the task asks for: "labels" or "questions"."""
         return self.recipe.task.kind
 
     @property
     def prompt(self) -> Prompt:
-        """The words around an item of a task of labels."""
+        """The prompt of a task with labels."""
         assert isinstance(self.words, Prompt)
         return self.words
 
     @property
     def question_prompt(self) -> QuestionPrompt:
-        """The words around a question."""
+        """The prompt of a task with questions."""
         assert isinstance(self.words, QuestionPrompt)
         return self.words
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the labels, in their order."""
+        """The labels' names, in their order."""
         return self.splits.labels
 
     @property
     def train_name(self) -> str:
-        """What encoded train items are kept under: a sample is another part than the whole."""
+        """The key of the encoded train items: a sample is another part than the whole."""
         if self.sample is None:
             return "train"
-        return f"{len(self.sample.places)} of train, seed {self.sample.seed}"
+        return f"{len(self.sample.indices)} of train, seed {self.sample.seed}"
 
-    def sampled(self, size: int, seed: int) -> "Shared":
-        """The same with `size` items of train, stratified; smaller samples of a seed are in larger."""
+    def sampled(self, size: int, seed: int) -> "StudyData":
+        """The same with a stratified sample of train; a seed's larger samples contain its smaller ones."""
         whole = self.splits.train
-        places = sample_places(whole, size, seed)
-        train = [whole[place] for place in places]
-        return replace(self, splits=replace(self.splits, train=train), sample=Sample(places, seed, whole))
+        indices = sample_indices(whole, size, seed)
+        train = [whole[i] for i in indices]
+        return replace(self, splits=replace(self.splits, train=train), sample=Sample(indices, seed, whole))
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an arm gives: predictions of the frozen items, and how they came about.
+class ArmResult:
+    """Predictions of the frozen items, and how they came about.
 
-    rate: more of the ledger, measured when it is called: after the arm's peak of memory is.
+    training_speed: measures more of the ledger; called after the arm's peak memory is read. save: writes
+    the weights into a folder.
     """
 
-    test: Predicted
-    dev: Predicted
+    test: AnyPredictions
+    dev: AnyPredictions
     ledger: dict[str, Any] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
     time_s: dict[str, float] = field(default_factory=dict)
@@ -95,12 +97,12 @@ class Outcome:
     prompts: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     save: Callable[[Path], None] | None = None
-    rate: Callable[[], dict[str, Any]] = dict
+    training_speed: Callable[[], dict[str, Any]] = dict
 
 
-def labelled(examples: Sequence[Example]) -> Labelled:
+def labelled_texts(examples: Sequence[Example]) -> LabelledTexts:
     """Texts and label indices."""
-    return Labelled(
+    return LabelledTexts(
         [example.text for example in examples],
         np.array([example.label for example in examples], dtype=np.int64),
     )
@@ -151,8 +153,8 @@ def as_answers(
     return AnswerPredictions(
         ids=[example.id for example in examples],
         groups=[example.group for example in examples],
-        paragraphs=[example.asked.paragraph for example in examples],
-        golds=[example.asked.answers for example in examples],
+        paragraphs=[example.required_question.paragraph for example in examples],
+        golds=[example.required_question.answers for example in examples],
         answers=list(answers),
         null_N=null_N,
         score_N=score_N,
@@ -164,22 +166,22 @@ def as_answers(
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Answers of dev and test at the threshold that dev chose, and what it chose."""
+class AnswersAtThreshold:
+    """Answers of dev and test at the threshold that dev chose."""
 
     dev: AnswerPredictions
     test: AnswerPredictions
     chosen: dict[str, Any]
 
 
-def decided(dev: AnswerPredictions, test: AnswerPredictions) -> Decided:
-    """Choose on dev above which null score no answer is given; test is only told."""
-    found = best_threshold(dev)
+def apply_dev_threshold(dev: AnswerPredictions, test: AnswerPredictions) -> AnswersAtThreshold:
+    """Choose on dev above which null score no answer is given; test is only reported."""
+    best = best_threshold(dev)
     chosen = {
-        "no_answer_threshold": found.threshold,
+        "no_answer_threshold": best.threshold,
         "default_threshold": dev.default_threshold,
-        "dev_f1": found.f1,
-        "dev_f1_at_default": found.default_f1,
+        "dev_f1": best.f1,
+        "dev_f1_at_default": best.default_f1,
         "by": "highest F1 on dev",
     }
-    return Decided(dev.at(found.threshold), test.at(found.threshold), chosen)
+    return AnswersAtThreshold(dev.with_threshold(best.threshold), test.with_threshold(best.threshold), chosen)

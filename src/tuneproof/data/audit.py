@@ -1,4 +1,4 @@
-"""What is wrong or risky in the data, before anything is trained.
+"""Problems and risks in the data, found before any training.
 
 In: splits. Out: findings, each with its numbers; those about tokens come from audit_tokens.
 Knows nothing of: tokenizers, models, reports.
@@ -10,67 +10,65 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tuneproof.data.audit_questions import audit_questions, one_a_paragraph
+from tuneproof.data.audit_questions import audit_questions, first_per_paragraph
 from tuneproof.data.audit_tokens import audit_encoding, audit_shots
-from tuneproof.data.duplicates import NEAR, near_pairs
-from tuneproof.data.findings import SHOWN, Finding, plural, stop_on_errors, stopper
+from tuneproof.data.duplicates import NEAR, find_near_pairs
+from tuneproof.data.findings import MAX_EXAMPLES, Finding, blocking_finding, plural, stop_on_errors
 from tuneproof.data.splits import PARTS, Splits
-from tuneproof.tasks.normalise import normalised
+from tuneproof.tasks.normalise import normalise_text
 from tuneproof.tasks.task import Example, Task
 
-__all__ = ["Finding", "audit_encoding", "audit_shots", "audit_splits", "looked_for", "stop_on_errors"]
+__all__ = ["Finding", "audit_encoding", "audit_shots", "audit_splits", "list_checks", "stop_on_errors"]
 
-MOST_MAJORITY = 0.9
-MOST_LEAK = 0.01
-SMALL_TEST = 100
+MAX_MAJORITY = 0.9
+MAX_LEAK_SHARE = 0.01
+SMALL_TEST_SIZE = 100
 
 
-def _shown(item: Example, part: str) -> dict[str, Any]:
+def _describe(item: Example, part: str) -> dict[str, Any]:
     return {"part": part, "id": item.id, "text": item.text[:200]}
 
 
-LOOKED_FOR = (
+CHECKS = (
     "empty texts",
-    "test items that train gives away",
-    "texts that stand twice, equal or nearly, within and across train, dev and test",
+    "test items that overlap with train",
+    "equal or similar texts within and across train, dev and test",
     "equal texts with different labels",
     "a small test part",
     "rows sorted by label",
     "items left out",
 )
-OF_KIND = {
-    "labels": ("labels out of balance",),
+CHECKS_OF_KIND = {
+    "labels": ("unbalanced labels",),
     "questions": (
-        "answers that do not stand where they are said to",
+        "answers that are not where answer_start says",
         "unanswerable questions, and questions whose words give the label away",
     ),
 }
 
 
-def looked_for(task: Task, encoded: bool) -> list[str]:
-    """What `audit_splits` looks for, and, where items are `encoded`, those of audit_tokens."""
-    tokens = ["items that do not fit the model, and prompts gone wrong"] if encoded else []
-    return [*LOOKED_FOR, *OF_KIND[task.kind], *tokens]
+def list_checks(task: Task, encoded: bool) -> list[str]:
+    """What `audit_splits` looks for, and, if items are `encoded`, what audit_tokens looks for."""
+    tokens = ["items that do not fit the model, and malformed prompts"] if encoded else []
+    return [*CHECKS, *CHECKS_OF_KIND[task.kind], *tokens]
 
 
 def audit_splits(task: Task, splits: Splits) -> list[Finding]:
-    """Everything that the texts and labels alone can tell, errors first.
+    """Everything that texts and labels reveal, errors first.
 
-    Of questions the paragraphs are looked at for near duplicates, and what they say of themselves
-    takes the place of the labels' balance.
+    For questions, near duplicates are searched among the paragraphs, and `audit_questions` replaces the
+    balance of the labels.
     """
-    questions = task.kind == "questions"
+    is_questions = task.kind == "questions"
     items = [(part, item) for part in PARTS for item in splits.part(part)]
-    same: dict[str, list[int]] = defaultdict(list)
-    for index, (_, item) in enumerate(items):
-        same[normalised(item.text)].append(index)
+    groups = _group_equal(items)
     findings = [
         *_empty(items),
         *_leak(task, splits),
-        *_duplicates(items, same),
-        *_conflicts(items, same, splits.labels),
-        *(_near_paragraphs(items) if questions else _near(items, same)),
-        *(audit_questions(splits) if questions else _balance(splits)),
+        *_duplicates(items, groups),
+        *_conflicts(items, groups, splits.labels),
+        *(_near_paragraphs(items) if is_questions else _near(items, groups)),
+        *(audit_questions(splits) if is_questions else _balance(splits)),
         *_sizes(splits),
         *_left_out(splits),
     ]
@@ -81,13 +79,21 @@ def audit_splits(task: Task, splits: Splits) -> list[Finding]:
 _Items = Sequence[tuple[str, Example]]
 
 
+def _group_equal(items: _Items) -> list[list[int]]:
+    """The indices of items with equal normalised texts."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, (_, item) in enumerate(items):
+        groups[normalise_text(item.text)].append(index)
+    return list(groups.values())
+
+
 def _empty(items: _Items) -> list[Finding]:
     empty = [(part, item) for part, item in items if not item.text.strip()]
     if not empty:
         return []
     message = f"{plural(len(empty), 'text is', 'texts are')} empty."
-    examples = [_shown(item, part) for part, item in empty[:SHOWN]]
-    return [stopper("empty_text", message, len(empty), examples)]
+    examples = [_describe(item, part) for part, item in empty[:MAX_EXAMPLES]]
+    return [blocking_finding("empty_text", message, len(empty), examples)]
 
 
 def _leak(task: Task, splits: Splits) -> list[Finding]:
@@ -96,111 +102,110 @@ def _leak(task: Task, splits: Splits) -> list[Finding]:
         return []
     rule = {
         "questions": " (the same paragraph)",
-        "labels": " (equal, or a piece of the other)" if task.overlaps else " (the same text)",
+        "labels": " (equal, or one contains the other)" if task.overlaps else " (the same text)",
     }[task.kind]
     message = (
-        f"Train gives away {leak['items']:,} of {len(splits.test):,} test items, {leak['share']:.1%}{rule}"
+        f"Train overlaps with {leak['items']:,} of {len(splits.test):,} test items, {leak['share']:.1%}{rule}"
     )
     message += "." if splits.report["leak_safe"] else "; split.leak_safe: true prevents it."
-    level: Literal["note", "warning"] = "warning" if leak["share"] > MOST_LEAK else "note"
-    return [Finding("leaky_split", level, message, leak["items"], leak["examples"][:SHOWN])]
+    level: Literal["note", "warning"] = "warning" if leak["share"] > MAX_LEAK_SHARE else "note"
+    return [Finding("leaky_split", level, message, leak["items"], leak["examples"][:MAX_EXAMPLES])]
 
 
-def _across(name: str, how: str, places: Mapping[str, set[int]], pairs: Any, items: _Items) -> Finding:
-    """A finding about held-out items that a part to their left holds as well."""
-    total = sum(len(found) for found in places.values())
-    said = ", ".join(f"{len(found):,} of {part}" for part, found in places.items() if found)
-    share = len(places["test"]) / max(1, sum(part == "test" for part, _ in items))
+def _across(
+    name: str, problem: str, held_out: Mapping[str, set[int]], pairs: Sequence[tuple[int, int]], items: _Items
+) -> Finding:
+    """A finding about held-out items that are also in an earlier part; pairs: (held-out, earlier)."""
+    total = sum(len(indices) for indices in held_out.values())
+    counts = ", ".join(f"{len(indices):,} of {part}" for part, indices in held_out.items() if indices)
+    share = len(held_out["test"]) / max(1, sum(part == "test" for part, _ in items))
     examples = [
-        {**_shown(items[held][1], items[held][0]), "in": _shown(items[seen][1], items[seen][0])}
-        for held, seen in pairs[:SHOWN]
+        {
+            **_describe(items[held][1], items[held][0]),
+            "earlier": _describe(items[earlier][1], items[earlier][0]),
+        }
+        for held, earlier in pairs[:MAX_EXAMPLES]
     ]
-    message = f"{plural(total, 'held-out item', 'held-out items')} ({said}) {how}."
-    return Finding(name, "warning" if share > MOST_LEAK else "note", message, total, examples)
+    message = f"{plural(total, 'held-out item is', 'held-out items are')} {problem} ({counts})."
+    return Finding(name, "warning" if share > MAX_LEAK_SHARE else "note", message, total, examples)
 
 
-def _duplicates(items: _Items, same: Mapping[str, list[int]]) -> list[Finding]:
-    places: dict[str, set[int]] = {"dev": set(), "test": set()}
+def _duplicates(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:
+    rule = "same text except for case, spaces and punctuation"
+    held_out: dict[str, set[int]] = {"dev": set(), "test": set()}
     pairs = []
-    within = 0
-    example = []
-    for twins in same.values():
-        if len(twins) < 2:
-            continue
-        first = items[twins[0]][0]  # the items stand in the order train, dev, test
-        for index in twins[1:]:
+    repeats = 0
+    examples = []
+    for group in groups:
+        first = items[group[0]][0]  # the items are in the order train, dev, test
+        for index in group[1:]:
             if items[index][0] != first:
-                places[items[index][0]].add(index)
-                pairs.append((index, twins[0]))
-        inside = sum(items[index][0] == "train" for index in twins)
-        if inside > 1:
-            within += inside - 1
-            example.append({**_shown(items[twins[0]][1], "train"), "times": inside})
+                held_out[items[index][0]].add(index)
+                pairs.append((index, group[0]))
+        in_train = sum(items[index][0] == "train" for index in group)
+        if in_train > 1:
+            repeats += in_train - 1
+            examples.append({**_describe(items[group[0]][1], "train"), "times": in_train})
     findings = []
     if pairs:
-        how = "stand in an earlier part too (same text but for case, spaces and punctuation)"
-        findings.append(_across("duplicates_across", how, places, pairs, items))
-    if within:
-        example.sort(key=lambda one: -one["times"])
-        message = (
-            f"{plural(within, 'training item repeats', 'training items repeat')} another one "
-            "(same text but for case, spaces and punctuation)."
+        findings.append(
+            _across("duplicates_across", f"also in an earlier part, {rule}", held_out, pairs, items)
         )
-        findings.append(Finding("duplicates_in_train", "note", message, within, example[:SHOWN]))
+    if repeats:
+        examples.sort(key=lambda example: -example["times"])
+        subject = plural(repeats, "training item repeats", "training items repeat")
+        message = f"{subject} another one ({rule})."
+        findings.append(Finding("duplicates_in_train", "note", message, repeats, examples[:MAX_EXAMPLES]))
     return findings
 
 
-def _near(items: _Items, same: Mapping[str, list[int]]) -> list[Finding]:
+def _near(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:
     """Near duplicates among different texts; equal ones are counted elsewhere."""
-    one_each = [twins[0] for twins in same.values()]
-    found = near_pairs([items[index][1].text for index in one_each])
-    places: dict[str, set[int]] = {"dev": set(), "test": set()}
+    rule = f"Jaccard similarity of 5-word shingles {NEAR} or more"
+    representatives = [group[0] for group in groups]
+    near = find_near_pairs([items[index][1].text for index in representatives])
+    held_out: dict[str, set[int]] = {"dev": set(), "test": set()}
     pairs = []
-    within: set[int] = set()
-    for a, b in zip(found.first_M.tolist(), found.second_M.tolist(), strict=True):
-        a, b = sorted((one_each[a], one_each[b]))
-        if items[a][0] == items[b][0] == "train":
-            within.add(b)
-        elif items[a][0] != items[b][0]:
-            places[items[b][0]].add(b)
-            pairs.append((b, a))
+    in_train: set[int] = set()
+    for first, second in zip(near.first_M.tolist(), near.second_M.tolist(), strict=True):
+        earlier, later = sorted((representatives[first], representatives[second]))
+        if items[earlier][0] == items[later][0] == "train":
+            in_train.add(later)
+        elif items[earlier][0] != items[later][0]:
+            held_out[items[later][0]].add(later)
+            pairs.append((later, earlier))
     findings = []
     if pairs:
-        how = f"nearly stand in an earlier part too (Jaccard of 5-word shingles {NEAR} or more)"
-        findings.append(_across("near_duplicates_across", how, places, pairs, items))
-    if within:
-        message = (
-            f"{plural(len(within), 'training item nearly repeats', 'training items nearly repeat')}"
-            f" another one (Jaccard of 5-word shingles {NEAR} or more)."
-        )
-        shown = [_shown(items[index][1], "train") for index in sorted(within)[:SHOWN]]
-        findings.append(Finding("near_duplicates_in_train", "note", message, len(within), shown))
+        problem = f"nearly the same as an item of an earlier part, {rule}"
+        findings.append(_across("near_duplicates_across", problem, held_out, pairs, items))
+    if in_train:
+        subject = plural(len(in_train), "training item nearly repeats", "training items nearly repeat")
+        examples = [_describe(items[index][1], "train") for index in sorted(in_train)[:MAX_EXAMPLES]]
+        message = f"{subject} another one ({rule})."
+        findings.append(Finding("near_duplicates_in_train", "note", message, len(in_train), examples))
     return findings
 
 
 def _near_paragraphs(items: _Items) -> list[Finding]:
-    paragraphs = one_a_paragraph(items)
-    same: dict[str, list[int]] = defaultdict(list)
-    for index, (_, item) in enumerate(paragraphs):
-        same[normalised(item.text)].append(index)
-    return _near(paragraphs, same)
+    paragraphs = first_per_paragraph(items)
+    return _near(paragraphs, _group_equal(paragraphs))
 
 
-def _conflicts(items: _Items, same: Mapping[str, list[int]], labels: Sequence[str]) -> list[Finding]:
-    conflicts = [twins for twins in same.values() if len({items[i][1].label for i in twins}) > 1]
+def _conflicts(items: _Items, groups: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Finding]:
+    conflicts = [group for group in groups if len({items[i][1].label for i in group}) > 1]
     if not conflicts:
         return []
     examples = [
         {
-            "text": items[twins[0]][1].text[:200],
-            "labels": {items[i][1].id: labels[items[i][1].label] for i in twins[:SHOWN]},
+            "text": items[group[0]][1].text[:200],
+            "labels": {items[i][1].id: labels[items[i][1].label] for i in group[:MAX_EXAMPLES]},
         }
-        for twins in conflicts[:SHOWN]
+        for group in conflicts[:MAX_EXAMPLES]
     ]
-    count = sum(len(twins) for twins in conflicts)
+    count = sum(len(group) for group in conflicts)
     message = (
-        f"{plural(len(conflicts), 'text stands', 'texts stand')} with two labels or more "
-        f"({count:,} items): no model can get all of them right."
+        f"{plural(len(conflicts), 'text has', 'texts have')} two or more labels ({count:,} items): no "
+        "model can predict all of them correctly."
     )
     return [Finding("conflicting_labels", "warning", message, count, examples)]
 
@@ -209,21 +214,21 @@ def _balance(splits: Splits) -> list[Finding]:
     findings = []
     for part in ("train", "test"):
         counts = Counter(item.label for item in splits.part(part))
-        label, most = counts.most_common(1)[0]
-        share = most / len(splits.part(part))
-        if share > MOST_MAJORITY:
+        label, count = counts.most_common(1)[0]
+        share = count / len(splits.part(part))
+        if share > MAX_MAJORITY:
             message = (
-                f"{share:.1%} of {part} are {splits.labels[label]}: always saying so has that "
-                "accuracy, so read the F1 and the majority arm beside it."
+                f"{share:.1%} of {part} are {splits.labels[label]}: always predicting it reaches that "
+                "accuracy. Compare with the majority arm, and read the F1."
             )
-            findings.append(Finding(f"imbalance_{part}", "warning", message, most))
+            findings.append(Finding(f"imbalance_{part}", "warning", message, count))
     return findings
 
 
 def _sizes(splits: Splits) -> list[Finding]:
     n = len(splits.test)
     findings = []
-    if n < SMALL_TEST:
+    if n < SMALL_TEST_SIZE:
         z = 1.96
         half = z * np.sqrt(0.8 * 0.2 / n + z * z / (4 * n * n)) / (1 + z * z / n)
         message = (
@@ -231,13 +236,13 @@ def _sizes(splits: Splits) -> list[Finding]:
             f"80 % is about ± {100 * half:.0f} points."
         )
         findings.append(Finding("small_test", "note", message, n))
-    tidy = splits.report["sorted_by_label"]
-    if tidy:
+    is_sorted = splits.report["sorted_by_label"]
+    if is_sorted:
         message = (
-            f"The source's rows are sorted by label ({', '.join(tidy)}); they are shuffled here; "
-            "the first rows of the file alone would be of one label."
+            f"The source's rows are sorted by label ({', '.join(is_sorted)}). They are shuffled here; the "
+            "first rows of the file would all have one label."
         )
-        findings.append(Finding("sorted_labels", "note", message, len(tidy)))
+        findings.append(Finding("sorted_labels", "note", message, len(is_sorted)))
     return findings
 
 

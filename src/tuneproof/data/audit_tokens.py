@@ -1,4 +1,4 @@
-"""What is wrong or risky in the encoding: truncation, supervision, BOS, label words, shots.
+"""Problems and risks in the encoding: truncation, supervision, BOS tokens, label words, shots.
 
 In: token counts as plain arrays; shots. Out: findings, each with its numbers.
 Knows nothing of: tokenizers, models, files.
@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tuneproof.data.findings import SHOWN, Finding, plural, stopper
-from tuneproof.tasks.normalise import normalised
+from tuneproof.data.findings import MAX_EXAMPLES, Finding, blocking_finding, plural
+from tuneproof.tasks.normalise import normalise_text
 from tuneproof.tasks.task import Example
 
-MOST_TRUNCATED = 0.05
+MAX_TRUNCATED_SHARE = 0.05
 
 
 def audit_encoding(
@@ -28,88 +28,92 @@ def audit_encoding(
     ids: Sequence[str] = (),
     expected_bos: int = 1,
 ) -> list[Finding]:
-    """What the tokens tell, on plain arrays of N items.
+    """What plain arrays of N items reveal about their tokens.
 
     `lengths` are tokens before truncation, `truncated` booleans; `supervised_counts` the tokens that
-    the loss sees, `bos_counts` the begin-of-text tokens, both None where they mean nothing;
-    `label_word_tokens` the ids of each label's words as they follow the prompt; `ids` name the items.
+    the loss counts, `bos_counts` the BOS tokens, both None if they do not apply; `label_word_tokens`
+    the ids of each label's words as they follow the prompt; `ids` name the items.
     """
     lengths_N = np.asarray(lengths, dtype=np.int64)
     findings = []
 
-    def named(places: np.ndarray) -> list[dict[str, Any]]:
-        return [{"id": ids[i] if len(ids) else str(i)} for i in places[:SHOWN]]
+    def examples(indices: np.ndarray) -> list[dict[str, Any]]:
+        return [{"id": ids[i] if len(ids) else str(i)} for i in indices[:MAX_EXAMPLES]]
 
-    def listed(places: np.ndarray) -> str:
-        return ", ".join(one["id"] for one in named(places)) + (", …" if len(places) > SHOWN else "")
+    def list_ids(indices: np.ndarray) -> str:
+        first = ", ".join(example["id"] for example in examples(indices))
+        return first + (", …" if len(indices) > MAX_EXAMPLES else "")
 
     cut = np.flatnonzero(np.asarray(truncated, dtype=bool))
     if len(cut):
         share = len(cut) / len(lengths_N)
         message = (
             f"{share:.1%} of the items ({len(cut):,} of {len(lengths_N):,}) are longer than "
-            f"encode.max_length {max_length:,} and are cut; the longest has {lengths_N.max():,} tokens."
+            f"encode.max_length {max_length:,} and are truncated; the longest has {lengths_N.max():,} tokens."
         )
-        level: Literal["note", "warning"] = "warning" if share > MOST_TRUNCATED else "note"
-        findings.append(Finding("truncated", level, message, len(cut), named(cut)))
+        level: Literal["note", "warning"] = "warning" if share > MAX_TRUNCATED_SHARE else "note"
+        findings.append(Finding("truncated", level, message, len(cut), examples(cut)))
     if supervised_counts is not None:
         silent = np.flatnonzero(np.asarray(supervised_counts) == 0)
         if len(silent):
             message = (
-                f"{plural(len(silent), 'item has', 'items have')} no token that the loss sees "
-                f"({listed(silent)}): nothing would be learnt from them."
+                f"{plural(len(silent), 'item has', 'items have')} no token that the loss counts "
+                f"({list_ids(silent)}): nothing would be learnt from them."
             )
-            findings.append(stopper("no_supervised_tokens", message, len(silent), named(silent)))
+            findings.append(blocking_finding("no_supervised_tokens", message, len(silent), examples(silent)))
     if bos_counts is not None:
         counts = np.asarray(bos_counts)
         wrong = np.flatnonzero(counts != expected_bos)
         if len(wrong):
             message = (
-                f"{plural(len(wrong), 'item holds', 'items hold')} {counts[wrong[0]]} begin-of-text "
-                f"tokens where the model expects {expected_bos} ({listed(wrong)})."
+                f"{plural(len(wrong), 'item has', 'items have')} {counts[wrong[0]]} BOS tokens; the model "
+                f"expects {expected_bos} ({list_ids(wrong)})."
             )
-            findings.append(stopper("bos_count", message, len(wrong), named(wrong)))
+            findings.append(blocking_finding("bos_count", message, len(wrong), examples(wrong)))
     return findings + _label_words(label_word_tokens or {})
 
 
 def _label_words(tokens: Mapping[str, Sequence[int]]) -> list[Finding]:
     findings = []
     by_tokens: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    by_first: dict[int, list[str]] = defaultdict(list)
+    by_first: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for label, ids in tokens.items():
         by_tokens[tuple(ids)].append(label)
-        if ids:
-            by_first[ids[0]].append(label)
-    example = [{label: list(ids)} for label, ids in tokens.items()][:SHOWN]
-    alike = [labels for ids, labels in by_tokens.items() if len(labels) > 1 or not ids]
-    if alike:
-        message = f"The label words of {' and '.join(alike[0])} are the same tokens, or none at all."
-        findings.append(stopper("label_words_alike", message, len(alike), example))
+        by_first[tuple(ids[:1])].append(label)
+    example = [{label: list(ids)} for label, ids in tokens.items()][:MAX_EXAMPLES]
+    identical = [labels for ids, labels in by_tokens.items() if len(labels) > 1 or not ids]
+    if identical:
+        message = f"The label words of {' and '.join(identical[0])} are the same tokens, or no tokens at all."
+        findings.append(blocking_finding("label_words_alike", message, len(identical), example))
     shared = [labels for labels in by_first.values() if len(labels) > 1]
-    if shared and not alike:
+    if shared and not identical:
         message = (
             f"The label words of {' and '.join(shared[0])} begin with the same token: an answer of "
-            "one token cannot tell them apart."
+            "one token cannot distinguish them."
         )
         findings.append(Finding("label_words_share_start", "warning", message, len(shared), example))
+    return findings + _label_word_lengths(tokens, example)
+
+
+def _label_word_lengths(tokens: Mapping[str, Sequence[int]], example: list[dict[str, Any]]) -> list[Finding]:
     sizes = {label: len(ids) for label, ids in tokens.items()}
-    if len(set(sizes.values())) > 1:
-        said = ", ".join(f"{label} {size}" for label, size in list(sizes.items())[:SHOWN])
-        message = f"The label words have different numbers of tokens ({said}); their scores are summed."
-        findings.append(Finding("label_words_length", "note", message, len(sizes), example))
-    return findings
+    if len(set(sizes.values())) < 2:
+        return []
+    counts = ", ".join(f"{label} {size}" for label, size in list(sizes.items())[:MAX_EXAMPLES])
+    message = f"The label words have different numbers of tokens ({counts}); their scores are summed."
+    return [Finding("label_words_length", "note", message, len(sizes), example)]
 
 
 def audit_shots(shots: Sequence[Example], items: Sequence[Example]) -> list[Finding]:
-    """Shots that are an item which they are shown with: by id, or by the normalised text."""
+    """Shots that are also items to predict, by id or by normalised text."""
     ids = {shot.id for shot in shots}
-    texts = {normalised(shot.text) for shot in shots}
-    found = [item for item in items if item.id in ids or normalised(item.text) in texts]
-    if not found:
+    texts = {normalise_text(shot.text) for shot in shots}
+    leaked = [item for item in items if item.id in ids or normalise_text(item.text) in texts]
+    if not leaked:
         return []
     message = (
-        f"There are shots that contain the item: {plural(len(found), 'item is', 'items are')} "
-        f"among the {len(shots):,} shots ({', '.join(item.id for item in found[:SHOWN])})."
+        f"The shots contain items to predict: {plural(len(leaked), 'item is', 'items are')} among the "
+        f"{len(shots):,} shots ({', '.join(item.id for item in leaked[:MAX_EXAMPLES])})."
     )
-    examples = [{"id": item.id, "text": item.text[:200]} for item in found[:SHOWN]]
-    return [stopper("shots_contain_item", message, len(found), examples)]
+    examples = [{"id": item.id, "text": item.text[:200]} for item in leaked[:MAX_EXAMPLES]]
+    return [blocking_finding("shots_contain_item", message, len(leaked), examples)]

@@ -1,6 +1,6 @@
 """Which items make up which batch: a pure function of seed and epoch.
 
-In: a number of items, a seed, an epoch, lengths in tokens. Out: index arrays, and batches on the host.
+In: a number of items, a seed, an epoch, lengths in tokens. Out: index arrays; batches on the host.
 Knows nothing of: what an item is, models, devices.
 """
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-Indices = np.ndarray  # int64, positions in the list of items
-CHUNK_BATCHES = 50  # batches' worth of shuffled items that are sorted by length together
+Indices = np.ndarray  # int64, into the list of items
+CHUNK_BATCHES = 50  # batches whose shuffled items are sorted by length together
 
 
 @dataclass(frozen=True)
 class Batch:
     """One effective batch, still on the host: the ids of its items and its collated micro-batches.
 
-    `parts` are the items of each micro-batch as positions, `collate` is what made it of them.
+    `parts` are the item indices of each micro-batch; `collate` makes a micro-batch of them.
     """
 
     ids: tuple[str, ...]
@@ -27,11 +27,11 @@ class Batch:
     collate: Callable[[Indices], Any] | None = None
 
     def halved(self) -> "Batch | None":
-        """The same items in twice as many micro-batches; None where they cannot be cut further."""
+        """The same items in twice as many micro-batches; None if they cannot be cut further."""
         if self.collate is None or all(len(part) < 2 for part in self.parts):
             return None
         parts = [half for part in self.parts for half in _cut(part, max(1, -(-len(part) // 2)))]
-        return _collated(self.ids, parts, self.collate)
+        return _collate_parts(self.ids, parts, self.collate)
 
 
 def plan_batches(
@@ -40,13 +40,13 @@ def plan_batches(
     """One epoch: a random permutation of all items, cut into batches.
 
     The last batch may be smaller; nothing is dropped. Equal (seed, epoch) give equal batches on
-    every machine and whatever was drawn before, so a stopped run finds its place again.
+    every machine, whatever was drawn before, so that a stopped run can resume.
 
-    grouped_by: every item's length; batches then hold items of similar length. 50 batches' worth of
-    the permutation is sorted at a time, and the order of the batches is drawn. Which items meet in a
-    batch is no longer free of their length; how many an update holds stays.
+    grouped_by: every item's length; batches then hold items of similar length. The items of 50 batches
+    are sorted at a time, and the order of the batches is random. Batches then depend on the lengths;
+    their size does not.
 
-    Raises: ValueError where n_items or batch_size is below 1.
+    Raises: ValueError if n_items or batch_size is below 1.
     Source: transformers, `get_length_grouped_indices`.
     """
     _at_least_one(n_items=n_items, batch_size=batch_size)
@@ -60,11 +60,11 @@ def plan_batches(
         for chunk in _cut(order, CHUNK_BATCHES * batch_size)
         for batch in _cut(chunk[_longest_first(lengths[chunk])], batch_size)
     ]
-    return [batches[place] for place in random.permutation(len(batches))]
+    return [batches[index] for index in random.permutation(len(batches))]
 
 
 def count_batches(n_items: int, batch_size: int) -> int:
-    """Batches of an epoch, the smaller last one included."""
+    """The number of batches in an epoch, including a smaller last one."""
     _at_least_one(n_items=n_items, batch_size=batch_size)
     return -(-n_items // batch_size)
 
@@ -72,10 +72,10 @@ def count_batches(n_items: int, batch_size: int) -> int:
 def split_micro(
     batch: Indices, micro_batch: int | None = None, lengths: Sequence[int] | None = None
 ) -> list[Indices]:
-    """Cut an effective batch into micro-batches of at most `micro_batch` items (None: one).
+    """Cut an effective batch into micro-batches of at most `micro_batch` items (None: one micro-batch).
 
     With `lengths` (tokens of every item) the batch is first sorted by length, so that short items
-    are not padded to long ones. The update is a sum over the whole batch: its order is free.
+    are not padded to long ones. The update is a sum over the batch, so the order does not matter.
     """
     if micro_batch is None:
         return [batch]
@@ -85,23 +85,23 @@ def split_micro(
     return _cut(batch, micro_batch)
 
 
-def deal(batch: Indices, hand: tuple[int, int], lengths: Sequence[int] | None = None) -> Indices:
-    """The items of a batch for one of several processes, (which, of how many): dealt like cards.
+def shard_batch(batch: Indices, shard: tuple[int, int], lengths: Sequence[int] | None = None) -> Indices:
+    """Every `world_size`-th item of a batch, from `rank` on; shard: (rank, world_size).
 
-    The longest items first, so that every process has about as many tokens.
+    The items are first sorted by length, so that every process has about as many tokens.
     """
-    which, of = hand
-    if of == 1:
+    rank, world_size = shard
+    if world_size == 1:
         return batch
     if lengths is not None:
         batch = batch[_longest_first(np.asarray(lengths)[batch])]
-    return batch[which::of]
+    return batch[rank::world_size]
 
 
-def by_length(lengths: Sequence[int], batch_size: int) -> list[Indices]:
-    """Batches for evaluation, longest items first: little padding, and too little memory shows at once.
+def batch_by_length(lengths: Sequence[int], batch_size: int) -> list[Indices]:
+    """Batches for evaluation, longest items first: little padding, and an early out of memory.
 
-    The caller puts results back in order: `results[np.concatenate(batches)] = outputs`.
+    The caller restores the order: `results[np.concatenate(batches)] = outputs`.
     """
     _at_least_one(batch_size=batch_size)
     return _cut(_longest_first(np.asarray(lengths)), batch_size)
@@ -128,25 +128,27 @@ def collate_epoch(
     lengths: Sequence[int] | None = None,
     grouped: bool = False,
     skip: int = 0,
-    hand: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-    """The batches of one epoch, each collated when its turn comes; the first `skip` are not.
+    """The batches of one epoch, each collated when it is needed; the first `skip` are not collated.
 
-    `collate` makes one micro-batch from positions in the list of items; `lengths` as in `split_micro`,
-    and `grouped` has batches of similar lengths, as in `plan_batches`. hand: (which, of how many)
-    processes among whom every batch is dealt; a hand may be empty.
+    `collate` makes one micro-batch from item indices; `lengths` as in `split_micro`; with `grouped`,
+    batches hold items of similar length, as in `plan_batches`. shard: (rank, world_size) of this
+    process, which gets its share of every batch; the share may be empty.
     """
     planned = plan_batches(len(ids), batch_size, seed, epoch, lengths if grouped else None)
-    for place, batch in enumerate(planned):
-        if place < skip:
+    for number, batch in enumerate(planned):
+        if number < skip:
             yield Batch(tuple(ids[i] for i in batch), ())
             continue
-        mine = deal(batch, hand, lengths)
-        parts = split_micro(mine, micro_batch, lengths) if len(mine) else []
-        yield _collated(tuple(ids[i] for part in parts for i in part), parts, collate)
+        own = shard_batch(batch, shard, lengths)
+        parts = split_micro(own, micro_batch, lengths) if len(own) else []
+        yield _collate_parts(tuple(ids[i] for part in parts for i in part), parts, collate)
 
 
-def _collated(ids: tuple[str, ...], parts: Sequence[Indices], collate: Callable[[Indices], Any]) -> Batch:
+def _collate_parts(
+    ids: tuple[str, ...], parts: Sequence[Indices], collate: Callable[[Indices], Any]
+) -> Batch:
     return Batch(ids, tuple(collate(part) for part in parts), tuple(parts), collate)
 
 

@@ -1,10 +1,10 @@
-"""The other process, in which a model's chat template runs: little memory, no environment, no files.
+"""The process that renders a model's chat template, with little memory, no environment and no files.
 
-In: lines of JSON on standard input: first {path, template, memory, characters}, then values to fill in.
-Out: a line of JSON each: {text} or {error}. Knows nothing of: tuneproof, whose template it is.
+In: lines of JSON on standard input: first {path, template, memory, characters}, then values to render.
+Out: one line of JSON for each: {text} or {error}. Knows nothing of: tuneproof, whose template it is.
 
-The environment is the one of transformers' own `apply_chat_template`: jinja's immutable sandbox with
-its tags, filters and globals.
+As in transformers' own `apply_chat_template`, the template runs in jinja's immutable sandbox with
+transformers' tags, filters and globals.
 """
 
 import json
@@ -13,95 +13,107 @@ from datetime import datetime
 from typing import Any
 
 
-def limit(memory: int) -> None:
-    """Bound address space, files and cores, where the system can."""
+def limit_resources(memory: int) -> None:
+    """Limit address space, files and core dumps, if the system can."""
     try:
         import resource
     except ImportError:  # Windows: the time limit alone holds
         return
-    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        bound = resource.getrlimit(what)[1]
-        least = most if bound == resource.RLIM_INFINITY else min(most, bound)
-        resource.setrlimit(what, (least, least))
+    limits = ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0))
+    for kind, limit in limits:
+        hard = resource.getrlimit(kind)[1]
+        new = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (new, new))
 
 
-def compiled(text: str) -> Any:
-    """The template in the sandbox."""
-    from jinja2 import nodes
-    from jinja2.exceptions import SecurityError, TemplateError
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def raise_exception(message: Any) -> None:
+    """What a template calls to fail."""
+    from jinja2.exceptions import TemplateError
+
+    raise TemplateError(str(message))
+
+
+def to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
+) -> str:
+    """The filter `tojson`, without jinja's escapes for HTML."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+class PlainDict:
+    """`dict` without its attributes."""
+
+    def __call__(self, *values: Any, **more: Any) -> dict[Any, Any]:
+        return dict(*values, **more)
+
+    def fromkeys(self, *values: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*values)
+
+
+def safe_namespace() -> type:
+    """jinja's namespace, but without names that begin with an underscore."""
+    from jinja2.exceptions import SecurityError
     from jinja2.utils import Namespace
 
+    def check(name: Any) -> None:
+        if isinstance(name, str) and name.startswith("_"):
+            raise SecurityError(f"a namespace takes no name such as {name}")
+
+    class SafeNamespace(Namespace):
+        def __init__(*values: Any, **more: Any) -> None:
+            self, *rest = values
+            attributes = dict(*rest, **more)
+            for name in attributes:
+                check(name)
+            Namespace.__init__(self, attributes)
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            check(name)
+            Namespace.__setitem__(self, name, value)
+
+    return SafeNamespace
+
+
+def compile_template(text: str) -> Any:
+    """The template in the sandbox."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     class Generation(Extension):
-        """{% generation %} … {% endgeneration %}: marks what a model says; here it changes nothing."""
+        """{% generation %} … {% endgeneration %} marks what a model says; here it changes nothing."""
 
         tags = {"generation"}  # noqa: RUF012
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+            return nodes.CallBlock(self.call_method("_render"), [], [], body).set_lineno(line)
 
-        def _said(self, caller: Any) -> str:
+        def _render(self, caller: Any) -> str:
             return str(caller())
-
-    class Fresh:
-        """`dict` without its attributes."""
-
-        def __call__(self, *values: Any, **more: Any) -> dict[Any, Any]:
-            return dict(*values, **more)
-
-        def fromkeys(self, *values: Any) -> dict[Any, Any]:
-            return dict.fromkeys(*values)
-
-    class Room(Namespace):
-        """A namespace that takes no name beginning with an underscore."""
-
-        def __init__(*values: Any, **more: Any) -> None:
-            self, *rest = values
-            for name in (found := dict(*rest, **more)):
-                Room._check(name)
-            Namespace.__init__(self, found)
-
-        def __setitem__(self, name: str, value: Any) -> None:
-            Room._check(name)
-            Namespace.__setitem__(self, name, value)
-
-        @staticmethod
-        def _check(name: Any) -> None:
-            if isinstance(name, str) and name.startswith("_"):
-                raise SecurityError(f"a namespace takes no name such as {name}")
-
-    def fail(message: Any) -> None:
-        raise TemplateError(str(message))
-
-    def to_json(
-        value: Any,
-        ensure_ascii: bool = False,
-        indent: Any = None,
-        separators: Any = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(
-            value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-        )
 
     sandbox = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
     sandbox.filters["tojson"] = to_json
     sandbox.globals.update(
-        raise_exception=fail,
-        dict=Fresh(),
-        namespace=Room,
+        raise_exception=raise_exception,
+        dict=PlainDict(),
+        namespace=safe_namespace(),
         strftime_now=lambda form: datetime.now().strftime(form),
     )
     return sandbox.from_string(text)
 
 
-def filled(template: Any, values: dict[str, Any], characters: int) -> dict[str, str]:
-    """The template's text, or what went wrong in it."""
+def render(template: Any, values: dict[str, Any], characters: int) -> dict[str, str]:
+    """The template's text, or an error if it is longer than `characters`."""
     parts, length = [], 0
     for part in template.generate(**values):
         parts.append(part)
@@ -112,23 +124,23 @@ def filled(template: Any, values: dict[str, Any], characters: int) -> dict[str, 
 
 
 def main() -> None:
-    """Answer one line after the other until there is none."""
+    """Answer every line of standard input."""
     first = json.loads(sys.stdin.readline())
     sys.path.extend(first["path"])
-    import jinja2.sandbox  # noqa: F401  before memory is bounded
+    import jinja2.sandbox  # noqa: F401  before memory is limited
 
-    limit(first["memory"])
+    limit_resources(first["memory"])
     print("{}", flush=True)
     template = None
     for line in sys.stdin:
         try:
-            template = template or compiled(first["template"])
-            answer = filled(template, json.loads(line), first["characters"])
+            template = template or compile_template(first["template"])
+            answer = render(template, json.loads(line), first["characters"])
         except MemoryError:
             answer = {"error": f"it takes more than {first['memory'] >> 20} MiB of memory"}
-        except Exception as error:  # whatever a stranger's template does is an answer
-            said = " ".join(str(error).split())[:300].rstrip(".")
-            answer = {"error": said or type(error).__name__}
+        except Exception as error:  # whatever an untrusted template does is an answer
+            message = " ".join(str(error).split())[:300].rstrip(".")
+            answer = {"error": message or type(error).__name__}
         print(json.dumps(answer), flush=True)
 
 

@@ -1,7 +1,7 @@
-"""One thing that the audit found.
+"""A finding of the audit.
 
 In: a name, a level, a sentence with numbers. Out: plain values, or the error that stops the run.
-Knows nothing of: texts, tokens, how it was found.
+Knows nothing of: texts, tokens, how to find anything.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from tuneproof.errors import DataError
 
-SHOWN = 5  # examples a finding shows
+MAX_EXAMPLES = 5  # of a finding
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: an error stops the run unless `override`, a setting, allows it.
+    """A problem or a fact of the data. An error stops the run unless the setting `allowed_by` is made.
 
-    `message` is one sentence with the numbers; `count` is how many items it is about.
+    `message` is one sentence with the numbers; `count` is the number of items that it concerns.
     """
 
     name: str
@@ -25,29 +25,29 @@ class Finding:
     message: str
     count: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
-    override: str | None = None
+    allowed_by: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for audit.json."""
         return asdict(self)
 
 
-def stopper(name: str, message: str, count: int, examples: list[dict[str, Any]]) -> Finding:
-    """An error, with the setting that lets the run go on all the same."""
+def blocking_finding(name: str, message: str, count: int, examples: list[dict[str, Any]]) -> Finding:
+    """An error, with the setting that lets the run continue anyway."""
     return Finding(name, "error", message, count, examples, f"audit.allow: [{name}]")
 
 
 def stop_on_errors(findings: Iterable[Finding], allowed: Sequence[str] = ()) -> None:
-    """Raises DataError for the first error whose name is not in `allowed`, naming the setting."""
+    """Raises DataError for the first error whose name is not in `allowed`, with its setting."""
     for finding in findings:
         if finding.level == "error" and finding.name not in allowed:
             raise DataError(
                 f"audit, {finding.name}",
                 finding.message,
-                do=f"Mend it, or go on at your own risk with {finding.override}.",
+                do=f"Fix it, or continue at your own risk with {finding.allowed_by}.",
             )
 
 
-def plural(count: int, one: str, many: str) -> str:
+def plural(count: int, singular: str, plural_form: str) -> str:
     """'1 item' or '1,042 items'."""
-    return f"{count:,} {one if count == 1 else many}"
+    return f"{count:,} {singular if count == 1 else plural_form}"

@@ -1,6 +1,6 @@
-"""The words around a text, put together once, and a text cut until the whole fits.
+"""The prompt around a text, built once, and texts truncated until their prompts fit.
 
-In: a tokenizer, the words of a prompt, shots. Out: ids of prompt and prompt with answer, counts.
+In: a tokenizer, a prompt, shots. Out: ids of prompt and prompt with answer, counts.
 Knows nothing of: labels of items, weights, predictions.
 """
 
@@ -11,120 +11,125 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.chat import fill_in
+from tuneproof.data.chat import render_chat
 from tuneproof.data.tokens import (
-    Cut,
-    begin_once,
-    begin_tokens,
+    TruncateSide,
+    contains_special,
+    count_bos_tokens,
     cut_text,
-    defuse,
     encode_plain,
-    holds_special,
+    escape_special,
+    normalise_bos,
     special_strings,
 )
 from tuneproof.errors import ModelError, RecipeError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, Prompt
 
-SLOT = "\ue000text\ue000"  # stands for the text while the words around it are put together
-BETWEEN = "\n\n"  # between instruction, shots and item
+SLOT = "\ue000text\ue000"  # stands for the text while the prompt around it is built
+SEPARATOR = "\n\n"  # between instruction, shots and item
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What stands before and after the text, how each answer goes on, whether it holds markup.
+class PromptFrame:
+    """The prompt before and after the text, and each answer as it continues the prompt.
 
-    `tail` is what a chat template puts behind an answer.
+    `has_markup`: special tokens in the frame are read as such. `after_answer` is what a chat template
+    writes after an answer.
     """
 
     before: str
     after: str
     answers: tuple[str, ...]
-    markup: bool
-    tail: str = ""
+    has_markup: bool
+    after_answer: str = ""
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """N items: `ids[n]` are the ids of the prompt and of the prompt with each answer after it.
+class FittedPrompts:
+    """N items: `ids[n]` are the ids of the prompt and of the prompt with each answer.
 
-    `kept` are the texts after cutting.
+    `texts` are the texts after truncation; `first` is the first prompt as text.
     """
 
     ids: list[list[list[int]]]
     truncated_N: NDArray[np.bool_]
     counts: dict[str, int]
     first: str
-    kept: list[str]
+    texts: list[str]
 
 
-def prompt_frame(
+def build_prompt_frame(
     tokenizer: Any, prompt: Prompt, shots: Sequence[Example], chat: Literal["auto", "never"]
-) -> Frame:
-    """Instruction, shots and template, through the chat template where there is one and it may be used."""
-    told = [(prompt.template.replace("{text}", shot.text), prompt.words[shot.label]) for shot in shots]
-    asked = prompt.template.replace("{text}", SLOT)
-    return build_frame(tokenizer, prompt.instruction, told, asked, prompt.words, chat)
+) -> PromptFrame:
+    """Instruction, shots and template, in the chat template if there is one and `chat` allows it."""
+    pairs = [(prompt.template.replace("{text}", shot.text), prompt.words[shot.label]) for shot in shots]
+    query = prompt.template.replace("{text}", SLOT)
+    return build_frame(tokenizer, prompt.instruction, pairs, query, prompt.words, chat)
 
 
 def build_frame(
     tokenizer: Any,
     instruction: str,
     shots: Sequence[tuple[str, str]],
-    asked: str,
+    query: str,
     answers: Sequence[str],
     chat: Literal["auto", "never"],
-) -> Frame:
-    """The frame of an item that is asked by `asked`, which holds SLOT, after (asked, answer) shots.
+) -> PromptFrame:
+    """The frame of an item: (query, answer) shots, then `query`, which contains SLOT.
 
-    With a chat template each shot is a turn of the user and one of the model; the instruction
-    opens the first.
+    In a chat template each shot is a turn of the user and one of the model; the instruction opens the
+    first.
     """
     if chat == "auto" and tokenizer.chat_template:
-        return _chat_frame(tokenizer, instruction, shots, asked, answers)
-    asked = asked.rstrip(" ")
-    gap = "" if asked.endswith("\n") else " "
+        return _build_chat_frame(tokenizer, instruction, shots, query, answers)
+    query = query.rstrip(" ")
+    gap = "" if query.endswith("\n") else " "
     blocks = [instruction] if instruction else []
-    blocks += [question.rstrip(" ") + gap + answer for question, answer in shots]
-    before, _, after = BETWEEN.join([*blocks, asked]).rpartition(SLOT)
-    return Frame(before, after, tuple(gap + answer for answer in answers), markup=False)
+    blocks += [shot_query.rstrip(" ") + gap + answer for shot_query, answer in shots]
+    before, _, after = SEPARATOR.join([*blocks, query]).rpartition(SLOT)
+    return PromptFrame(before, after, tuple(gap + answer for answer in answers), has_markup=False)
 
 
-def _chat_frame(
-    tokenizer: Any, instruction: str, shots: Sequence[tuple[str, str]], asked: str, answers: Sequence[str]
-) -> Frame:
+def _build_chat_frame(
+    tokenizer: Any, instruction: str, shots: Sequence[tuple[str, str]], query: str, answers: Sequence[str]
+) -> PromptFrame:
     strings = special_strings(tokenizer)
-    questions = [*(defuse(question, strings) for question, _ in shots), asked]
+    queries = [*(escape_special(shot_query, strings) for shot_query, _ in shots), query]
     if instruction:
-        questions[0] = f"{instruction}{BETWEEN}{questions[0]}"
+        queries[0] = f"{instruction}{SEPARATOR}{queries[0]}"
     turns = []
-    for question, (_, answer) in zip(questions[:-1], shots, strict=True):
-        turns.append({"role": "user", "content": question})
+    for shot_query, (_, answer) in zip(queries[:-1], shots, strict=True):
+        turns.append({"role": "user", "content": shot_query})
         turns.append({"role": "assistant", "content": answer})
-    turns.append({"role": "user", "content": questions[-1]})
-    whole = fill_in(tokenizer, turns, answer_follows=True)
-    before, slot, after = whole.rpartition(SLOT)
+    turns.append({"role": "user", "content": queries[-1]})
+    prompt = render_chat(tokenizer, turns, answer_follows=True)
+    before, slot, after = prompt.rpartition(SLOT)
     if not slot:
         raise ModelError(
             "tokenizer", "its chat template drops the user's text.", do="Set encode.chat: never."
         )
-    ways, tail = [], ""
+    continuations, after_answer = [], ""
     for answer in answers:
-        told = fill_in(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
-        rest = told[len(whole) :] if told.startswith(whole) else ""
-        place = rest.find(answer)
-        ways.append(rest[: place + len(answer)] if place >= 0 else answer)
-        tail = rest[place + len(answer) :] if place >= 0 else tail
-    return Frame(before, after, tuple(ways), markup=True, tail=tail)
+        answered = render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
+        rest = answered[len(prompt) :] if answered.startswith(prompt) else ""
+        start = rest.find(answer)
+        continuations.append(rest[: start + len(answer)] if start >= 0 else answer)
+        after_answer = rest[start + len(answer) :] if start >= 0 else after_answer
+    return PromptFrame(before, after, tuple(continuations), has_markup=True, after_answer=after_answer)
 
 
 def fit_frame(
-    tokenizer: Any, family: Family, frame: Frame, examples: Sequence[Example], max_length: int, truncate: Cut
-) -> Fitted:
+    tokenizer: Any,
+    family: Family,
+    frame: PromptFrame,
+    examples: Sequence[Example],
+    max_length: int,
+    truncate: TruncateSide,
+) -> FittedPrompts:
     """The frame around every text, with and without each answer, in at most `max_length` tokens.
 
-    Raises: RecipeError where the frame alone does not fit; ModelError where the begin token is
-    not there exactly as often as it should be.
+    Raises: RecipeError if the frame alone does not fit; ModelError if the number of BOS tokens is wrong.
     """
     empty = max(map(len, _encode_all(tokenizer, family, [frame], [""])[0]))
     if empty > max_length:
@@ -136,34 +141,35 @@ def fit_frame(
 def _no_room(max_length: int, empty: int) -> RecipeError:
     return RecipeError(
         "encode.max_length",
-        f"{max_length} tokens, but the prompt without its text already has {empty}.",
-        do=f"Raise it to more than {empty}, shorten the prompt, or use fewer shots.",
+        f"{max_length} tokens are too few: the prompt without its text has {empty}.",
+        do=f"Set it above {empty}, shorten the prompt, or use fewer shots.",
     )
 
 
 def fit_frames(
     tokenizer: Any,
     family: Family,
-    frames: Sequence[Frame],
+    frames: Sequence[PromptFrame],
     texts: Sequence[str],
     max_length: int,
-    truncate: Cut,
+    truncate: TruncateSide,
     room: int = 0,
-) -> Fitted:
-    """A frame around each text, as `fit_frame` does; `room` tokens are kept free behind the prompt
-    alone, and the answers may then be of any length.
+) -> FittedPrompts:
+    """A frame around each text, as in `fit_frame`.
+
+    With `room`, that many tokens stay free after the prompt, and the answers may have any length.
 
     Raises: as `fit_frame`.
     """
     strings = special_strings(tokenizer)
-    special = [holds_special(text, strings) for text in texts]
+    special = [contains_special(text, strings) for text in texts]
     texts = [
-        defuse(text, strings) if frame.markup and held else text
-        for frame, text, held in zip(frames, texts, special, strict=True)
+        escape_special(text, strings) if frame.has_markup and is_special else text
+        for frame, text, is_special in zip(frames, texts, special, strict=True)
     ]
     ids = _encode_all(tokenizer, family, frames, texts)
     truncated_N = np.zeros(len(texts), dtype=bool)
-    kept = list(texts)
+    fitted = list(texts)
 
     def length(item: list[list[int]]) -> int:
         return len(item[0]) + room if room else max(map(len, item))
@@ -176,23 +182,23 @@ def fit_frames(
             if keep < 0:
                 keep = len(encode_plain(tokenizer, [texts[index]])[0])
             keep = max(0, keep - (longest - max_length))
-            kept[index] = cut_text(tokenizer, texts[index], keep, truncate)
-            ids[index] = item = _encode_all(tokenizer, family, [frames[index]], [kept[index]])[0]
+            fitted[index] = cut_text(tokenizer, texts[index], keep, truncate)
+            ids[index] = item = _encode_all(tokenizer, family, [frames[index]], [fitted[index]])[0]
             longest = length(item)
             truncated_N[index] = True
     if frames:
-        _check_begin(tokenizer, family, frames[0], ids)
+        _check_bos(tokenizer, family, frames[0], ids)
     counts = {"truncated": int(truncated_N.sum()), "special_text": sum(special)}
     first = frames[0].before + texts[0] + frames[0].after if texts else ""
-    return Fitted(ids, truncated_N, counts, first, kept)
+    return FittedPrompts(ids, truncated_N, counts, first, fitted)
 
 
 def _encode_all(
-    tokenizer: Any, family: Family, frames: Sequence[Frame], texts: Sequence[str]
+    tokenizer: Any, family: Family, frames: Sequence[PromptFrame], texts: Sequence[str]
 ) -> list[list[list[int]]]:
     """For each text the ids of prompt, prompt + first answer, ...: each tokenised as one string.
 
-    The frames have equally many answers, and all of them hold markup or none does.
+    The frames have the same number of answers, and all of them have markup or none has.
     """
     if not texts:
         return []
@@ -202,85 +208,88 @@ def _encode_all(
         for frame, text in zip(frames, texts, strict=True)
         for end in ("", *frame.answers)
     ]
-    if frames[0].markup:
-        # Markup is read as special tokens; the texts in it have been defused.
+    if frames[0].has_markup:
+        # Special tokens are read as such; those in the texts have been escaped.
         flat = tokenizer(
             strings,
-            add_special_tokens=family.kind == "encoder",  # [CLS] and [SEP]; templates bring theirs
+            add_special_tokens=family.kind == "encoder",  # [CLS] and [SEP]; chat templates write their own
             split_special_tokens=False,
             verbose=False,
         )["input_ids"]
     else:
         flat = encode_plain(tokenizer, strings)
-    flat = [begin_once(ids, tokenizer, family) for ids in flat]
+    flat = [normalise_bos(ids, tokenizer, family) for ids in flat]
     return [flat[start : start + width] for start in range(0, len(flat), width)]
 
 
-def _check_begin(tokenizer: Any, family: Family, frame: Frame, ids: list[list[list[int]]]) -> None:
+def _check_bos(tokenizer: Any, family: Family, frame: PromptFrame, ids: list[list[list[int]]]) -> None:
     bos = tokenizer.bos_token_id
     if family.bos != "one" or bos is None or bos == tokenizer.eos_token_id:
         return
-    wanted = begin_tokens(tokenizer, family)
-    for item in ids[:1]:
-        found = item[0].count(bos)
-        if found != wanted:
-            raise ModelError(
-                "tokenizer",
-                f"the prompt has {found} begin tokens ({tokenizer.bos_token}); the model was "
-                f"trained with {wanted}.",
-                do="Set encode.chat: never, or mend the chat template." if frame.markup else "",
-            )
+    expected = count_bos_tokens(tokenizer, family)
+    count = ids[0][0].count(bos) if ids else expected
+    if count != expected:
+        raise ModelError(
+            "tokenizer",
+            f"the prompt has {count} BOS tokens ({tokenizer.bos_token}); the model was trained with "
+            f"{expected}.",
+            do="Set encode.chat: never, or fix the chat template." if frame.has_markup else "",
+        )
 
 
-def check_words(words: Sequence[str], ways: Sequence[tuple[int, ...]]) -> None:
-    """Refuse labels whose words the model cannot tell apart.
+def check_words(words: Sequence[str], tokens: Sequence[tuple[int, ...]]) -> None:
+    """Refuse labels whose words the model cannot tell apart; `tokens` are the words' ids.
 
-    Raises: RecipeError where two ways to go on are the same tokens, or one begins the other (the
-    longer could then never score higher).
+    Raises: RecipeError if two words are the same tokens, or one begins with the other (the longer
+    could then never score higher).
     """
-    for place, way in enumerate(ways):
-        if not way:
-            raise RecipeError("label words", f'the word "{words[place]}" adds no token.')
-        for other in range(len(ways)):
-            if other == place or ways[other][: len(way)] != way:
+    for index, ids in enumerate(tokens):
+        if not ids:
+            raise RecipeError("label words", f'the word "{words[index]}" adds no token.')
+        for longer in range(len(tokens)):
+            if longer == index or tokens[longer][: len(ids)] != ids:
                 continue
-            if ways[other] == way:
-                found = f'"{words[place]}" and "{words[other]}" are the same tokens.'
+            if tokens[longer] == ids:
+                problem = f'"{words[index]}" and "{words[longer]}" are the same tokens.'
             else:
-                found = f'"{words[place]}" begins "{words[other]}", so the longer could never score higher.'
-            raise RecipeError("label words", found, do="Give the labels words that differ.")
+                problem = f'"{words[longer]}" begins with "{words[index]}", so it could never score higher.'
+            raise RecipeError("label words", problem, do="Give the labels different words.")
 
 
-def mask_words(tokenizer: Any, frame: Frame, words: Sequence[str]) -> list[int]:
-    """The token that each word is at the mask, tokenised together with the words around it.
+def tokenize_mask_words(tokenizer: Any, frame: PromptFrame, words: Sequence[str]) -> list[int]:
+    """The token of each word at the mask, tokenised together with the words around it.
 
-    Raises: RecipeError where a word is more than one token there, or two are the same one.
+    Raises: RecipeError if a word is more than one token there, or two are the same token.
     """
     mask = tokenizer.mask_token
-    whole = frame.before + "it" + frame.after
-    asked = tokenizer([whole], split_special_tokens=False)["input_ids"][0]
-    place = asked.index(tokenizer.mask_token_id)
-    found: list[int] = []
-    several: list[str] = []
+    text = frame.before + "it" + frame.after
+    masked = tokenizer([text], split_special_tokens=False)["input_ids"][0]
+    position = masked.index(tokenizer.mask_token_id)
+    rest = masked[:position] + masked[position + 1 :]
+    tokens: list[int] = []
+    too_long: list[str] = []
     for word in words:
-        filled = whole.replace(mask, word)
-        ids = tokenizer([filled], split_special_tokens=False)["input_ids"][0]
-        if len(ids) != len(asked) or ids[:place] + ids[place + 1 :] != (asked[:place] + asked[place + 1 :]):
-            several.append(f'"{word}" ({max(1, len(ids) - len(asked) + 1)} tokens)')
-        found.append(ids[place])
-    if several:
+        ids = tokenizer([text.replace(mask, word)], split_special_tokens=False)["input_ids"][0]
+        if len(ids) != len(masked) or ids[:position] + ids[position + 1 :] != rest:
+            too_long.append(f'"{word}" ({max(1, len(ids) - len(masked) + 1)} tokens)')
+        tokens.append(ids[position])
+    if too_long:
         raise RecipeError(
             "cloze words",
-            f"{', '.join(several)} cannot stand at the mask.",
+            f"{', '.join(too_long)} cannot replace the mask.",
             "A word there must be one token of the model's vocabulary.",
             "Choose shorter or more common words.",
         )
-    unknown = [w for w, i in zip(words, found, strict=True) if i == tokenizer.unk_token_id]
-    if unknown or len(set(found)) < len(found):
-        shown = ", ".join(f'"{word}"' for word in unknown or words)
+    _check_mask_tokens(words, tokens, tokenizer.unk_token_id)
+    return tokens
+
+
+def _check_mask_tokens(words: Sequence[str], tokens: Sequence[int], unk_token_id: int | None) -> None:
+    unknown = [word for word, token in zip(words, tokens, strict=True) if token == unk_token_id]
+    if unknown or len(set(tokens)) < len(tokens):
+        names = ", ".join(f'"{word}"' for word in unknown or words)
         raise RecipeError(
             "cloze words",
-            f"{shown}: " + ("not in the vocabulary." if unknown else "two are the same token."),
-            do="Choose words that the model's vocabulary holds and that differ.",
+            f"{names}: " + ("not in the vocabulary." if unknown else "two are the same token."),
+            do="Choose different words, all in the model's vocabulary.",
         )
-    return found

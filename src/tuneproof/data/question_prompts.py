@@ -1,9 +1,9 @@
-"""Questions as prompts for a model that writes its answers.
+"""Questions as prompts for a model that generates its answers.
 
-In: a tokenizer, a family, questions, the words of the prompt, shots. Out: ids of prompts and answers.
+In: a tokenizer, a family, questions, a prompt, shots. Out: ids of prompts and answers.
 Knows nothing of: weights, batches, predictions.
 
-The context alone is ever cut; the instruction, the shots and the question are not.
+Only the context is ever truncated, never the instruction, the shots or the question.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.encode import EncodedAnswers, EncodedPrompts
-from tuneproof.data.prefix_trie import common_tokens
-from tuneproof.data.prompt_format import SLOT, Fitted, Frame, build_frame, fit_frames
-from tuneproof.data.tokens import Cut, IntArray, defuse, encode_plain, special_ids, special_strings
+from tuneproof.data.prefix_trie import common_prefix
+from tuneproof.data.prompt_format import SLOT, FittedPrompts, PromptFrame, build_frame, fit_frames
+from tuneproof.data.tokens import (
+    IntArray,
+    TruncateSide,
+    encode_plain,
+    escape_special,
+    special_ids,
+    special_strings,
+)
 from tuneproof.errors import RecipeError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, QuestionPrompt
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How questions are put to one model: the words, the shots, and what may be cut to what.
+class QuestionFormat:
+    """How one model gets its questions: prompt, shots and limits.
 
-    `answer_tokens` are kept free behind every prompt, within `max_length`.
+    `answer_tokens` stay free after every prompt, within `max_length`.
     """
 
     tokenizer: Any
@@ -34,63 +41,63 @@ class Asking:
     prompt: QuestionPrompt
     shots: Sequence[Example]
     max_length: int
-    truncate: Cut
+    truncate: TruncateSide
     chat: Literal["auto", "never"]
     answer_tokens: int
 
     @property
-    def markup(self) -> bool:
+    def uses_chat(self) -> bool:
         """Whether prompts go through the model's chat template."""
         return self.chat == "auto" and bool(self.tokenizer.chat_template)
+
+    def build_frames(self, examples: Sequence[Example], answers: Sequence[str] | None) -> list[PromptFrame]:
+        """Every question's prompt, with SLOT in the place of its context."""
+        none, instruction = self.prompt.no_answer, self.prompt.instruction
+        shots = [
+            (self._fill_template(shot, shot.required_question.context), gold_answer_text(shot, self.prompt))
+            for shot in self.shots
+        ]
+        frames = []
+        for index, example in enumerate(examples):
+            texts = (none,) if answers is None else (none, answers[index] or none)
+            query = self._fill_template(example, SLOT)
+            frames.append(build_frame(self.tokenizer, instruction, shots, query, texts, self.chat))
+        return frames
+
+    def _fill_template(self, example: Example, context: str) -> str:
+        """The template with the question filled in; in a chat template nothing in it is markup."""
+        question = example.required_question.question
+        if self.uses_chat:
+            question = escape_special(question, special_strings(self.tokenizer))
+        parts = self.prompt.template.partition("{context}")
+        before, after = (part.replace("{question}", question) for part in (parts[0], parts[2]))
+        return before + context + after
 
 
 @dataclass(frozen=True)
 class EncodedQuestions:
-    """N prompts with answers after them: the no-answer string first, then one more where one is given.
+    """N prompts with their answers: the no-answer string, then the answer of each item, if there are any.
 
-    `ends` are the tokens that end an answer. `outside_N`: golds, none of which is left in the context.
-    `cut_N`: the answer given was longer than may be, and was cut.
+    `ends` are the tokens that end an answer. `outside_N`: truncation removed all gold answers from the
+    context. `cut_N`: the answer was longer than `answer_tokens` and was truncated.
     """
 
-    asked: EncodedPrompts
+    prompts: EncodedPrompts
     ends: tuple[int, ...]
     outside_N: NDArray[np.bool_]
     cut_N: NDArray[np.bool_]
 
 
-def _filled(asking: Asking, example: Example, context: str) -> str:
-    """The template around a question; in a chat template nothing in the question is markup."""
-    question = example.asked.question
-    if asking.markup:
-        question = defuse(question, special_strings(asking.tokenizer))
-    parts = asking.prompt.template.partition("{context}")
-    before, after = (part.replace("{question}", question) for part in (parts[0], parts[2]))
-    return before + context + after
-
-
-def _frames(asking: Asking, examples: Sequence[Example], answers: Sequence[str] | None) -> list[Frame]:
-    shots = [
-        (_filled(asking, shot, shot.asked.context), gold_text(shot, asking.prompt)) for shot in asking.shots
-    ]
-    made = []
-    for place, example in enumerate(examples):
-        none = asking.prompt.no_answer
-        ways = (none,) if answers is None else (none, answers[place] or none)
-        asked = _filled(asking, example, SLOT)
-        made.append(build_frame(asking.tokenizer, asking.prompt.instruction, shots, asked, ways, asking.chat))
-    return made
-
-
-def gold_text(example: Example, prompt: QuestionPrompt) -> str:
-    """What a model should say: the first gold answer, or that there is none."""
-    answers = example.asked.answers
+def gold_answer_text(example: Example, prompt: QuestionPrompt) -> str:
+    """What the model should say: the first gold answer, or the no-answer string."""
+    answers = example.required_question.answers
     return answers[0] if answers else prompt.no_answer
 
 
-def end_tokens(tokenizer: Any, tail: str) -> tuple[int, ...]:
-    """What ends an answer: the chat template's own mark, else the end of text, else a line's end."""
+def end_tokens(tokenizer: Any, after_answer: str) -> tuple[int, ...]:
+    """The tokens that end an answer: the chat template's own, or the end of text, or a line end."""
     special = special_ids(tokenizer)
-    for token in tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else ():
+    for token in tokenizer(after_answer, add_special_tokens=False)["input_ids"] if after_answer else ():
         if token in special:
             return (token,)
     if tokenizer.eos_token_id is not None:
@@ -99,89 +106,82 @@ def end_tokens(tokenizer: Any, tail: str) -> tuple[int, ...]:
 
 
 def encode_questions(
-    asking: Asking, examples: Sequence[Example], answers: Sequence[str] | None = None
+    question_format: QuestionFormat, examples: Sequence[Example], answers: Sequence[str] | None = None
 ) -> EncodedQuestions:
-    """Every question's prompt with the no-answer string after it, and with its `answers` where given.
+    """Every question's prompt with the no-answer string after it, and with its answer, if there is one.
 
-    Raises: RecipeError where a prompt without its context is longer than fits, or the no-answer string
-    is as long as an answer may be; ModelError where the chat template breaks the begin token.
+    Raises: RecipeError if a prompt without its context does not fit, or the no-answer string is as
+    long as an answer may be; ModelError if the chat template breaks the BOS token.
     """
-    frames = _frames(asking, examples, answers)
-    contexts = [example.asked.context for example in examples]
-    fitted = fit_frames(
-        asking.tokenizer,
-        asking.family,
-        frames,
-        contexts,
-        asking.max_length,
-        asking.truncate,
-        asking.answer_tokens,
-    )
-    ends = end_tokens(asking.tokenizer, frames[0].tail) if frames else ()
-    asked, cut_N = _split(asking, fitted, ends)
-    none = max((len(ways[0]) for ways in asked.continuations), default=0)
-    if none >= asking.answer_tokens:
+    frames = question_format.build_frames(examples, answers)
+    contexts = [example.required_question.context for example in examples]
+    limit, limits = question_format.answer_tokens, (question_format.max_length, question_format.truncate)
+    tokenizer, family = question_format.tokenizer, question_format.family
+    fitted = fit_frames(tokenizer, family, frames, contexts, *limits, room=limit)
+    ends = end_tokens(tokenizer, frames[0].after_answer) if frames else ()
+    prompts, cut_N = _split_answers(question_format, fitted, ends)
+    longest = max((len(continuations[0]) for continuations in prompts.continuations), default=0)
+    if longest >= limit:
         raise RecipeError(
             "encode.answer_tokens",
-            f"{asking.answer_tokens} leaves no room to say {asking.prompt.no_answer!r} and to end.",
+            f"{limit} leaves no room to say {question_format.prompt.no_answer!r} and to end.",
             do="Raise it, or choose a shorter no_answer.",
         )
-    return EncodedQuestions(asked, ends, _outside(examples, fitted), cut_N)
+    return EncodedQuestions(prompts, ends, _find_outside(examples, fitted), cut_N)
 
 
-def _outside(examples: Sequence[Example], fitted: Fitted) -> NDArray[np.bool_]:
-    return np.array(
-        [
-            bool(cut)
-            and bool(example.asked.golds)
-            and not any(answer in kept for answer in example.asked.answers)
-            for example, kept, cut in zip(examples, fitted.kept, fitted.truncated_N, strict=True)
-        ],
-        dtype=bool,
-    )
+def _find_outside(examples: Sequence[Example], fitted: FittedPrompts) -> NDArray[np.bool_]:
+    outside_N = np.zeros(len(examples), dtype=bool)
+    for index in np.flatnonzero(fitted.truncated_N).tolist():
+        answers = examples[index].required_question.answers
+        outside_N[index] = bool(answers) and not any(answer in fitted.texts[index] for answer in answers)
+    return outside_N
 
 
-def _split(asking: Asking, fitted: Fitted, ends: tuple[int, ...]) -> tuple[EncodedPrompts, NDArray[np.bool_]]:
+def _split_answers(
+    question_format: QuestionFormat, fitted: FittedPrompts, ends: tuple[int, ...]
+) -> tuple[EncodedPrompts, NDArray[np.bool_]]:
     contexts: list[IntArray] = []
     continuations: list[tuple[IntArray, ...]] = []
+    limit = question_format.answer_tokens
     cut_N = np.zeros(len(fitted.ids), dtype=bool)
-    for place, (whole, *answered) in enumerate(fitted.ids):
-        shared = min(common_tokens(whole, ids) for ids in answered)
-        ways = [[*ids[shared:], *ends] for ids in answered]
-        cut_N[place] = len(ways[-1]) > asking.answer_tokens
-        contexts.append(np.array(whole[:shared], dtype=np.int64))
-        continuations.append(tuple(np.array(way[: asking.answer_tokens], dtype=np.int64) for way in ways))
-    prompts = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
-    asked = EncodedPrompts(
+    for index, (prompt, *answered) in enumerate(fitted.ids):
+        shared = min(common_prefix(prompt, ids) for ids in answered)
+        answers = [[*ids[shared:], *ends] for ids in answered]
+        cut_N[index] = len(answers[-1]) > limit
+        contexts.append(np.array(prompt[:shared], dtype=np.int64))
+        continuations.append(tuple(np.array(answer[:limit], dtype=np.int64) for answer in answers))
+    prompt_ids = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
+    prompts = EncodedPrompts(
         contexts=contexts,
         continuations=continuations,
-        prompts=prompts,
-        tokens_N=np.array([len(ids) for ids in prompts], dtype=np.int64),
+        prompt_ids=prompt_ids,
+        tokens_N=np.array([len(ids) for ids in prompt_ids], dtype=np.int64),
         truncated_N=fitted.truncated_N,
         counts=fitted.counts,
-        chat=asking.markup,
+        chat=question_format.uses_chat,
         first=fitted.first,
     )
-    return asked, cut_N
+    return prompts, cut_N
 
 
 def encode_gold_answers(
-    asking: Asking, examples: Sequence[Example]
+    question_format: QuestionFormat, examples: Sequence[Example]
 ) -> tuple[EncodedAnswers, EncodedQuestions]:
-    """Every question with its gold answer, of which the loss sees the answer and its end alone.
+    """Every question with its gold answer; the loss counts the answer and its end only.
 
-    Where the context was cut and no gold is left in it, there is no answer, and that is what is learnt.
+    If truncation removed all gold answers from the context, the no-answer string is learnt instead.
 
     Raises: as `encode_questions`.
     """
-    golds = [gold_text(example, asking.prompt) for example in examples]
-    found = encode_questions(asking, examples, golds)
+    golds = [gold_answer_text(example, question_format.prompt) for example in examples]
+    encoded = encode_questions(question_format, examples, golds)
+    prompts = encoded.prompts
     ids, supervised = [], []
-    for place, context in enumerate(found.asked.contexts):
-        none, gold = found.asked.continuations[place]
-        answer = none if found.outside_N[place] else gold
+    for index, context in enumerate(prompts.contexts):
+        no_answer, gold = prompts.continuations[index]
+        answer = no_answer if encoded.outside_N[index] else gold
         ids.append(np.concatenate([context, answer]))
         supervised.append(np.arange(len(context) + len(answer)) >= len(context))
     lengths_N = np.array([len(row) for row in ids], dtype=np.int64)
-    asked = found.asked
-    return EncodedAnswers(ids, supervised, lengths_N, asked.truncated_N, asked.counts), found
+    return EncodedAnswers(ids, supervised, lengths_N, prompts.truncated_N, prompts.counts), encoded

@@ -1,6 +1,6 @@
-"""Which item goes to which part: stratified by label, whole groups, seeded.
+"""Assigns items to parts: stratified by label, with whole groups, seeded.
 
-In: labels, groups, shares, a random generator. Out: a part's number for every item, an order.
+In: labels, groups, shares, a random generator. Out: a part number for every item; an order.
 Knows nothing of: texts, files, what a part is for.
 """
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
-def allot(labels_N: Ints, groups_N: Ints, shares_P: Sequence[float], random: np.random.Generator) -> Ints:
-    """A part 0..P-1 for each of N items, by label in the shares given; groups stay whole.
+def assign_parts(
+    labels_N: Ints, groups_N: Ints, shares_P: Sequence[float], random: np.random.Generator
+) -> Ints:
+    """A part 0..P-1 for each of N items, by label in these shares; groups stay whole.
 
-    Groups of several items go first, the largest first, each to the part that lacks its labels
-    most; single items then fill every label's shares as exactly as whole items can.
+    Groups of several items go first, the largest first, each to the part that is most short of its
+    labels; single items then fill every label's shares as exactly as whole items can.
     """
     shares = np.array(shares_P, dtype=float) / sum(shares_P)
     classes = int(labels_N.max(initial=0)) + 1
@@ -25,48 +27,49 @@ def allot(labels_N: Ints, groups_N: Ints, shares_P: Sequence[float], random: np.
     counts_GC = np.zeros((len(sizes), classes), dtype=np.int64)
     np.add.at(counts_GC, (group_of, labels_N), 1)
     target_PC = shares[:, None] * counts_GC.sum(axis=0)[None, :]
-    have_PC = np.zeros_like(target_PC)
+    assigned_PC = np.zeros_like(target_PC)
     part_G = np.full(len(sizes), -1, dtype=np.int64)
-    several = random.permutation(np.flatnonzero(sizes > 1))
+    multiple = random.permutation(np.flatnonzero(sizes > 1))
     by_share = np.argsort(-shares, kind="stable")
-    for group in several[np.argsort(-sizes[several], kind="stable")]:
-        lack_P = ((target_PC - have_PC) / np.maximum(target_PC, 1e-9)) @ counts_GC[group]
-        part = by_share[np.argmax(lack_P[by_share])]
+    for group in multiple[np.argsort(-sizes[multiple], kind="stable")]:
+        shortage_P = ((target_PC - assigned_PC) / np.maximum(target_PC, 1e-9)) @ counts_GC[group]
+        part = by_share[np.argmax(shortage_P[by_share])]
         part_G[group] = part
-        have_PC[part] += counts_GC[group]
+        assigned_PC[part] += counts_GC[group]
     part_N = part_G[group_of]
     for label in range(classes):
         single = random.permutation(np.flatnonzero((part_N < 0) & (labels_N == label)))
-        room_P = _whole(target_PC[:, label], have_PC[:, label].astype(np.int64), len(single))
-        part_N[single] = np.repeat(np.arange(len(shares)), room_P)
+        assigned_P = assigned_PC[:, label].astype(np.int64)
+        counts_P = _divide_items(target_PC[:, label], assigned_P, len(single))
+        part_N[single] = np.repeat(np.arange(len(shares)), counts_P)
     return part_N
 
 
-def _whole(target_P: NDArray[np.float64], have_P: Ints, count: int) -> Ints:
-    """Whole numbers that sum to `count` and bring each part near its target; none empty if it can."""
-    lack = np.maximum(target_P - have_P, 0.0)
-    if lack.sum() == 0:
-        lack = target_P if target_P.sum() else np.ones_like(target_P)
-    exact = lack * (count / lack.sum())
-    room = np.floor(exact).astype(np.int64)
-    for part in np.argsort(room - exact, kind="stable")[: count - room.sum()]:
-        room[part] += 1
-    for part in np.flatnonzero((room + have_P == 0) & (target_P > 0)):
-        if room.max() > 1:
-            room[np.argmax(room)] -= 1
-            room[part] += 1
-    return room
+def _divide_items(target_P: NDArray[np.float64], assigned_P: Ints, count: int) -> Ints:
+    """Integers that sum to `count` and bring each part near its target; no part is empty if possible."""
+    shortage = np.maximum(target_P - assigned_P, 0.0)
+    if shortage.sum() == 0:
+        shortage = target_P if target_P.sum() else np.ones_like(target_P)
+    exact = shortage * (count / shortage.sum())
+    counts = np.floor(exact).astype(np.int64)
+    for part in np.argsort(counts - exact, kind="stable")[: count - counts.sum()]:
+        counts[part] += 1
+    for part in np.flatnonzero((counts + assigned_P == 0) & (target_P > 0)):
+        if counts.max() > 1:
+            counts[np.argmax(counts)] -= 1
+            counts[part] += 1
+    return counts
 
 
 def stratified_order(labels_N: Ints, random: np.random.Generator) -> Ints:
-    """A random order of the items whose every prefix holds the labels in their shares.
+    """A random order of the items in which every prefix has the labels in their shares.
 
-    The first items are one of each label, so that a prefix of C items has all C labels.
+    The first items are one of each label: a prefix of C items has all C labels.
     """
     rank_N = np.zeros(len(labels_N))
     shuffled = random.permutation(len(labels_N))
     for label in np.unique(labels_N):
-        places = shuffled[labels_N[shuffled] == label]
-        rank_N[places] = (np.arange(len(places)) + 0.5) / len(places)
-        rank_N[places[:1]] = 0.0
+        rows = shuffled[labels_N[shuffled] == label]
+        rank_N[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        rank_N[rows[:1]] = 0.0
     return shuffled[np.argsort(rank_N[shuffled], kind="stable")]

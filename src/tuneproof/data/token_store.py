@@ -1,6 +1,7 @@
-"""The tokens of many items as one array: in memory while they are few, in a nameless file after that.
+"""Stores the tokens of many items as one array: in memory at first, then in an unnamed file.
 
-In: rows of token ids, as they come. Out: a sequence of them. Knows nothing of: tokenizers, what a row is for.
+In: rows of token ids, as they come. Out: a sequence of them.
+Knows nothing of: tokenizers, what a row is for.
 """
 
 import tempfile
@@ -10,12 +11,12 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT_TOKENS = 1 << 24  # 64 MiB of int32; beyond, the tokens lie on disk
+TOKENS_IN_MEMORY = 1 << 24  # 64 MiB of int32; more go to disk
 IntArray = NDArray[np.int64]
 
 
 class TokenRows(Sequence[IntArray]):
-    """N rows of token ids, each an int64 array when it is asked for; `lengths_N` are their lengths."""
+    """N rows of token ids, each read as an int64 array; `lengths_N` are their lengths."""
 
     def __init__(self, flat: NDArray[np.int32], lengths_N: IntArray) -> None:
         self._flat, self.lengths_N = flat, lengths_N
@@ -25,44 +26,44 @@ class TokenRows(Sequence[IntArray]):
         return len(self.lengths_N)
 
     @overload
-    def __getitem__(self, place: int) -> IntArray: ...
+    def __getitem__(self, index: int) -> IntArray: ...
     @overload
-    def __getitem__(self, place: slice) -> list[IntArray]: ...
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return [self[at] for at in range(*place.indices(len(self)))]
-        if not -len(self) <= place < len(self):
-            raise IndexError(place)
-        end = int(self._ends_N[place])
-        return self._flat[end - int(self.lengths_N[place]) : end].astype(np.int64)
+    def __getitem__(self, index: slice) -> list[IntArray]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        end = int(self._ends_N[index])
+        return self._flat[end - int(self.lengths_N[index]) : end].astype(np.int64)
 
     def __iter__(self) -> Iterator[IntArray]:
-        return (self[place] for place in range(len(self)))
+        return (self[row] for row in range(len(self)))
 
     @property
     def on_disk(self) -> bool:
-        """Whether the tokens lie in a file, which goes with this object."""
+        """Whether the tokens are in a file, which disappears with this object."""
         return isinstance(self._flat, np.memmap)
 
 
 class TokenWriter:
-    """Takes rows piece by piece; `rows` gives all of them."""
+    """Collects rows batch by batch; `rows` returns all of them."""
 
-    def __init__(self, kept_tokens: int = KEPT_TOKENS) -> None:
-        self._kept = kept_tokens
+    def __init__(self, tokens_in_memory: int = TOKENS_IN_MEMORY) -> None:
+        self._max_in_memory = tokens_in_memory
         self._pieces: list[NDArray[np.int32]] = []
         self._lengths: list[IntArray] = []
         self._tokens = 0
         self._file: IO[bytes] | None = None
 
     def add(self, rows: Iterable[Sequence[int]]) -> None:
-        """Take these rows."""
-        known = [np.asarray(row, dtype=np.int32) for row in rows]
-        self._lengths.append(np.array([len(row) for row in known], dtype=np.int64))
-        flat = np.concatenate([np.empty(0, dtype=np.int32), *known])
+        """Append these rows."""
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        self._lengths.append(np.array([len(row) for row in arrays], dtype=np.int64))
+        flat = np.concatenate([np.empty(0, dtype=np.int32), *arrays])
         self._tokens += len(flat)
-        if self._file is None and self._tokens > self._kept:
-            # nameless: it goes with its last reader, however this process ends
+        if self._file is None and self._tokens > self._max_in_memory:
+            # unnamed: it disappears with its last reader, however this process ends
             self._file = tempfile.TemporaryFile(prefix="tuneproof-tokens-")  # noqa: SIM115
             for piece in self._pieces:
                 piece.tofile(self._file)

@@ -1,4 +1,4 @@
-"""The shelf of families: what differs between architectures.
+"""The catalog of families: what differs between architectures.
 
 In: a model's configuration. Out: its Family. Knows nothing of: weights, methods, tasks.
 """

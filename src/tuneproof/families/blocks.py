@@ -24,7 +24,7 @@ class Blocks:
 
 
 def layers_of(config: Any) -> int | None:
-    """How many blocks a configuration asks for; None where it does not say."""
+    """The number of blocks in a configuration; None where it has none."""
     number = getattr(config.get_text_config(), "num_hidden_layers", None)
     return number if isinstance(number, int) else None
 
@@ -50,35 +50,35 @@ def blocks_of(model: Any) -> Blocks:
 def weights_below(model: Any, last: int) -> set[str]:
     """Names of the weights that the last `last` blocks' input depends on, or that lie below them.
 
-    Found in the graph of two tokens' states, so that what lower blocks share with upper ones (a table
+    Taken from the graph of two tokens' states, so that what lower blocks share with upper ones (a table
     of relative positions) or with the head (tied embeddings) counts as below. The weights must
-    require gradients. An architecture that cannot be followed on the meta device has every weight of
-    its base outside the last blocks below.
+    require gradients. Where the graph cannot be followed on the meta device, every weight of the base
+    outside the last blocks counts as below.
 
     Raises: ModelError as `blocks_of`.
     """
     blocks = blocks_of(model)
     first = len(blocks.modules) - last
-    fed = _in_graph_of(model, blocks.modules[first - 1])
+    read_ids = _ids_in_graph_of(model, blocks.modules[first - 1])
     base = {id(parameter) for parameter in model.base_model.parameters()}
-    found = set()
+    names = set()
     for name, parameter in model.named_parameters():
         in_upper = blocks.holds(name, first)
         in_lower = blocks.holds(name, 0) and not in_upper
-        below = id(parameter) in fed if fed is not None else id(parameter) in base and not in_upper
+        below = id(parameter) in read_ids if read_ids is not None else id(parameter) in base and not in_upper
         if below or in_lower:
-            found.add(name)
-    return found
+            names.add(name)
+    return names
 
 
 class _Reached(Exception):  # noqa: N818 - nothing is wrong
-    """The output of the block that was waited for."""
+    """Ends a forward pass at a block, with the block's output."""
 
     def __init__(self, output: Any) -> None:
         self.output = output
 
 
-def _in_graph_of(model: Any, block: Any) -> set[int] | None:
+def _ids_in_graph_of(model: Any, block: Any) -> set[int] | None:
     """Ids of the parameters that the block's output depends on; None where it cannot be followed."""
     import torch
 
@@ -90,7 +90,7 @@ def _in_graph_of(model: Any, block: Any) -> set[int] | None:
     hook = block.register_forward_hook(stop)
     try:
         with torch.enable_grad():
-            # given ids some models look for padding in them, which without weights they cannot
+            # from ids some models look for padding, which they cannot without weights
             model.base_model(inputs_embeds=model.get_input_embeddings()(ids))
     except _Reached as reached:
         output = reached.output
@@ -100,7 +100,7 @@ def _in_graph_of(model: Any, block: Any) -> set[int] | None:
         return None
     finally:
         hook.remove()
-    found: set[int] = set()
+    ids_in_graph: set[int] = set()
     seen: set[Any] = set()
     states = output if isinstance(output, torch.Tensor) else output[0]
     waiting = [states.grad_fn]
@@ -110,6 +110,6 @@ def _in_graph_of(model: Any, block: Any) -> set[int] | None:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            found.add(id(node.variable))
+            ids_in_graph.add(id(node.variable))
         waiting += [before for before, _ in node.next_functions]
-    return found
+    return ids_in_graph

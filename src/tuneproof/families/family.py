@@ -4,15 +4,16 @@ In: a model's configuration and tokenizer. Out: kind, target names, head, pad ru
 Knows nothing of: weights, torch, methods, tasks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tuneproof.errors import ModelError
+from tuneproof.errors import ModelError, did_you_mean
 
 Kind = Literal["encoder", "decoder"]
+TargetNames = Literal["all-linear", "attention"] | Sequence[str]
 
-# Tokens that vocabularies hold for padding, or reserve; texts never hold them. The first found pads.
+# Tokens that vocabularies hold for padding, or reserve; no text holds them. The first that exists pads.
 PAD_TOKENS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>")
 RESERVED_TOKENS = ("<|reserved_special_token_0|>", "<unused0>", "[unused0]")
 
@@ -28,7 +29,7 @@ class PadRule:
 
 @dataclass(frozen=True)
 class Family:
-    """One item of the shelf.
+    """One entry of the catalog.
 
     `model_types`: values of `config.model_type` that it serves; `targets`: the linear layers of the
     blocks by the end of their name ("all-linear": whatever is linear in a block); `attention`: those
@@ -52,33 +53,47 @@ class Family:
     position_limit: Callable[[Any], int | None]
     has_words_head: Callable[[Any, "Family", set[str]], bool]
 
-    def lora_targets(self, model: Any, which: Literal["all", "attention"] = "all") -> list[str]:
-        """Names of the linear layers that low-rank updates stand beside, as PEFT matches them.
+    def adapter_targets(self, model: Any, targets: TargetNames = "all-linear") -> list[str]:
+        """Names of the linear layers that adapters stand beside, as peft matches them.
 
-        Where the family does not name them: every linear layer inside a numbered block.
+        Where the family does not name all of them: every linear layer inside a numbered block.
 
-        Raises: ModelError where there is none.
+        Raises: ModelError where there is none, or one of the names is no layer's.
         """
-        if which == "attention":
-            named: tuple[str, ...] | str = self.attention
-        else:
-            named = self.targets
         layers = [name for name, module in model.named_modules() if _is_linear(module)]
-        if isinstance(named, str):
-            found = [n for n in layers if any(part.isdigit() for part in n.split("."))]
+        in_blocks = [name for name in layers if any(part.isdigit() for part in name.split("."))]
+        if not isinstance(targets, str):
+            _check_names(model, targets, in_blocks)
+            return list(targets)
+        names = self.attention if targets == "attention" else self.targets
+        if isinstance(names, str):
+            matched = in_blocks
         else:
-            found = [t for t in named if any(n.endswith(f".{t}") for n in layers)]
-        if not found:
+            matched = [end for end in names if any(name.endswith(f".{end}") for name in layers)]
+        if not matched:
             raise ModelError(
                 type(model).__name__,
-                f"has no linear layers known as {which} targets.",
-                do="Use targets: all, or head or full.",
+                f"has no linear layers known as {targets} targets.",
+                do="Use targets: all-linear, a list of layer names, or head or full.",
             )
-        return found
+        return matched
 
     def head_names(self, model: Any) -> list[str]:
         """The classifier's modules that this model has; all of them train."""
         return [name for name in self.head_modules if hasattr(model, name)]
+
+
+def _check_names(model: Any, names: Sequence[str], layers: Sequence[str]) -> None:
+    """Raises ModelError where a name is not the end of a layer's name."""
+    for end in names:
+        if not any(name.endswith(f".{end}") for name in layers):
+            ends = dict.fromkeys(name.rpartition(".")[2] for name in layers)
+            raise ModelError(
+                type(model).__name__,
+                f"has no linear layer {end} in its blocks.",
+                f"Allowed in targets: {', '.join(ends)}.",
+                did_you_mean(end, ends),
+            )
 
 
 def _is_linear(module: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The shelf of model names: short names, hub ids and local folders become one kind of source.
+"""The catalog of model names: where a short name, a hub id or a local folder is read from.
 
 In: a name, a hub id or a folder. Out: a ModelSource. Knows nothing of: tokenizers, weights, tasks.
 """
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneproof.errors import ModelError, did_you_mean
-from tuneproof.families import facts
-from tuneproof.families.facts import Facts
+from tuneproof.families import published
+from tuneproof.families.published import PublishedConfig
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One item of the shelf: hub id, pinned revision, licence, whether the hub asks for consent.
+    """One entry of the catalog: hub id, pinned revision, licence, whether the hub requires consent.
 
-    `facts`: what its config.json says at that revision, so that it can be counted offline.
+    `published`: what its config.json says at that revision, so that it can be counted offline.
     """
 
     hub_id: str
     revision: str
     licence: str
     gated: bool = False
-    facts: Facts | None = None
+    published: PublishedConfig | None = None
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -35,59 +35,59 @@ MODELS: dict[str, ModelEntry] = {
         "distilbert/distilbert-base-uncased",
         "12040accade4e8a0f71eabdb258fecc2e7e948be",
         "Apache-2.0",
-        facts=facts.DISTILBERT_BASE,
+        published=published.DISTILBERT_BASE,
     ),
     "bert": ModelEntry(
         "google-bert/bert-base-uncased",
         "86b5e0934494bd15c9632b12f734a8a67f723594",
         "Apache-2.0",
-        facts=facts.BERT_BASE,
+        published=published.BERT_BASE,
     ),
     "minilm": ModelEntry(
         "nreimers/MiniLM-L6-H384-uncased",
         "3276f0fac9d818781d7a1327b3ff818fc4e643c0",
         "MIT",
-        facts=facts.MINILM_L6,
+        published=published.MINILM_L6,
     ),
     "llama-3.2-1b": ModelEntry(
         "meta-llama/Llama-3.2-1B",
         "4e20de362430cd3b72f300e6b0f18e50e7166e08",
         "Llama 3.2 Community Licence",
         gated=True,
-        facts=facts.LLAMA_3_2_1B,
+        published=published.LLAMA_3_2_1B,
     ),
     "gemma-2b": ModelEntry(
         "google/gemma-2b",
         "9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
         "Gemma terms",
         gated=True,
-        facts=facts.GEMMA_2B,
+        published=published.GEMMA_2B,
     ),
     "gemma-2-2b": ModelEntry(
         "google/gemma-2-2b",
         "c5ebcd40d208330abc697524c919956e692655cf",
         "Gemma terms",
         gated=True,
-        facts=facts.GEMMA_2_2B,
+        published=published.GEMMA_2_2B,
     ),
     "gemma-2-2b-it": ModelEntry(
         "google/gemma-2-2b-it",
         "299a8560bedf22ed1c72a8a11e7dce4a7f9f51f8",
         "Gemma terms",
         gated=True,
-        facts=facts.GEMMA_2_2B,
+        published=published.GEMMA_2_2B,
     ),
     "mistral-7b": ModelEntry(
         "mistralai/Mistral-7B-v0.1",
         "27d67f1b5f57dc0953326b2601d68371d40ea8da",
         "Apache-2.0",
-        facts=facts.MISTRAL_7B,
+        published=published.MISTRAL_7B,
     ),
     "mistral-7b-instruct": ModelEntry(
         "mistralai/Mistral-7B-Instruct-v0.2",
         "3ad372fc79158a2148299e3318516c786aeded6c",
         "Apache-2.0",
-        facts=facts.MISTRAL_7B_INSTRUCT,
+        published=published.MISTRAL_7B_INSTRUCT,
     ),
     "demo": ModelEntry("", "", "Apache-2.0"),
 }
@@ -112,11 +112,11 @@ def _safe(name: str) -> str:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Raises ModelError where a file leads out of the folder; the hub's cache links to its blobs."""
+    """Raises ModelError where a link leads out of the folder; the hub's cache links to its blobs."""
     home = folder.resolve()
-    inside = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    allowed = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
     for file in sorted(folder.iterdir()):
-        if file.is_symlink() and not any(file.resolve().is_relative_to(place) for place in inside):
+        if file.is_symlink() and not any(file.resolve().is_relative_to(path) for path in allowed):
             raise ModelError(
                 str(file),
                 "is a link that leads out of the model's folder.",
@@ -125,9 +125,9 @@ def _refuse_links(folder: Path) -> None:
 
 
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
-    """Check what can be seen from the file names alone; `weights`: they must be there.
+    """Check what the file names tell; `weights`: whether they must exist.
 
-    Raises: ModelError where the folder holds no model that is safe to load.
+    Raises: ModelError where the folder has no model that is safe to load.
     """
     if (folder / "adapter_config.json").is_file():
         raise ModelError(
@@ -160,30 +160,30 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
 def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> ModelSource:
     """A short name, a hub id ("owner/name", "owner/name@revision") or a folder, as a source.
 
-    Without `weights` a folder need not hold any, and a configuration's file is a source too.
-    Nothing is downloaded here.
+    Without `weights` a folder needs none, and a configuration file is a source too.
+    Downloads nothing.
 
-    Raises: ModelError where it is none of the three, or the folder holds no usable model.
+    Raises: ModelError where it is none of the three, or the folder has no usable model.
     """
     name = str(name_or_id_or_folder).strip()
     if name == "demo":
         return _from_folder(DEMO_FOLDER, "demo")
-    short, _, other = name.partition("@")
+    short, _, other_revision = name.partition("@")
     if short in MODELS and short != "demo":
         entry = MODELS[short]
-        revision = other or entry.revision
+        revision = other_revision or entry.revision
         return ModelSource(short, entry.hub_id, revision, False, entry.licence, entry.gated)
     folder = Path(name).expanduser()
-    if name and os.path.isdir(folder):  # False, where Path would raise, for what is no path
+    if name and os.path.isdir(folder):  # False where Path would raise: for what is not a path
         return _from_folder(folder, folder.resolve().name, weights)
     if name and os.path.isfile(folder):
         if not weights:
-            called = folder.resolve().parent.name if folder.name == "config.json" else folder.stem
-            return ModelSource(_safe(called), str(folder), None, True)
+            stem = folder.resolve().parent.name if folder.name == "config.json" else folder.stem
+            return ModelSource(_safe(stem), str(folder), None, True)
         raise ModelError(name, "is a file.", do="Name the folder that holds config.json.")
-    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
-    if found and not name.startswith((".", "/", "~")) and ".." not in name:
-        hub_id, revision = found.groups()
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    if match and not name.startswith((".", "/", "~")) and ".." not in name:
+        hub_id, revision = match.groups()
         return ModelSource(_safe(hub_id.split("/")[1]), hub_id, revision or "main", False)
     raise ModelError(
         "model",
@@ -192,9 +192,9 @@ def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> Mod
     )
 
 
-def facts_of(source: ModelSource) -> Facts | None:
-    """What the shelf knows of this model's configuration; None for another model or revision."""
+def published_config(source: ModelSource) -> PublishedConfig | None:
+    """The published configuration of a model in the catalog; None for another model or revision."""
     for entry in MODELS.values():
         if not source.local and entry.hub_id == source.path_or_id:
-            return entry.facts if source.revision in ("main", entry.revision) else None
+            return entry.published if source.revision in ("main", entry.revision) else None
     return None

@@ -1,15 +1,15 @@
-"""A model's files from the hub: the named small ones, or the safetensors too, as announced.
+"""Downloads a model's files from the hub and verifies their checksums.
 
-In: a ModelSource. Out: the folder that holds them.
-Knows nothing of: what stands in the files.
+In: a ModelSource. Out: the folder that holds its files.
+Knows nothing of: what the files contain.
 """
 
 from pathlib import Path
 
 from tuneproof.errors import ModelError, ModelUnreachedError
 from tuneproof.families.models import ModelSource
-from tuneproof.hub.offline import never_reached
-from tuneproof.hub.verify_cache import damaged, drop
+from tuneproof.hub.offline import is_unreachable
+from tuneproof.hub.verify_cache import find_damaged, remove_from_cache
 
 SMALL_FILES = (
     "config.json",
@@ -25,26 +25,26 @@ SMALL_FILES = (
 WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
 
 
-def fetch(source: ModelSource, weights: bool) -> Path:
-    """The folder that holds the model; from the hub only the named small files or safetensors come.
+def download_model(source: ModelSource, weights: bool) -> Path:
+    """The folder that holds the model: only its SMALL_FILES, and with `weights` its safetensors.
 
-    What the cache holds under another checksum than its own is fetched again, once.
+    Files in the cache whose checksum differs are downloaded again, once.
 
-    Raises: ModelError where the hub has no such model, asks for consent, or sends other files than
-    it announces; ModelUnreachedError where it was not reached.
+    Raises: ModelError if the hub has no such model, asks for consent, or sends a file whose checksum
+    differs; ModelUnreachedError if the hub was not reached.
     """
     if source.local:
         return Path(source.path_or_id)
     folder = _snapshot(source, weights)
-    if bad := damaged(folder, weights):
-        drop(bad)
+    if damaged := find_damaged(folder, weights):
+        remove_from_cache(damaged)
         folder = _snapshot(source, weights)
-    if bad := damaged(folder, weights):
-        drop(bad)
+    if damaged := find_damaged(folder, weights):
+        remove_from_cache(damaged)
         raise ModelError(
             source.path_or_id,
-            f"what the hub sent as {bad[0].name} is not what it announced (checksum differs).",
-            do="Try again; is there a proxy between?",
+            f"the hub sent another file than it announced for {damaged[0].name} (checksum differs).",
+            do="Try again, and check whether a proxy changes downloads.",
         )
     return folder
 
@@ -60,9 +60,9 @@ def _snapshot(source: ModelSource, weights: bool) -> Path:
     )
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    shown = not are_progress_bars_disabled()
+    bars_enabled = not are_progress_bars_disabled()
     if not weights:
-        disable_progress_bars()  # small files are there at once
+        disable_progress_bars()  # small files take no time
     try:
         return Path(
             snapshot_download(
@@ -74,30 +74,30 @@ def _snapshot(source: ModelSource, weights: bool) -> Path:
     except GatedRepoError:
         raise ModelError(
             source.path_or_id,
-            "asks for consent before it is downloaded.",
-            do=f"Accept its terms at https://huggingface.co/{source.path_or_id}, then log in with "
+            "requires you to accept its terms before downloading.",
+            do=f"Accept them at https://huggingface.co/{source.path_or_id}, then log in with "
             "`hf auth login`.",
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise ModelError(
             source.path_or_id,
             f"the hub has no such model (revision {source.revision}).",
-            do="Check the name, or log in with `hf auth login` where it is private.",
+            do="Check the name; if the model is private, log in with `hf auth login`.",
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, client_error()) as error:
-        kind = ModelUnreachedError if never_reached(error) else ModelError
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, http_error_type()) as error:
+        kind = ModelUnreachedError if is_unreachable(error) else ModelError
         raise kind(
             source.path_or_id,
-            f"is not on this machine and could not be fetched ({type(error).__name__}).",
+            f"is not on this machine and could not be downloaded ({type(error).__name__}).",
             do="Connect to the network, or name a folder that holds the model.",
         ) from None
     finally:
-        if shown:
+        if bars_enabled:
             enable_progress_bars()
 
 
-def client_error() -> type[Exception]:
-    """The HTTP client's own error, whichever client the hub's library is built on."""
+def http_error_type() -> type[Exception]:
+    """The base error class of the HTTP client that the hub's library uses."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return next((c for c in HfHubHTTPError.__mro__ if c.__name__ == "HTTPError"), HfHubHTTPError)

@@ -1,50 +1,56 @@
-"""Whether the hub was not reached at all, told from what its client raised.
+"""Whether the hub could not be reached, judging by its client's error; and working from its cache.
 
-In: an exception. Out: yes or no; and a way to ask the hub's cache alone.
-Knows nothing of: models, data sets, what was asked for.
+In: an exception. Out: true or false; a context in which only the hub's cache is used.
+Knows nothing of: models, data sets, what was requested.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# The clients' own names: httpx, httpx2 and requests each have theirs, and which one is used changes.
-NOT_REACHED = {"ConnectError", "ConnectTimeout", "ReadTimeout", "OfflineModeIsEnabled"}
+# Names from httpx, httpx2 and requests: which client the hub's library uses depends on its version.
+UNREACHABLE_ERRORS = {"ConnectError", "ConnectTimeout", "ReadTimeout", "OfflineModeIsEnabled"}
 
 
-def never_reached(error: BaseException) -> bool:
-    """Whether no answer came: no network, no such host, none in time, or HF_HUB_OFFLINE.
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the hub did not respond: no network, no such host, a timeout, or HF_HUB_OFFLINE.
 
-    An answer is an answer: missing, gated, of another form or "service unavailable" is False.
+    Any response is False: missing, gated, malformed or "service unavailable".
     """
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    chain = _causes(error)
+    if any(isinstance(link, HfHubHTTPError) for link in chain):
+        return False
+    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    if UNREACHABLE_ERRORS & names or any(isinstance(link, ConnectionError) for link in chain):
+        return True
+    return isinstance(error, LocalEntryNotFoundError) and is_offline_mode()
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what caused it, in order."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-    if any(isinstance(link, HfHubHTTPError) for link in chain):
-        return False
-    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
-    if NOT_REACHED & names or any(isinstance(link, ConnectionError) for link in chain):
-        return True
-    return isinstance(error, LocalEntryNotFoundError) and is_offline_mode()
+    return chain
 
 
 @contextmanager
-def cache_alone() -> Iterator[None]:
-    """While it lasts, the hub's cache answers and the network is not asked."""
+def cache_only() -> Iterator[None]:
+    """Inside this context only the hub's cache is used, never the network."""
     import datasets
     from huggingface_hub import constants
 
-    places: tuple[Any, ...] = (constants, datasets.config)
-    before = [place.HF_HUB_OFFLINE for place in places]
+    modules: tuple[Any, ...] = (constants, datasets.config)
+    before = [module.HF_HUB_OFFLINE for module in modules]
     try:
-        for place in places:
-            place.HF_HUB_OFFLINE = True
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
         yield
     finally:
-        for place, value in zip(places, before, strict=True):
-            place.HF_HUB_OFFLINE = value
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value

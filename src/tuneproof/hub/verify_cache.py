@@ -1,10 +1,10 @@
-"""What the hub's cache holds, against the checksums under which it holds it.
+"""Checks files in the hub's cache against the checksums that are their names.
 
-In: a snapshot's folder. Out: the files that are not what their names say.
+In: a snapshot's folder. Out: the files whose content does not match.
 Knows nothing of: models, configurations, the network.
 
-A download that broke, a page of a proxy in the place of weights, or a flipped bit would otherwise be
-used for ever: the hub's library compares sizes at most.
+Without this, a broken download, a proxy's error page or a flipped bit would stay in use: the hub's
+library compares sizes at most.
 """
 
 import hashlib
@@ -15,25 +15,25 @@ from pathlib import Path
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def damaged(snapshot: Path, weights: bool = True) -> list[Path]:
-    """The snapshot's files whose content has another checksum than the blob's name.
+def find_damaged(snapshot: Path, weights: bool = True) -> list[Path]:
+    """The snapshot's files whose checksum differs from the blob's name.
 
-    Without `weights` the large files are left alone. A file is read once a process.
+    Without `weights`, safetensors files are skipped. Each file is read once per process.
     """
-    found = []
+    damaged = []
     for file in sorted(snapshot.rglob("*")):
         if not weights and file.suffix == ".safetensors":
             continue
         if file.is_symlink() and DIGEST.fullmatch(file.resolve().name) and file.is_file():
-            facts = file.stat()
-            if not _is_whole(str(file.resolve()), facts.st_size, facts.st_mtime_ns):
-                found.append(file)
-    return found
+            status = file.stat()
+            if not _is_intact(str(file.resolve()), status.st_size, status.st_mtime_ns):
+                damaged.append(file)
+    return damaged
 
 
 @lru_cache(maxsize=4096)
-def _is_whole(blob: str, size: int, changed_ns: int) -> bool:
-    """Whether the content's SHA-256, or SHA-1 as git or a mirror counts it, is the blob's name."""
+def _is_intact(blob: str, size: int, changed_ns: int) -> bool:
+    """Whether the blob's name is its content's SHA-256, or its SHA-1 as git or a mirror computes it."""
     name = Path(blob).name
     with open(blob, "rb") as file:
         if len(name) == 64:
@@ -41,13 +41,13 @@ def _is_whole(blob: str, size: int, changed_ns: int) -> bool:
         plain = hashlib.file_digest(file, "sha1").hexdigest()
         file.seek(0)
         git = hashlib.sha1(b"blob %d\0" % size)
-        while part := file.read(1 << 20):
-            git.update(part)
+        while chunk := file.read(1 << 20):
+            git.update(chunk)
     return name in (plain, git.hexdigest())
 
 
-def drop(files: list[Path]) -> None:
-    """Take damaged files out of the cache, so that they are fetched again."""
+def remove_from_cache(files: list[Path]) -> None:
+    """Remove damaged files from the cache, so that they are downloaded again."""
     for file in files:
         file.resolve().unlink(missing_ok=True)
         file.unlink(missing_ok=True)

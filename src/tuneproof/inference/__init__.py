@@ -1,1 +1,1 @@
-"""Predictions: the rows behind the wall, and the passes that fill them."""
+"""Predictions of a model, item by item, and the file that holds them."""

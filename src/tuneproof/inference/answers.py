@@ -1,13 +1,13 @@
-"""The row of the wall for questions: what an arm answered, in a file that needs no torch to read.
+"""Predictions for questions: an arm's answers, in a file that is read without torch.
 
 In: ids, golds, answers and their scores. Out: columns of a Parquet file and back.
-Knows nothing of: models, torch, where a threshold comes from.
+Knows nothing of: models, torch, the choice of a threshold.
 
 Columns: id, group (the article), paragraph, golds (list, empty for an unanswerable question),
 predicted ("" is no answer), answer (the best one, whatever the threshold), null_score, answer_score,
 nbest (JSON: [{text, score}], the best first), tokens (model tokens of the item's input), truncated (the
-model did not read the whole context in one piece), outside (no gold answer stands in any one piece that
-it read). The threshold, the default one and the arm stand in the metadata under "tuneproof".
+model did not read the whole context at once), outside (no window that it read contains a gold answer).
+The threshold, the default one and the arm are in the metadata under "tuneproof".
 """
 
 import json
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from tuneproof.metrics.metric import AnswerItems
 
-ANSWERED = ("answerable", "unanswerable")
-Floats = NDArray[np.float64]
+ANSWERABILITY = ("answerable", "unanswerable")
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class AnswerPredictions:
-    """N questions. A question is left without an answer where its null score is above `threshold`.
+    """N questions. A question gets no answer if its null score is above `threshold`.
 
-    `null_N` grows with how sure the arm is that there is no answer, `score_N` is the score of the
-    best answer; both in the arm's own unit and finite.
+    `null_N`: how sure the arm is that there is no answer; `score_N`: the score of the best answer. Both
+    are finite and in the arm's own unit.
     """
 
     ids: Sequence[str]
@@ -38,8 +38,8 @@ class AnswerPredictions:
     paragraphs: Sequence[str]
     golds: Sequence[tuple[str, ...]]
     answers: Sequence[str]
-    null_N: Floats
-    score_N: Floats
+    null_N: FloatArray
+    score_N: FloatArray
     nbest: Sequence[Sequence[dict[str, Any]]]
     tokens_N: NDArray[np.int64]
     truncated_N: NDArray[np.bool_]
@@ -48,28 +48,28 @@ class AnswerPredictions:
     default_threshold: float = 0.0
 
     kind = "questions"
-    labels = ANSWERED
+    labels = ANSWERABILITY
     probabilities_NC = None
     uncalibrated_NC = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def at(self, threshold: float) -> "AnswerPredictions":
-        """The same answers, withheld above another threshold."""
+    def with_threshold(self, threshold: float) -> "AnswerPredictions":
+        """The same answers under another threshold."""
         return replace(self, threshold=float(threshold))
 
-    def take(self, places: Sequence[int]) -> "AnswerPredictions":
-        """The questions at these places, in this order."""
-        at = np.asarray(places, dtype=np.int64)
+    def take(self, indices: Sequence[int]) -> "AnswerPredictions":
+        """The questions at these indices, in this order."""
+        indices_K = np.asarray(indices, dtype=np.int64)
         lists = ("ids", "groups", "paragraphs", "golds", "answers", "nbest")
         arrays = ("null_N", "score_N", "tokens_N", "truncated_N", "outside_N")
-        chosen: dict[str, Any] = {name: [getattr(self, name)[place] for place in at] for name in lists}
-        return replace(self, **chosen, **{name: getattr(self, name)[at] for name in arrays})
+        columns: dict[str, Any] = {name: [getattr(self, name)[i] for i in indices_K] for name in lists}
+        return replace(self, **columns, **{name: getattr(self, name)[indices_K] for name in arrays})
 
     @cached_property
     def texts(self) -> list[str]:
-        """What is answered: "" where the null score is above the threshold."""
+        """The final answers: "" if the null score is above the threshold."""
         return [
             "" if null > self.threshold else answer
             for null, answer in zip(self.null_N.tolist(), self.answers, strict=True)
@@ -82,53 +82,52 @@ class AnswerPredictions:
 
     @property
     def gold_N(self) -> NDArray[np.int64]:
-        """0 where a question is answerable, 1 where not."""
+        """0 for an answerable question, 1 for an unanswerable one."""
         return self.items.gold_N
 
     @property
     def predicted_N(self) -> NDArray[np.int64]:
-        """0 where something is answered, 1 where nothing is."""
+        """0 for a question with an answer, 1 for one without."""
         return np.array([not text for text in self.texts], dtype=np.int64)
 
     @property
     def right_N(self) -> NDArray[np.bool_]:
-        """Which questions are answered exactly, or rightly not at all."""
+        """Whether the answer matches exactly, or is rightly empty."""
         return self.items.right_N
 
     @property
     def gold_names(self) -> list[str]:
-        """Every question's gold answers in one string."""
+        """The gold answers of each question in one string."""
         return [" | ".join(golds) for golds in self.golds]
 
 
 def answer_columns(predictions: AnswerPredictions) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The columns of the file, and what its metadata adds."""
+    """The columns of the file, and additional metadata."""
     import pyarrow as pa
 
     strings = pa.string()
-    found = predictions
     columns = {
-        "id": pa.array(list(found.ids), strings),
-        "group": pa.array(list(found.groups), strings),
-        "paragraph": pa.array(list(found.paragraphs), strings),
-        "golds": pa.array([list(golds) for golds in found.golds], pa.list_(strings)),
-        "predicted": pa.array(found.texts, strings),
-        "answer": pa.array(list(found.answers), strings),
-        "null_score": pa.array(found.null_N, pa.float64()),
-        "answer_score": pa.array(found.score_N, pa.float64()),
-        "nbest": pa.array([json.dumps(list(best)) for best in found.nbest], strings),
-        "tokens": pa.array(found.tokens_N, pa.int64()),
-        "truncated": pa.array(found.truncated_N, pa.bool_()),
-        "outside": pa.array(found.outside_N, pa.bool_()),
+        "id": pa.array(list(predictions.ids), strings),
+        "group": pa.array(list(predictions.groups), strings),
+        "paragraph": pa.array(list(predictions.paragraphs), strings),
+        "golds": pa.array([list(golds) for golds in predictions.golds], pa.list_(strings)),
+        "predicted": pa.array(predictions.texts, strings),
+        "answer": pa.array(list(predictions.answers), strings),
+        "null_score": pa.array(predictions.null_N, pa.float64()),
+        "answer_score": pa.array(predictions.score_N, pa.float64()),
+        "nbest": pa.array([json.dumps(list(best)) for best in predictions.nbest], strings),
+        "tokens": pa.array(predictions.tokens_N, pa.int64()),
+        "truncated": pa.array(predictions.truncated_N, pa.bool_()),
+        "outside": pa.array(predictions.outside_N, pa.bool_()),
     }
-    more = {"threshold": found.threshold, "default_threshold": found.default_threshold}
-    return columns, more
+    thresholds = {"threshold": predictions.threshold, "default_threshold": predictions.default_threshold}
+    return columns, thresholds
 
 
-def answers_from(columns: dict[str, list[Any]], about: dict[str, Any]) -> AnswerPredictions:
-    """Read back what `answer_columns` gave.
+def read_answer_columns(columns: dict[str, list[Any]], about: dict[str, Any]) -> AnswerPredictions:
+    """The predictions in the columns of `answer_columns`.
 
-    Raises: KeyError where a column is missing.
+    Raises: KeyError if a column is missing.
     """
     return AnswerPredictions(
         ids=columns["id"],

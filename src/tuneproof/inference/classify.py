@@ -1,10 +1,10 @@
 """Label probabilities from a classification head, batch by batch.
 
-In: a model with a head and token ids. Out: probabilities, as the batches come.
-Knows nothing of: labels' names, metrics, files.
+In: a model with a head, token ids. Out: probabilities per item.
+Knows nothing of: names of labels, metrics, files.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,9 +15,9 @@ from torch import nn
 
 from tuneproof.data.tokens import pad_batch
 from tuneproof.families.family import Family
-from tuneproof.models.device import on_device
+from tuneproof.models.device import to_device
 from tuneproof.models.heads import class_logits
-from tuneproof.models.oom import AtOnce, in_batches
+from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
 
 
 def class_probabilities(
@@ -25,29 +25,26 @@ def class_probabilities(
     family: Family,
     ids: Sequence[Any],
     pad_id: int,
-    at_once: AtOnce,
+    adaptive_size: AdaptiveBatchSize,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
-    into_NC: NDArray[np.float64],
-) -> Iterator[int]:
-    """Fill `into_NC` with softmax probabilities (float32 logits); yields items done after a batch.
-
-    Longest batches come first; results stand in the order of `ids`.
-    """
+    labels: int,
+) -> NDArray[np.float64]:
+    """Softmax probabilities [N, C] of the head's logits in float32, in the order of `ids`."""
     model.eval()
+    probabilities_NC = np.zeros((len(ids), labels))
 
-    def work(chosen: Any) -> NDArray[np.float64]:
-        padded = pad_batch([ids[i] for i in chosen], pad_id, "right")
-        sent = on_device(padded, device)
+    def work(items: Any) -> NDArray[np.float64]:
+        batch = to_device(pad_batch([ids[item] for item in items], pad_id, "right"), device)
         with autocast():
-            return label_shares(model, family, sent).cpu().double().numpy()
+            return batch_probabilities(model, family, batch).cpu().double().numpy()
 
-    for chosen, shares_BC in in_batches([len(row) for row in ids], at_once, work):
-        into_NC[chosen] = shares_BC
-        yield len(chosen)
+    for items, probabilities_BC in run_in_batches([len(row) for row in ids], adaptive_size, work):
+        probabilities_NC[items] = probabilities_BC
+    return probabilities_NC
 
 
-def label_shares(model: nn.Module, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def batch_probabilities(model: nn.Module, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Softmax [B, C] of the head's logits in float32, on the device."""
     with torch.inference_mode():
         return class_logits(model, family, batch).float().softmax(-1)

@@ -1,10 +1,10 @@
-"""How likely each label's words are: after a prompt (decoders) or at a mask (encoders).
+"""Log-likelihoods of the labels' words: after a prompt (decoders) or at a mask (encoders).
 
 In: a model with its language-model head, encoded prompts. Out: log-likelihoods, probabilities.
-Knows nothing of: golds, metrics, where prompts come from.
+Knows nothing of: golds, metrics, the source of prompts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,302 +12,288 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.data.encode import EncodedCloze, EncodedPrompts, pad_batch
-from tuneproof.data.prefix_trie import Pack, batches_of_kin, make_packs
-from tuneproof.models.device import on_device
+from tuneproof.data.encode import EncodedCloze, EncodedPrompts
+from tuneproof.data.prefix_trie import PrefixTrie, batch_by_prefix, build_prefix_tries
+from tuneproof.data.tokens import pad_batch
+from tuneproof.models.device import to_device
 from tuneproof.models.heads import inner_model
-from tuneproof.models.lm_logits import log_totals, read_ahead, token_logs, words_logits
-from tuneproof.models.oom import AtOnce, in_batches
-from tuneproof.models.prefix_cache import MOST_LOGITS, Packed, packed_logs, read_start, shares_prefixes
+from tuneproof.models.lm_logits import lm_head_logits, log_sum_exp, prefill, token_log_probs
+from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
+from tuneproof.models.prefix_cache import (
+    MAX_LOGITS,
+    PrefixTrieBatch,
+    read_shared_prefix,
+    shares_prefixes,
+    trie_token_log_probs,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-CONTENT_FREE = ("N/A", "", "[MASK]")
+CONTENT_FREE_TEXTS = ("N/A", "", "[MASK]")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One forward pass: item, tokens, and for each label scored by it the tokens to look up."""
+    """One forward pass: an item's tokens, and the labels scored by it with their tokens to look up.
+
+    `tail`: positions at the end of the row whose logits are needed.
+    """
 
     item: int
-    ids: NDArray[np.int64]
-    asked: tuple[tuple[int, NDArray[np.int64]], ...]  # (label, its tokens)
-    tail: int  # logits needed, counted from the end
+    ids: IntArray
+    labels: tuple[tuple[int, IntArray], ...]
+    tail: int
 
 
-def label_log_likelihoods(
-    model: Any, prompts: EncodedPrompts, pad_id: int, batch_size: int, device: str | torch.device = "cpu"
-) -> FloatArray:
-    """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C]."""
-    scores_NC = empty_scores(prompts)
-    for _ in score_labels(model, prompts, pad_id, AtOnce(batch_size), device, scores_NC):
-        pass
-    return scores_NC
-
-
-def empty_scores(encoded: EncodedPrompts | EncodedCloze) -> FloatArray:
-    """Where scores [N, C] of these items go; nothing is scored yet."""
-    if isinstance(encoded, EncodedCloze):
-        return np.full((len(encoded.ids), len(encoded.word_ids_C)), np.nan)
-    labels = len(encoded.continuations[0]) if encoded.continuations else 0
-    return np.full((len(encoded.contexts), labels), np.nan)
+def _empty_scores(prompts: EncodedPrompts) -> FloatArray:
+    """Scores [N, C] before any is computed: NaN."""
+    labels = len(prompts.continuations[0]) if prompts.continuations else 0
+    return np.full((len(prompts.contexts), labels), np.nan)
 
 
 def score_labels(
     model: Any,
     prompts: EncodedPrompts,
     pad_id: int,
-    at_once: AtOnce,
-    device: str | torch.device,
-    into_NC: FloatArray,
-) -> Iterator[int]:
-    """Fill `into_NC` as `label_log_likelihoods` does; yields items done after every batch.
+    adaptive_size: AdaptiveBatchSize,
+    device: str | torch.device = "cpu",
+) -> FloatArray:
+    """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C].
 
-    What all prompts begin with is read once; prompts and labels of a batch go in packs, in which no
-    token that several of them begin with stands twice: the labels are branches of one prompt. A model
-    that takes no packs (see `shares_prefixes`) reads each way to a label's last token by itself.
+    The prefix of all prompts is read once. Prompts and labels of a batch form prefix tries, in which no
+    shared prefix is read twice: the labels are branches of one prompt. A model that takes no tries (see
+    `shares_prefixes`) reads one row per different beginning of a label.
     """
     model.eval()
-    if not len(into_NC):
-        return
+    scores_NC = _empty_scores(prompts)
+    if not len(scores_NC):
+        return scores_NC
     if not shares_prefixes(model):
-        yield from _score_apart(model, prompts, pad_id, at_once, device, into_NC)
-        return
+        return _score_separate_rows(model, prompts, pad_id, adaptive_size, device)
     contexts = prompts.contexts
-    start = read_start(model, contexts, device)
-    begun = 0 if start is None else len(start)
-    most = most_logits(model)
+    shared = read_shared_prefix(model, contexts, device)
+    shared_length = 0 if shared is None else len(shared)
 
-    def work(chosen: Any) -> FloatArray:
-        rows = [row for item in chosen for row in _rows(prompts, item)]
-        packs = make_packs([row.ids[begun:] for row in rows])
-        packed = Packed(model, packs, pad_id, device, start)
-        logs_K = packed_logs(packed, *_asked_of_packs(rows, packs))
+    def work(items: Any) -> FloatArray:
+        rows = [row for item in items for row in _make_rows(prompts, item)]
+        tries = build_prefix_tries([row.ids[shared_length:] for row in rows])
+        batch = PrefixTrieBatch(model, tries, pad_id, device, shared)
+        logs_K = trie_token_log_probs(batch, *_locate_tokens(rows, tries))
         return logs_K.double().cpu().numpy()
 
     lengths = [len(context) for context in contexts]
-    weights = [label_places(ways) for ways in prompts.continuations]
-    batches = batches_of_kin(contexts, begun, at_once.size, weights, most)
-    for chosen, logs_K in in_batches(lengths, at_once, work, batches):
-        _fill(into_NC, [row for item in chosen for row in _rows(prompts, item)], logs_K)
-        yield len(chosen)
+    weights = [count_logit_positions(continuations) for continuations in prompts.continuations]
+    batches = batch_by_prefix(
+        contexts, shared_length, adaptive_size.size, weights, max_logit_positions(model)
+    )
+    for items, logs_K in run_in_batches(lengths, adaptive_size, work, batches):
+        _add_scores(scores_NC, [row for item in items for row in _make_rows(prompts, item)], logs_K)
+    return scores_NC
 
 
-def label_places(ways: Sequence[IntArray]) -> int:
-    """At how many places of a prompt with its labels logits are asked for."""
-    return len({way[:step].tobytes() for way in ways for step in range(len(way))})
+def count_logit_positions(continuations: Sequence[IntArray]) -> int:
+    """The number of positions of a prompt with its labels whose logits are needed."""
+    return len({tokens[:step].tobytes() for tokens in continuations for step in range(len(tokens))})
 
 
-def most_logits(model: Any) -> int:
-    """At how many places logits may be there at once; a single item may have more."""
-    return max(1, MOST_LOGITS // int(inner_model(model).config.get_text_config().vocab_size))
+def max_logit_positions(model: Any) -> int:
+    """The most positions whose logits may exist at once; a single item may have more."""
+    return max(1, MAX_LOGITS // int(inner_model(model).config.get_text_config().vocab_size))
 
 
-def _asked_of_packs(rows: Sequence[_Row], packs: Sequence[Pack]) -> tuple[IntArray, ...]:
-    """(pack, column, token) of all K tokens that are asked for, row by row."""
-    where: dict[int, tuple[int, IntArray]] = {
-        int(place): (at, columns)
-        for at, pack in enumerate(packs)
-        for place, columns in zip(pack.rows_R, pack.columns, strict=True)
+def _locate_tokens(rows: Sequence[_Row], tries: Sequence[PrefixTrie]) -> tuple[IntArray, ...]:
+    """(trie, column, token) of all K tokens to look up, row by row; the column is the one before."""
+    locations: dict[int, tuple[int, IntArray]] = {
+        int(row): (index, columns)
+        for index, trie in enumerate(tries)
+        for row, columns in zip(trie.rows_R, trie.columns, strict=True)
     }
-    asked = []
-    for place, row in enumerate(rows):
-        at, columns = where[place]
-        before = columns[-row.tail :]  # from the context's last token on
-        for _, tokens in row.asked:
-            asked += [(at, int(before[step]), int(token)) for step, token in enumerate(tokens)]
-    found_3K = np.array(asked, dtype=np.int64).T
-    return found_3K[0], found_3K[1], found_3K[2]
+    lookups = []
+    for index, row in enumerate(rows):
+        trie_index, columns = locations[index]
+        tail = columns[-row.tail :]  # from the context's last token on
+        for _, tokens in row.labels:
+            lookups += [(trie_index, int(tail[step]), int(token)) for step, token in enumerate(tokens)]
+    lookups_3K = np.array(lookups, dtype=np.int64).T
+    return lookups_3K[0], lookups_3K[1], lookups_3K[2]
 
 
-def _fill(into_NC: FloatArray, rows: Sequence[_Row], logs_K: FloatArray) -> None:
-    at = 0
+def _add_scores(scores_NC: FloatArray, rows: Sequence[_Row], logs_K: FloatArray) -> None:
+    first = 0
     for row in rows:
-        for label, tokens in row.asked:
-            into_NC[row.item, label] = logs_K[at : at + len(tokens)].sum()
-            at += len(tokens)
+        for label, tokens in row.labels:
+            scores_NC[row.item, label] = logs_K[first : first + len(tokens)].sum()
+            first += len(tokens)
 
 
-def _score_apart(
+def _score_separate_rows(
     model: Any,
     prompts: EncodedPrompts,
     pad_id: int,
-    at_once: AtOnce,
+    adaptive_size: AdaptiveBatchSize,
     device: str | torch.device,
-    into_NC: FloatArray,
-) -> Iterator[int]:
-    """The same without packs.
+) -> FloatArray:
+    """The same scores without tries.
 
-    Rows are padded on the left, so that the positions that matter end every row and the vocabulary's
-    logits exist at these alone. Labels whose tokens differ in the last one alone share a forward
-    pass: single-token labels cost one an item. Long prompts are read in pieces (see `read_ahead`).
+    Rows are left-padded, so that logits exist only at their last positions. Labels that differ only in
+    their last token share a forward pass: single-token labels cost one per item. Long prompts are read in
+    pieces (see `prefill`).
     """
-    rows = [row for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
+    rows = [row for item in range(len(prompts.contexts)) for row in _make_rows(prompts, item)]
 
-    def work(chosen: Any) -> FloatArray:
-        part = [rows[place] for place in chosen]
-        batch = pad_batch([row.ids for row in part], pad_id, "left")
-        asked = _asked(part)
-        logs_K = asked_logs(model, on_device(batch, device), asked.to(device))
+    def work(indices: Any) -> FloatArray:
+        batch_rows = [rows[index] for index in indices]
+        batch = pad_batch([row.ids for row in batch_rows], pad_id, "left")
+        query = _make_query(batch_rows)
+        logs_K = query_log_probs(model, to_device(batch, device), query.to(device))
         return logs_K.double().cpu().numpy()
 
-    done = seen = 0
-    for chosen, logs_K in in_batches([len(row.ids) for row in rows], at_once, work):
-        _fill(into_NC, [rows[place] for place in chosen], logs_K)
-        seen += len(chosen)
-        items = seen * len(into_NC) // len(rows)
-        yield items - done
-        done = items
+    scores_NC = _empty_scores(prompts)
+    by_item = adaptive_size.count_items(len(rows), len(scores_NC))
+    for indices, logs_K in run_in_batches([len(row.ids) for row in rows], by_item, work):
+        _add_scores(scores_NC, [rows[index] for index in indices], logs_K)
+    return scores_NC
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which tokens of which logits: S positions among each row's last `keep`, and K tokens at them."""
+class TokenQuery:
+    """Tokens to look up: S positions among the last `keep` of each row, and K tokens at them."""
 
     keep: int
-    places_S: torch.Tensor
+    positions_S: torch.Tensor
     rows_K: torch.Tensor
     tokens_K: torch.Tensor
 
-    def to(self, device: str | torch.device) -> "Asked":
+    def to(self, device: str | torch.device) -> "TokenQuery":
         """The same on a device."""
-        return Asked(self.keep, *on_device((self.places_S, self.rows_K, self.tokens_K), device))
+        return TokenQuery(self.keep, *to_device((self.positions_S, self.rows_K, self.tokens_K), device))
 
 
-def _asked(part: Sequence[_Row]) -> Asked:
-    """The positions that the rows of a batch are asked at; each once, however many labels ask."""
-    keep = max(row.tail for row in part)
-    wanted = [
-        (place * keep + keep - row.tail + step, int(token))
-        for place, row in enumerate(part)
-        for _, tokens in row.asked
+def _make_query(rows: Sequence[_Row]) -> TokenQuery:
+    """The tokens to look up in a batch; each position once, however many labels use it."""
+    keep = max(row.tail for row in rows)
+    lookups = [
+        (index * keep + keep - row.tail + step, int(token))
+        for index, row in enumerate(rows)
+        for _, tokens in row.labels
         for step, token in enumerate(tokens)
     ]
-    places_S, rows_K = np.unique([place for place, _ in wanted], return_inverse=True)
-    return Asked(
+    positions_S, rows_K = np.unique([position for position, _ in lookups], return_inverse=True)
+    return TokenQuery(
         keep,
-        torch.from_numpy(places_S),
+        torch.from_numpy(positions_S),
         torch.from_numpy(rows_K.reshape(-1)),
-        torch.tensor([token for _, token in wanted], dtype=torch.long),
+        torch.tensor([token for _, token in lookups], dtype=torch.long),
     )
 
 
-def asked_logs(model: Any, batch: dict[str, torch.Tensor], asked: Asked, cache: Any = None) -> torch.Tensor:
-    """Log-probabilities [K] of the tokens asked for, on the device.
+def query_log_probs(
+    model: Any, batch: dict[str, torch.Tensor], query: TokenQuery, cache: Any = None
+) -> torch.Tensor:
+    """Log-probabilities [K] of the query's tokens, on the device.
 
-    cache: where the batch is what is left of it, see `read_ahead`.
+    cache: if the batch is what `prefill` left.
     """
     with torch.inference_mode():
         if cache is None:
-            batch, cache = read_ahead(model, batch, asked.keep)
-        logits_SV = words_logits(model, batch, asked.keep, asked.places_S, cache)
-        return token_logs(logits_SV, asked.rows_K, asked.tokens_K)
+            batch, cache = prefill(model, batch, query.keep)
+        logits_SV = lm_head_logits(model, batch, query.keep, query.positions_S, cache)
+        return token_log_probs(logits_SV, query.rows_K, query.tokens_K)
 
 
-def _rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
-    """The forward passes of one item: one for each different way to the last token of a label."""
-    context, ways = prompts.contexts[item], prompts.continuations[item]
-    heads = sorted({tuple(way[:-1].tolist()) for way in ways}, key=len, reverse=True)
-    kept: list[tuple[int, ...]] = []
-    for head in heads:
-        if not any(longer[: len(head)] == head for longer in kept):
-            kept.append(head)
-    asked: dict[tuple[int, ...], list[tuple[int, NDArray[np.int64]]]] = {head: [] for head in kept}
-    for label, way in enumerate(ways):
-        head = tuple(way[:-1].tolist())
-        asked[next(longer for longer in kept if longer[: len(head)] == head)].append((label, way))
+def _make_rows(prompts: EncodedPrompts, item: int) -> list[_Row]:
+    """The forward passes of one item, so that each label's tokens but the last begin one of them."""
+    context, continuations = prompts.contexts[item], prompts.continuations[item]
+    starts = [tuple(tokens[:-1].tolist()) for tokens in continuations]
+    longest: list[tuple[int, ...]] = []
+    for start in sorted(set(starts), key=len, reverse=True):
+        if not any(longer[: len(start)] == start for longer in longest):
+            longest.append(start)
+    labels: dict[tuple[int, ...], list[tuple[int, IntArray]]] = {start: [] for start in longest}
+    for label, (start, tokens) in enumerate(zip(starts, continuations, strict=True)):
+        row = next(longer for longer in longest if longer[: len(start)] == start)
+        labels[row].append((label, tokens))
     return [
-        _Row(item, np.concatenate([context, np.array(head, dtype=np.int64)]), tuple(labels), len(head) + 1)
-        for head, labels in asked.items()
+        _Row(item, np.concatenate([context, np.array(row, dtype=np.int64)]), tuple(scored), len(row) + 1)
+        for row, scored in labels.items()
     ]
 
 
-def scored_rows(prompts: EncodedPrompts) -> list[NDArray[np.int64]]:
+def scored_rows(prompts: EncodedPrompts) -> list[IntArray]:
     """The tokens of every row that `score_labels` reads."""
-    return [row.ids for item in range(len(prompts.contexts)) for row in _rows(prompts, item)]
-
-
-def cloze_log_likelihoods(
-    model: Any, cloze: EncodedCloze, pad_id: int, batch_size: int, device: str | torch.device = "cpu"
-) -> FloatArray:
-    """Log-probability (natural log) of each label's word at the mask: scores [N, C]."""
-    scores_NC = empty_scores(cloze)
-    for _ in score_cloze(model, cloze, pad_id, AtOnce(batch_size), device, scores_NC):
-        pass
-    return scores_NC
+    return [row.ids for item in range(len(prompts.contexts)) for row in _make_rows(prompts, item)]
 
 
 def score_cloze(
     model: Any,
     cloze: EncodedCloze,
     pad_id: int,
-    at_once: AtOnce,
-    device: str | torch.device,
-    into_NC: FloatArray,
-) -> Iterator[int]:
-    """Fill `into_NC` as `cloze_log_likelihoods` does; yields items done after every batch.
+    adaptive_size: AdaptiveBatchSize,
+    device: str | torch.device = "cpu",
+) -> FloatArray:
+    """Log-probability (natural log) of each label's word at the mask: scores [N, C].
 
-    The base model's states are narrowed to the mask before the head, so that the vocabulary's
-    logits exist at one position an item.
+    Logits exist at one position per item: only the state at the mask reaches the head.
     """
     model.eval()
+    scores_NC = np.full((len(cloze.ids), len(cloze.word_ids_C)), np.nan)
     if not cloze.ids:
-        return
+        return scores_NC
     words_C = torch.as_tensor(cloze.word_ids_C, device=device)
 
-    def work(chosen: Any) -> FloatArray:
-        batch = pad_batch([cloze.ids[place] for place in chosen], pad_id, "right")
-        places_B = on_device(torch.as_tensor(cloze.mask_N[chosen]), device)
-        return cloze_logs(model, on_device(batch, device), places_B, words_C).double().cpu().numpy()
+    def work(items: Any) -> FloatArray:
+        batch = to_device(pad_batch([cloze.ids[item] for item in items], pad_id, "right"), device)
+        masks_B = to_device(torch.as_tensor(cloze.mask_N[items]), device)
+        return mask_log_probs(model, batch, masks_B, words_C).double().cpu().numpy()
 
-    for chosen, logs_BC in in_batches([len(row) for row in cloze.ids], at_once, work):
-        into_NC[chosen] = logs_BC
-        yield len(chosen)
+    for items, logs_BC in run_in_batches([len(row) for row in cloze.ids], adaptive_size, work):
+        scores_NC[items] = logs_BC
+    return scores_NC
 
 
-def cloze_logs(
-    model: Any, batch: dict[str, torch.Tensor], places_B: torch.Tensor, words_C: torch.Tensor
+def mask_log_probs(
+    model: Any, batch: dict[str, torch.Tensor], positions_B: torch.Tensor, words_C: torch.Tensor
 ) -> torch.Tensor:
-    """Log-probabilities [B, C] of C words at one position a row, on the device."""
+    """Log-probabilities [B, C] of C words at one position per row, on the device."""
     with torch.inference_mode():
-        logits_BV = _logits_at(model, batch, places_B)
-        return logits_BV[:, words_C].float() - log_totals(logits_BV)[:, None]
+        logits_BV = _logits_at(model, batch, positions_B)
+        return logits_BV[:, words_C].float() - log_sum_exp(logits_BV)[:, None]
 
 
-def _logits_at(model: Any, batch: dict[str, torch.Tensor], places_B: torch.Tensor) -> torch.Tensor:
-    """Logits [B, V] of a masked language model at one position a row."""
+def _logits_at(model: Any, batch: dict[str, torch.Tensor], positions_B: torch.Tensor) -> torch.Tensor:
+    """Logits [B, V] of a masked language model at one position per row."""
 
-    def narrow(module: Any, inputs: Any, output: Any) -> Any:
+    def select(module: Any, inputs: Any, output: Any) -> Any:
         states_BTD = output["last_hidden_state"]
         rows_B = torch.arange(len(states_BTD), device=states_BTD.device)
-        output["last_hidden_state"] = states_BTD[rows_B, places_B][:, None]
+        output["last_hidden_state"] = states_BTD[rows_B, positions_B][:, None]
         return output
 
-    hook = inner_model(model).base_model.register_forward_hook(narrow)
+    hook = inner_model(model).base_model.register_forward_hook(select)
     try:
-        out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
     finally:
         hook.remove()
-    return out.logits[:, 0]
+    return output.logits[:, 0]
 
 
 def probabilities(scores_NC: FloatArray) -> FloatArray:
-    """The labels' shares [N, C] of the likelihood that the labels have together; rows sum to one."""
+    """The labels' shares [N, C] of their summed likelihood; rows sum to one."""
     shifted_NC = scores_NC - scores_NC.max(axis=1, keepdims=True)
-    shares_NC = np.exp(shifted_NC)
-    return shares_NC / shares_NC.sum(axis=1, keepdims=True)
+    likelihoods_NC = np.exp(shifted_NC)
+    return likelihoods_NC / likelihoods_NC.sum(axis=1, keepdims=True)
 
 
-def content_free(scores_MC: FloatArray) -> FloatArray:
-    """Mean label probabilities [C] over the content-free inputs (see CONTENT_FREE)."""
+def content_free_probabilities(scores_MC: FloatArray) -> FloatArray:
+    """Mean label probabilities [C] over the content-free inputs (see CONTENT_FREE_TEXTS)."""
     return probabilities(scores_MC).mean(axis=0)
 
 
 def calibrate(scores_NC: FloatArray, content_free_C: Sequence[float] | FloatArray) -> FloatArray:
-    """Scores [N, C] from which the labels' share for inputs without content is divided out.
+    """Scores [N, C] divided by the probabilities that content-free inputs get.
 
-    `probabilities` of the result are the calibrated ones: p / p_content_free, made to sum to one.
+    `probabilities` of the result are the calibrated ones: p / p_content_free, normalised to sum to one.
 
     Source: Zhao et al. 2021, arXiv:2102.09690, section 5: W = diag(p_cf)^-1, b = 0.
     Differs: the weighted probabilities are divided by their sum instead of passed through a second

@@ -1,12 +1,12 @@
-"""The row of the wall: what an arm predicted, in a file that needs no torch to read.
+"""Predictions for labels: a row per item, in a file that is read without torch.
 
 In: ids, golds, predictions. Out: a Parquet file and back.
-Knows nothing of: models, metrics, torch. The rows of questions stand in answers.py.
+Knows nothing of: models, metrics, torch. Predictions for questions are in answers.py.
 
-Columns: id, group, gold, predicted (null where the answer could not be parsed), probabilities and
-uncalibrated (lists in the order of the labels, or null), text (what was generated, or null),
-tokens (model tokens of the item's input), truncated. The labels, the task and the arm stand in the
-file's metadata under "tuneproof".
+Columns: id, group, gold, predicted (null if the answer could not be parsed), probabilities and
+uncalibrated (lists in the order of the labels, or null), text (the generated one, or null), tokens (model
+tokens of the item's input), truncated. The labels, the task and the arm are in the file's metadata under
+"tuneproof".
 """
 
 import json
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from tuneproof.atomic import write_with
 from tuneproof.errors import RunError
-from tuneproof.inference.answers import AnswerPredictions, answer_columns, answers_from
+from tuneproof.inference.answers import AnswerPredictions, answer_columns, read_answer_columns
 from tuneproof.metrics.metric import UNPARSED, LabelItems
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """N items, C labels. `predicted_N` is UNPARSED where no label could be read off the answer."""
+    """N items, C labels. `predicted_N` is UNPARSED if the answer names no label."""
 
     labels: tuple[str, ...]
     ids: Sequence[str]
@@ -45,20 +45,20 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, places: Sequence[int]) -> "Predictions":
-        """The items at these places, in this order."""
-        at = np.asarray(places, dtype=np.int64)
+    def take(self, indices: Sequence[int]) -> "Predictions":
+        """The items at these indices, in this order."""
+        indices_K = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
-            ids=[self.ids[place] for place in at],
-            groups=[self.groups[place] for place in at],
-            gold_N=self.gold_N[at],
-            predicted_N=self.predicted_N[at],
-            tokens_N=self.tokens_N[at],
-            truncated_N=self.truncated_N[at],
-            texts=None if self.texts is None else [self.texts[place] for place in at],
-            probabilities_NC=_rows(self.probabilities_NC, at),
-            uncalibrated_NC=_rows(self.uncalibrated_NC, at),
+            ids=[self.ids[i] for i in indices_K],
+            groups=[self.groups[i] for i in indices_K],
+            gold_N=self.gold_N[indices_K],
+            predicted_N=self.predicted_N[indices_K],
+            tokens_N=self.tokens_N[indices_K],
+            truncated_N=self.truncated_N[indices_K],
+            texts=None if self.texts is None else [self.texts[i] for i in indices_K],
+            probabilities_NC=_take(self.probabilities_NC, indices_K),
+            uncalibrated_NC=_take(self.uncalibrated_NC, indices_K),
         )
 
     @property
@@ -73,32 +73,32 @@ class Predictions:
 
     @property
     def right_N(self) -> NDArray[np.bool_]:
-        """Which items are right."""
+        """Whether the predicted label is the gold one."""
         return self.items.right_N
 
     @property
     def gold_names(self) -> list[str]:
-        """Every item's gold label."""
+        """The gold label of each item."""
         return [self.labels[gold] for gold in self.gold_N]
 
 
-def _rows(values_NC: NDArray[np.float64] | None, at: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    return None if values_NC is None else values_NC[at]
+def _take(values_NC: NDArray[np.float64] | None, indices_K: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    return None if values_NC is None else values_NC[indices_K]
 
 
-Predicted = Predictions | AnswerPredictions
+AnyPredictions = Predictions | AnswerPredictions
 
 
-def write_predictions(path: Path, predictions: Predicted, about: dict[str, Any]) -> Path:
+def write_predictions(path: Path, predictions: AnyPredictions, about: dict[str, Any]) -> Path:
     """Write the Parquet file; `about` (task, arm, model, ...) goes into its metadata."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if isinstance(predictions, AnswerPredictions):
-        columns, more = answer_columns(predictions)
+        columns, extra = answer_columns(predictions)
     else:
-        columns, more = _label_columns(predictions)
-    meta = {b"tuneproof": json.dumps({**about, "kind": predictions.kind, **more}).encode()}
+        columns, extra = _label_columns(predictions)
+    meta = {b"tuneproof": json.dumps({**about, "kind": predictions.kind, **extra}).encode()}
     table = pa.table(columns).replace_schema_metadata(meta)
     return write_with(path, lambda file: pq.write_table(table, file))
 
@@ -129,10 +129,10 @@ def _label_columns(predictions: Predictions) -> tuple[dict[str, Any], dict[str, 
     return columns, {"labels": list(predictions.labels)}
 
 
-def read_predictions(path: Path) -> Predicted:
-    """Read what `write_predictions` wrote.
+def read_predictions(path: Path) -> AnyPredictions:
+    """Read a file that `write_predictions` wrote.
 
-    Raises: RunError where the file is missing or is not such a file.
+    Raises: RunError if the file is missing or is no file of predictions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -142,10 +142,10 @@ def read_predictions(path: Path) -> Predicted:
         about = json.loads((table.schema.metadata or {})[b"tuneproof"])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         if about.get("kind") == "questions":
-            return answers_from(columns, about)
+            return read_answer_columns(columns, about)
         labels = tuple(about["labels"])
-        place: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
-        place[None] = UNPARSED
+        index_of: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
+        index_of[None] = UNPARSED
 
         def matrix(name: str) -> NDArray[np.float64] | None:
             return None if None in columns[name] else np.array(columns[name], dtype=np.float64)
@@ -154,8 +154,8 @@ def read_predictions(path: Path) -> Predicted:
             labels=labels,
             ids=columns["id"],
             groups=columns["group"],
-            gold_N=np.array([place[gold] for gold in columns["gold"]], dtype=np.int64),
-            predicted_N=np.array([place[label] for label in columns["predicted"]], dtype=np.int64),
+            gold_N=np.array([index_of[gold] for gold in columns["gold"]], dtype=np.int64),
+            predicted_N=np.array([index_of[label] for label in columns["predicted"]], dtype=np.int64),
             probabilities_NC=matrix("probabilities"),
             uncalibrated_NC=matrix("uncalibrated"),
             texts=None if None in columns["text"] else columns["text"],
@@ -163,7 +163,7 @@ def read_predictions(path: Path) -> Predicted:
             truncated_N=np.array(columns["truncated"], dtype=bool),
         )
     except FileNotFoundError:
-        raise RunError(str(path), "is not there.", do="Run the arm again.") from None
+        raise RunError(str(path), "does not exist.", do="Run the arm again.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise RunError(
             str(path), f"is not a file of predictions ({error}).", do="Run the arm again."

@@ -1,1 +1,1 @@
-"""Peak memory, predicted and measured."""
+"""Peak memory, estimated and measured."""

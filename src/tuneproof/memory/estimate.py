@@ -1,62 +1,61 @@
-"""A predicted peak of memory: what the tensors are for, and what comes on top of them.
+"""An estimated peak of memory: the tensors by purpose, and the overhead beside them.
 
-In: bytes by part. Out: the same as values, sums, sentences. Knows nothing of: torch, how it was found.
+In: bytes by part. Out: values, sums, sentences. Knows nothing of: torch, where the bytes come from.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a device holds beside the tensors: `fixed_bytes`, and a share of what the tensors take."""
+class Overhead:
+    """Memory beside the tensors: `fixed_bytes`, and `tensor_share` of what the tensors take."""
 
     device: str
     fixed_bytes: int
-    slack_share: float
-    sentence: str
+    tensor_share: float
+    description: str
 
-    def on_top(self, tensors_bytes: int) -> int:
+    def total_bytes(self, tensors_bytes: int) -> int:
         """Bytes beside tensors of this size."""
-        return self.fixed_bytes + round(self.slack_share * tensors_bytes)
+        return self.fixed_bytes + round(self.tensor_share * tensors_bytes)
 
 
-# Measured (benchmarks/RESULTS.md): a cached kernel's code and scratch; heap pages that are not full.
+# Measured (benchmarks/RESULTS.md): the code and scratch space of a cached kernel; partly filled heap pages.
 KERNEL_BYTES = 5 * 2**18
-KERNELS_A_LENGTH = 12  # four shapes of layers, forward and the two products of backward
+KERNELS_PER_LENGTH = 12  # four shapes of layers, each forward and with two products backward
 HEAP_SHARE = 0.01
 # Known of the runtime, not measured here.
 CONTEXT_BYTES = 600 * 2**20
 GAPS_SHARE = 0.05
 
 
-def terms_of(device: str, lengths: int, most_kernels: int) -> Terms:
-    """What comes on top of tensors on a device, for items of so many different lengths.
+def estimate_overhead(device: str, lengths: int, max_kernels: int) -> Overhead:
+    """The overhead on a device, for items of this many different lengths.
 
-    `most_kernels`: how many oneDNN keeps; 0 where the products are not its.
+    max_kernels: how many kernels oneDNN caches; 0 if it does not compute the matrix products.
     """
     if device == "cuda":
-        return Terms(
+        return Overhead(
             device,
             CONTEXT_BYTES,
             GAPS_SHARE,
             f"the CUDA context with its kernels and cuBLAS's workspace ({CONTEXT_BYTES >> 20} MiB), and "
             f"the caching allocator's rounding and gaps ({GAPS_SHARE:.0%})",
         )
-    kernels = min(most_kernels, KERNELS_A_LENGTH * lengths)
-    kept = f"{kernels} kernels that oneDNN keeps ({kernels * KERNEL_BYTES / 2**20:.0f} MiB), and "
-    return Terms(
+    kernels = min(max_kernels, KERNELS_PER_LENGTH * lengths)
+    cached = f"{kernels} kernels that oneDNN caches ({kernels * KERNEL_BYTES / 2**20:.0f} MiB), and "
+    return Overhead(
         device,
         kernels * KERNEL_BYTES,
         HEAP_SHARE,
-        f"{kept if kernels else ''}unfilled pages of the C library's heap ({HEAP_SHARE:.0%})",
+        f"{cached if kernels else ''}partly filled pages of the C library's heap ({HEAP_SHARE:.0%})",
     )
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes of the tensors alive at the highest moment of a stretch of work, by what they are for."""
+    """Bytes of the tensors alive at the peak, by purpose."""
 
     weights: int
     gradients: int
@@ -73,36 +72,32 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What an arm's training and predicting will take; None: not played, or there is none."""
+class MemoryEstimate:
+    """The peaks of an arm's training and predicting; None: not simulated, or the arm does not train."""
 
     train: Peak | None
     predict: Peak | None
-    terms: Terms
+    overhead: Overhead
 
     @property
     def peak(self) -> Peak:
-        """The higher one of the two."""
-        found = [peak for peak in (self.train, self.predict) if peak is not None]
-        return max(found, key=lambda peak: peak.tensors_bytes)
+        """The higher of the two."""
+        peaks = [peak for peak in (self.train, self.predict) if peak is not None]
+        return max(peaks, key=lambda peak: peak.tensors_bytes)
 
     @property
     def total_bytes(self) -> int:
-        """The higher peak with what comes on top."""
+        """The higher peak with its overhead."""
         tensors = self.peak.tensors_bytes
-        return tensors + self.terms.on_top(tensors)
+        return tensors + self.overhead.total_bytes(tensors)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, the sums among them."""
+        tensors = self.peak.tensors_bytes
         return {
             "train": asdict(self.train) if self.train else None,
             "predict": asdict(self.predict) if self.predict else None,
-            "terms": {**asdict(self.terms), "on_top_bytes": self.terms.on_top(self.peak.tensors_bytes)},
-            "tensors_bytes": self.peak.tensors_bytes,
+            "overhead": {**asdict(self.overhead), "total_bytes": self.overhead.total_bytes(tensors)},
+            "tensors_bytes": tensors,
             "total_bytes": self.total_bytes,
         }
-
-
-def peak_of(parts: Mapping[str, int]) -> Peak:
-    """The peak from its parts by name."""
-    return Peak(**parts)

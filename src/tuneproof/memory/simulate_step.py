@@ -1,7 +1,7 @@
 """One real step of an arm on fake tensors: the true model, method, loss, optimizer and batch shape.
 
-In: a configuration, a method, a scene. Out: a Forecast. Nothing is allocated, nothing is loaded.
-Knows nothing of: data, devices that are there.
+In: a configuration, a method, a workload. Out: a MemoryEstimate. Nothing is allocated or loaded.
+Knows nothing of: data, the devices of this machine.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,25 +14,25 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tuneproof.data.batches import Batch
 from tuneproof.families.family import Family
-from tuneproof.families.models import ModelSource, facts_of
-from tuneproof.inference.classify import label_shares
-from tuneproof.inference.label_likelihood import cloze_logs
-from tuneproof.memory.estimate import Forecast, Peak, Terms, peak_of, terms_of
-from tuneproof.memory.simulate_prompts import Asking, inputs, play_prompts
+from tuneproof.families.models import ModelSource, published_config
+from tuneproof.inference.classify import batch_probabilities
+from tuneproof.inference.label_likelihood import mask_log_probs
+from tuneproof.memory.estimate import MemoryEstimate, Overhead, Peak, estimate_overhead
+from tuneproof.memory.simulate_prompts import PromptWorkload, make_inputs, simulate_prompts
 from tuneproof.memory.tracker import LiveMemory
-from tuneproof.methods.layers import last_layers
 from tuneproof.methods.method import Method
-from tuneproof.models.frozen_layers import Trunk
+from tuneproof.methods.options import generates_text, last_layers, trains_words
+from tuneproof.models.frozen_layers import FrozenLayers
 from tuneproof.models.load import Head, model_on_meta, pretrained_on_meta, quiet
-from tuneproof.models.matmul_backend import CACHED_KERNELS, SHORT_TOKENS, keeps_kernels
+from tuneproof.models.matmul_backend import CACHED_KERNELS, SHORT_TOKENS, uses_onednn
 from tuneproof.models.oom import recompute_activations
 from tuneproof.models.pooled_features import pooled_states
-from tuneproof.models.quantize import packed_layers
-from tuneproof.parameters.ledger import fresh_ahead
-from tuneproof.parameters.quantized import packed_ahead
+from tuneproof.models.quantize import quantized_layers
+from tuneproof.parameters.ledger import fresh_weight_names
+from tuneproof.parameters.quantized import estimate_quantized
 from tuneproof.train.checkpoint import capture_trained
-from tuneproof.train.gradients import LossSum, accumulate
-from tuneproof.train.losses import head_loss, words_loss
+from tuneproof.train.gradients import LossSum, accumulate_gradients
+from tuneproof.train.losses import answer_loss, head_loss
 from tuneproof.train.optimizer import make_optimizer
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -40,16 +40,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Where a step is played, and on how much.
+class Workload:
+    """The device and the amount of work of a simulated step.
 
     device: cpu or cuda. micro_batch, length: items of a training step on the device at once, and tokens
-    of the longest. accumulates: there are several micro-batches to a step, so that the second one meets
-    the gradients of the first. predict_batch, predict_length: the same of predicting. labels: of the
-    head. answer_tokens: of the longest label's words, or of a written answer. keeps_best:
-    training goes on after an evaluation whose weights are kept (in the memory of the CPU). predicts: whether
-    a batch of predictions is played too. writes: answers are written, whatever the method's scoring.
-    lengths: how many different ones batches have.
+    of the longest. accumulates: a step has several micro-batches, so that the second one meets the
+    gradients of the first. checkpointing: gradient checkpointing is on. predict_batch, predict_length:
+    the same of predicting. labels: of the head. answer_tokens: of the longest label's words, or of a
+    generated answer. shared_tokens: that all prompts begin with. keeps_best_weights: training goes on
+    after an evaluation whose weights are kept (in CPU memory). predicts: simulate a batch of predictions
+    too. generates: answers are generated, whatever the method's scoring. distinct_lengths: of batches.
     """
 
     device: str = "cpu"
@@ -57,26 +57,27 @@ class Scene:
     micro_batch: int = 16
     length: int = 256
     accumulates: bool = False
-    recompute: bool = False
+    checkpointing: bool = False
     predict_batch: int = 32
     predict_length: int = 256
     labels: int = 2
     answer_tokens: int = 2
-    start: int = 0
-    keeps_best: bool = True
+    shared_tokens: int = 0
+    keeps_best_weights: bool = True
     predicts: bool = True
-    writes: bool = False
-    lengths: int = CACHED_KERNELS
+    generates: bool = False
+    distinct_lengths: int = CACHED_KERNELS
 
     @property
-    def terms(self) -> Terms:
-        """What comes on top of the tensors."""
-        return terms_of(self.device, self.lengths, CACHED_KERNELS if keeps_kernels() else 0)
+    def overhead(self) -> Overhead:
+        """The memory beside the tensors."""
+        kernels = CACHED_KERNELS if uses_onednn() else 0
+        return estimate_overhead(self.device, self.distinct_lengths, kernels)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is played: a model by its configuration, under a method with its options."""
+class SimulatedArm:
+    """What is simulated: a model by its configuration, and a method with its options."""
 
     source: ModelSource
     config: Any
@@ -86,130 +87,129 @@ class Subject:
 
     @property
     def objective(self) -> str:
-        """What it answers with: features, a head over labels, words, or a word at a mask."""
+        """How it answers: by pooled features, a head over labels, words, or a word at a mask (cloze)."""
         if self.method.kind == "prompt":
             return "words" if self.family.kind == "decoder" else "cloze"
         if self.method.apply is None:
             return "features"
-        return "words" if getattr(self.options, "objective", "head") == "words" else "labels"
+        return "words" if trains_words(self.options) else "labels"
 
 
-def play(subject: Subject, scene: Scene) -> Forecast:
-    """The forecast of one arm: a training step where it trains, then a batch of predictions.
+def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
+    """Estimate the memory of one arm: a training step if it trains, then a batch of predictions.
 
-    Fake tensors have a CPU's kernels, whose attention keeps what a GPU's memory-efficient one keeps.
+    Fake tensors use the CPU's kernels, whose attention keeps what a GPU's memory-efficient one keeps.
 
-    Raises: ModelError where the architecture has no such head, or the method finds no layers.
+    Raises: ModelError if the architecture has no such head, or the method finds no layers.
     """
-    model, packed = _built(subject, scene)
-    live = LiveMemory(vocabulary=int(subject.config.get_text_config().vocab_size))
+    model, adjust = _build_model(arm, workload)
+    live = LiveMemory(vocabulary=int(arm.config.get_text_config().vocab_size))
     train: Peak | None = None
-    with _fused(scene), FakeTensorMode(), live:
+    with _attention_kernels(workload), FakeTensorMode(), live:
         _make_fake(model, live)
-        kept: list[Any] = []  # what an arm goes on holding while it predicts
-        if subject.method.apply is not None:
-            train = _train(model, subject, scene, live, kept)
+        kept_alive: list[Any] = []  # an arm still holds these while it predicts
+        if arm.method.apply is not None:
+            train = _train(model, arm, workload, live, kept_alive)
         predict: Peak | None = None
-        if scene.predicts:
-            live.forget_peak()
+        if workload.predicts:
+            live.reset_peak()
             model.eval()
-            with _autocast(scene):
-                _predict(model, subject, scene, live)
-            predict = packed(peak_of(live.peak))
-    return Forecast(packed(train) if train else None, predict, scene.terms)
+            with _autocast(workload):
+                _predict(model, arm, workload, live)
+            predict = adjust(Peak(**live.peak))
+    return MemoryEstimate(adjust(train) if train else None, predict, workload.overhead)
 
 
-def _built(subject: Subject, scene: Scene) -> tuple[Any, Callable[[Peak], Peak]]:
-    """The model as the arm has it, on the meta device: head, adapters, what trains, precision.
+def _build_model(arm: SimulatedArm, workload: Workload) -> tuple[Any, Callable[[Peak], Peak]]:
+    """The arm's model on the meta device (head, adapters, precision), and the correction of its peak.
 
-    And what packing makes of a peak: the layers are played in the precision that they are computed in,
-    and counted by the bytes that they are held in, beside one of them unpacked.
+    The simulation holds quantised layers in the precision that they compute in; the correction counts
+    their quantised bytes instead, beside the largest layer dequantised.
     """
-    heads: dict[str, Head] = {"features": "base"}
-    objective = subject.objective
-    head: Head = heads.get(objective, objective)  # type: ignore[arg-type]
-    labels = [str(place) for place in range(scene.labels)]
-    model = model_on_meta(subject.source, subject.config, head=head, labels=labels)
-    method, options = subject.method, subject.options
-    dtype = DTYPES[scene.precision]
-    frozen = method.apply is None or method.freezes(options)
+    objective = arm.objective
+    head: Head = "base" if objective == "features" else objective  # type: ignore[assignment]
+    labels = [str(label) for label in range(workload.labels)]
+    model = model_on_meta(arm.source, arm.config, head=head, labels=labels)
+    method, options = arm.method, arm.options
+    dtype = DTYPES[workload.precision]
+    frozen = method.apply is None or method.freezes_base(options)
     model.to(dtype if frozen else torch.float32)
-    names = packed_layers(model, subject.family) if method.packs else []
+    names = quantized_layers(model, arm.family) if method.quantizes else []
     layers = [model.get_submodule(name) for name in names]
     if method.apply is not None:
-        facts = facts_of(subject.source)
-        pretrained = pretrained_on_meta(subject.source, subject.config)
-        fresh = fresh_ahead(model, pretrained, facts.held if facts else ())
+        published = published_config(arm.source)
+        pretrained = pretrained_on_meta(arm.source, arm.config)
+        fresh = fresh_weight_names(model, pretrained, published.unnamed_modules if published else ())
         with torch.device("meta"), quiet():
-            model = method.apply(model, subject.family, options, fresh)
+            model = method.apply(model, arm.family, options, fresh)
         for layer in layers:
             layer.weight.data = layer.weight.data.to(dtype)
-        if scene.recompute:
+        if workload.checkpointing:
             recompute_activations(model)
         last = last_layers(options)
         if last is not None:
-            Trunk(model, last)
-    return model, _packing([layer.weight.numel() for layer in layers], dtype.itemsize)
+            FrozenLayers(model, last)
+    return model, _quantization([layer.weight.numel() for layer in layers], dtype.itemsize)
 
 
-def _packing(sizes: list[int], width: int) -> Callable[[Peak], Peak]:
+def _quantization(sizes: list[int], width: int) -> Callable[[Peak], Peak]:
     if not sizes:
         return lambda peak: peak
-    less = sum(sizes) * width - packed_ahead(sizes).size_bytes
-    unpacked = max(sizes) * width
-    return lambda peak: replace(peak, weights=peak.weights - less, temporary=peak.temporary + unpacked)
+    saved = sum(sizes) * width - estimate_quantized(sizes).size_bytes
+    dequantized = max(sizes) * width
+    return lambda peak: replace(peak, weights=peak.weights - saved, temporary=peak.temporary + dequantized)
 
 
 def _make_fake(model: Any, live: LiveMemory) -> None:
-    """Give every weight and buffer the size that it will have, tied ones once."""
-    made: dict[int, torch.Tensor] = {}
+    """Give every weight and buffer its real size, tied ones once."""
+    fakes: dict[int, torch.Tensor] = {}
 
     def fake(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in made:
+        if id(tensor) not in fakes:
             with live.part("weights"):
                 empty = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
             is_weight = isinstance(tensor, torch.nn.Parameter)
-            made[id(tensor)] = torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
-        return made[id(tensor)]
+            fakes[id(tensor)] = torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+        return fakes[id(tensor)]
 
-    held = list(model.parameters())  # so that no two of them have one id in turn
+    originals = list(model.parameters())  # alive, so that no id is used twice
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):
             for name, tensor in tensors.items():
                 if tensor is not None:
                     tensors[name] = fake(tensor)
-    del held
+    del originals
 
 
-class _Pretended:
-    """What `accumulate` asks of Accelerate: a device, the precision, the backward pass."""
+class _FakeAccelerator:
+    """What `accumulate_gradients` uses of Accelerate: a device, the precision, the backward pass."""
 
     device = torch.device("cpu")
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
-        return _autocast(self.scene)
+        return _autocast(self.workload)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Gradients of a loss."""
+        """Compute the gradients of a loss."""
         loss.backward()
 
 
-def _autocast(scene: Scene) -> AbstractContextManager[Any]:
-    if scene.precision == "fp32":
+def _autocast(workload: Workload) -> AbstractContextManager[Any]:
+    if workload.precision == "fp32":
         return nullcontext()
-    return torch.autocast("cpu", DTYPES[scene.precision])
+    return torch.autocast("cpu", DTYPES[workload.precision])
 
 
 @contextmanager
-def _fused(scene: Scene) -> Iterator[None]:
-    """Attention as `choose_matmul` sets it up: unfused on a CPU where all texts are short."""
+def _attention_kernels(workload: Workload) -> Iterator[None]:
+    """Attention as `choose_matmul` sets it up: unfused on a CPU if all texts are short."""
     before = torch.backends.cuda.flash_sdp_enabled()
-    longest = max(scene.length, scene.predict_length)
-    unfused = scene.device == "cpu" and longest <= SHORT_TOKENS and keeps_kernels()
+    longest = max(workload.length, workload.predict_length)
+    unfused = workload.device == "cpu" and longest <= SHORT_TOKENS and uses_onednn()
     torch.backends.cuda.enable_flash_sdp(not unfused)
     try:
         yield
@@ -217,8 +217,10 @@ def _fused(scene: Scene) -> Iterator[None]:
         torch.backends.cuda.enable_flash_sdp(before)
 
 
-def _train(model: Any, subject: Subject, scene: Scene, live: LiveMemory, kept: list[Any]) -> Peak:
-    """A step in the middle of training: the optimizer has its state, dev has had its best weights."""
+def _train(
+    model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory, kept_alive: list[Any]
+) -> Peak:
+    """A step in the middle of training: the optimizer has its state, the best weights are kept."""
     optimizer = make_optimizer(model, 1e-4, 0.01)
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
@@ -227,64 +229,71 @@ def _train(model: Any, subject: Subject, scene: Scene, live: LiveMemory, kept: l
     with live.part("optimizer"):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    if scene.keeps_best and scene.device == "cpu":
+    if workload.keeps_best_weights and workload.device == "cpu":
         with live.part("weights"):
-            kept.append(capture_trained(model))
-    kept.append(optimizer)
+            kept_alive.append(capture_trained(model))
+    kept_alive.append(optimizer)
     for parameter in trained:
-        parameter.register_post_accumulate_grad_hook(_as_gradient(live))
-    live.forget_peak()
-    loss, part, units = _loss_of(subject, scene)
+        parameter.register_post_accumulate_grad_hook(_count_as_gradient(live))
+    live.reset_peak()
+    loss, part, units = _loss_of(arm, workload)
     model.train()
-    times = 2 if scene.accumulates else 1
-    batch = Batch(("fake",), (part,) * times)
-    accumulate(model, batch, loss, units * times, _Pretended(scene), 1)
+    parts = 2 if workload.accumulates else 1
+    batch = Batch(("fake",), (part,) * parts)
+    accumulate_gradients(model, batch, loss, units * parts, _FakeAccelerator(workload), 1)
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     with live.part("optimizer"):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return peak_of(live.peak)
+    return Peak(**live.peak)
 
 
-def _as_gradient(live: LiveMemory) -> Callable[[torch.Tensor], None]:
-    def hold(parameter: torch.Tensor) -> None:
+def _count_as_gradient(live: LiveMemory) -> Callable[[torch.Tensor], None]:
+    def count(parameter: torch.Tensor) -> None:
         if parameter.grad is not None:
             live.hold(parameter.grad, "gradients")
 
-    return hold
+    return count
 
 
-def _loss_of(subject: Subject, scene: Scene) -> tuple[Callable[[Any, Any], LossSum], dict[str, Any], int]:
+def _loss_of(
+    arm: SimulatedArm, workload: Workload
+) -> tuple[Callable[[Any, Any], LossSum], dict[str, Any], int]:
     """The arm's loss, a micro-batch for it, and its supervised units."""
-    rows = scene.micro_batch
-    part: dict[str, Any] = {**inputs(rows, scene.length), "tokens": rows * scene.length}
-    if subject.objective == "labels":
+    rows = workload.micro_batch
+    part: dict[str, Any] = {**make_inputs(rows, workload.length), "tokens": rows * workload.length}
+    if arm.objective == "labels":
         part["labels"] = torch.zeros(rows, dtype=torch.long)
-        return (lambda model, part: head_loss(model, subject.family, part)), part, rows
-    units = rows * scene.answer_tokens
+        return (lambda model, part: head_loss(model, arm.family, part)), part, rows
+    units = rows * workload.answer_tokens
     part |= {
         "answers": torch.zeros(units, dtype=torch.long),
-        "places": torch.zeros(units, dtype=torch.long),
-        "keep": scene.answer_tokens + 1,
+        "positions": torch.zeros(units, dtype=torch.long),
+        "keep": workload.answer_tokens + 1,
     }
-    return words_loss, part, units
+    return answer_loss, part, units
 
 
-def _predict(model: Any, subject: Subject, scene: Scene, live: LiveMemory) -> None:
-    """One batch, as `predict/` carries it out on the device."""
-    rows = scene.predict_batch
-    batch = inputs(rows, scene.predict_length)
-    places_B = torch.zeros(rows, dtype=torch.long)
-    words_C = torch.zeros(scene.labels, dtype=torch.long)
-    if subject.objective == "labels":
-        label_shares(model, subject.family, batch)
-    elif subject.objective == "features":
-        poolings = ("first", "mean") if subject.family.kind == "encoder" else ("last", "mean")
-        pooled_states(model, subject.family, batch, poolings)
-    elif subject.objective == "cloze":
-        cloze_logs(model, batch, places_B, words_C)
+def _predict(model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory) -> None:
+    """One batch, as the room `inference` computes it on the device."""
+    rows = workload.predict_batch
+    batch = make_inputs(rows, workload.predict_length)
+    if arm.objective == "labels":
+        batch_probabilities(model, arm.family, batch)
+    elif arm.objective == "features":
+        poolings = ("first", "mean") if arm.family.kind == "encoder" else ("last", "mean")
+        pooled_states(model, arm.family, batch, poolings)
+    elif arm.objective == "cloze":
+        masks_B = torch.zeros(rows, dtype=torch.long)
+        words_C = torch.zeros(workload.labels, dtype=torch.long)
+        mask_log_probs(model, batch, masks_B, words_C)
     else:
-        scoring = getattr(subject.options, "scoring", "likelihood")
-        generates = scene.writes or scoring == "generate"
-        shape = Asking(rows, scene.predict_length, scene.start, scene.labels, scene.answer_tokens, generates)
-        play_prompts(model, shape, live)
+        prompts = PromptWorkload(
+            items=rows,
+            length=workload.predict_length,
+            shared_tokens=workload.shared_tokens,
+            labels=workload.labels,
+            answer_tokens=workload.answer_tokens,
+            generates=workload.generates or generates_text(arm.options),
+        )
+        simulate_prompts(model, prompts, live)

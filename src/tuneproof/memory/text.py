@@ -1,12 +1,12 @@
-"""A Fit as text: the table of predicted peaks, and what fits in sentences.
+"""A MemoryTable as text: its cells, and a sentence per row on what fits.
 
-In: a Fit. Out: strings. Knows nothing of: terminals, colour, how anything was predicted.
+In: a MemoryTable. Out: strings. Knows nothing of: terminals, colour, the simulation.
 """
 
 from dataclasses import asdict
 
-from tuneproof.memory.estimate import Forecast
-from tuneproof.memory.table import MOST_ITEMS, Cell, Fit
+from tuneproof.memory.estimate import MemoryEstimate
+from tuneproof.memory.table import MAX_ITEMS, MemoryRow, MemoryTable
 
 PARTS = {
     "weights": "Weights",
@@ -21,51 +21,52 @@ GIGABYTE = 10**9
 NOTHING = "–"
 
 
-def _size(size_bytes: int) -> str:
+def _gigabytes(size_bytes: int) -> str:
     return f"{size_bytes / GIGABYTE:.2f}" if size_bytes >= 5 * 10**6 else NOTHING
 
 
-def fit_table(found: Fit) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """One row a method, batch and length, in gigabytes; with gradient checkpointing on a row of its own."""
-    header = ("Method", "Batch × length", *PARTS.values(), "On top", "Peak", "Items that fit")
+def table_rows(table: MemoryTable) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """One row per method, batch and length, in gigabytes; another one with gradient checkpointing."""
+    header = ("Method", "Batch × length", *PARTS.values(), "Overhead", "Peak", "Items that fit")
     rows = []
-    for cell in found.cells:
-        shape = f"{cell.batch} × {cell.length}"
-        rows.append(_row(cell.method, shape, cell.forecast, cell.largest, found))
-        if cell.recomputing is not None:
-            rows.append(
-                _row("  checkpointing", shape, cell.recomputing, cell.largest_recomputing or 0, found)
-            )
-    empty = [all(row[place] == NOTHING for row in rows) for place in range(len(header))]
-    kept = [place for place in range(len(header)) if not empty[place]]
-    return tuple(header[place] for place in kept), [tuple(row[place] for place in kept) for row in rows]
+    for row in table.rows:
+        shape = f"{row.batch} × {row.length}"
+        rows.append(_cells(row.method, shape, row.estimate, row.max_items, table))
+        if row.with_checkpointing is not None:
+            items = row.max_items_with_checkpointing or 0
+            rows.append(_cells("  checkpointing", shape, row.with_checkpointing, items, table))
+    columns = [n for n in range(len(header)) if any(cells[n] != NOTHING for cells in rows)]
+    return tuple(header[n] for n in columns), [tuple(cells[n] for n in columns) for cells in rows]
 
 
-def _row(name: str, shape: str, forecast: Forecast, items: int, found: Fit) -> tuple[str, ...]:
-    peak = forecast.peak
-    mark = "" if forecast.total_bytes <= found.memory_bytes else " !"
+def _cells(
+    name: str, shape: str, estimate: MemoryEstimate, items: int, table: MemoryTable
+) -> tuple[str, ...]:
+    peak = estimate.peak
+    mark = "" if estimate.total_bytes <= table.memory_bytes else " !"
     return (
         name,
         shape,
-        *(_size(size) for size in asdict(peak).values()),
-        _size(forecast.terms.on_top(peak.tensors_bytes)),
-        f"{forecast.total_bytes / GIGABYTE:.2f}{mark}",
-        f"{items:,}{'+' if items == MOST_ITEMS else ''}",
+        *(_gigabytes(size) for size in asdict(peak).values()),
+        _gigabytes(estimate.overhead.total_bytes(peak.tensors_bytes)),
+        f"{estimate.total_bytes / GIGABYTE:.2f}{mark}",
+        f"{items:,}{'+' if items == MAX_ITEMS else ''}",
     )
 
 
-def fit_sentences(found: Fit) -> list[str]:
-    """What was asked; then a line for every cell that says whether it fits, and with which settings."""
-    where = {"cuda": "a GPU", "cpu": "a CPU"}[found.device]
+def table_sentences(table: MemoryTable) -> list[str]:
+    """What the table shows; then a line per row that says whether it fits, and with which settings."""
+    device = {"cuda": "a GPU", "cpu": "a CPU"}[table.device]
     first = (
-        f"{found.model} on {where} with {found.memory_bytes / GIGABYTE:.1f} GB, {found.precision}: "
-        "predicted peaks in GB (10⁹ bytes), from one real step on fake tensors."
+        f"{table.model} on {device} with {table.memory_bytes / GIGABYTE:.1f} GB, {table.precision}: "
+        "estimated peaks in GB (10⁹ bytes), from one real step on fake tensors."
     )
-    lines = [first, *(_sentence(cell) for cell in found.cells), *found.left_out]
-    lines.append(f"! more than there is. On top: {found.cells[0].forecast.terms.sentence}.")
+    lines = [first, *(_sentence(row) for row in table.rows), *table.unsupported]
+    if table.rows:
+        lines.append(f"! more than available. Overhead: {table.rows[0].estimate.overhead.description}.")
     return lines
 
 
-def _sentence(cell: Cell) -> str:
-    fits = "fits" if cell.fits else "does not fit"
-    return f"{cell.method} {cell.batch} × {cell.length} {fits}: {cell.settings}"
+def _sentence(row: MemoryRow) -> str:
+    fits = "fits" if row.fits else "does not fit"
+    return f"{row.method} {row.batch} × {row.length} {fits}: {row.settings}"

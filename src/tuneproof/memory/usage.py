@@ -1,6 +1,6 @@
-"""Memory that is there, and the peak of a stretch of work, measured.
+"""Free memory, and the measured peak of a stretch of work.
 
-In: nothing. Out: bytes. Knows nothing of: what the work was.
+In: nothing. Out: bytes. Knows nothing of: the work.
 """
 
 import contextlib
@@ -11,21 +11,19 @@ import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
-
-
-GROUP = Path("/sys/fs/cgroup")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+CGROUP = Path("/sys/fs/cgroup")
 LARGE_BLOCK = 1 << 20
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 
 
 def return_freed_blocks() -> bool:
-    """Let the C library give blocks of 1 MiB and more back to the system as soon as they are freed.
+    """Make the C library return blocks of 1 MiB and more to the system as soon as they are freed.
 
-    glibc moves that bound up to 32 MiB by itself, and then keeps freed tensors in a heap with gaps
-    between them: a step on a CPU peaked at 1.5 to 1.8 times what its tensors took, against 1.02 with
-    the bound fixed, which costs a tenth of the time in fresh pages (benchmarks/RESULTS.md). False
-    where the C library is another one.
+    glibc raises that threshold to up to 32 MiB by itself, and then keeps freed tensors in a heap with
+    gaps between them: a step on a CPU peaked at 1.5 to 1.8 times what its tensors took, against 1.02
+    with a fixed threshold, which costs a tenth of the time in fresh pages (benchmarks/RESULTS.md).
+    False if the C library is another one.
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK))
@@ -34,7 +32,7 @@ def return_freed_blocks() -> bool:
 
 
 def free_bytes(device: str) -> int:
-    """Memory that an arm may take: free on the GPU, or available to this process on a CPU."""
+    """Memory that an arm may use: free on the GPU, or available to this process on a CPU."""
     if device == "cuda":
         import torch
 
@@ -42,23 +40,23 @@ def free_bytes(device: str) -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError):  # "max" where the container has no bound
-        bound = int((GROUP / "memory.max").read_text())
-        free = min(free, bound - int((GROUP / "memory.current").read_text()))
+    with contextlib.suppress(OSError, ValueError):  # "max" if the container has no limit
+        limit = int((CGROUP / "memory.max").read_text())
+        free = min(free, limit - int((CGROUP / "memory.current").read_text()))
     return free
 
 
 def resident_bytes() -> int:
-    """What this process holds now."""
+    """Resident memory of this process."""
     import psutil
 
     return int(psutil.Process().memory_info().rss)
 
 
-def begin_peak() -> None:
-    """Set the process's and the device's high-water marks back to now, where the system allows it.
+def reset_peak() -> None:
+    """Reset the high-water marks of the process and the device, if the system allows it.
 
-    What earlier work left is freed before, so that it is not there to be used again unseen.
+    First it frees what earlier work has left, so that later work cannot reuse it unseen.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError, TypeError):
@@ -67,11 +65,11 @@ def begin_peak() -> None:
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
-        CLEAR.write_text("5")
+        CLEAR_REFS.write_text("5")
 
 
 def peak_bytes() -> dict[str, int]:
-    """Peak resident memory of the process, and of the device's allocator where there is one."""
+    """Peak resident memory of the process, and the peak of the device's allocator if there is a GPU."""
     peaks = {}
     try:
         line = next(row for row in STATUS.read_text().splitlines() if row.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""The shelf of methods.
+"""The catalog of methods.
 
 In: nothing. Out: METHODS, by name. Knows nothing of: how a method is carried out.
 """
@@ -20,6 +20,6 @@ METHODS: dict[str, Method] = {
 }
 
 
-def lacking_baselines(there: Collection[str]) -> list[str]:
-    """The baselines that are not among these names, in the shelf's order."""
-    return [n for n, m in METHODS.items() if m.kind == "baseline" and n not in there]
+def missing_baselines(names: Collection[str]) -> list[str]:
+    """The baselines that are not among these names, in the order of the catalog."""
+    return [name for name, method in METHODS.items() if method.kind == "baseline" and name not in names]

@@ -5,23 +5,20 @@ Knows nothing of: data, the loop.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from tuneproof.methods.layers import DIFFERS, freeze_below, last_layers
-from tuneproof.methods.method import Method, TunedOptions
+from tuneproof.methods.layers import DIFFERS, freeze_below
+from tuneproof.methods.method import Method
+from tuneproof.methods.options import EngineOption, LayersOption, TunedOptions, WeightsOption, last_layers
 
 
-class FullOptions(TunedOptions):
+class FullOptions(WeightsOption, LayersOption, EngineOption, TunedOptions):
     """Settings of full fine-tuning."""
 
     learning_rate: float = Field(
-        2e-5, gt=0, le=1, description="Peak rate of AdamW (Devlin et al. 2019: 2e-5 to 5e-5)."
-    )
-    weights: Literal["pretrained", "random"] = Field(
-        "pretrained",
-        description="random: the same architecture from random weights, which shows what pretraining bought.",
+        2e-5, gt=0, le=1, description="Peak learning rate of AdamW (Devlin et al. 2019: 2e-5 to 5e-5)."
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from tuneproof.methods.method import Fitted, Labelled, Method, MethodOptions
+from tuneproof.methods.method import BaselineFit, LabelledTexts, Method
+from tuneproof.methods.options import MethodOptions
 from tuneproof.methods.overlap import answer_by_overlap
 
 
@@ -39,8 +40,10 @@ def make_lexical(options: Any, strength: float) -> Any:
     )
 
 
-def fit_lexical(options: Any, train: Labelled, dev: Labelled, texts: Sequence[str], classes: int) -> Fitted:
-    """Fit once a strength on train, keep the one with the lowest log loss on dev."""
+def fit_lexical(
+    options: Any, train: LabelledTexts, dev: LabelledTexts, texts: Sequence[str], classes: int
+) -> BaselineFit:
+    """Fit on train with each strength; the lowest log loss on dev wins."""
     best: tuple[float, float, Any] | None = None
     for strength in options.strengths:
         model = make_lexical(options, strength).fit(train.texts, train.labels_N)
@@ -51,7 +54,7 @@ def fit_lexical(options: Any, train: Labelled, dev: Labelled, texts: Sequence[st
     assert best is not None
     loss, strength, model = best
     coefficients = model[-1].coef_.size + model[-1].intercept_.size
-    return Fitted(
+    return BaselineFit(
         dev_NC=_all_classes(model, dev.texts, classes),
         test_NC=_all_classes(model, texts, classes),
         chosen={"strength": strength, "dev_loss": loss},

@@ -1,6 +1,6 @@
 """What a method is: how predictions come about.
 
-In: nothing. Out: the types that every method on the shelf fills in.
+In: nothing. Out: the types that every method fills in.
 Knows nothing of: files, scores.
 """
 
@@ -10,74 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 
-from tuneproof.methods.layers import checked_layers
-from tuneproof.settings import Settings
+from tuneproof.methods.linear_head import HeadData, LinearHead, LinearSpanHead, SpanStates
+from tuneproof.methods.options import MethodOptions
 from tuneproof.tasks.task import Example
 
 Kind = Literal["baseline", "prompt", "tuned"]
 
 
-class MethodOptions(Settings):
-    """Settings of a method; every method's options are a subclass with its own fields."""
-
-    name: str | None = Field(
-        None,
-        min_length=1,
-        max_length=60,
-        description="What the arm is called (default: the method's name); two arms of one method "
-        "need two names.",
-    )
-
-
-class PromptOptions(MethodOptions):
-    """Settings of every method that asks by a prompt and trains nothing."""
-
-    scoring: Literal["likelihood", "generate"] = Field(
-        "likelihood",
-        description="likelihood: the log-probability of each label's words; generate: greedy text, "
-        "in which a label is looked for (what holds none counts as unparsed, never as a label). "
-        "Questions are always answered by generating.",
-    )
-    calibration: Literal["contextual", "none"] = Field(
-        "contextual",
-        description="contextual: divide by the label probabilities of content-free inputs "
-        "(Zhao et al. 2021, arXiv:2102.09690, section 5); the raw score is recorded as well.",
-    )
-
-
-class TunedOptions(MethodOptions):
-    """Settings of every method with a training loop."""
-
-    objective: Literal["head", "words"] = Field(
-        "head",
-        description="head: a classification head on the last real token (decoder) or the first "
-        "(encoder), for questions one that marks the answer's begin and end; words: a decoder "
-        "continues with the label's words or the answer, the loss on them alone.",
-    )
-    epochs: int | None = Field(None, ge=1, le=1000, description="Passes over train (default: train.epochs).")
-    engine: Literal["loop", "trainer"] = Field(
-        "loop",
-        description="What takes the steps: our loop, or the Hugging Face Trainer with its own optimizer, "
-        "schedule and clipping, which keeps no checkpoints. Both in one study are compared step by step.",
-    )
-    layers: str = Field(
-        "all",
-        description="Which layers train. last N: the upper N and what follows them; the embeddings and "
-        "the lower layers stay as they are and are read once an item: every epoch, evaluation and seed "
-        "starts from their kept states.",
-    )
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _all_or_last(cls, value: Any) -> str:
-        return checked_layers(value)
-
-
 @dataclass(frozen=True)
-class Fitted:
-    """What a baseline gives: probabilities of dev and test items, and what dev chose."""
+class BaselineFit:
+    """What a baseline returns for labels: probabilities of dev and test items, and what dev chose."""
 
     dev_NC: NDArray[np.float64]
     test_NC: NDArray[np.float64]
@@ -87,8 +30,8 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What a baseline says to N questions: its best answers, and scores in its own unit.
+class BaselineAnswers:
+    """What a baseline returns for N questions: its best answers, and scores in its own unit.
 
     `null_N` grows with how sure it is that there is no answer; above 0 the answer is withheld unless
     dev chooses another threshold.
@@ -101,7 +44,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledTexts:
     """Texts with their labels as indices 0..C-1."""
 
     texts: Sequence[str]
@@ -114,22 +57,33 @@ def nothing_frozen(options: Any) -> bool:
 
 
 def base_frozen(options: Any) -> bool:
-    """What is added to the base trains alone."""
+    """Only what is added to the base trains."""
     return True
+
+
+def exact_start(options: Any) -> float:
+    """The first logits are the base's to the bit."""
+    return 0.0
 
 
 @dataclass(frozen=True)
 class Method:
-    """One item of the shelf; the stages read these fields and never the name.
+    """One entry of the catalog; the stages read these fields and never the name.
 
-    `kind` is what carries it out. A baseline has `fit` for labels and `answer` for questions (those of
-    train, those to answer); a prompt has none; a tuned one has
-    `probe` (a convex fit of the head on cached features comes first), `apply` (model, family, options,
-    names of the weights that the checkpoint did not hold → the model with what trains marked or added;
-    None: nothing but the probe).
-    `freezes` says of options whether the base's own weights stay as they are.
-    `chance` says whether a seed changes the outcome. `packs`: the frozen base's linear layers are
-    held in 4 bits. `check` raises RecipeError where a package that it needs is missing.
+    `kind` decides which fields count:
+
+    - baseline: `fit` for labels (options, train, dev, texts of test, number of labels), `answer` for
+      questions (those of train, those to answer).
+    - prompt: `shots`, the number of examples in the prompt.
+    - tuned: `fit_head` or `fit_span_head` (a convex fit of the head on cached features comes first),
+      `apply` (model, family, options, names of the weights that the checkpoint did not hold → the model
+      with what trains marked or added), or both; without `apply` nothing but the head is fitted. A method
+      of peft's writes `apply=with_adapters(make_config)`.
+
+    `chance`: whether a seed changes the outcome. `freezes_base`: whether the base's own weights stay as
+    they are. `start_error`: by how much the logits before the first step may differ from the base's.
+    `merges`: whether its adapters can be merged into the base's weights. `quantizes`: the frozen base's
+    linear layers are held in 4 bits. `check` raises RecipeError where a package that it needs is missing.
     """
 
     name: str
@@ -139,11 +93,19 @@ class Method:
     chance: bool
     paper: str
     differs: str = ""
-    fit: Callable[[Any, Labelled, Labelled, Sequence[str], int], Fitted] | None = None
-    answer: Callable[[Sequence[Example], Sequence[Example]], Answered] | None = None
+    fit: Callable[[Any, LabelledTexts, LabelledTexts, Sequence[str], int], BaselineFit] | None = None
+    answer: Callable[[Sequence[Example], Sequence[Example]], BaselineAnswers] | None = None
     shots: Callable[[Any], int] | None = None
-    probe: bool = False
+    fit_head: Callable[[Any, HeadData], LinearHead] | None = None
+    fit_span_head: Callable[[Any, SpanStates, SpanStates], LinearSpanHead] | None = None
     apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None
-    freezes: Callable[[Any], bool] = nothing_frozen
-    packs: bool = False
+    freezes_base: Callable[[Any], bool] = nothing_frozen
+    start_error: Callable[[Any], float] = exact_start
+    merges: bool = True
+    quantizes: bool = False
     check: Callable[[], None] | None = None
+
+    @property
+    def fits_head(self) -> bool:
+        """Whether a convex fit of the head comes first."""
+        return self.fit_head is not None or self.fit_span_head is not None

@@ -5,7 +5,7 @@ Knows nothing of: language models, thresholds.
 
 The weights of words are inverse frequencies over train's paragraphs. In the sentence whose words cover
 most of the question's weight, the answer is a run of words that the question does not hold: one of the
-wanted kind (a number for "when" and "how many", a capital for "who" and "where"), nearest to what the
+expected kind (a number for "when" and "how many", a capital for "who" and "where"), nearest to what the
 two share. The null score is minus the covered share, 0 to 1.
 """
 
@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tuneproof.methods.method import Answered
+from tuneproof.methods.method import BaselineAnswers
 from tuneproof.tasks.task import Example
 
 LONGEST_RUN = 6  # words
@@ -55,8 +55,8 @@ def _stem(word: str) -> str:
 
 
 def _words(text: str, start: int = 0, end: int | None = None) -> list[_Word]:
-    found = _WORD.finditer(text, start, len(text) if end is None else end)
-    return [_Word(_stem(match[0]), match.start(), match.end()) for match in found]
+    matches = _WORD.finditer(text, start, len(text) if end is None else end)
+    return [_Word(_stem(match[0]), match.start(), match.end()) for match in matches]
 
 
 @cache
@@ -67,66 +67,67 @@ def _sentences(context: str) -> tuple[tuple[_Word, ...], ...]:
 
 
 def _weights(train: Sequence[Example]) -> tuple[dict[str, float], float]:
-    """Each word's weight, and that of a word which train does not hold."""
-    contexts = {item.asked.context for item in train}
+    """Each word's weight, and the weight of a word that train does not hold."""
+    contexts = {item.required_question.context for item in train}
     counts = Counter(stem for context in contexts for stem in {word.stem for word in _words(context)})
-    most = math.log(1 + len(contexts))
-    return {stem: most - math.log(count) for stem, count in counts.items()}, most
+    highest = math.log(1 + len(contexts))
+    return {stem: highest - math.log(count) for stem, count in counts.items()}, highest
 
 
-def answer_by_overlap(train: Sequence[Example], asked: Sequence[Example]) -> Answered:
+def answer_by_overlap(train: Sequence[Example], questions: Sequence[Example]) -> BaselineAnswers:
     """An answer for every question, with the share of its weight that the sentence covers."""
     weights, unknown = _weights(train)
     answers, shares = [], []
-    for item in asked:
-        text, context = item.asked.question, item.asked.context
-        wanted = {
+    for item in questions:
+        text, context = item.required_question.question, item.required_question.context
+        question_weights = {
             word.stem: weights.get(word.stem, unknown) for word in _words(text) if word.stem not in _STOP
         }
-        total = sum(wanted.values())
+        total = sum(question_weights.values())
         sentences = _sentences(context) or ((_Word("", 0, len(context)),),)
         covered = [
-            sum(wanted.get(stem, 0.0) for stem in {word.stem for word in sentence}) for sentence in sentences
+            sum(question_weights.get(stem, 0.0) for stem in {word.stem for word in sentence})
+            for sentence in sentences
         ]
         best = int(np.argmax(covered))
-        start, end = _span(text, context, sentences[best], wanted)
+        start, end = _span(text, context, sentences[best], question_weights)
         answers.append(context[start:end])
         shares.append(covered[best] / total if total else 0.0)
     share_N = np.array(shares, dtype=np.float64)
-    return Answered(answers, null_N=-share_N, score_N=share_N, parameters=len(weights))
+    return BaselineAnswers(answers, null_N=-share_N, score_N=share_N, parameters=len(weights))
 
 
 def _span(
-    question: str, context: str, sentence: Sequence[_Word], wanted: dict[str, float]
+    question: str, context: str, sentence: Sequence[_Word], weights: dict[str, float]
 ) -> tuple[int, int]:
     """Start and end of the answer in the context."""
     runs: list[list[int]] = []
-    for place, word in enumerate(sentence):
-        if word.stem in wanted or word.stem in _STOP:
+    for index, word in enumerate(sentence):
+        if word.stem in weights or word.stem in _STOP:
             continue
-        gap = context[sentence[place - 1].end : word.start] if place else ""
-        joins = runs and runs[-1][-1] == place - 1 and not re.search(r"[,;:()]", gap)
+        gap = context[sentence[index - 1].end : word.start] if index else ""
+        joins = runs and runs[-1][-1] == index - 1 and not re.search(r"[,;:()]", gap)
         if joins and len(runs[-1]) < LONGEST_RUN:
-            runs[-1].append(place)
+            runs[-1].append(index)
         else:
-            runs.append([place])
+            runs.append([index])
     if not runs:
         return sentence[0].start, sentence[-1].end
-    shared = [place for place, word in enumerate(sentence) if word.stem in wanted]
-    asked = question.lower()
+    shared = [index for index, word in enumerate(sentence) if word.stem in weights]
+    lower_question = question.lower()
 
     def rank(run: list[int]) -> tuple[int, float, int]:
         text = context[sentence[run[0]].start : sentence[run[-1]].end]
-        fits = 0
-        if _NUMBER.search(asked):
-            fits = any(char.isdigit() for char in text)
-        elif _NAME.search(asked):
-            fits = text[:1].isupper() and run[0] > 0
+        matches_kind = 0
+        if _NUMBER.search(lower_question):
+            matches_kind = any(char.isdigit() for char in text)
+        elif _NAME.search(lower_question):
+            matches_kind = text[:1].isupper() and run[0] > 0
         near = sum(
-            wanted[sentence[place].stem] / (1 + min(abs(place - run[0]), abs(place - run[-1])))
-            for place in shared
+            weights[sentence[index].stem] / (1 + min(abs(index - run[0]), abs(index - run[-1])))
+            for index in shared
         )
-        return int(fits), near, -run[0]
+        return int(matches_kind), near, -run[0]
 
     best = max(runs, key=rank)
     return sentence[best[0]].start, sentence[best[-1]].end

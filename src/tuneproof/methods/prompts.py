@@ -1,6 +1,6 @@
-"""Zero-shot and few-shot: ask the pretrained model, train nothing.
+"""Zero-shot and few-shot: prompt the pretrained model, train nothing.
 
-In: options. Out: how many examples stand in the prompt.
+In: options. Out: the number of examples in the prompt.
 Knows nothing of: how an answer is scored.
 """
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tuneproof.methods.method import Method, PromptOptions
+from tuneproof.methods.method import Method
+from tuneproof.methods.options import PromptOptions
 
 
 class FewShotOptions(PromptOptions):
@@ -24,15 +25,15 @@ def no_shots(options: Any) -> int:
     return 0
 
 
-def asked_shots(options: Any) -> int:
-    """As many as the recipe asks for."""
-    return int(options.shots)
+def shots_from_options(options: FewShotOptions) -> int:
+    """As many as the recipe sets."""
+    return options.shots
 
 
 ZERO_SHOT = Method(
     name="zero-shot",
     kind="prompt",
-    title="the pretrained model, asked by a prompt",
+    title="the pretrained model, prompted without examples",
     options=PromptOptions,
     chance=False,
     paper="Brown et al. 2020, arXiv:2005.14165; for encoders Schick and Schuetze 2021, arXiv:2001.07676",
@@ -42,10 +43,10 @@ ZERO_SHOT = Method(
 FEW_SHOT = Method(
     name="few-shot",
     kind="prompt",
-    title="the pretrained model, asked with examples from train",
+    title="the pretrained model, prompted with examples from train",
     options=FewShotOptions,
     chance=True,
     paper="Brown et al. 2020, arXiv:2005.14165",
-    differs="Shots are drawn once a seed, balanced by label, never equal to an item.",
-    shots=asked_shots,
+    differs="Shots are drawn once for each seed, balanced by label, and never equal an item.",
+    shots=shots_from_options,
 )

@@ -1,7 +1,7 @@
 """QLoRA: LoRA beside linear layers that are frozen in 4 bits, through bitsandbytes and peft.
 
-In: a model whose blocks were loaded packed. Out: the model with adapters that alone (and the head) train.
-Knows nothing of: data, the loop, how weights are packed.
+In: a model whose blocks were loaded quantised. Out: the model with adapters that alone (and the head) train.
+Knows nothing of: data, the loop, how weights are quantised.
 """
 
 import importlib.metadata
@@ -12,10 +12,10 @@ from pydantic import Field
 
 from tuneproof.errors import RecipeError
 from tuneproof.methods.layers import DIFFERS
-from tuneproof.methods.lora import LoraOptions, apply_lora
+from tuneproof.methods.lora import LoraOptions, apply_lora, rounding_at_start
 from tuneproof.methods.method import Method, base_frozen
 
-OLDEST = (0, 46, 1)  # the first that packs on a CPU as well
+OLDEST = (0, 46, 1)  # the first that quantises on a CPU as well
 
 
 class QloraOptions(LoraOptions):
@@ -24,12 +24,12 @@ class QloraOptions(LoraOptions):
     variant: Literal["none", "rslora", "dora"] = Field(
         "none",
         description="rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353). PiSSA takes the weights "
-        "apart and cannot where they are packed.",
+        "apart, which it cannot where they are quantised.",
     )
 
 
 def apply_qlora(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
-    """Freeze everything and hold what is not packed in float32, as peft recommends; then LoRA."""
+    """Freeze everything and hold what is not quantised in float32, as peft recommends; then LoRA."""
     from peft import prepare_model_for_kbit_training
 
     # gradient checkpointing is a setting of every arm, not of this method
@@ -51,7 +51,7 @@ def check_qlora() -> None:
         raise RecipeError(
             "arms: qlora",
             f"bitsandbytes is {version}, older than {'.'.join(map(str, OLDEST))}.",
-            do="Install it anew with `pip install -U 'tuneproof[qlora]'`, or use lora.",
+            do="Upgrade it with `pip install -U 'tuneproof[qlora]'`, or use lora.",
         )
 
 
@@ -66,7 +66,8 @@ QLORA = Method(
     "precision alone (the paper: rank 64, alpha 16, dropout 0.1 or 0.05). No paged "
     f"optimizer. {DIFFERS}",
     apply=apply_qlora,
-    freezes=base_frozen,
-    packs=True,
+    freezes_base=base_frozen,
+    start_error=rounding_at_start,
+    quantizes=True,
     check=check_qlora,
 )

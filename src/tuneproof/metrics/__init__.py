@@ -1,10 +1,18 @@
-"""The shelf of metrics.
+"""The catalog of metrics.
 
 In: the files beside this one. Out: METRICS, name to metric. Knows nothing of: models, files.
 """
 
 from tuneproof.metrics.labels import LABEL_METRICS, confusion, per_class
-from tuneproof.metrics.metric import UNPARSED, AnswerItems, Items, LabelItems, Metric, evaluate, why_not
+from tuneproof.metrics.metric import (
+    UNPARSED,
+    AnswerItems,
+    Items,
+    LabelItems,
+    Metric,
+    evaluate,
+    why_not_computable,
+)
 from tuneproof.metrics.squad import SQUAD_METRICS
 from tuneproof.metrics.text import TEXT_METRICS
 
@@ -22,5 +30,5 @@ __all__ = [
     "confusion",
     "evaluate",
     "per_class",
-    "why_not",
+    "why_not_computable",
 ]

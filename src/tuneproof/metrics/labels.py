@@ -1,4 +1,4 @@
-"""Metrics of labels: how often they are right, by class and overall, and how honest the probabilities.
+"""Metrics of labels: right answers by class and overall, and the honesty of the probabilities.
 
 In: golds, predictions, probabilities. Out: per-item statistics and formulas, per-class tables.
 Knows nothing of: models, files, intervals.
@@ -82,7 +82,7 @@ def _weighted(by_class: ByClass) -> Callable[[Floats, int], Floats]:
 
 def _probabilities(items: LabelItems) -> Floats:
     if items.probabilities_NC is None:
-        raise ValueError("the caller asks why_not() first")
+        raise ValueError("call why_not_computable() first")
     return items.probabilities_NC
 
 
@@ -118,7 +118,7 @@ def _of_labels() -> list[Metric]:
     """Precision, recall and F1: of the positive label, macro and weighted."""
     source = "Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002, tables 2 and 3"
     ratios: dict[str, ByClass] = {"precision": _precision, "recall": _recall, "f1": _f1}
-    made = []
+    metrics = []
     for name, ratio in ratios.items():
         word = name.upper() if name == "f1" else name.capitalize()
         averages = {
@@ -127,14 +127,10 @@ def _of_labels() -> list[Metric]:
             "_weighted": (_weighted(ratio), f"{word}, labels weighted by support"),
         }
         for suffix, (formula, title) in averages.items():
-            made.append(
+            metrics.append(
                 Metric(
                     name=name + suffix,
                     title=title,
-                    needs="predicted",
-                    direction="up",
-                    low=0.0,
-                    high=1.0,
                     per_item=_counts,
                     from_totals=formula,
                     paper=source,
@@ -142,16 +138,12 @@ def _of_labels() -> list[Metric]:
                     note=SAME_AS_ACCURACY if name + suffix == "recall_weighted" else "",
                 )
             )
-    return made
+    return metrics
 
 
 ACCURACY = Metric(
     name="accuracy",
     title="Accuracy",
-    needs="predicted",
-    direction="up",
-    low=0.0,
-    high=1.0,
     per_item=_correct,
     from_totals=_mean,
     paper="Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002, table 2",
@@ -163,8 +155,6 @@ CALIBRATION = Metric(
     title=f"Expected calibration error ({BINS} equal bins)",
     needs="probabilities",
     direction="down",
-    low=0.0,
-    high=1.0,
     per_item=_bins,
     from_totals=_calibration_error,
     paper="Guo et al. 2017, arXiv:1706.04599, equation 3",
@@ -176,7 +166,6 @@ BRIER = Metric(
     title="Brier score (sum over labels, 0 to 2)",
     needs="probabilities",
     direction="down",
-    low=0.0,
     high=2.0,
     per_item=_brier,
     from_totals=_mean,
@@ -188,7 +177,6 @@ LOG_LOSS = Metric(
     title="Log loss (nats)",
     needs="probabilities",
     direction="down",
-    low=0.0,
     high=float("inf"),
     per_item=_log_loss,
     from_totals=_mean,

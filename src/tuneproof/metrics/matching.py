@@ -13,7 +13,7 @@ from functools import lru_cache
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-REMEMBERED = 400_000  # pairs of answers whose scores are kept: the same arm is scored many times
+CACHED_PAIRS = 400_000  # of answers: the same arm is scored many times
 
 
 def normalise_answer(text: str) -> str:
@@ -45,15 +45,15 @@ def _f1(gold_words: list[str], words: list[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHED_PAIRS)
 def best_of(golds: tuple[str, ...], predicted: str) -> tuple[float, float]:
-    """Exact match and F1 against the gold that fits best, each for itself.
+    """Exact match and F1 against the gold that fits best, each separately.
 
     Golds without a word when normalised do not count; where there is no other, no answer is the gold.
     """
     normal = normalise_answer(predicted)
-    asked = [text for text in dict.fromkeys(map(normalise_answer, golds)) if text] or [""]
-    if normal in asked:
+    normal_golds = [text for text in dict.fromkeys(map(normalise_answer, golds)) if text] or [""]
+    if normal in normal_golds:
         return 1.0, 1.0
     words = normal.split()
-    return 0.0, max(_f1(gold.split(), words) for gold in asked)
+    return 0.0, max(_f1(gold.split(), words) for gold in normal_golds)

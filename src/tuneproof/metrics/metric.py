@@ -1,6 +1,6 @@
 """What a metric is: a sum over items, and a formula on the sum.
 
-In: items with golds and predictions. Out: the types that every metric on the shelf fills in, and
+In: items with golds and predictions. Out: the types that every metric fills in, and
 one metric's value. Knows nothing of: models, files, intervals.
 
 A metric is written as two plain functions, so that ten thousand bootstrap draws are one matrix
@@ -20,7 +20,7 @@ from tuneproof.errors import DataError
 from tuneproof.metrics.matching import best_of
 
 UNPARSED = -1
-Kind = Literal["", "answer", "no answer"]  # of questions
+QuestionKind = Literal["", "answer", "no answer"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class AnswerItems:
 
     @cached_property
     def right_N(self) -> NDArray[np.bool_]:
-        """Which questions are answered exactly, or rightly not at all."""
+        """Which questions are answered exactly, or rightly left unanswered."""
         pairs = zip(self.golds, self.texts, strict=True)
         return np.array([best_of(golds, text)[0] == 1 for golds, text in pairs], dtype=bool)
 
@@ -92,32 +92,33 @@ Items = LabelItems | AnswerItems
 
 @dataclass(frozen=True)
 class Metric:
-    """One item of the shelf. `direction` says which end is better; `low` and `high` bound the value.
+    """One entry of the catalog. `direction` says which end is better; `low` and `high` bound the value.
 
-    `kind` is the kind of task whose items `per_item` takes. `proportion` is true where the value is a
-    share of right items, so that Wilson's interval holds. `items_with` names the questions of which it
-    needs some, `only` those that its value is of, where not of all. `spoken` is its name in a sentence,
-    where it is not `name` with spaces. `lacks` says what this machine lacks for it. `note` goes beside
-    every value that is shown.
+    `kind` is the kind of task whose items `per_item` takes. `needs`: whether predictions suffice or
+    probabilities are needed. `proportion` is true where the value is a share of right items, so that
+    Wilson's interval holds. Of questions: `required_questions` are those of which it needs some,
+    `counted_questions` those that its value is of, where not of all. `name_in_sentence` is empty where
+    it is `name` with spaces. `missing_requirement` returns what this machine is missing for it, in a
+    sentence ("": nothing). `note` is printed beside every value.
     """
 
     name: str
     title: str
-    needs: Literal["predicted", "probabilities"]
-    direction: Literal["up", "down"]
-    low: float
-    high: float
     per_item: Callable[[Any], NDArray[np.float64]]
     from_totals: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
     paper: str
+    needs: Literal["predicted", "probabilities"] = "predicted"
+    direction: Literal["up", "down"] = "up"
+    low: float = 0.0
+    high: float = 1.0
     binary_only: bool = False
     proportion: bool = False
     note: str = ""
     kind: Literal["labels", "questions"] = "labels"
-    items_with: Kind = ""
-    only: Kind = ""
-    spoken: str = ""
-    lacks: Callable[[], str] | None = None
+    required_questions: QuestionKind = ""
+    counted_questions: QuestionKind = ""
+    name_in_sentence: str = ""
+    missing_requirement: Callable[[], str] | None = None
 
     @property
     def best(self) -> float:
@@ -126,15 +127,17 @@ class Metric:
 
     def counted_N(self, items: Items) -> NDArray[np.bool_]:
         """Which items the value is of."""
-        return _of_kind(items, self.only) if self.only else np.ones(len(items), dtype=bool)
+        if not self.counted_questions:
+            return np.ones(len(items), dtype=bool)
+        return _of_kind(items, self.counted_questions)
 
 
-def _of_kind(items: Items, kind: Kind) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = items.gold_N == (kind == "no answer")
-    return found
+def _of_kind(items: Items, kind: QuestionKind) -> NDArray[np.bool_]:
+    matches_N: NDArray[np.bool_] = items.gold_N == (kind == "no answer")
+    return matches_N
 
 
-def why_not(metric: Metric, items: Items) -> str:
+def why_not_computable(metric: Metric, items: Items) -> str:
     """Why the metric cannot be computed on such items; empty where it can."""
     if metric.kind != items.kind:
         return f"{metric.name} is for tasks of {metric.kind}, and this one is of {items.kind}."
@@ -142,10 +145,10 @@ def why_not(metric: Metric, items: Items) -> str:
         return f"{metric.name} is for two labels and there are {items.classes}."
     if metric.needs == "probabilities" and items.probabilities_NC is None:
         return f"{metric.name} needs probabilities and the predictions have none."
-    needed = metric.only or metric.items_with
+    needed = metric.counted_questions or metric.required_questions
     if needed and not _of_kind(items, needed).any():
         return f"{metric.name} is for questions with {needed}, and there are none."
-    return metric.lacks() if metric.lacks is not None else ""
+    return metric.missing_requirement() if metric.missing_requirement is not None else ""
 
 
 def check_items(items: Items) -> None:
@@ -179,10 +182,10 @@ def check_items(items: Items) -> None:
 def evaluate(metric: Metric, items: Items) -> float:
     """The metric's value on the items.
 
-    Raises: DataError where the items are empty or wrong, or lack what the metric needs.
+    Raises: DataError where the items are empty or wrong, or without what the metric needs.
     """
     check_items(items)
-    reason = why_not(metric, items)
+    reason = why_not_computable(metric, items)
     if reason:
         raise DataError("metrics", reason, do="Leave it out.")
     return float(metric.from_totals(metric.per_item(items).sum(axis=0), items.classes))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.metrics.matching import best_of
-from tuneproof.metrics.metric import AnswerItems, Metric
+from tuneproof.metrics.metric import AnswerItems, Metric, QuestionKind
 
 Floats = NDArray[np.float64]
 
@@ -55,48 +55,43 @@ def _share(value: int, parts: tuple[int, ...]) -> Callable[[Floats, int], Floats
     return formula
 
 
-def _metric(name: str, title: str, value: int, parts: tuple[int, ...], **more: Any) -> Metric:
+_BOTH, _ANSWERABLE, _UNANSWERABLE = (0, 1), (0,), (1,)
+_COUNTED: dict[tuple[int, ...], QuestionKind] = {_BOTH: "", _ANSWERABLE: "answer", _UNANSWERABLE: "no answer"}
+
+
+def _metric(
+    name: str, title: str, value: int, parts: tuple[int, ...], in_sentence: str, **more: Any
+) -> Metric:
     return Metric(
         name=name,
         title=title,
-        needs="predicted",
-        direction="up",
-        low=0.0,
-        high=1.0,
         per_item=_statistics,
         from_totals=_share(value, parts),
         paper=PAPER,
         kind="questions",
+        counted_questions=_COUNTED[parts],
+        name_in_sentence=in_sentence,
         **more,
     )
 
 
 SQUAD_METRICS = (
-    _metric("squad_f1", "F1", 1, (0, 1), spoken="F1"),
-    _metric("squad_exact", "Exact match", 0, (0, 1), proportion=True, spoken="exact match"),
-    _metric(
-        "squad_f1_has_answer",
-        "F1, answerable (HasAns)",
-        1,
-        (0,),
-        only="answer",
-        spoken="F1 of answerable questions",
-    ),
+    _metric("squad_f1", "F1", 1, _BOTH, "F1"),
+    _metric("squad_exact", "Exact match", 0, _BOTH, "exact match", proportion=True),
+    _metric("squad_f1_has_answer", "F1, answerable (HasAns)", 1, _ANSWERABLE, "F1 of answerable questions"),
     _metric(
         "squad_exact_has_answer",
         "Exact match, answerable",
         0,
-        (0,),
-        only="answer",
-        spoken="exact match of answerable questions",
+        _ANSWERABLE,
+        "exact match of answerable questions",
     ),
     _metric(
         "squad_no_answer",
         "Right, unanswerable (NoAns)",
         0,
-        (1,),
-        only="no answer",
+        _UNANSWERABLE,
+        "unanswerable questions right",
         note=NO_TARGET,
-        spoken="unanswerable questions right",
     ),
 )

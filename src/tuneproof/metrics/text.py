@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.metrics.matching import REMEMBERED
-from tuneproof.metrics.metric import AnswerItems, Kind, Metric
+from tuneproof.metrics.matching import CACHED_PAIRS
+from tuneproof.metrics.metric import AnswerItems, Metric, QuestionKind
 from tuneproof.metrics.wordnet import HOW_TO_GET, read_wordnet, wordnet_folder
 
 Floats = NDArray[np.float64]
 PerItem = Callable[[AnswerItems], Floats]
 
 ORDERS = 4
-LEAST_LOG = -9999999999.0  # what sacrebleu takes for the logarithm of zero
+LOG_OF_ZERO = -9999999999.0  # as in sacrebleu
 ROUGES = ("rouge1", "rouge2", "rougeL")
 BLEU_NOTE = f"sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{version('sacrebleu')}"
 ROUGE_NOTE = f"rouge-score {version('rouge-score')}, F-measure, Porter stemmer"
@@ -58,34 +58,34 @@ def _words() -> Any:
     return TreebankWordTokenizer()
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHED_PAIRS)
 def bleu_counts(golds: tuple[str, ...], predicted: str) -> tuple[float, ...]:
     """Matches of 1 to 4 grams, their totals, length of answer and of the nearest gold: 10 numbers."""
-    found = _bleu().corpus_score([predicted], [[gold] for gold in golds or ("",)])
-    return (*found.counts, *found.totals, found.sys_len, found.ref_len)
+    score = _bleu().corpus_score([predicted], [[gold] for gold in golds or ("",)])
+    return (*score.counts, *score.totals, score.sys_len, score.ref_len)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHED_PAIRS)
 def rouge_values(golds: tuple[str, ...], predicted: str) -> tuple[float, ...]:
-    """F-measures of ROUGE-1, ROUGE-2 and ROUGE-L, 0 to 1, each of the gold that fits best."""
+    """F-measures of ROUGE-1, ROUGE-2 and ROUGE-L, 0 to 1, each of the best gold."""
     if not golds or not predicted:
         return (float(not golds and not predicted),) * len(ROUGES)
-    found = _rouge().score_multi(list(dict.fromkeys(golds)), predicted)
-    return tuple(float(found[name].fmeasure) for name in ROUGES)
+    scores = _rouge().score_multi(list(dict.fromkeys(golds)), predicted)
+    return tuple(float(scores[name].fmeasure) for name in ROUGES)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHED_PAIRS)
 def meteor_value(golds: tuple[str, ...], predicted: str) -> float:
-    """METEOR, 0 to below 1, of the gold that fits best."""
+    """METEOR, 0 to below 1, of the best gold."""
     if not golds or not predicted:
         return float(not golds and not predicted)
     from nltk.translate.meteor_score import meteor_score
 
     folder = wordnet_folder()
-    assert folder is not None, "the caller asks why_not() first"
+    assert folder is not None, "call why_not_computable() first"
     split = _words().tokenize
-    asked = [split(gold) for gold in dict.fromkeys(golds)]
-    return float(meteor_score(asked, split(predicted), wordnet=read_wordnet(folder)))
+    references = [split(gold) for gold in dict.fromkeys(golds)]
+    return float(meteor_score(references, split(predicted), wordnet=read_wordnet(folder)))
 
 
 def _rows(items: AnswerItems, of: Callable[[tuple[str, ...], str], Any]) -> Floats:
@@ -98,9 +98,9 @@ def _bleu_rows(items: AnswerItems) -> Floats:
     return _rows(items, bleu_counts)
 
 
-def _rouge_rows(place: int) -> PerItem:
+def _rouge_rows(column: int) -> PerItem:
     def per_item(items: AnswerItems) -> Floats:
-        values_N = _rows(items, rouge_values)[:, place]
+        values_N = _rows(items, rouge_values)[:, column]
         return np.stack([values_N, np.ones_like(values_N)], axis=1)
 
     return per_item
@@ -131,9 +131,9 @@ def corpus_bleu(totals_K: Floats, _classes: int = 0) -> Floats:
     answer, gold = totals_K[..., -2], totals_K[..., -1]
     missed_O = (right_O == 0) & (all_O > 0)
     smoothed_O = np.where(missed_O, 0.5 ** missed_O.cumsum(axis=-1), right_O)
-    known_O = (all_O > 0) & (smoothed_O > 0)
-    precision_O = np.divide(100 * smoothed_O, all_O, out=np.ones_like(all_O), where=known_O)
-    log_O = np.where(known_O, np.log(precision_O), LEAST_LOG)
+    defined_O = (all_O > 0) & (smoothed_O > 0)
+    precision_O = np.divide(100 * smoothed_O, all_O, out=np.ones_like(all_O), where=defined_O)
+    log_O = np.where(defined_O, np.log(precision_O), LOG_OF_ZERO)
     short = np.divide(gold, answer, out=np.ones_like(gold), where=answer > 0)
     brevity = np.where(answer >= gold, 1.0, np.exp(1 - short)) * (answer > 0)
     value = brevity * np.exp(log_O.mean(axis=-1)) / 100
@@ -143,7 +143,7 @@ def corpus_bleu(totals_K: Floats, _classes: int = 0) -> Floats:
 def _no_wordnet() -> str:
     if wordnet_folder() is not None:
         return ""
-    return f"meteor is not computed: WordNet is not on this machine. To have it, {HOW_TO_GET}."
+    return f"meteor is not computed: WordNet is not on this machine. To install it, {HOW_TO_GET}."
 
 
 def _pair(
@@ -153,32 +153,28 @@ def _pair(
     formula: Callable[[Floats, int], Floats],
     paper: str,
     note: str,
-    lacks: Callable[[], str] | None = None,
+    missing_requirement: Callable[[], str] | None = None,
 ) -> list[Metric]:
     """The metric over all questions, and over the answerable ones."""
-    pairs: tuple[tuple[str, str, PerItem, Kind], ...] = (
+    pairs: tuple[tuple[str, str, PerItem, QuestionKind], ...] = (
         ("", "", per_item, ""),
         ("_has_answer", ", answerable", _answerable(per_item), "answer"),
     )
     return [
         Metric(
             name=name + suffix,
-            title=title + said,
-            needs="predicted",
-            direction="up",
-            low=0.0,
-            high=1.0,
+            title=title + ending,
             per_item=rows,
             from_totals=formula,
             paper=paper,
             note=note,
             kind="questions",
-            items_with="answer",
-            only=only,
-            spoken=f"{title} of answerable questions" if only else title,
-            lacks=lacks,
+            required_questions="answer",
+            counted_questions=counted_questions,
+            name_in_sentence=f"{title} of answerable questions" if counted_questions else title,
+            missing_requirement=missing_requirement,
         )
-        for suffix, said, rows, only in pairs
+        for suffix, ending, rows, counted_questions in pairs
     ]
 
 

@@ -3,8 +3,8 @@
 In: a folder with index.*, data.* and *.exc. Out: the words that share a meaning with a word.
 Knows nothing of: metrics, answers.
 
-The data is no part of the package: Debian's and Ubuntu's `wordnet-base` puts it into
-/usr/share/wordnet; elsewhere unpack WordNet 3.0's database and name its folder in WORDNET.
+The database is not part of the package: Debian's and Ubuntu's `wordnet-base` installs it into
+/usr/share/wordnet; elsewhere unpack WordNet 3.0's database and set WORDNET to its folder.
 
 Source: Miller 1995, doi:10.1145/219717.219748; the files: wndb(5WN), base forms: morphy(7WN).
 """
@@ -14,34 +14,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet-3.0/dict")
+FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet-3.0/dict")
 HOW_TO_GET = "install Debian's wordnet-base, or unpack WordNet 3.0's database and set WORDNET to its folder"
 KINDS = ("noun", "verb", "adj", "adv")
-ENDINGS = {
-    "noun": (
-        ("s", ""),
-        ("ses", "s"),
-        ("ves", "f"),
-        ("xes", "x"),
-        ("zes", "z"),
-        ("ches", "ch"),
-        ("shes", "sh"),
-        ("men", "man"),
-        ("ies", "y"),
-    ),
-    "verb": (
-        ("s", ""),
-        ("ies", "y"),
-        ("es", "e"),
-        ("es", ""),
-        ("ed", "e"),
-        ("ed", ""),
-        ("ing", "e"),
-        ("ing", ""),
-    ),
-    "adj": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
-    "adv": (),
+_ENDINGS = {  # ending:base form, as in morphy(7WN)
+    "noun": "s: ses:s ves:f xes:x zes:z ches:ch shes:sh men:man ies:y",
+    "verb": "s: ies:y es:e es: ed:e ed: ing:e ing:",
+    "adj": "er: est: er:e est:e",
+    "adv": "",
 }
+ENDINGS = {kind: [tuple(pair.split(":")) for pair in pairs.split()] for kind, pairs in _ENDINGS.items()}
 
 
 @dataclass(frozen=True)
@@ -62,42 +44,42 @@ class Synset:
     words: tuple[str, ...]
 
     def lemmas(self) -> list[Lemma]:
-        """The words as nltk asks for them."""
+        """The words, as nltk calls for them."""
         return [Lemma(word) for word in self.words]
 
 
 @dataclass(frozen=True)
 class WordNet:
-    """The database in memory, by part of speech; `synsets` is what nltk's METEOR asks for."""
+    """The database in memory, by part of speech; nltk's METEOR calls `synsets`."""
 
     offsets: dict[str, dict[str, tuple[int, ...]]]
     exceptions: dict[str, dict[str, tuple[str, ...]]]
     data: dict[str, bytes]
-    _known: dict[str, list[Synset]] = field(default_factory=dict, repr=False)
+    _cache: dict[str, list[Synset]] = field(default_factory=dict, repr=False)
 
     def synsets(self, word: str) -> list[Synset]:
         """Every synset that the word, or a base form of it, belongs to."""
         word = word.lower()
-        if word not in self._known:
-            self._known[word] = [
+        if word not in self._cache:
+            self._cache[word] = [
                 self._synset(kind, offset)
                 for kind in KINDS
                 for form in self._base_forms(word, kind)
                 for offset in self.offsets[kind][form]
             ]
-        return self._known[word]
+        return self._cache[word]
 
     def _base_forms(self, word: str, kind: str) -> list[str]:
         """The word and its base forms that are in the database."""
-        known = self.offsets[kind]
+        words = self.offsets[kind]
         if word in self.exceptions[kind]:
-            return _in(known, [word, *self.exceptions[kind][word]])
+            return _in(words, [word, *self.exceptions[kind][word]])
         forms = _shorter([word], kind)
-        found = _in(known, [word, *forms])
-        while forms and not found:
+        base_forms = _in(words, [word, *forms])
+        while forms and not base_forms:
             forms = _shorter(forms, kind)
-            found = _in(known, forms)
-        return found
+            base_forms = _in(words, forms)
+        return base_forms
 
     def _synset(self, kind: str, offset: int) -> Synset:
         """offset lex_filenum ss_type w_cnt word lex_id [word lex_id ...] ..."""
@@ -107,8 +89,8 @@ class WordNet:
         return Synset(tuple(word.partition("(")[0] for word in words))
 
 
-def _in(known: dict[str, tuple[int, ...]], forms: list[str]) -> list[str]:
-    return [form for form in dict.fromkeys(forms) if form in known]
+def _in(words: dict[str, tuple[int, ...]], forms: list[str]) -> list[str]:
+    return [form for form in dict.fromkeys(forms) if form in words]
 
 
 def _shorter(forms: list[str], kind: str) -> list[str]:
@@ -121,17 +103,17 @@ def _shorter(forms: list[str], kind: str) -> list[str]:
 
 
 def wordnet_folder() -> Path | None:
-    """Where the database is: the folder that WORDNET names, else a usual place; None: nowhere."""
+    """The folder that WORDNET names, else a usual one; None where none has the database."""
     named = os.environ.get("WORDNET")
-    for place in (named,) if named else PLACES:
-        if place and all((Path(place) / f"data.{kind}").is_file() for kind in KINDS):
-            return Path(place)
+    for folder in (named,) if named else FOLDERS:
+        if folder and all((Path(folder) / f"data.{kind}").is_file() for kind in KINDS):
+            return Path(folder)
     return None
 
 
 @cache
 def read_wordnet(folder: Path) -> WordNet:
-    """The whole database, about 30 MB of text, once a process."""
+    """The whole database, about 30 MB of text, read once for each process."""
     offsets, exceptions = {}, {}
     for kind in KINDS:
         lines = (folder / f"index.{kind}").read_text("utf-8").split("\n")

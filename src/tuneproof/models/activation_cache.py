@@ -1,31 +1,42 @@
-"""Hidden states of token rows, kept on disk without padding and found again by the rows' content.
+"""Activations of a frozen model on disk: computed once, checked before use, found by the rows' content.
 
-In: rows of tokens, their states. Out: folders, complete or absent; the states of any of these rows.
-Knows nothing of: models, layers, what the states are for.
+In: rows of tokens, their hidden states or pooled features. Out: folders, complete or absent; the activations.
+Knows nothing of: models, layers, the purpose of the activations.
 
-Shapes: R rows, N real tokens over all rows of a batch, D width, I bytes of a number.
+Each folder's name is a key of its rows and of everything else that the activations depend on. A folder is
+used only if its files match their manifest and its shapes match these rows.
+
+    features-<key>/  <pooling>.npy, one row of float32 per token row
+    states-<key>/    states.bin, the states of all tokens without padding; index.npz, where each row's begin
+
+Shapes: R rows, N real tokens over all rows of a batch, D width.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
-from tuneproof.atomic import MANIFEST, check_folder, read_json, whole_folder, write_json
+from tuneproof.atomic import MANIFEST, atomic_folder, check_folder
 from tuneproof.errors import RunError
 
-STATES, ROWS, ABOUT = "states.bin", "rows.npz", "about.json"
-PREFIX = "states-"
-DTYPES = {str(kind): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
+STATES, INDEX = "states.bin", "index.npz"
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, BadZipFile)
+DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)}
+
+Features = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """One row of tokens as a model reads it whole; `types` are its token types, where it has them."""
+class TokenRow:
+    """One row of token ids; `types` are its token types, if the model has them."""
 
     ids: Any
     types: Any = None
@@ -35,111 +46,163 @@ class Row:
 
     @property
     def digest(self) -> bytes:
-        """A name that changes with any token or type."""
-        return digest_of(self.ids, self.types)
+        """A key that changes with any token or type."""
+        return row_digest(self.ids, self.types)
 
 
-def digest_of(ids: Any, types: Any = None) -> bytes:
-    """The name of a row of these tokens and types."""
-    found = hashlib.blake2b(np.asarray(ids, dtype=np.int64).tobytes(), digest_size=16)
+def row_digest(ids: Any, types: Any = None) -> bytes:
+    """The key of a row of these tokens and types."""
+    digest = hashlib.blake2b(np.asarray(ids, dtype=np.int64).tobytes(), digest_size=16)
     if types is not None:
-        found.update(b"types")
-        found.update(np.asarray(types, dtype=np.int64).tobytes())
-    return found.digest()
+        digest.update(b"types")
+        digest.update(np.asarray(types, dtype=np.int64).tobytes())
+    return digest.digest()
 
 
-def each_once(rows: Iterable[Row]) -> list[Row]:
+def unique_rows(rows: Iterable[TokenRow]) -> list[TokenRow]:
     """The rows without repetitions, in their order."""
     return list({row.digest: row for row in rows}.values())
 
 
-def states_folder(cache: Path, trunk: str, rows: Sequence[Row]) -> Path:
-    """Where the states of these rows are kept; the name changes with the trunk and any token."""
-    digest = hashlib.sha256(trunk.encode())
+def features_folder(cache: Path, source: str, rows: Iterable[TokenRow]) -> Path:
+    """The folder of these rows' pooled features. source: everything else that they depend on."""
+    return cache / f"features-{_key(source, rows)}"
+
+
+def states_folder(cache: Path, source: str, rows: Iterable[TokenRow]) -> Path:
+    """The folder of these rows' states. source: everything else that they depend on."""
+    return cache / f"states-{_key(source, rows)}"
+
+
+def _key(source: str, rows: Iterable[TokenRow]) -> str:
+    digest = hashlib.sha256(source.encode())
     for row in rows:
         digest.update(row.digest)
-    return cache / f"{PREFIX}{digest.hexdigest()[:32]}"
+    return digest.hexdigest()[:32]
 
 
-def is_kept(folder: Path) -> bool:
-    """Whether the folder is there, whole."""
+def _is_undamaged(folder: Path) -> bool:
+    """Whether the folder exists and its files match their manifest."""
     if not (folder / MANIFEST).is_file():
         return False
     try:
         check_folder(folder)
     except RunError:
-        return False  # damaged: computed again, and replaced
+        return False
     return True
 
 
-def bytes_kept(cache: Path) -> int:
-    """Bytes on disk of all states that a cache holds."""
-    return sum(map(size_of, cache.glob(f"{PREFIX}*")))
+def write_features(folder: Path, features: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write features, complete or not at all."""
+    with atomic_folder(folder) as inside:
+        for name, values_ND in features.items():
+            np.save(inside / f"{name}.npy", values_ND)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes on disk of what `keep` wrote."""
+def read_features(folder: Path, names: Sequence[str], rows: int) -> Features | None:
+    """Features of these names and so many rows; None where they are missing, damaged or of other shapes."""
+    if not _is_undamaged(folder):
+        return None
+    try:
+        features: Features = {name: open_memmap(folder / f"{name}.npy", "r") for name in names}
+    except UNREADABLE:
+        return None
+    shapes = {(values_ND.ndim, len(values_ND), str(values_ND.dtype)) for values_ND in features.values()}
+    return features if shapes <= {(2, rows, "float32")} else None
+
+
+def cached_bytes(cache: Path) -> int:
+    """Bytes on disk of all states in a cache."""
+    return sum(map(folder_bytes, cache.glob("states-*")))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes on disk of one folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def keep(folder: Path, rows: Sequence[Row], parts: Iterator[tuple[Any, torch.Tensor]]) -> Iterator[int]:
-    """Write the states of rows, complete or not at all; yields rows done after every batch.
+def write_states(folder: Path, rows: Sequence[TokenRow], batches: Iterator[tuple[Any, torch.Tensor]]) -> None:
+    """Write the states of rows, complete or not at all.
 
-    parts: (positions of some rows, their states [N, D] one row after the other), each row once.
+    batches: (indices of some rows, their states [N, D] one row after the other), each row once.
     """
     order: list[int] = []
-    with whole_folder(folder) as inside:
+    with atomic_folder(folder) as inside:
         with open(inside / STATES, "wb") as file:
-            for chosen, states_ND in parts:
-                file.write(_as_bytes(states_ND).data)
-                order += [int(place) for place in chosen]
-                yield len(chosen)
-        write_json(inside / ABOUT, {"dtype": str(states_ND.dtype), "width": int(states_ND.shape[-1])})
+            for indices, states_ND in batches:
+                file.write(states_ND.contiguous().view(torch.uint8).numpy().data)
+                order += [int(index) for index in indices]
         np.savez(
-            inside / ROWS,
-            digests=np.frombuffer(b"".join(rows[i].digest for i in order), np.uint8).reshape(-1, 16),
-            start=np.cumsum([0, *(len(rows[i]) for i in order)], dtype=np.int64),
+            inside / INDEX,
+            digests_R=np.frombuffer(b"".join(rows[i].digest for i in order), np.uint8).reshape(-1, 16),
+            start_R=np.cumsum([0, *(len(rows[i]) for i in order)], dtype=np.int64),
+            width=states_ND.shape[-1],
+            dtype=str(states_ND.dtype),
         )
 
 
-def _as_bytes(states_ND: torch.Tensor) -> np.ndarray:
-    return states_ND.contiguous().view(torch.uint8).numpy()
+def has_states(folder: Path, rows: Sequence[TokenRow]) -> bool:
+    """Whether the folder has the states of exactly these rows, undamaged."""
+    if not _is_undamaged(folder):
+        return False
+    try:
+        index = _Index.read(folder)
+        lengths = dict(zip(index.digests, np.diff(index.start).tolist(), strict=True))
+        size = (folder / STATES).stat().st_size
+    except UNREADABLE:
+        return False
+    return lengths == {row.digest: len(row) for row in rows} and size == index.start[-1] * index.token_bytes
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The rows of `states.bin` in their order: digests, and where each row's tokens start."""
+
+    digests: list[bytes]
+    start: list[int]
+    token_bytes: int
+    dtype: torch.dtype
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Index":
+        """Raises: one of UNREADABLE where the file is not an index."""
+        with np.load(folder / INDEX) as arrays:
+            digests = [digest.tobytes() for digest in arrays["digests_R"]]
+            dtype = DTYPES[str(arrays["dtype"])]
+            return cls(digests, arrays["start_R"].tolist(), int(arrays["width"]) * dtype.itemsize, dtype)
 
 
 @dataclass
-class KeptStates:
-    """The states of the rows of some folders, read when they are asked for.
+class ActivationCache:
+    """The states of the rows of some folders, read from disk on demand.
 
-    A folder's file is mapped anew for every reading: mapped once, all that was ever read of it would
+    A folder's file is mapped anew for every read: with one lasting map, everything ever read of it would
     count as this process's memory.
     """
 
     dtype: torch.dtype = torch.float32
     files: list[tuple[Path, tuple[int, int]]] = field(default_factory=list)
-    places: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    spans: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)  # file, start, end
 
     def add(self, folder: Path) -> None:
-        """Take in what `keep` wrote."""
-        about = read_json(folder / ABOUT)
-        self.dtype = DTYPES[about["dtype"]]
-        with np.load(folder / ROWS) as rows:
-            digests, start = rows["digests"], rows["start"].tolist()
+        """Add the rows of a folder of `write_states`."""
+        index = _Index.read(folder)
+        self.dtype = index.dtype
         number = len(self.files)
-        self.files.append((folder / STATES, (start[-1], about["width"] * self.dtype.itemsize)))
-        for place, digest in enumerate(digests):
-            self.places[digest.tobytes()] = (number, start[place], start[place + 1])
+        self.files.append((folder / STATES, (index.start[-1], index.token_bytes)))
+        for digest, start, end in zip(index.digests, index.start, index.start[1:], strict=False):
+            self.spans[digest] = (number, start, end)
 
     def read(self, digests: Sequence[bytes]) -> torch.Tensor | None:
-        """States [N, D] of these rows, one row after the other; None where one of them is not kept."""
-        found = [self.places.get(digest) for digest in digests]
-        mapped: dict[int, np.ndarray] = {}
+        """States [N, D] of these rows, one row after the other; None where one of them is missing."""
+        if not all(digest in self.spans for digest in digests):
+            return None
+        maps: dict[int, np.ndarray] = {}
         pieces = []
-        for place in found:
-            if place is None:
-                return None
-            number, start, end = place
-            if number not in mapped:
+        for digest in digests:
+            number, start, end = self.spans[digest]
+            if number not in maps:
                 file, shape = self.files[number]
-                mapped[number] = np.memmap(file, np.uint8, "r", shape=shape)
-            pieces.append(mapped[number][start:end])
+                maps[number] = np.memmap(file, np.uint8, "r", shape=shape)
+            pieces.append(maps[number][start:end])
         return torch.from_numpy(np.concatenate(pieces)).view(self.dtype)

@@ -1,9 +1,9 @@
-"""All of a model that can be read without its weights: configuration, tokenizer, names of weights.
+"""The parts of a model that can be read without its weights: configuration, tokenizer, weight names.
 
 In: a ModelSource. Out: configuration, tokenizer with its pad rule, names of weights.
 Knows nothing of: tasks, methods, training.
 
-Nothing that a checkpoint brings is run: no remote code, no pickles, no kernels by name.
+No code of a checkpoint is ever run: no remote code, no pickles, no kernels by name.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
-from tuneproof.hub.download import client_error, fetch
+from tuneproof.hub.download import download_model, http_error_type
 from tuneproof.models.quiet import quiet
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
@@ -28,11 +28,11 @@ CODE_KEYS = {
     "allow_all_kernels",
 }
 CODE_ENDINGS = ("_implementation", "_internal")  # kernels that would be fetched by name
-LARGEST_JSON = 50_000_000  # bytes of a configuration; a shard index has a few million at most
-# A tokenizer that knows less than this share of the model's rows belongs to another model: padding
+MAX_JSON_BYTES = 50_000_000  # a shard index has a few million at most
+# A tokenizer with fewer tokens than this share of the model's rows belongs to another model: padding
 # of embeddings to round sizes takes a few per cent at most.
-LEAST_VOCABULARY_SHARE = 0.9
-LARGEST = {
+MIN_VOCABULARY_SHARE = 0.9
+MAX_VALUES = {
     "vocab_size": 10_000_000,
     "hidden_size": 1_000_000,
     "num_hidden_layers": 10_000,
@@ -54,8 +54,8 @@ def _without_code(value: Any) -> Any:
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
-        if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST_JSON):
-            raise ModelError(str(path), f"is no file of at most {LARGEST_JSON:,} bytes.")
+        if path.exists() and not (path.is_file() and path.stat().st_size <= MAX_JSON_BYTES):
+            raise ModelError(str(path), f"is not a file of at most {MAX_JSON_BYTES:,} bytes.")
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(name, f"has no {path.name}.") from None
@@ -66,18 +66,18 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def read_values(source: ModelSource) -> tuple[Path, dict[str, Any]]:
-    """The configuration's file and what it says, as it stands there.
+def read_raw_config(source: ModelSource) -> tuple[Path, dict[str, Any]]:
+    """The configuration's file and its values, unchecked.
 
-    Raises: ModelError where the file is missing or is no JSON object.
+    Raises: ModelError where the file is missing or is not a JSON object.
     """
-    place = fetch(source, weights=False)
-    path = place if place.is_file() else place / "config.json"
+    folder = download_model(source, weights=False)
+    path = folder if folder.is_file() else folder / "config.json"
     return path, _read_json(path, source.path_or_id)
 
 
 def code_keys(values: Any) -> list[str]:
-    """The configuration's keys that name code; they are left aside, whoever reads it."""
+    """The configuration's keys that name code; every reader ignores them."""
     if isinstance(values, list):
         return sorted({key for inner in values for key in code_keys(inner)})
     if not isinstance(values, dict):
@@ -85,75 +85,77 @@ def code_keys(values: Any) -> list[str]:
     return sorted({key for key in values if _names_code(key)} | set(code_keys([*values.values()])))
 
 
-def left_aside(source: ModelSource) -> tuple[str, ...]:
-    """A sentence for every key that names code, in the configurations of model and tokenizer.
+def ignored_code_notes(source: ModelSource) -> tuple[str, ...]:
+    """A note for each key that names code, in the configurations of model and tokenizer.
 
-    Raises: as `read_values`.
+    Raises: as `read_raw_config`.
     """
-    path, values = read_values(source)
-    said = [code_sentence(key) for key in code_keys(values)]
-    beside = path.with_name("tokenizer_config.json")
-    if beside.is_file():
-        said += [code_sentence(key, "tokenizer's ") for key in code_keys(_read_json(beside, ""))]
-    return tuple(said)
+    path, values = read_raw_config(source)
+    notes = [ignored_code_note(key) for key in code_keys(values)]
+    tokenizer_path = path.with_name("tokenizer_config.json")
+    if tokenizer_path.is_file():
+        keys = code_keys(_read_json(tokenizer_path, ""))
+        notes += [ignored_code_note(key, "tokenizer's ") for key in keys]
+    return tuple(notes)
 
 
-def code_sentence(key: str, whose: str = "") -> str:
-    """That a key is left aside."""
-    return (
-        f"{key} in its {whose}configuration can name code that comes with the checkpoint: left "
-        "aside, never run."
-    )
+def ignored_code_note(key: str, owner: str = "") -> str:
+    """The note that a key is ignored."""
+    return f"{key} in its {owner}configuration can name code of the checkpoint: ignored, never run."
 
 
 def read_config(source: ModelSource) -> Any:
-    """The configuration of a model, as `config_from` makes it of its file.
+    """The configuration of a model, made by `make_config` from its file.
 
     Raises: ModelError where the file is missing or broken, or transformers has no such class.
     """
-    path, values = read_values(source)
-    return config_from(values, str(path))
+    path, values = read_raw_config(source)
+    return make_config(values, str(path))
 
 
-def config_from(given: Mapping[str, Any], where: str) -> Any:
-    """The configuration as transformers' own class, freed of everything that could load code.
+def make_config(raw: Mapping[str, Any], path: str) -> Any:
+    """The configuration as transformers' own class, without the keys that could load code.
 
-    Begin and end ids that `given` does not say are None, not the class's defaults. `where` they
-    come from is what an error names.
+    Begin and end ids missing in `raw` are None instead of the class's defaults. Errors name `path`.
 
     Raises: ModelError where transformers has no such class, or a value does not fit it.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
-    values: dict[str, Any] = _without_code(dict(given))
+    values: dict[str, Any] = _without_code(dict(raw))
     kind = values.pop("model_type", None)
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ModelError(
-            where,
+            path,
             f"model_type {json.dumps(kind)} is not an architecture that transformers has.",
-            "Code that a checkpoint brings along is never run.",
+            "The checkpoint's own code is never run.",
             "Name another model.",
         )
-    for key, most in LARGEST.items():
-        if isinstance(values.get(key), int) and values[key] > most:
-            raise ModelError(where, f"{key} is {values[key]}; no model has more than {most}.")
-    if values.get("quantization_config"):
-        raise ModelError(where, "the weights are quantised.", do="Name the model with its full weights.")
+    _check_values(values, path)
     try:
         with quiet():
             config = CONFIG_MAPPING[kind].from_dict(values)
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError) as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise ModelError(where, f"does not fit the class of {kind}: {said}.") from None
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ModelError(path, f"does not fit the class of {kind}: {reason}.") from None
     for key in ("vocab_size", "hidden_size", "num_hidden_layers"):
-        least = getattr(config.get_text_config(), key, None)
-        if isinstance(least, int) and least < 1:
-            raise ModelError(where, f"{key} is {least}; it must be 1 or more.")
+        size = getattr(config.get_text_config(), key, None)
+        if isinstance(size, int) and size < 1:
+            raise ModelError(path, f"{key} is {size}; it must be at least 1.")
     for key in ("bos_token_id", "eos_token_id"):
         if key not in values and not values.get("text_config"):
             setattr(config, key, None)
     return config
+
+
+def _check_values(values: Mapping[str, Any], path: str) -> None:
+    """Refuse sizes of no existing model, which would fill the memory, and quantised weights."""
+    for key, limit in MAX_VALUES.items():
+        if isinstance(values.get(key), int) and values[key] > limit:
+            raise ModelError(path, f"{key} is {values[key]}; no model has more than {limit}.")
+    if values.get("quantization_config"):
+        raise ModelError(path, "the weights are quantised.", do="Name the model with its full weights.")
 
 
 def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
@@ -163,13 +165,13 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
     """
     from transformers import AutoTokenizer
 
-    folder = fetch(source, weights=False)
+    folder = download_model(source, weights=False)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ModelError(
             source.path_or_id,
             "has no tokenizer.",
-            f"One of {', '.join(TOKENIZER_FILES)} must be there.",
-            "Save the tokenizer that the model was trained with beside it.",
+            f"One of {', '.join(TOKENIZER_FILES)} must exist.",
+            "Save the tokenizer that the model was trained with into the model's folder.",
         )
     try:
         with quiet():
@@ -177,8 +179,8 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
                 str(folder), local_files_only=True, trust_remote_code=False
             )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {said}.") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {reason}.") from None
     if not tokenizer.is_fast:
         raise ModelError(source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json.")
     check_tokenizer(tokenizer, config, family, source.name)
@@ -197,45 +199,57 @@ def _ids(value: Any) -> set[int]:
 def check_tokenizer(tokenizer: Any, config: Any, family: Family, name: str = "model") -> None:
     """Refuse a tokenizer that was not made for the model.
 
-    Compared are the sizes of the vocabularies, the ids of begin, end and pad, and whether the
-    tokenizer has the markers of the model's kind.
+    Compares the sizes of the vocabularies, the ids of begin, end and pad, and the markers of the
+    model's kind.
 
-    Raises: ModelError that says what does not fit.
+    Raises: ModelError that names the first mismatch.
     """
-    text = config.get_text_config()
-    rows = int(text.vocab_size)
-    known = len(tokenizer)
-    largest = max(tokenizer.get_vocab().values(), default=-1) + 1
-    bos, config_bos = tokenizer.bos_token_id, text.bos_token_id
-    asked = _ids(text.bos_token_id) | _ids(text.eos_token_id)
-    own = _ids(bos) | _ids(tokenizer.eos_token_id) | _ids(tokenizer.pad_token_id)
-    found = ""
-    if max(known, largest) > rows:
-        found = f"it knows {max(known, largest)} tokens, the model has rows for {rows}"
-    elif known < LEAST_VOCABULARY_SHARE * rows:
-        found = f"it knows {known} tokens, the model {rows}"
-    elif bos is not None and config_bos is not None and bos != config_bos:
-        found = f"it begins texts with token {bos}, the model with {config_bos}"
-    elif asked and own and own.isdisjoint(asked | _ids(text.pad_token_id)):
-        found = f"its markers are tokens {sorted(own)}, the model's {sorted(asked)}"
-    elif (
-        family.kind == "encoder"
-        and tokenizer.cls_token_id is None
-        and (bos is None or tokenizer.mask_token_id is None)
-    ):
-        found = "it has no token that opens a text or stands for a masked word, as an encoder's has"
-    elif (
-        family.kind == "decoder"
-        and tokenizer.mask_token_id is not None
-        and not (_ids(tokenizer.eos_token_id) & _ids(text.eos_token_id) or not asked)
-    ):
-        found = "it is made for an encoder ([MASK], no end of text), the model for continuing texts"
-    if found:
+    mismatch = (
+        _vocabulary_mismatch(tokenizer, config)
+        or _marker_mismatch(tokenizer, config)
+        or _kind_mismatch(tokenizer, config, family)
+    )
+    if mismatch:
         raise ModelError(
             name,
-            f"the tokenizer is another model's: {found}.",
+            f"the tokenizer is another model's: {mismatch}.",
             do="Put the files of the tokenizer that the model was trained with into its folder.",
         )
+
+
+def _vocabulary_mismatch(tokenizer: Any, config: Any) -> str | None:
+    rows = int(config.get_text_config().vocab_size)
+    tokens = len(tokenizer)
+    largest = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if max(tokens, largest) > rows:
+        return f"it has {max(tokens, largest)} tokens, the model has rows for {rows}"
+    if tokens < MIN_VOCABULARY_SHARE * rows:
+        return f"it has {tokens} tokens, the model {rows}"
+    return None
+
+
+def _marker_mismatch(tokenizer: Any, config: Any) -> str | None:
+    text, bos = config.get_text_config(), tokenizer.bos_token_id
+    if bos is not None and text.bos_token_id is not None and bos != text.bos_token_id:
+        return f"it begins texts with token {bos}, the model with {text.bos_token_id}"
+    model_ids = _ids(text.bos_token_id) | _ids(text.eos_token_id)
+    own_ids = _ids(bos) | _ids(tokenizer.eos_token_id) | _ids(tokenizer.pad_token_id)
+    if model_ids and own_ids and own_ids.isdisjoint(model_ids | _ids(text.pad_token_id)):
+        return f"its markers are tokens {sorted(own_ids)}, the model's {sorted(model_ids)}"
+    return None
+
+
+def _kind_mismatch(tokenizer: Any, config: Any, family: Family) -> str | None:
+    text, has_mask = config.get_text_config(), tokenizer.mask_token_id is not None
+    if family.kind == "encoder":
+        opens_texts = tokenizer.cls_token_id is not None or (tokenizer.bos_token_id is not None and has_mask)
+        if not opens_texts:
+            return "it has no token that opens a text or stands for a masked word, as an encoder's has"
+    elif family.kind == "decoder" and has_mask:
+        has_markers = _ids(text.bos_token_id) or _ids(text.eos_token_id)
+        if has_markers and not _ids(tokenizer.eos_token_id) & _ids(text.eos_token_id):
+            return "it is made for an encoder ([MASK], no end of text), the model for continuing texts"
+    return None
 
 
 def weight_names(source: ModelSource) -> set[str]:
@@ -248,18 +262,18 @@ def weight_names(source: ModelSource) -> set[str]:
         from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
         try:
-            found = get_safetensors_metadata(source.path_or_id, revision=source.revision)
-            return set(found.weight_map)
+            metadata = get_safetensors_metadata(source.path_or_id, revision=source.revision)
+            return set(metadata.weight_map)
         except NotASafetensorsRepoError:
-            raise ModelError(source.path_or_id, "holds no safetensors weights.") from None
+            raise ModelError(source.path_or_id, "has no safetensors weights.") from None
         except SafetensorsParsingError as error:
             raise ModelError(source.path_or_id, f"its weights cannot be read: {error}.") from None
-        except (client_error(), OSError):
-            pass  # offline: the cached files, where there are some
+        except (http_error_type(), OSError):
+            pass  # offline: use the cached files, if any
     from safetensors import SafetensorError, safe_open
 
     names: set[str] = set()
-    for path in weight_files(source, fetch(source, weights=not source.local)):
+    for path in weight_files(source, download_model(source, weights=not source.local)):
         try:
             with safe_open(str(path), framework="np") as file:
                 names.update(file.keys())
@@ -269,9 +283,9 @@ def weight_names(source: ModelSource) -> set[str]:
 
 
 def weight_files(source: ModelSource, folder: Path) -> list[Path]:
-    """The safetensors files of a model that lies in this folder.
+    """The safetensors files of the model in this folder.
 
-    Raises: ModelError where there are none, or the index leads out of the folder.
+    Raises: ModelError where there are none, or the index points outside the folder.
     """
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
@@ -288,21 +302,21 @@ def weight_files(source: ModelSource, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def require_words_head(source: ModelSource, config: Any, family: Family) -> None:
-    """Refuse to ask a model whose language-model head would be random.
+def require_lm_head(source: ModelSource, config: Any, family: Family) -> None:
+    """Refuse a checkpoint without a language-model head, which would be random.
 
-    Raises: ModelError that says which arms the model can do.
+    Raises: ModelError that names the arms that the model can run.
     """
     if not family.has_words_head(config, family, weight_names(source)):
-        raise random_head(source.name, family)
+        raise random_head_error(source.name, family)
 
 
-def random_head(name: str, family: Family) -> ModelError:
+def random_head_error(name: str, family: Family) -> ModelError:
     """The error for a checkpoint without a language-model head."""
-    what = "masked-language-model head" if family.kind == "encoder" else "language-model head"
+    head = "masked-language-model head" if family.kind == "encoder" else "language-model head"
     return ModelError(
         name,
-        f"the checkpoint has no {what}, so its answers would come from random weights.",
+        f"the checkpoint has no {head}, so its answers would come from random weights.",
         "A random head is not zero-shot.",
-        "Use head, lora or full instead, or a checkpoint that holds the head.",
+        "Use head, lora or full instead, or a checkpoint that has the head.",
     )

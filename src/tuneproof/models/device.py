@@ -1,7 +1,7 @@
-"""A batch on its way to the device.
+"""Transfer of a batch to the device.
 
 In: tensors on the host, one or nested in lists and dictionaries. Out: the same on the device.
-Knows nothing of: what they are.
+Knows nothing of: what the tensors are.
 """
 
 from typing import Any, TypeVar
@@ -11,12 +11,11 @@ import torch
 T = TypeVar("T")
 
 
-def on_device(batch: T, device: str | torch.device) -> T:
-    """The same values on the device; what is no tensor stays as it is.
+def to_device(batch: T, device: str | torch.device) -> T:
+    """Move the tensors of a batch to the device; other values stay as they are.
 
-    To a CUDA device they go from pinned memory and without waiting: the host goes on while they travel,
-    and torch's allocator of pinned memory keeps what is on its way until it has arrived. Elsewhere they are
-    copied as ever.
+    Transfers to a CUDA device use pinned memory and do not block: the host goes on, and torch's allocator
+    of pinned memory keeps the buffers until the transfer ends.
     """
     from accelerate.utils import recursively_apply, send_to_device
 

@@ -1,11 +1,11 @@
-"""A model's frozen lower layers: run without dropout and gradients, or left out where states are kept.
+"""A model's frozen lower layers: run without dropout and gradients, or skipped where states are cached.
 
-In: a model whose last layers train, kept states. Out: the same model, whose forwards skip its trunk.
+In: a model whose last layers train, cached states. Out: the same model, whose forwards skip frozen layers.
 Knows nothing of: losses, data, why the layers are frozen.
 
-Every module stays in its place, so that masks, positions, the numbers of layers and the names of weights
-are the model's own: a lower layer hands on what it gets, and the highest of them gives the kept states.
-The model runs its trunk again wherever a row is not known, or a key-value cache is filled.
+Every module stays where it is, so that masks, positions, layer indices and names of weights are the model's
+own. With cached states a frozen layer passes its input on, and the highest one returns the cached states.
+The frozen layers run again where a row is not cached, or a key-value cache is filled.
 
 Shapes: B rows, T positions, N real tokens of all rows, D width.
 """
@@ -20,99 +20,101 @@ import torch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.families.blocks import blocks_of
 from tuneproof.families.family import Family
-from tuneproof.models.activation_cache import KeptStates, Row, digest_of
-from tuneproof.models.device import on_device
+from tuneproof.models.activation_cache import ActivationCache, TokenRow
+from tuneproof.models.device import to_device
 from tuneproof.models.heads import base_states, inner_model, model_inputs
-from tuneproof.models.oom import AtOnce, in_batches
-from tuneproof.models.unpadded import real_tokens
+from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
+from tuneproof.models.unpadded import skip_padding
 
 
-class _Reached(Exception):  # noqa: N818 - nothing is wrong
-    """What the trunk gives."""
+class _Stop(Exception):  # noqa: N818 - nothing is wrong
+    """Carries the output of the highest frozen layer out of a forward."""
 
     def __init__(self, output: Any) -> None:
         self.output = output
 
 
-class Trunk:
-    """The frozen part of a model, whose last `last` layers train; made, it is in force.
+class FrozenLayers:
+    """The frozen part of a model, whose last `last` layers train; in force once constructed.
 
     Dropout is off in the base outside of the last layers, whatever mode the model is in, and no graph
-    is built below them.
+    is built below them. cache: the states that replace the frozen layers; None: they run.
     """
 
     def __init__(self, model: Any, last: int) -> None:
         inner = inner_model(model)
         self.base = inner.base_model
         blocks = blocks_of(self.base).modules
-        self.layers, self.frozen = len(blocks), len(blocks) - last
-        self.kept: KeptStates | None = None
-        self._stops = False
-        self._now: _Batch | None = None
-        self._form = 0  # how many values a layer returns, where it returns a tuple
+        self.layer_count, self.frozen_count = len(blocks), len(blocks) - last
+        self.cache: ActivationCache | None = None
+        self._stops = False  # whether forwards stop after the highest frozen layer
+        self._batch: _Batch | None = None  # the cached states of the current forward
+        self._tuple_size = 0  # of a layer's output; 0 where it is no tuple
         self._signature = inspect.signature(self.base.forward)
-        upper = {part for block in blocks[self.frozen :] for part in block.modules()}
-        self._still = [
-            part for part in self.base.modules() if part not in upper and upper.isdisjoint(part.modules())
+        trained = {part for block in blocks[self.frozen_count :] for part in block.modules()}
+        self._without_dropout = [
+            part for part in self.base.modules() if part not in trained and trained.isdisjoint(part.modules())
         ]
-        for place, block in enumerate(blocks[: self.frozen]):
-            block.forward = self._standing_in(block.forward, place == self.frozen - 1)
+        for index, block in enumerate(blocks[: self.frozen_count]):
+            block.forward = self._wrap(block.forward, index == self.frozen_count - 1)
         self.base.register_forward_pre_hook(self._begin, with_kwargs=True)
         self.base.register_forward_hook(self._end, always_call=True)
 
-    def _standing_in(self, real: Callable[..., Any], highest: bool) -> Callable[..., Any]:
+    def _wrap(self, original: Callable[..., Any], highest: bool) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if self._now is None:
+            if self._batch is None:
                 with torch.no_grad():
-                    output = real(*args, **kwargs)
+                    output = original(*args, **kwargs)
                 if highest and self._stops:
-                    raise _Reached(output)
+                    raise _Stop(output)
                 return output
             states = args[0] if args else kwargs["hidden_states"]
             if highest:
-                states = self._now.like(states)
-            return (states, *[None] * (self._form - 1)) if self._form else states
+                states = self._batch.shaped_like(states)
+            return (states, *[None] * (self._tuple_size - 1)) if self._tuple_size else states
 
         return forward
 
     def _begin(self, base: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for part in self._still:
+        for part in self._without_dropout:
             part.training = False
-        self._now = None
-        if self.kept is None or self._stops:
+        self._batch = None
+        if self.cache is None or self._stops:
             return
-        given = self._signature.bind_partial(*args, **kwargs).arguments
-        given |= given.pop("kwargs", {})
-        if given.get("past_key_values") is not None or given.get("use_cache"):
+        inputs = self._signature.bind_partial(*args, **kwargs).arguments
+        inputs |= inputs.pop("kwargs", {})
+        if inputs.get("past_key_values") is not None or inputs.get("use_cache"):
             return
-        ids_BT, mask_BT = given.get("input_ids"), given.get("attention_mask")
+        ids_BT, mask_BT = inputs.get("input_ids"), inputs.get("attention_mask")
         if ids_BT is None or mask_BT is None:
             return
-        rows = _rows(ids_BT, mask_BT, given.get("token_type_ids"))
-        states_ND = self.kept.read([digest_of(*row) for row in rows])
+        rows = _token_rows(ids_BT, mask_BT, inputs.get("token_type_ids"))
+        states_ND = self.cache.read([row.digest for row in rows])
         if states_ND is not None:
-            self._now = _Batch(states_ND.to(ids_BT.device), mask_BT)
+            self._batch = _Batch(states_ND.to(ids_BT.device), mask_BT)
 
     def _end(self, base: Any, args: Any, output: Any) -> None:
-        self._now = None
+        self._batch = None
 
-    def states(self, family: Family, rows: Sequence[Row], pad_id: int, device: Any) -> torch.Tensor | None:
-        """States [N, D] that the trunk gives, one row after the other, on the CPU.
+    def compute_states(
+        self, family: Family, rows: Sequence[TokenRow], pad_id: int, device: Any
+    ) -> torch.Tensor | None:
+        """The highest frozen layer's states [N, D], one row after the other, on the CPU.
 
-        None where its highest layer gives more than states, which cannot be kept.
+        None where that layer returns more than states, which cannot be cached.
         """
         batch = pad_batch([row.ids for row in rows], pad_id, "right")
         if rows[0].types is not None:
             types_BT = torch.zeros_like(batch["input_ids"])
-            for place, row in enumerate(rows):
-                types_BT[place, : len(row)] = torch.as_tensor(row.types)
+            for index, row in enumerate(rows):
+                types_BT[index, : len(row)] = torch.as_tensor(row.types)
             batch["token_type_ids"] = types_BT
         mask_BT = batch["attention_mask"]
-        output = self._run(family, on_device(batch, device))
+        output = self._run(family, to_device(batch, device))
         if isinstance(output, tuple):
             if any(isinstance(value, torch.Tensor) for value in output[1:]):
                 return None
-            self._form, output = len(output), output[0]
+            self._tuple_size, output = len(output), output[0]
         if output.shape[:2] == mask_BT.shape:
             output = output[mask_BT.to(device).bool()]
         return output.reshape(-1, output.shape[-1]).cpu()
@@ -124,44 +126,44 @@ class Trunk:
                 if "token_type_ids" not in batch:
                     base_states(self.base, family, batch)
                 else:
-                    with real_tokens(self.base, batch["attention_mask"]):
-                        taken = model_inputs(self.base, batch)
-                        taken.pop("position_ids", None)  # right-padded: an encoder counts itself
-                        self.base(**taken)
-        except _Reached as reached:
-            return reached.output
+                    with skip_padding(self.base, batch["attention_mask"]):
+                        inputs = model_inputs(self.base, batch)
+                        inputs.pop("position_ids", None)  # right-padded: an encoder's defaults are right
+                        self.base(**inputs)
+        except _Stop as stop:
+            return stop.output
         finally:
             self._stops = False
-        raise AssertionError("a forward that passes all layers reaches the trunk's highest")
+        raise AssertionError("a forward reaches the highest frozen layer")
 
-    def read(
+    def compute_batches(
         self,
         family: Family,
-        rows: Sequence[Row],
+        rows: Sequence[TokenRow],
         pad_id: int,
-        at_once: AtOnce,
+        adaptive_size: AdaptiveBatchSize,
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[Any]],
     ) -> Iterator[tuple[Any, torch.Tensor]]:
-        """(positions of some rows, their states [N, D]) for every batch, longest rows first."""
+        """(indices of some rows, their states [N, D]) for every batch, longest rows first."""
         self.base.eval()
 
-        def work(chosen: Any) -> torch.Tensor:
+        def work(indices: Any) -> torch.Tensor:
             with autocast():
-                states_ND = self.states(family, [rows[i] for i in chosen], pad_id, device)
-            assert states_ND is not None  # one row was tried before
+                states_ND = self.compute_states(family, [rows[i] for i in indices], pad_id, device)
+            assert states_ND is not None  # the caller checked one row
             return states_ND
 
-        yield from in_batches([len(row) for row in rows], at_once, work)
+        return run_in_batches([len(row) for row in rows], adaptive_size, work)
 
 
 class _Batch:
-    """The kept states of a batch's rows, as its first trained layer reads them."""
+    """The cached states of a batch's rows, in the layout of the model's hidden states."""
 
     def __init__(self, states_ND: torch.Tensor, mask_BT: torch.Tensor) -> None:
         self.states_ND, self.mask_BT = states_ND, mask_BT
 
-    def like(self, states: torch.Tensor) -> torch.Tensor:
+    def shaped_like(self, states: torch.Tensor) -> torch.Tensor:
         """[1, N, D] where padding is skipped, else [B, T, D], zero at padding."""
         if states.shape[:2] != self.mask_BT.shape:
             return self.states_ND[None]
@@ -172,11 +174,11 @@ class _Batch:
         return padded_BTD
 
 
-def _rows(ids_BT: Any, mask_BT: Any, types_BT: Any) -> list[tuple[Any, Any]]:
-    """The real tokens of every row, and their types where there are any, on the host."""
+def _token_rows(ids_BT: Any, mask_BT: Any, types_BT: Any) -> list[TokenRow]:
+    """The real tokens of every row, and their types if there are any, on the host."""
     ids, real = ids_BT.cpu().numpy(), mask_BT.cpu().numpy().astype(bool)
     types = [None] * len(ids) if types_BT is None else types_BT.cpu().numpy()
     return [
-        (row[there], None if kinds is None else kinds[there])
-        for row, there, kinds in zip(ids, real, types, strict=True)
+        TokenRow(row[is_real], None if row_types is None else row_types[is_real])
+        for row, is_real, row_types in zip(ids, real, types, strict=True)
     ]

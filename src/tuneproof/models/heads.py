@@ -1,4 +1,4 @@
-"""Logits of a classification head, pooled where the attention mask says that a text ends.
+"""Logits of a classification head, pooled at each row's last real token.
 
 In: a model (also with adapters), a padded batch. Out: logits.
 Knows nothing of: tokens' meanings, labels, losses.
@@ -12,7 +12,7 @@ from torch import nn
 
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
-from tuneproof.models.unpadded import real_tokens
+from tuneproof.models.unpadded import skip_padding
 
 
 def inner_model(model: Any) -> Any:
@@ -26,50 +26,50 @@ def inner_model(model: Any) -> Any:
             return model
 
 
-def takes(model: Any, name: str) -> bool:
-    """Whether the model's forward has an argument of this name."""
+def accepts_argument(model: Any, name: str) -> bool:
+    """Whether the model's forward accepts an argument of this name."""
     return name in inspect.signature(model.forward).parameters
 
 
-def last_token(attention_mask_BT: torch.Tensor) -> torch.Tensor:
+def last_token_index(attention_mask_BT: torch.Tensor) -> torch.Tensor:
     """Index [B] of each row's last real token, whichever side is padded."""
-    places_T = torch.arange(attention_mask_BT.shape[1], device=attention_mask_BT.device)
-    return (attention_mask_BT * places_T).argmax(dim=1)
+    positions_T = torch.arange(attention_mask_BT.shape[1], device=attention_mask_BT.device)
+    return (attention_mask_BT * positions_T).argmax(dim=1)
 
 
 def pad_right(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The batch with every row moved to the left end, so that padding is on the right.
 
-    Encoders pool their first position, and some count positions from it.
+    Encoders pool their first position, and some count positions from there.
     """
     mask_BT = batch["attention_mask"]
-    start_B = mask_BT.argmax(dim=1)  # looking whether all are 0 would wait for the device
-    places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
-    order_BT = (places_T + start_B[:, None]) % mask_BT.shape[1]
+    start_B = mask_BT.argmax(dim=1)  # checking that no mask is empty would wait for the device
+    positions_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+    order_BT = (positions_T + start_B[:, None]) % mask_BT.shape[1]
     return {name: values.gather(1, order_BT) for name, values in batch.items()}
 
 
 def model_inputs(model: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What of the batch a model's forward takes (some have no position_ids)."""
-    return {name: values for name, values in batch.items() if takes(model, name)}
+    """The part of the batch that the model's forward accepts (some have no position_ids)."""
+    return {name: values for name, values in batch.items() if accepts_argument(model, name)}
 
 
 def base_states(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Last hidden states [B, T, D] of the base model, under either padding side.
 
-    For an encoder rows come out moved to the left end (see `pad_right`).
+    An encoder's rows are moved to the left end (see `pad_right`).
     """
     base = inner_model(model).base_model
     if family.kind == "encoder":
         batch = pad_right(batch)
-        with real_tokens(base, batch["attention_mask"]):
+        with skip_padding(base, batch["attention_mask"]):
             return base(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
-    extra = {"use_cache": False} if takes(base, "use_cache") else {}
+    extra = {"use_cache": False} if accepts_argument(base, "use_cache") else {}
     return base(**model_inputs(base, batch), **extra)[0]
 
 
 def head_layer(model: Any, family: Family) -> Any:
-    """The classifier's last linear layer, by the family's name for it.
+    """The classification layer, by the family's name for it.
 
     Raises: ModelError where the model has none.
     """
@@ -84,15 +84,15 @@ def head_layer(model: Any, family: Family) -> Any:
 def class_logits(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits [B, C] of the classification head.
 
-    batch: input_ids, attention_mask, position_ids, all [B, T], as `pad_batch` makes them. A
-    decoder is pooled at the last token that the attention mask shows, so the pad token's id, even
-    where it is the end-of-text token, and the padding side change nothing.
+    batch: input_ids, attention_mask, position_ids, all [B, T], as `pad_batch` makes them. A decoder
+    is pooled at the last token under the attention mask, so neither the pad token's id, even where it
+    is the end-of-text token, nor the padding side changes the logits.
     """
     if family.kind == "encoder":
         batch = pad_right(batch)
-        with real_tokens(inner_model(model).base_model, batch["attention_mask"]):
+        with skip_padding(inner_model(model).base_model, batch["attention_mask"]):
             return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     states_BTD = base_states(model, family, batch)
     rows_B = torch.arange(len(states_BTD), device=states_BTD.device)
-    states_BD = states_BTD[rows_B, last_token(batch["attention_mask"])]
+    states_BD = states_BTD[rows_B, last_token_index(batch["attention_mask"])]
     return head_layer(model, family)(states_BD)

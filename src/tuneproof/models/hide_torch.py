@@ -1,9 +1,9 @@
-"""transformers for configurations and tokenizers alone, in a process that loads no weights.
+"""transformers without torch, in a process that reads configurations and tokenizers only.
 
 In: nothing. Out: transformers as it is where torch is not installed.
 Knows nothing of: models.
 
-With torch in sight, the configuration of one model imports torch with its compiler, exporter and
+With torch available, the configuration of one model imports torch with its compiler, exporter and
 distributed tensors: three and a half seconds of processor time instead of three quarters of one.
 """
 
@@ -14,14 +14,14 @@ from importlib.machinery import ModuleSpec
 
 
 def hide_torch() -> None:
-    """Let transformers answer that torch is not there, for the rest of this process.
+    """Make transformers treat torch as not installed, for the rest of this process.
 
-    Nothing is done where either was imported already. transformers asks once and remembers; the
-    finder is as before when this returns, so torch itself can still be imported.
+    Does nothing where either is already imported. transformers checks once; afterwards the finder is
+    restored, so torch itself can still be imported.
     """
     if "torch" in sys.modules or "transformers" in sys.modules:
         return
-    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # it would say that torch is missing
+    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # it would warn that torch is missing
     find = importlib.util.find_spec
 
     def find_but_torch(name: str, package: str | None = None) -> ModuleSpec | None:

@@ -1,4 +1,4 @@
-"""Which of torch's float32 matrix products to use on this processor.
+"""The choice of torch's backend for float32 matrix products on this processor.
 
 In: a device's name, the longest item. Out: torch set up, and a sentence for the record.
 Knows nothing of: models, data.
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-# oneDNN keeps a kernel, with its memory, for every length it has met, 1,024 of them by default: with
-# texts of all lengths that is gigabytes. 64 hold all the layers of a model at the lengths at hand;
-# measured on a small encoder: 0.8 instead of 1.6 GiB after 60 steps, no slower.
+# oneDNN caches a kernel, with its memory, for every length, 1,024 of them by default: with texts of all
+# lengths that is gigabytes. 64 suffice for all layers of a model at the current lengths; measured on a
+# small encoder: 0.8 instead of 1.6 GiB after 60 steps, no slower.
 KERNEL_CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 CACHED_KERNELS = 64
 FLOAT32_ERROR = 1e-6  # relative; measured: float32 2e-7 to 4e-7, bfloat16 3e-3
@@ -21,28 +21,27 @@ SHORT_TOKENS = 128
 
 
 def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
-    """Let float32 products run in oneDNN where that is float32 indeed; says what was chosen.
+    """Run float32 products in oneDNN where that is true float32; returns a sentence on the choice.
 
-    torch's "medium" hands float32 products on a CPU to oneDNN, which on processors without
-    bfloat16 matrix units computes in true float32, on AMD's up to twice as fast as the default, MKL,
-    and elsewhere rounds to bfloat16. Which of the two is measured, in milliseconds, not guessed. The
-    speed is not measured: a choice by the clock would differ from run to run. It goes by the maker: on
-    Intel's processors MKL is the faster one (measured on a Xeon: a training step of a small encoder 1.1
-    times as fast as with oneDNN and unfused attention, 2.1 times as with fused), so it stays.
+    torch's "medium" lets oneDNN compute float32 products on a CPU. Processors without bfloat16 matrix
+    units compute them in true float32, AMD's up to twice as fast as the default, MKL; others round to
+    bfloat16. A short measurement of the error tells which. Speed is not measured, since a choice by the
+    clock would differ from run to run: Intel's processors keep MKL, which is faster there (measured on a
+    Xeon: a training step of a small encoder 1.1 times as fast as with oneDNN and unfused attention, 2.1
+    times as with fused).
 
-    device: cpu; any other is left at torch's "highest", true float32. longest: tokens of the
-    longest item; up to 128, attention runs unfused beside oneDNN, since torch's fused kernel calls
-    it once a head and block, which costs more than it saves on short texts. Call once a process,
-    before the first forward.
+    device: cpu; any other keeps torch's "highest", true float32. longest: tokens of the longest item;
+    up to 128, attention runs unfused with oneDNN, since torch's fused kernel calls it once a head and
+    block, which costs more than it saves on short texts. Call once a process, before the first forward.
     """
     for name in KERNEL_CACHES:
         os.environ.setdefault(name, str(CACHED_KERNELS))
     torch.set_float32_matmul_precision("highest")
-    torch.backends.cuda.enable_flash_sdp(True)  # rules the CPU's fused kernel too
+    torch.backends.cuda.enable_flash_sdp(True)  # also controls the CPU's fused kernel
     if device != "cpu":
         return "Float32 matrix products: torch's default (highest)."
-    if _by_intel():
-        return "Float32 matrix products: torch's default (highest), MKL, this processor being Intel's."
+    if _is_intel():
+        return "Float32 matrix products: torch's default (highest), MKL, on an Intel processor."
     default, error = _errors()
     if error > FLOAT32_ERROR:
         return (
@@ -58,29 +57,29 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
     )
 
 
-def keeps_kernels() -> bool:
-    """Whether `choose_matmul` takes oneDNN here, which keeps kernels and runs short attention unfused."""
-    return not _by_intel() and _errors()[1] <= FLOAT32_ERROR
+def uses_onednn() -> bool:
+    """Whether `choose_matmul` picks oneDNN here, which caches kernels and runs short attention unfused."""
+    return not _is_intel() and _errors()[1] <= FLOAT32_ERROR
 
 
 def _errors() -> tuple[float, float]:
-    """Errors of torch's default and of oneDNN; the precision is left as it was."""
+    """Errors of torch's default and of oneDNN; leaves the precision as it was."""
     before = torch.get_float32_matmul_precision()
-    found = []
+    errors = []
     for precision in ("highest", "medium"):
         torch.set_float32_matmul_precision(precision)
-        found.append(_largest_error())
+        errors.append(_largest_error())
     torch.set_float32_matmul_precision(before)
-    return found[0], found[1]
+    return errors[0], errors[1]
 
 
-def _by_intel() -> bool:
-    """Whether the processor calls itself Intel's."""
+def _is_intel() -> bool:
+    """Whether the processor is Intel's."""
     try:
-        said = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        processor = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
-        said = platform.processor()
-    return "Intel" in said
+        processor = platform.processor()
+    return "Intel" in processor
 
 
 def _largest_error() -> float:

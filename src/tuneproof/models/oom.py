@@ -1,164 +1,202 @@
-"""A device that runs out of memory: known by its error, given its memory back, asked for less.
+"""Out of memory: recognise the error, free the memory, and try again with smaller batches.
 
-In: an error; items' lengths and how many may be on the device at once. Out: batches that fit it.
+In: an error; items' lengths and a batch size. Out: batches that fit the device.
 Knows nothing of: what is computed, losses, labels.
 """
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
-from tuneproof.data.batches import by_length
+from tuneproof.data.batches import batch_by_length
 from tuneproof.errors import RunError
-from tuneproof.process_group import FULL, GO_ON, Team, present
+from tuneproof.process_group import CONTINUE, OUT_OF_MEMORY, ProcessGroup, current_group
 
 if TYPE_CHECKING:
-    from tuneproof.models.resume_log import Journal
+    from tuneproof.models.resume_log import ResumeLog
 
 T = TypeVar("T")
 
-# What the allocators of CUDA, MPS and XPU, of the CPU, and cuBLAS's own say.
-SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-WAY_OUT = "`tuneproof fit MODEL` says what fits: shorter texts (encode.max_length), half precision, lora."
+# messages of the allocators of CUDA, MPS and XPU, of the CPU, and of cuBLAS
+OOM_MESSAGES = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+OOM_ADVICE = (
+    "`tuneproof memory MODEL` shows what fits: shorter texts (encode.max_length), half precision, lora."
+)
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether an error means that the device has no memory left, whichever device it is."""
+def is_oom(error: BaseException) -> bool:
+    """Whether an error means that a device, of any kind, is out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in OOM_MESSAGES)
 
 
-def give_back() -> None:
-    """Free what a failed computation left behind; call it outside of the `except` that caught it."""
+def release_memory() -> None:
+    """Free the memory of a failed computation; call it outside of the `except` that caught the error."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def tried(work: Callable[[], T]) -> tuple[bool, T | None]:
-    """(True, what `work` returns), or (False, None) where the device ran out of memory.
+def run_or_oom(work: Callable[[], T]) -> tuple[bool, T | None]:
+    """(True, the result of `work`), or (False, None) where the device ran out of memory.
 
-    The error is gone when this returns, and with it the tensors that its frames held.
+    The error is dropped before this returns, and with it the tensors that its frames reference.
     """
     try:
         return True, work()
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_oom(error):
             raise
     return False, None
 
 
-@dataclass
-class AtOnce:
-    """How many items may be on the device at once; `too_many` holds the numbers that did not fit.
+def _ignore(count: int) -> None:
+    """Report nothing."""
 
-    kept: where finished batches are kept, and found again.
+
+@dataclass
+class AdaptiveBatchSize:
+    """How many items are on the device at once; halved when they do not fit.
+
+    resume_log: finished batches of an earlier process, and where new ones are added. on_progress: called
+    with the number of items of each finished batch. on_oom: called with a size that did not fit.
     """
 
     size: int
-    too_many: list[int] = field(default_factory=list)
-    kept: "Journal | None" = None
+    resume_log: "ResumeLog | None" = None
+    on_progress: Callable[[int], None] = _ignore
+    on_oom: Callable[[int], None] = _ignore
+
+    def follow_log(self) -> None:
+        """Use the size of the log's next batch where it is smaller."""
+        next_size = self.resume_log.next_size if self.resume_log is not None else None
+        if next_size is not None:
+            self.size = min(self.size, next_size)
+
+    def count_items(self, rows: int, items: int) -> "AdaptiveBatchSize":
+        """The same for batches of `rows` rows that belong to `items` items; progress counts whole items."""
+        done_rows = done_items = 0
+
+        def on_progress(count: int) -> None:
+            nonlocal done_rows, done_items
+            done_rows += count
+            finished = items * done_rows // rows
+            self.on_progress(finished - done_items)
+            done_items = finished
+
+        return replace(self, on_progress=on_progress)
 
 
-def in_batches(
+def run_in_batches(
     lengths: Sequence[int],
-    at_once: AtOnce,
+    adaptive_size: AdaptiveBatchSize,
     work: Callable[[np.ndarray], T],
     batches: Sequence[np.ndarray] | None = None,
 ) -> Iterator[tuple[np.ndarray, T]]:
-    """(positions of the items, what `work` makes of them) for every batch, longest items first.
+    """(indices of the items, result of `work`) for every batch, longest items first.
 
-    batches: which items go together; by length where none are given.
+    batches: indices of the items of each batch; by length where none are given.
 
-    A batch that does not fit the device is halved, and so is every later one; `at_once` takes note.
-    What is computed is the same: an item's row does not depend on its neighbours.
+    A batch that does not fit the device is halved, and so is every later one (`adaptive_size` changes).
+    Results stay the same: an item's row does not depend on the other rows of its batch.
 
-    Of several processes each works on other batches, and all of them get what all made: arrays. What is
-    kept on disk is not looked for then.
+    With several processes each works on different batches and all of them yield all results, which must
+    be arrays. The resume log is not read then.
 
     Raises: RunError where a single item does not fit.
     """
-    waiting = list(by_length(lengths, at_once.size) if batches is None else batches)[::-1]
-    kept = at_once.kept
-    if present().size > 1:
-        yield from _dealt(lengths, at_once, work, waiting, present())
-        return
-    while waiting:
-        batch = waiting.pop()
-        if kept is not None and kept.next_size is not None:
-            at_once.size = min(at_once.size, kept.next_size)
-        if len(batch) > at_once.size:
-            waiting += _cut(batch, at_once.size)[::-1]
-            continue
-        known: Any = kept.take(batch) if kept is not None else None
-        if known is not None:
-            yield batch, known
-            continue
-        done, found = tried(lambda batch=batch: work(batch))  # type: ignore[misc]
-        if done:
-            if kept is not None:
-                kept.add(batch, at_once.size, found)  # type: ignore[arg-type]
-            yield batch, found  # type: ignore[misc]
-            continue
-        give_back()
-        _ask_for_less(at_once, [batch], lengths)
-        waiting.append(batch)
+    pending = list(batch_by_length(lengths, adaptive_size.size) if batches is None else batches)[::-1]
+    group = current_group()
+    if group.world_size > 1:
+        return _run_in_group(lengths, adaptive_size, work, pending, group)
+    return _run_alone(lengths, adaptive_size, work, pending)
 
 
-def _dealt(
+def _run_alone(
     lengths: Sequence[int],
-    at_once: AtOnce,
+    adaptive_size: AdaptiveBatchSize,
     work: Callable[[np.ndarray], T],
-    waiting: list[np.ndarray],
-    team: Team,
+    pending: list[np.ndarray],
 ) -> Iterator[tuple[np.ndarray, T]]:
-    """The same by several processes: a batch each, round after round."""
-    while waiting:
-        dealt: list[np.ndarray] = []
-        while waiting and len(dealt) < team.size:
-            batch = waiting.pop()
-            if len(batch) > at_once.size:
-                waiting += _cut(batch, at_once.size)[::-1]
-            else:
-                dealt.append(batch)
-        done, found = True, None
-        if team.rank < len(dealt):
-            done, found = tried(lambda batch=dealt[team.rank]: work(batch))  # type: ignore[misc]
-        if FULL in team.meet(GO_ON if done else FULL):
-            give_back()
-            _ask_for_less(at_once, dealt, lengths)
-            waiting += dealt[::-1]
+    resume_log = adaptive_size.resume_log
+    while pending:
+        batch = pending.pop()
+        adaptive_size.follow_log()
+        if len(batch) > adaptive_size.size:
+            pending += _split(batch, adaptive_size.size)[::-1]
             continue
-        yield from zip(dealt, team.gather(found), strict=False)
+        result: Any = resume_log.pop(batch) if resume_log is not None else None
+        if result is None:
+            fits, result = run_or_oom(lambda batch=batch: work(batch))  # type: ignore[misc]
+            if not fits:
+                release_memory()
+                _halve(adaptive_size, [batch], lengths)
+                pending.append(batch)
+                continue
+            if resume_log is not None:
+                resume_log.add(batch, adaptive_size.size, result)
+        yield batch, result
+        adaptive_size.on_progress(len(batch))
 
 
-def _cut(batch: np.ndarray, size: int) -> list[np.ndarray]:
+def _run_in_group(
+    lengths: Sequence[int],
+    adaptive_size: AdaptiveBatchSize,
+    work: Callable[[np.ndarray], T],
+    pending: list[np.ndarray],
+    group: ProcessGroup,
+) -> Iterator[tuple[np.ndarray, T]]:
+    """As `run_in_batches`: in every round each process works on one batch."""
+    while pending:
+        round_batches: list[np.ndarray] = []
+        while pending and len(round_batches) < group.world_size:
+            batch = pending.pop()
+            if len(batch) > adaptive_size.size:
+                pending += _split(batch, adaptive_size.size)[::-1]
+            else:
+                round_batches.append(batch)
+        fits, own = True, None
+        if group.rank < len(round_batches):
+            fits, own = run_or_oom(lambda batch=round_batches[group.rank]: work(batch))  # type: ignore[misc]
+        if OUT_OF_MEMORY in group.barrier(CONTINUE if fits else OUT_OF_MEMORY):
+            release_memory()
+            _halve(adaptive_size, round_batches, lengths)
+            pending += round_batches[::-1]
+            continue
+        for batch, result in zip(round_batches, group.all_gather(own), strict=False):
+            yield batch, result
+            adaptive_size.on_progress(len(batch))
+
+
+def _split(batch: np.ndarray, size: int) -> list[np.ndarray]:
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
-def _ask_for_less(at_once: AtOnce, batches: Sequence[np.ndarray], lengths: Sequence[int]) -> None:
-    """Half as many items at once as the largest of these batches had."""
-    most = max(len(batch) for batch in batches)
-    if most == 1:
+def _halve(adaptive_size: AdaptiveBatchSize, batches: Sequence[np.ndarray], lengths: Sequence[int]) -> None:
+    """Set the size to half of the largest of these batches."""
+    largest = max(len(batch) for batch in batches)
+    if largest == 1:
         longest = max(lengths[batch[0]] for batch in batches)
         raise RunError(
-            "predict", f"the device has too little memory for a single item of {longest} tokens.", do=WAY_OUT
+            "predict",
+            f"the device has too little memory for a single item of {longest} tokens.",
+            do=OOM_ADVICE,
         )
-    at_once.too_many.append(most)
-    at_once.size = -(-most // 2)
+    adaptive_size.size = -(-largest // 2)
+    adaptive_size.on_oom(largest)
 
 
 def recompute_activations(model: Any) -> None:
-    """Let the backward pass compute activations again instead of keeping them: less memory, more time.
+    """Turn on gradient checkpointing: the backward pass computes activations again, for less memory.
 
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
     model.enable_input_require_grads()
-    # transformers 5 renames it; older releases know the old name alone
+    # transformers 5 renames it; older releases have only the old name
     enable = getattr(model, "activation_checkpointing_enable", None)
     (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})

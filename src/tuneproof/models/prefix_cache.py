@@ -1,7 +1,7 @@
-"""Tokens that several rows begin with, read once: packs of rows, and what all rows begin with.
+"""Shared prefixes computed once: batches of prefix tries, and the prefix that all rows share.
 
-In: a decoder, packs. Out: keys and values, logits, log-likelihoods of tokens.
-Knows nothing of: labels, prompts' words, which rows go together.
+In: a decoder, prefix tries. Out: keys and values, logits, log-likelihoods of tokens.
+Knows nothing of: labels, the text of prompts, which rows share a trie.
 """
 
 from collections.abc import Sequence
@@ -12,45 +12,51 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.data.prefix_trie import Pack, common_start, make_packs
-from tuneproof.models.device import on_device
-from tuneproof.models.heads import inner_model, takes
+from tuneproof.data.prefix_trie import PrefixTrie, build_prefix_tries, common_prefix_of_all
+from tuneproof.models.device import to_device
+from tuneproof.models.heads import accepts_argument, inner_model
 from tuneproof.models.lm_logits import (
-    LEAST_TOKENS,
-    MOST_TOKENS,
-    PAIRS,
+    MAX_ATTENTION_PAIRS,
+    MAX_PIECE_TOKENS,
+    MIN_PIECE_TOKENS,
+    lm_head_logits,
     new_cache,
-    read_piece,
-    token_logs,
-    words_logits,
+    prefill_piece,
+    token_log_probs,
 )
-from tuneproof.models.oom import give_back, tried
+from tuneproof.models.oom import release_memory, run_or_oom
 
 IntArray = NDArray[np.int64]
 
-FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them
-LEAST_SAVED = 256  # tokens that are not read again, for which a pass of their own is worth it
-MOST_LOGITS = 2**25  # that are asked for at once, in float32 128 MiB
+FULL_ATTENTION, SLIDING_ATTENTION = "full_attention", "sliding_attention"  # transformers' layer types
+MIN_TOKENS_SAVED = 256  # below, the shared prefix is not worth a pass of its own
+MAX_LOGITS = 2**25  # at once, 128 MiB in float32
 
 
 def shares_prefixes(model: Any) -> bool:
-    """Whether a token of this model sees just what a mask shows it, at the position that it is told.
+    """Whether this model follows the mask and the positions that it is given.
 
-    Else a row must be read alone: where positions follow from the place in the batch (ALiBi), or layers
-    keep another state than keys and values.
+    Otherwise each row needs a pass of its own: positions follow from the column (ALiBi), or layers keep
+    a state other than keys and values.
     """
     inner = inner_model(model)
-    needed = ("past_key_values", "use_cache", "position_ids", "attention_mask")
-    if not all(takes(inner, name) for name in needed):
+    arguments = ("past_key_values", "use_cache", "position_ids", "attention_mask")
+    if not all(accepts_argument(inner, name) for name in arguments):
         return False
     config = inner.config.get_text_config()
-    by_mask = getattr(inner, "_supports_attention_backend", False)
-    if not by_mask or config._attn_implementation not in ("sdpa", "eager"):
+    follows_mask = getattr(inner, "_supports_attention_backend", False)
+    if not follows_mask or config._attn_implementation not in ("sdpa", "eager"):
         return False
-    odd = ("attention_chunk_size", "use_bidirectional_attention")
+    other_masks = ("attention_chunk_size", "use_bidirectional_attention")
     kinds = set(getattr(config, "layer_types", None) or ())
-    if any(getattr(config, name, None) for name in odd) or not kinds <= {FULL, SLIDING}:
+    has_other_mask = any(getattr(config, name, None) for name in other_masks)
+    if has_other_mask or not kinds <= {FULL_ATTENTION, SLIDING_ATTENTION}:
         return False
+    return _has_plain_cache(model)
+
+
+def _has_plain_cache(model: Any) -> bool:
+    """Whether all layers keep keys and values, within one window at most."""
     layers = new_cache(model).layers
     names = {type(layer).__name__ for layer in layers}
     return names <= {"DynamicLayer", "DynamicSlidingWindowLayer"} and len(_windows(layers)) < 3
@@ -61,126 +67,130 @@ def _windows(layers: Sequence[Any]) -> set[int | None]:
 
 
 @dataclass(frozen=True)
-class Start:
-    """What all rows begin with: its tokens, and each layer's keys and values [1, heads, tokens, width]."""
+class SharedPrefix:
+    """The tokens that all rows begin with, and each layer's keys and values [1, heads, tokens, width]."""
 
     ids: IntArray
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
     def __len__(self) -> int:
-        """Its tokens."""
+        """The number of its tokens."""
         return len(self.ids)
 
 
-class _Layer:
-    """Keys and values of one layer, in a place of the size that they will have.
+class _LayerCache:
+    """Keys and values of one layer, allocated once in their final size.
 
-    `keeps`: they are needed again; else each layer's are gone when the next one has its own.
+    keep: they are needed again; otherwise each layer's are freed as soon as the next layer has its own.
     """
 
     is_sliding = is_compileable = is_croppable = False
 
-    def __init__(self, start: tuple[torch.Tensor, torch.Tensor] | None, room: int, keeps: bool):
-        self.start, self.keeps = start, keeps
-        self.length = 0 if start is None else start[0].shape[2]
-        self.room = self.length + room
-        self.held: tuple[torch.Tensor, torch.Tensor] | None = None
+    def __init__(self, prefix: tuple[torch.Tensor, torch.Tensor] | None, columns: int, keep: bool):
+        self.prefix, self.keep = prefix, keep
+        self.length = 0 if prefix is None else prefix[0].shape[2]
+        self.capacity = self.length + columns
+        self.pair: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, ...]:
-        """All keys and values so far, the new ones among them."""
-        if not self.keeps:
-            if self.start is None:
+        """Add keys and values; returns all of them so far."""
+        if not self.keep:
+            if self.prefix is None:
                 return keys, values
-            pairs = zip(self.start, (keys, values), strict=True)
+            pairs = zip(self.prefix, (keys, values), strict=True)
             return tuple(torch.cat([s.expand(len(n), -1, -1, -1), n], 2) for s, n in pairs)
-        if self.held is None:
-            self.held = tuple(self.place(new) for new in (keys, values))  # type: ignore[assignment]
-            if self.start is not None:
-                for held, start in zip(self.held, self.start, strict=True):  # type: ignore[arg-type]
-                    held[:, :, : self.length] = start
-        assert self.held is not None
+        if self.pair is None:
+            self.pair = self.allocate(keys), self.allocate(values)
+            if self.prefix is not None:
+                for buffer, prefix in zip(self.pair, self.prefix, strict=True):
+                    buffer[:, :, : self.length] = prefix
         before, self.length = self.length, self.length + keys.shape[2]
-        for held, new in zip(self.held, (keys, values), strict=True):
-            held[:, :, before : self.length] = new
-        return tuple(held[:, :, : self.length] for held in self.held)
+        for buffer, new in zip(self.pair, (keys, values), strict=True):
+            buffer[:, :, before : self.length] = new
+        return tuple(buffer[:, :, : self.length] for buffer in self.pair)
 
-    def place(self, new: torch.Tensor) -> torch.Tensor:
-        """Room for all keys, or values, that there will be."""
+    def allocate(self, new: torch.Tensor) -> torch.Tensor:
+        """An empty buffer for all keys, or values, in their final size."""
         rows, heads, _, width = new.shape
-        return new.new_empty((rows, heads, self.room, width))
+        return new.new_empty((rows, heads, self.capacity, width))
 
     def get_seq_length(self) -> int:
-        """Columns that are there."""
+        """The number of columns so far."""
         return self.length
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Columns that a piece sees, and the first one's place."""
+        """The number of columns that a piece attends to, and the first one's index."""
         return self.length + query_length, 0
 
 
-class Packed:
-    """A batch of B packs on the device: their tokens, what each may look at, keys and values so far.
+class PrefixTrieBatch:
+    """B prefix tries on the device: their tokens, attention masks, and keys and values so far.
 
-    The packs follow on `start`. more: columns that will be added to each. keeps: whether keys and values
-    stay after the last of the packs' tokens was read.
+    shared: the prefix that comes before every trie. extra_columns: columns to be appended to each.
+    keep_cache: whether keys and values stay after the last of the tries' tokens.
 
-    A window is counted in positions of the row; the layers that have one keep all keys here, beyond it
-    too, since a pack's columns are not its rows' positions.
+    Sliding windows are counted in positions of the row. Layers that have one keep all keys here, beyond
+    the window too, since a trie's columns are not its rows' positions.
     """
 
     def __init__(
         self,
         model: Any,
-        packs: Sequence[Pack],
+        tries: Sequence[PrefixTrie],
         pad_id: int,
         device: str | torch.device,
-        start: Start | None = None,
-        more: int = 0,
-        keeps: bool = False,
+        shared: SharedPrefix | None = None,
+        extra_columns: int = 0,
+        keep_cache: bool = False,
     ) -> None:
         from transformers import Cache
 
         self.model, self.device = model, device
-        self.before = 0 if start is None else len(start)
-        self.width = max(len(pack.ids_K) for pack in packs)
-        self.rows = sum(len(pack.rows_R) for pack in packs)
-        rows = max(len(pack.rows_R) for pack in packs)
-        shape = (len(packs), self.width + more)
-        ids_BK = np.full((len(packs), self.width), pad_id)
-        owner_BK = np.zeros((len(packs), self.width), dtype=np.int64)
-        positions_BK = np.zeros(shape, dtype=np.int64)
-        sees_BRK = np.zeros((len(packs), rows, shape[1]), dtype=bool)
-        for at, pack in enumerate(packs):
-            size = len(pack.ids_K)
-            ids_BK[at, :size] = pack.ids_K
-            owner_BK[at, :size] = pack.owner_K
-            positions_BK[at, :size] = self.before + pack.positions_K
-            for row, columns in enumerate(pack.columns):
-                sees_BRK[at, row, columns] = True
-        self.longest = int(positions_BK.max()) + 1 + more
-        self.ids_BK, self.owner_BK, self.positions_BK, self.sees_BRK = (
-            on_device(torch.tensor(array), device) for array in (ids_BK, owner_BK, positions_BK, sees_BRK)
-        )
+        self.shared_length = 0 if shared is None else len(shared)
+        self.width = max(len(trie.ids_K) for trie in tries)
+        self.rows = sum(len(trie.rows_R) for trie in tries)
+        self._lay_out(tries, pad_id, self.width + extra_columns)
         layers = new_cache(model).layers
         self.windows = _windows(layers)
-        keeps = keeps or more > 0 or len(self.pieces) > 1
-        begun = [None] * len(layers) if start is None else start.layers
-        self.layers = [_Layer(pair, shape[1], keeps) for pair in begun]
+        keep = keep_cache or extra_columns > 0 or len(self.pieces) > 1
+        prefixes = [None] * len(layers) if shared is None else shared.layers
+        self.layers = [_LayerCache(prefix, self.width + extra_columns, keep) for prefix in prefixes]
         self.cache = Cache(layers=self.layers)  # type: ignore[arg-type]
         self.length = 0
 
+    def _lay_out(self, tries: Sequence[PrefixTrie], pad_id: int, columns: int) -> None:
+        """Tokens, owners, positions and each row's visible columns, padded to one width."""
+        rows = max(len(trie.rows_R) for trie in tries)
+        ids_BK = np.full((len(tries), self.width), pad_id)
+        owner_BK = np.zeros((len(tries), self.width), dtype=np.int64)
+        positions_BK = np.zeros((len(tries), columns), dtype=np.int64)
+        visible_BRK = np.zeros((len(tries), rows, columns), dtype=bool)
+        for index, trie in enumerate(tries):
+            size = len(trie.ids_K)
+            ids_BK[index, :size] = trie.ids_K
+            owner_BK[index, :size] = trie.owner_K
+            positions_BK[index, :size] = self.shared_length + trie.positions_K
+            for row, row_columns in enumerate(trie.columns):
+                visible_BRK[index, row, row_columns] = True
+        self.longest = int(positions_BK.max()) + 1 + columns - self.width
+        self.ids_BK, self.owner_BK, self.positions_BK, self.visible_BRK = (
+            to_device(torch.tensor(array), self.device)
+            for array in (ids_BK, owner_BK, positions_BK, visible_BRK)
+        )
+
     @property
     def pieces(self) -> list[tuple[int, int]]:
-        """Where the pieces begin and end in which the packs are read: of one size, see `read_ahead`."""
-        pairs = PAIRS * self.rows // len(self.ids_BK)
-        size = max(LEAST_TOKENS, min(MOST_TOKENS, pairs // (self.before + self.width)))
+        """(first, last) columns of the equal pieces in which the tries are prefilled, see `prefill`."""
+        pairs = MAX_ATTENTION_PAIRS * self.rows // len(self.ids_BK)
+        columns = pairs // (self.shared_length + self.width)
+        size = max(MIN_PIECE_TOKENS, min(MAX_PIECE_TOKENS, columns))
         size = -(-self.width // -(-self.width // size))
-        return [(at, min(at + size, self.width)) for at in range(0, self.width, size)]
+        return [(first, min(first + size, self.width)) for first in range(0, self.width, size)]
 
     def piece(self, first: int, last: int) -> dict[str, Any]:
-        """What the model takes to read columns of the packs."""
+        """The model's inputs for some columns of the tries."""
         return {
             "input_ids": self.ids_BK[:, first:last],
             "position_ids": self.positions_BK[:, first:last],
@@ -188,122 +198,128 @@ class Packed:
         }
 
     def _mask(self, owner_BQ: torch.Tensor, first: int) -> Any:
-        """What the columns from `first` on may look at: all of the start, and their row up to them."""
-        packs, queries = owner_BQ.shape
+        """What the columns from `first` on attend to: the shared prefix, and their row up to them."""
+        tries, queries = owner_BQ.shape
         last = first + queries
-        at_B = torch.arange(packs, device=self.device)[:, None]
-        at_Q = torch.arange(first, last, device=self.device)[:, None]
-        sees_BQK = self.sees_BRK[at_B, owner_BQ, :last]
-        sees_BQK &= torch.arange(last, device=self.device) <= at_Q
-        shown = sees_BQK.new_ones((packs, queries, self.before))
-        sees_BQK = torch.cat([shown, sees_BQK], dim=2)
+        trie_B1 = torch.arange(tries, device=self.device)[:, None]
+        column_Q1 = torch.arange(first, last, device=self.device)[:, None]
+        visible_BQK = self.visible_BRK[trie_B1, owner_BQ, :last]
+        visible_BQK &= torch.arange(last, device=self.device) <= column_Q1
+        prefix_BQP = visible_BQK.new_ones((tries, queries, self.shared_length))
+        visible_BQK = torch.cat([prefix_BQP, visible_BQK], dim=2)
         window = max((w for w in self.windows if w is not None), default=None)
         if window is None or self.longest <= window:
-            return self._as_taken(sees_BQK)
-        start_P = torch.arange(self.before, device=self.device).expand(packs, -1)
-        places_BK = torch.cat([start_P, self.positions_BK[:, :last]], dim=1)
-        ages_BQK = self.positions_BK[:, first:last, None] - places_BK[:, None]
-        near = self._as_taken(sees_BQK & (ages_BQK < window))
+            return self._attention_mask(visible_BQK)
+        prefix_BP = torch.arange(self.shared_length, device=self.device).expand(tries, -1)
+        positions_BK = torch.cat([prefix_BP, self.positions_BK[:, :last]], dim=1)
+        distances_BQK = self.positions_BK[:, first:last, None] - positions_BK[:, None]
+        sliding = self._attention_mask(visible_BQK & (distances_BQK < window))
         if len(self.windows) == 1:
-            return near
-        return {FULL: self._as_taken(sees_BQK), SLIDING: near}
+            return sliding
+        return {FULL_ATTENTION: self._attention_mask(visible_BQK), SLIDING_ATTENTION: sliding}
 
-    def _as_taken(self, sees_BQK: torch.Tensor) -> torch.Tensor:
-        """A mask [B, 1, Q, K] in the form that the model's attention takes."""
+    def _attention_mask(self, visible_BQK: torch.Tensor) -> torch.Tensor:
+        """A mask [B, 1, Q, K] in the form that the model's attention expects."""
         inner = inner_model(self.model)
         if inner.config.get_text_config()._attn_implementation == "sdpa":
-            return sees_BQK[:, None]
-        hidden = torch.zeros(sees_BQK.shape, dtype=inner.dtype, device=self.device)
-        return hidden.masked_fill_(~sees_BQK, torch.finfo(inner.dtype).min)[:, None]
+            return visible_BQK[:, None]
+        mask_BQK = torch.zeros(visible_BQK.shape, dtype=inner.dtype, device=self.device)
+        return mask_BQK.masked_fill_(~visible_BQK, torch.finfo(inner.dtype).min)[:, None]
 
-    def read(self, first: int, last: int) -> None:
-        """Keys and values of columns of the packs; no logits."""
-        read_piece(self.model, self.piece(first, last), self.cache)
+    def prefill(self, first: int, last: int) -> None:
+        """Compute keys and values of some columns of the tries; no logits."""
+        prefill_piece(self.model, self.piece(first, last), self.cache)
         self.length = last
 
-    def logits(self, first: int, last: int, places_S: torch.Tensor) -> torch.Tensor:
-        """The same with logits [S, V] at some places (pack · columns of the piece + column of it)."""
-        found = words_logits(self.model, self.piece(first, last), last - first, places_S, self.cache)
+    def logits(self, first: int, last: int, positions_S: torch.Tensor) -> torch.Tensor:
+        """As `prefill`, with logits [S, V] at some positions (trie · columns of the piece + its column)."""
+        piece = self.piece(first, last)
+        logits_SV = lm_head_logits(self.model, piece, last - first, positions_S, self.cache)
         self.length = last
-        return found
+        return logits_SV
 
-    def logits_at(self, packs_S: IntArray, columns_S: IntArray) -> torch.Tensor:
-        """Logits [S, V] at columns of the packs, all of which are read."""
+    def logits_at(self, tries_S: IntArray, columns_S: IntArray) -> torch.Tensor:
+        """Read the tries; logits [S, V] at some of their columns."""
         parts, order = [], []
         for first, last in self.pieces:
-            here = np.flatnonzero((columns_S >= first) & (columns_S < last))
-            if not len(here):
-                self.read(first, last)
+            in_piece = np.flatnonzero((columns_S >= first) & (columns_S < last))
+            if not len(in_piece):
+                self.prefill(first, last)
                 continue
-            places = packs_S[here] * (last - first) + columns_S[here] - first
-            parts.append(self.logits(first, last, torch.tensor(places, device=self.device)))
-            order.append(here)
+            positions = tries_S[in_piece] * (last - first) + columns_S[in_piece] - first
+            parts.append(self.logits(first, last, torch.tensor(positions, device=self.device)))
+            order.append(in_piece)
         if len(parts) == 1:
             return parts[0]
-        back = np.argsort(np.concatenate(order))
-        return torch.cat(parts)[torch.tensor(back, device=self.device)]
+        inverse = np.argsort(np.concatenate(order))
+        return torch.cat(parts)[torch.tensor(inverse, device=self.device)]
 
-    def add(
-        self, tokens_BQ: IntArray, owner_BQ: IntArray, positions_BQ: IntArray, places_S: IntArray
+    def append_tokens(
+        self, tokens_BQ: IntArray, owner_BQ: IntArray, positions_BQ: IntArray, positions_S: IntArray
     ) -> torch.Tensor:
-        """Read one more token of some rows; logits [S, V] at them (pack · Q + query).
+        """Append one token to some rows; logits [S, V] there (positions_S: trie · Q + query).
 
-        Where a pack has fewer of them than another, its first row stands in; nothing sees that column.
+        Where a trie has fewer such rows than another, its first row stands in; no token attends to that
+        column.
         """
         queries = owner_BQ.shape[1]
         first, last = self.length, self.length + queries
         owner = torch.tensor(owner_BQ, device=self.device)
         self.positions_BK[:, first:last] = torch.tensor(positions_BQ, device=self.device)
-        packs_S, query_S = np.divmod(places_S, queries)
-        at = (packs_S, owner_BQ[packs_S, query_S], first + query_S)
-        self.sees_BRK[tuple(torch.tensor(values, device=self.device) for values in at)] = True
+        tries_S, query_S = np.divmod(positions_S, queries)
+        index = (tries_S, owner_BQ[tries_S, query_S], first + query_S)
+        self.visible_BRK[tuple(torch.tensor(values, device=self.device) for values in index)] = True
         batch = {
             "input_ids": torch.tensor(tokens_BQ, device=self.device),
             "position_ids": self.positions_BK[:, first:last],
             "attention_mask": self._mask(owner, first),
         }
-        places = torch.tensor(places_S, device=self.device)
-        found = words_logits(self.model, batch, queries, places, self.cache)
+        positions = torch.tensor(positions_S, device=self.device)
+        logits_SV = lm_head_logits(self.model, batch, queries, positions, self.cache)
         self.length = last
-        return found
+        return logits_SV
 
-    def keep_packs(self, packs: IntArray) -> None:
-        """Drop the other packs."""
-        chosen = torch.tensor(packs, device=self.device)
-        self.positions_BK, self.sees_BRK = self.positions_BK[chosen], self.sees_BRK[chosen]
+    def select_tries(self, tries: IntArray) -> None:
+        """Keep these tries and drop the others."""
+        index = torch.tensor(tries, device=self.device)
+        self.positions_BK, self.visible_BRK = self.positions_BK[index], self.visible_BRK[index]
         for layer in self.layers:
-            assert layer.held is not None
-            layer.held = layer.held[0][chosen], layer.held[1][chosen]
+            assert layer.pair is not None
+            layer.pair = layer.pair[0][index], layer.pair[1][index]
 
 
-def read_start(model: Any, rows: Sequence[IntArray], device: str | torch.device) -> Start | None:
-    """What all rows begin with, read once; None where that is too little to be worth it, or no room."""
-    size = common_start(rows)
-    if size * len(rows) < LEAST_SAVED:
+def read_shared_prefix(
+    model: Any, rows: Sequence[IntArray], device: str | torch.device
+) -> SharedPrefix | None:
+    """Read what all rows begin with; None where that is too short to be worth it, or memory runs out."""
+    size = common_prefix_of_all(rows)
+    if size * len(rows) < MIN_TOKENS_SAVED:
         return None
-    done, start = tried(lambda: _read_start(model, rows[0][:size], device))
-    if not done:
-        give_back()
-    return start
+    fits, shared = run_or_oom(lambda: _read_shared_prefix(model, rows[0][:size], device))
+    if not fits:
+        release_memory()
+    return shared
 
 
-def _read_start(model: Any, ids: IntArray, device: str | torch.device) -> Start:
+def _read_shared_prefix(model: Any, ids: IntArray, device: str | torch.device) -> SharedPrefix:
     with torch.inference_mode():
-        packed = Packed(model, make_packs([ids]), 0, device, keeps=True)
-        for first, last in packed.pieces:
-            packed.read(first, last)
-    return started(packed, ids)
+        batch = PrefixTrieBatch(model, build_prefix_tries([ids]), 0, device, keep_cache=True)
+        for first, last in batch.pieces:
+            batch.prefill(first, last)
+    return as_shared_prefix(batch, ids)
 
 
-def started(packed: Packed, ids: IntArray) -> Start:
-    """What was read of one pack of one row, for others to follow on."""
-    return Start(ids, tuple(layer.held for layer in packed.layers if layer.held is not None))
+def as_shared_prefix(batch: PrefixTrieBatch, ids: IntArray) -> SharedPrefix:
+    """The keys and values of a batch of one row, for other batches to follow on."""
+    return SharedPrefix(ids, tuple(layer.pair for layer in batch.layers if layer.pair is not None))
 
 
-def packed_logs(packed: Packed, packs_K: IntArray, columns_K: IntArray, tokens_K: IntArray) -> torch.Tensor:
-    """Log-probabilities [K] (natural log, float32) of K tokens, each after a column of a pack."""
-    places_S, rows_K = np.unique(packs_K * packed.width + columns_K, return_inverse=True)
+def trie_token_log_probs(
+    batch: PrefixTrieBatch, tries_K: IntArray, columns_K: IntArray, tokens_K: IntArray
+) -> torch.Tensor:
+    """Log-probabilities [K] (natural log, float32) of K tokens, each after a column of a trie."""
+    positions_S, rows_K = np.unique(tries_K * batch.width + columns_K, return_inverse=True)
     with torch.inference_mode():
-        logits_SV = packed.logits_at(places_S // packed.width, places_S % packed.width)
-        rows = torch.tensor(rows_K.reshape(-1), device=packed.device)
-        return token_logs(logits_SV, rows, torch.tensor(tokens_K, device=packed.device))
+        logits_SV = batch.logits_at(positions_S // batch.width, positions_S % batch.width)
+        rows = torch.tensor(rows_K.reshape(-1), device=batch.device)
+        return token_log_probs(logits_SV, rows, torch.tensor(tokens_K, device=batch.device))

@@ -1,6 +1,6 @@
-"""Other packages kept quiet while they are asked: what they would say is checked and recorded here.
+"""Contexts that silence other packages: tuneproof checks and records what they would warn of.
 
-In: nothing. Out: contexts. Knows nothing of: what is done inside.
+In: nothing. Out: contexts. Knows nothing of: the code that runs inside.
 """
 
 import logging
@@ -12,26 +12,27 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bar, no table of missing weights, no warning of a package to its own callers."""
-    from transformers.utils import logging as told
+    """No progress bars, no table of missing weights, no warnings among packages."""
+    from transformers.utils import logging as transformers_logging
 
-    level, bar = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity_error()
-    told.disable_progress_bar()
+    level = transformers_logging.get_verbosity()
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings(), quiet_bitsandbytes():
-            warnings.simplefilter("ignore", FutureWarning)  # of transformers to its own callers
-            warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT mends it itself
+            warnings.simplefilter("ignore", FutureWarning)  # within transformers
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT corrects it
             yield
     finally:
-        told.set_verbosity(level)
-        if bar:
-            told.enable_progress_bar()
+        transformers_logging.set_verbosity(level)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager
 def quiet_bitsandbytes() -> Iterator[None]:
-    """Import bitsandbytes without what it would fetch and say: kernels from the hub, by name."""
+    """Import bitsandbytes without warnings and without kernels from the hub."""
     logger = logging.getLogger("bitsandbytes")
     level, absent = logger.level, "kernels" not in sys.modules
     logger.setLevel(logging.ERROR)

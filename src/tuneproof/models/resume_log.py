@@ -1,12 +1,12 @@
-"""Finished batches of a prediction on disk, so that a long one that is cut short goes on.
+"""Finished batches of predictions on disk, from which an interrupted prediction resumes.
 
-In: a folder, what the predictions belong to, arrays as batches come. Out: the same arrays, batch by batch.
+In: a folder, a fingerprint of the run, arrays batch by batch. Out: the same arrays, batch by batch.
 Knows nothing of: what is predicted, models.
 
-A file has a line of JSON a batch: its items' places, how many were at once, the array's bytes, and a
-checksum over these and the line before. What comes after the first line that is not whole is not used: a
-line that was cut off in writing is dropped, a damaged file is set aside by name. Batches come again in
-the same order and composition, so that the rest of them is computed to the same bits.
+A file has one line of JSON per batch: indices of its items, the batch size, the array's bytes, and a
+checksum over these and the previous line. Nothing after the first invalid line is used: a line cut off
+while writing is dropped, a damaged file is renamed. A resumed prediction has the same batches in the same
+order, so that the rest is computed to the same bits.
 """
 
 import base64
@@ -21,77 +21,77 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.atomic import Appended, set_aside, sha256_of_text, write_with
+from tuneproof.atomic import AppendFile, set_aside, sha256_of_text, write_with
 
 BAD = "bad-"
-EVERY_S = 5.0  # seconds of work that may be lost; what is shorter is not written at all
-Places = Sequence[int] | NDArray[np.int64]
-KINDS = {"float64", "float32", "int64"}
+FLUSH_INTERVAL_S = 5.0  # work that may be lost; shorter predictions write nothing
+Indices = Sequence[int] | NDArray[np.int64]
+DTYPES = {"float64", "float32", "int64"}
 
 
-class Journal:
-    """The finished batches of one prediction, those of an earlier process first."""
+class ResumeLog:
+    """The finished batches of one prediction; those of an earlier process come first."""
 
     def __init__(
         self,
         path: Path,
-        belongs: str,
+        fingerprint: str,
         every_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path, self.clock = path, clock
-        self.every_s = EVERY_S if every_s is None else every_s
-        self._log: Appended | None = None
-        self._first = self._sum = sha256_of_text(belongs)
+        self.every_s = FLUSH_INTERVAL_S if every_s is None else every_s
+        self._log: AppendFile | None = None
+        self._first = self._sum = sha256_of_text(fingerprint)
         self._unwritten: list[str] = []
-        self._since = clock()
-        self._known: deque[tuple[list[int], int, NDArray[Any]]] = deque()
+        self._last_flush = clock()
+        self._finished: deque[tuple[list[int], int, NDArray[Any]]] = deque()
         self._read()
 
     @property
     def next_size(self) -> int | None:
-        """How many items were at once in the next batch that is known; None: none is."""
-        return self._known[0][1] if self._known else None
+        """The batch size of the next finished batch; None where there is none."""
+        return self._finished[0][1] if self._finished else None
 
-    def take(self, places: Places) -> NDArray[Any] | None:
-        """The array of this batch where an earlier process finished it."""
-        if not self._known:
+    def pop(self, indices: Indices) -> NDArray[Any] | None:
+        """The array of this batch if an earlier process finished it."""
+        if not self._finished:
             return None
-        known, _, values = self._known.popleft()
-        if known != [int(place) for place in places]:  # of other items: none of the rest is used
-            self._known.clear()
+        expected, _, values = self._finished.popleft()
+        if expected != [int(index) for index in indices]:  # other items: the rest is not used either
+            self._finished.clear()
             self._sum = self._first
             self._set_aside()
             return None
         return values
 
-    def add(self, places: Places, size: int, values: NDArray[Any]) -> None:
-        """Keep a finished batch; it is on the disk a few seconds later, or after `flush`."""
-        if self._known:  # an earlier process got further than its batches were asked for again
+    def add(self, indices: Indices, size: int, values: NDArray[Any]) -> None:
+        """Add a finished batch; it is on the disk a few seconds later, or after `flush`."""
+        if self._finished:  # an earlier process finished later batches already
             return
         body = {
-            "at": [int(place) for place in places],
+            "indices": [int(index) for index in indices],
             "size": size,
-            "kind": str(values.dtype),
+            "dtype": str(values.dtype),
             "shape": list(values.shape),
             "data": base64.b64encode(np.ascontiguousarray(values).tobytes()).decode(),
         }
-        self._sum = _chained(self._sum, body)
+        self._sum = _chain(self._sum, body)
         self._unwritten.append(json.dumps({**body, "sum": self._sum}) + "\n")
-        if self.clock() - self._since >= self.every_s:
+        if self.clock() - self._last_flush >= self.every_s:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet, and let it reach the disk.
+        """Write the pending lines and sync them to the disk.
 
         Raises: RunError where the system refuses.
         """
         if self._unwritten:
             if self._log is None:
-                self._log = Appended(self.path)
+                self._log = AppendFile(self.path)
             self._log.write("".join(self._unwritten), sync=True)
             self._unwritten.clear()
-        self._since = self.clock()
+        self._last_flush = self.clock()
 
     def close(self) -> None:
         """Flush and close."""
@@ -104,23 +104,23 @@ class Journal:
         if not self.path.is_file():
             return
         *lines, rest = self.path.read_bytes().split(b"\n")
-        good = 0
+        valid = 0
         for line in lines:
             try:
-                found = json.loads(line)
-                told = found.pop("sum")
-                if told != _chained(self._sum, found) or found["kind"] not in KINDS:
+                body = json.loads(line)
+                checksum = body.pop("sum")
+                if checksum != _chain(self._sum, body) or body["dtype"] not in DTYPES:
                     break
-                data = np.frombuffer(base64.b64decode(found["data"]), dtype=found["kind"])
-                self._known.append((found["at"], found["size"], data.reshape(found["shape"])))
+                data = np.frombuffer(base64.b64decode(body["data"]), dtype=body["dtype"])
+                self._finished.append((body["indices"], body["size"], data.reshape(body["shape"])))
             except (ValueError, KeyError, TypeError, AttributeError):
                 break
-            self._sum, good = told, good + 1
-        if good < len(lines) or rest:
-            kept = b"".join(line + b"\n" for line in lines[:good])
-            if good < len(lines):
+            self._sum, valid = checksum, valid + 1
+        if valid < len(lines) or rest:
+            content = b"".join(line + b"\n" for line in lines[:valid])
+            if valid < len(lines):
                 self._set_aside()
-            write_with(self.path, lambda file: file.write_bytes(kept))
+            write_with(self.path, lambda file: file.write_bytes(content))
 
     def _set_aside(self) -> None:
         if self._log is not None:
@@ -130,36 +130,36 @@ class Journal:
             set_aside(self.path, BAD)
 
 
-class Journals:
-    """The journals of an arm's predictions, by name. Leaving the context flushes them, whatever happens."""
+class ResumeLogs:
+    """The logs of an arm's predictions, by name. Leaving the context flushes them, also on errors."""
 
-    def __init__(self, folder: Path, belongs: str) -> None:
-        self.folder, self.belongs = folder, belongs
-        self._open: list[Journal] = []
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+        self._open: list[ResumeLog] = []
 
-    def of(self, name: str) -> Journal:
-        """The journal of one prediction."""
+    def open(self, name: str) -> ResumeLog:
+        """The log of one prediction."""
         path = self.folder / f"{name}.jsonl"
-        self._open.append(Journal(path, f"{self.belongs}|{name}"))
+        self._open.append(ResumeLog(path, f"{self.fingerprint}|{name}"))
         return self._open[-1]
 
-    def of_weights(self, chosen: dict[str, Any]) -> "Journals":
-        """The same for a model that was trained, by the step and loss that dev chose."""
-        self.belongs += f"|{chosen['step']}|{chosen['dev_loss']!r}"
+    def for_weights(self, chosen: dict[str, Any]) -> "ResumeLogs":
+        """The same logs for a trained model, by the step and loss that dev chose."""
+        self.fingerprint += f"|{chosen['step']}|{chosen['dev_loss']!r}"
         return self
 
-    def __enter__(self) -> "Journals":
+    def __enter__(self) -> "ResumeLogs":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for journal in self._open:
-            journal.close()
+        for resume_log in self._open:
+            resume_log.close()
 
 
-def forget_journals(folder: Path) -> None:
-    """Remove the journals of an arm that is complete; what was set aside stays."""
+def remove_resume_logs(folder: Path) -> None:
+    """Remove the logs of a complete arm; renamed damaged files stay."""
     if folder.is_dir():
         for path in folder.glob("*.jsonl"):
             if not path.name.startswith(BAD):
@@ -168,5 +168,5 @@ def forget_journals(folder: Path) -> None:
             folder.rmdir()
 
 
-def _chained(before: str, body: dict[str, Any]) -> str:
+def _chain(before: str, body: dict[str, Any]) -> str:
     return sha256_of_text(before + json.dumps(body, sort_keys=True))[:32]

@@ -1,12 +1,12 @@
-"""The states of a frozen base at the places where an answer may begin or end, kept as float16.
+"""The states of a frozen base at the positions where an answer may begin or end, in float16.
 
-In: a base model and windows. Out: one array of states, and where each window's begin in it.
-Knows nothing of: heads, golds, tasks.
+In: a base model and windows. Out: one array of states, and where each window's states start in it.
+Knows nothing of: heads, tasks.
 
-Shapes: W windows, P places over all windows (context tokens and null slots), D width of the model.
+Shapes: W windows, P positions over all windows (context tokens and null positions), D width of the model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,71 +18,74 @@ from torch import nn
 
 from tuneproof.data.windows import Window, collate_windows
 from tuneproof.families.family import Family
-from tuneproof.models.device import on_device
+from tuneproof.models.device import to_device
 from tuneproof.models.heads import inner_model, model_inputs
-from tuneproof.models.oom import AtOnce, in_batches
-from tuneproof.models.unpadded import real_tokens
+from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
+from tuneproof.models.unpadded import skip_padding
 
 
 @dataclass(frozen=True)
 class TokenStates:
     """`states_PD` of all windows, one after the other; window w has `start_W[w]` to `start_W[w + 1]`.
 
-    Its places are the null slot first, then its context's tokens in their order.
+    Within a window the null position comes first, then the context's tokens in their order.
     """
 
     states_PD: NDArray[np.float16]
     start_W: NDArray[np.int64]
 
     @classmethod
-    def of(cls, windows: Sequence[Window], width: int) -> "TokenStates":
-        """Room for the windows' states."""
-        sizes = [1 + window.size for window in windows]
+    def zeros(cls, windows: Sequence[Window], width: int) -> "TokenStates":
+        """Arrays of the windows' shapes, filled with zeros."""
+        sizes = [1 + window.context_length for window in windows]
         start_W = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return cls(np.zeros((int(start_W[-1]), width), dtype=np.float16), start_W)
 
 
-def places_of(window: Window) -> NDArray[np.int64]:
-    """The places in the row that the window's states are of, in their order."""
-    return np.concatenate([[window.null], window.at + np.arange(window.size)]).astype(np.int64)
+def state_positions(window: Window) -> NDArray[np.int64]:
+    """The positions in the window's row of its states, in their order."""
+    context = window.context_start + np.arange(window.context_length)
+    return np.concatenate([[window.null_position], context]).astype(np.int64)
 
 
-def gold_places(window: Window) -> tuple[int, int]:
-    """Where the gold begins and ends among the window's places; 0 is the null slot."""
-    if window.gold[0] == window.null:
+def gold_indices(window: Window) -> tuple[int, int]:
+    """Where the gold answer begins and ends among the window's states; 0 is the null position."""
+    begin, end = window.gold_positions
+    if begin == window.null_position:
         return (0, 0)
-    return (window.gold[0] - window.at + 1, window.gold[1] - window.at + 1)
+    return (begin - window.context_start + 1, end - window.context_start + 1)
 
 
-def read_states(
+def compute_span_states(
     model: nn.Module,
     family: Family,
     windows: Sequence[Window],
     pad_id: int,
-    at_once: AtOnce,
+    adaptive_size: AdaptiveBatchSize,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
-    into: TokenStates,
-) -> Iterator[int]:
-    """Fill `into`; yields the windows done after every batch."""
+    width: int,
+) -> TokenStates:
+    """The states of every window at the positions where an answer may begin or end."""
+    states = TokenStates.zeros(windows, width)
     model.eval()
     base = inner_model(model).base_model
-    names = ("input_ids", "attention_mask", "token_type_ids")  # right-padded: positions count themselves
+    names = ("input_ids", "attention_mask", "token_type_ids")  # right-padded: default positions are right
 
-    def work(chosen: Any) -> NDArray[np.float16]:
-        part = [windows[place] for place in chosen]
-        whole = collate_windows(part, pad_id)
-        batch = on_device({name: whole[name] for name in names if name in whole}, device)
-        skipping = real_tokens(base, batch["attention_mask"])
-        with torch.inference_mode(), autocast(), skipping:
+    def work(indices: Any) -> NDArray[np.float16]:
+        part = [windows[index] for index in indices]
+        collated = collate_windows(part, pad_id)
+        batch = to_device({name: collated[name] for name in names if name in collated}, device)
+        padding_skipped = skip_padding(base, batch["attention_mask"])
+        with torch.inference_mode(), autocast(), padding_skipped:
             hidden_BTD = base(**model_inputs(base, batch))[0]
         states_BTD = hidden_BTD.to(torch.float16).cpu().numpy()
-        return np.concatenate([states_BTD[row, places_of(w)] for row, w in enumerate(part)])
+        return np.concatenate([states_BTD[row, state_positions(w)] for row, w in enumerate(part)])
 
-    for chosen, states_PD in in_batches([len(window.ids) for window in windows], at_once, work):
-        at = 0
-        for place in chosen:
-            start, end = into.start_W[place], into.start_W[place + 1]
-            into.states_PD[start:end] = states_PD[at : at + end - start]
-            at += end - start
-        yield len(chosen)
+    for indices, states_PD in run_in_batches([len(window.ids) for window in windows], adaptive_size, work):
+        offset = 0
+        for index in indices:
+            start, end = states.start_W[index], states.start_W[index + 1]
+            states.states_PD[start:end] = states_PD[offset : offset + end - start]
+            offset += end - start
+    return states

@@ -1,11 +1,11 @@
-"""An encoder's layers on real tokens alone: no linear layer, norm or dropout touches padding.
+"""An encoder's layers on real tokens only: no linear layer, norm or dropout computes padding.
 
 In: an encoder, a batch's attention mask. Out: a context in which its forward skips padding.
 Knows nothing of: heads, losses, data.
 
-The stack of layers reads [1, N, D], the N real tokens of all rows one after the other; only attention
-lays them out as rows again. What goes in and comes out of the stack is padded as ever, with zeros at
-padding, so that embeddings and heads see nothing of it and the batch is the same batch.
+The layers read [1, N, D], the N real tokens of all rows one after the other; only attention arranges
+them in rows again. Inputs and outputs of the stack of layers are padded as usual, with zeros at padding,
+so embeddings and heads work unchanged.
 Source: Zeng et al. 2022, arXiv:2208.08124 (BERT on inputs of variable length).
 """
 
@@ -19,8 +19,8 @@ from torch import nn
 
 NAME = "sdpa_of_real_tokens"
 STACKS = {
-    # model type: its stack of layers. Only those whose layers take no token's place from the shape of
-    # what they read, as rotary or relative positions computed inside a layer would (ESM, RoFormer).
+    # model type: its stack of layers. Only types whose layers do not derive positions from the shape of
+    # their input, as rotary or relative positions computed inside a layer would (ESM, RoFormer).
     "albert": "encoder",
     "bert": "encoder",
     "camembert": "encoder",
@@ -33,48 +33,47 @@ STACKS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the real tokens stand: `places_N` in the B·T positions of a batch [B, T]."""
+    """`positions_N`: indices of the N real tokens among the B·T positions of a batch [B, T]."""
 
-    places_N: torch.Tensor
+    positions_N: torch.Tensor
     rows: int
     length: int
 
-    def gathered(self, padded_BTD: torch.Tensor) -> torch.Tensor:
-        """[1, N, D] of [B, T, D]."""
-        return padded_BTD.flatten(0, 1).index_select(0, self.places_N)[None]
+    def gather(self, padded_BTD: torch.Tensor) -> torch.Tensor:
+        """[1, N, D] from [B, T, D]."""
+        return padded_BTD.flatten(0, 1).index_select(0, self.positions_N)[None]
 
-    def padded(self, real_1ND: torch.Tensor) -> torch.Tensor:
-        """[B, T, D] of [1, N, D], zero at padding."""
+    def pad(self, real_1ND: torch.Tensor) -> torch.Tensor:
+        """[B, T, D] from [1, N, D], zero at padding."""
         flat = real_1ND.new_zeros(self.rows * self.length, *real_1ND.shape[2:])
-        return flat.index_copy(0, self.places_N, real_1ND[0]).unflatten(0, (self.rows, self.length))
+        return flat.index_copy(0, self.positions_N, real_1ND[0]).unflatten(0, (self.rows, self.length))
 
 
 @contextmanager
-def real_tokens(base: Any, mask_BT: torch.Tensor) -> Iterator[None]:
-    """Forwards of `base`, also within its heads, on the batch with this mask skip padding.
+def skip_padding(base: Any, mask_BT: torch.Tensor) -> Iterator[None]:
+    """Let forwards of `base`, also inside a model with a head, skip the padding of the batch with this mask.
 
-    Done on a CPU (on a GPU, looking where the padding is would wait for the device), for
-    encoders of `STACKS` whose attention is scaled dot products. Elsewhere,
-    and without padding, nothing changes. Outputs at real tokens are the same to rounding; with
-    dropout the masks are other draws of the same distribution.
+    Only on a CPU (a GPU would have to wait to locate the padding) and for encoders of `STACKS` with
+    scaled dot product attention; otherwise, and without padding, nothing changes. Outputs at real
+    tokens are the same to rounding; dropout draws other masks of the same distribution.
     """
     kind = getattr(getattr(base, "config", None), "model_type", "")
     stack: Any = getattr(base, STACKS.get(kind, ""), None)
-    if not _can(base, stack, mask_BT):
+    if not _can_skip(base, stack, mask_BT):
         yield
         return
-    places_N = mask_BT.flatten().nonzero()[:, 0]
-    if len(places_N) == mask_BT.numel():
+    positions_N = mask_BT.flatten().nonzero()[:, 0]
+    if len(positions_N) == mask_BT.numel():
         yield
         return
-    layout = Layout(places_N, *mask_BT.shape)
+    layout = Layout(positions_N, *mask_BT.shape)
 
     def narrow(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         states, *rest = args if args else (kwargs.pop("hidden_states"),)
-        return (layout.gathered(states), *rest), {**kwargs, "layout": layout}
+        return (layout.gather(states), *rest), {**kwargs, "layout": layout}
 
     def widen(_: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        output.last_hidden_state = layout.padded(output.last_hidden_state)
+        output.last_hidden_state = layout.pad(output.last_hidden_state)
         return output
 
     hooks = (
@@ -88,10 +87,10 @@ def real_tokens(base: Any, mask_BT: torch.Tensor) -> Iterator[None]:
             hook.remove()
 
 
-def _can(base: Any, stack: Any, mask_BT: torch.Tensor) -> bool:
-    """Whether padding can be skipped; the first time, attention learns to lay out rows."""
+def _can_skip(base: Any, stack: Any, mask_BT: torch.Tensor) -> bool:
+    """Whether padding can be skipped; switches the model to our attention."""
     if type(mask_BT) is not torch.Tensor or mask_BT.device.type != "cpu":
-        return False  # another type is a fake tensor, which has no values to look at
+        return False  # a fake tensor has no values
     if not isinstance(stack, nn.Module) or not getattr(base, "_supports_attention_backend", False):
         return False
     if base.config._attn_implementation == "sdpa":
@@ -117,13 +116,11 @@ def _attention(
     layout: Layout | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention, over rows again where a layout is given; heads are [·, H, ·, E]."""
+    """transformers' attention, in rows again where a layout is given; heads are [·, H, ·, E]."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if layout is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    wide_q, wide_k, wide_v = (
-        layout.padded(one.transpose(1, 2)).transpose(1, 2) for one in (query, key, value)
-    )
-    found_BTHE, _ = sdpa_attention_forward(module, wide_q, wide_k, wide_v, attention_mask, **options)
-    return layout.gathered(found_BTHE), None
+    query, key, value = (layout.pad(heads.transpose(1, 2)).transpose(1, 2) for heads in (query, key, value))
+    output_BTHE, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    return layout.gather(output_BTHE), None

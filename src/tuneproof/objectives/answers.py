@@ -1,10 +1,10 @@
-"""A model that writes its answers: what it is trained on and how it is asked.
+"""Written answers: cross-entropy of the gold answer's tokens, and greedy answers with their scores.
 
-In: what all arms share, a ready model, shots. Out: batches of answers, losses, answers with scores.
+In: the arm's context, shots. Out: batches of answers, losses, answers with scores.
 Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,34 +13,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.context.model_spec import Compute, Ready
-from tuneproof.context.monitor import Advanced, Running, Said
-from tuneproof.context.progress import advancing, under
-from tuneproof.context.prompt_samples import SHOWN_ITEMS, shown_item
-from tuneproof.context.study_data import Shared, as_answers
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.prompt_encoding import question_format
+from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
+from tuneproof.context.study_data import as_answers
 from tuneproof.data.encode import EncodedAnswers
-from tuneproof.data.question_prompts import Asking, EncodedQuestions, encode_gold_answers, encode_questions
+from tuneproof.data.question_prompts import QuestionFormat, encode_gold_answers, encode_questions
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.inference.generate import answer_prompts, parse_question_answer
-from tuneproof.inference.label_likelihood import empty_scores, score_labels
-from tuneproof.models.activation_cache import Row
-from tuneproof.models.device import on_device
-from tuneproof.models.oom import AtOnce, in_batches
-from tuneproof.models.resume_log import Journal, Journals
+from tuneproof.inference.generate import generate_answers, parse_question_answer
+from tuneproof.inference.label_likelihood import score_labels
+from tuneproof.models.activation_cache import TokenRow
+from tuneproof.models.device import to_device
+from tuneproof.models.oom import run_in_batches
+from tuneproof.models.resume_log import ResumeLog, ResumeLogs
+from tuneproof.objectives.objective import IntArray, Part
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
-from tuneproof.train.losses import words_loss
-
-Part = dict[str, Any]
+from tuneproof.train.losses import answer_loss
 
 
-def collate_answers(train: EncodedAnswers, chosen: NDArray[np.int64], pad_id: int) -> Part:
-    """Left-padded rows, so that the answers end every row; `words_loss` says what else."""
-    batch = pad_batch([train.ids[i] for i in chosen], pad_id, "left")
-    answers = [train.ids[i][train.supervised[i]] for i in chosen]
+def collate_answers(train: EncodedAnswers, indices: IntArray, pad_id: int) -> Part:
+    """Left-padded rows, so that the answers end every row; see `answer_loss`."""
+    batch = pad_batch([train.ids[i] for i in indices], pad_id, "left")
+    answers = [train.ids[i][train.supervised[i]] for i in indices]
     keep = max(map(len, answers)) + 1  # the token before an answer predicts its first
-    places = [
+    positions = [
         row * keep + keep - 1 - len(answer) + step
         for row, answer in enumerate(answers)
         for step in range(len(answer))
@@ -48,7 +46,7 @@ def collate_answers(train: EncodedAnswers, chosen: NDArray[np.int64], pad_id: in
     return {
         **batch,
         "answers": torch.from_numpy(np.concatenate(answers)),
-        "places": torch.tensor(places, dtype=torch.long),
+        "positions": torch.tensor(positions, dtype=torch.long),
         "keep": keep,
         "tokens": int(batch["attention_mask"].sum()),
     }
@@ -56,61 +54,49 @@ def collate_answers(train: EncodedAnswers, chosen: NDArray[np.int64], pad_id: in
 
 @dataclass
 class AnswerObjective:
-    """Cross-entropy of the gold answer, or of saying that there is none; a token is one unit."""
+    """Cross-entropy of the gold answer, or of the no-answer string; a token is one unit."""
 
-    shared: Shared
-    ready: Ready
-    compute: Compute
+    context: ArmContext
     shots: Sequence[Example] = ()
-    kept: Journals | None = None
+    resume_logs: ResumeLogs | None = None
     _golds: dict[str, EncodedAnswers] = field(default_factory=dict, repr=False)
 
-    @property
-    def asking(self) -> Asking:
+    @cached_property
+    def question_format(self) -> QuestionFormat:
         """How questions are put to the model."""
-        settings = self.shared.recipe.encode
-        return Asking(
-            self.ready.tokenizer,
-            self.ready.family,
-            self.shared.question_prompt,
-            self.shots,
-            self.ready.max_length,
-            settings.truncate,
-            settings.chat,
-            settings.answer_tokens,
-        )
+        return question_format(self.context.study, self.context.spec, self.shots)
 
-    def golds(self, name: str, examples: Sequence[Example]) -> EncodedAnswers:
-        """The part's prompts with their gold answers."""
+    def encode_golds(self, name: str, examples: Sequence[Example]) -> EncodedAnswers:
+        """A part's prompts with their gold answers."""
         if name not in self._golds:
-            self._golds[name] = encode_gold_answers(self.asking, examples)[0]
+            self._golds[name] = encode_gold_answers(self.question_format, examples)[0]
         return self._golds[name]
 
     @cached_property
     def train(self) -> EncodedAnswers:
         """The tokens of train, the answers marked."""
-        return self.golds(self.shared.train_name, self.shared.splits.train)
+        return self.encode_golds(self.context.study.train_name, self.context.splits.train)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of every question of train."""
+    def lengths(self) -> IntArray:
+        """Tokens of every train question."""
         return self.train.tokens_N
 
     @property
-    def unit_ids(self) -> list[str]:
-        """The questions of train."""
-        return [example.id for example in self.shared.splits.train]
+    def item_ids(self) -> list[str]:
+        """The train questions."""
+        return [example.id for example in self.context.splits.train]
 
-    def rows(self, part: str) -> list[Row]:
-        """Prompts with their gold answers; of test none, as its answers are written token by token."""
-        golds = self.train if part == "train" else None
-        if part == "dev":
-            golds = self.golds("dev", self.shared.splits.dev)
-        return [Row(ids) for ids in golds.ids] if golds else []
+    def rows(self, part: str) -> list[TokenRow]:
+        """Prompts with their gold answers; none of test, whose answers are written token by token."""
+        if part == "test":
+            return []
+        golds = self.train if part == "train" else self.encode_golds("dev", self.context.splits.dev)
+        return [TokenRow(ids) for ids in golds.ids]
 
-    def collate(self, chosen: NDArray[np.int64]) -> Part:
+    def collate(self, indices: IntArray) -> Part:
         """Left-padded rows, so that the answers end every row."""
-        return collate_answers(self.train, chosen, self.ready.pad.id)
+        return collate_answers(self.train, indices, self.context.spec.pad.id)
 
     def count(self, part: Part) -> int:
         """Tokens of answers, their ends among them."""
@@ -118,96 +104,73 @@ class AnswerObjective:
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over the answers' tokens."""
-        return words_loss(model, part)
+        return answer_loss(model, part)
 
-    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
+    def evaluate(self, model: Any, dev: Sequence[Example]) -> dict[str, float]:
         """Mean loss of dev's gold answers (nats a token); nothing is generated for it."""
-        golds = self.golds("dev", dev)
-        summed_2 = np.zeros(2)  # losses and tokens
+        golds, compute = self.encode_golds("dev", dev), self.context.compute
         model.eval()
 
-        def work(chosen: Any) -> NDArray[np.float64]:
-            part = collate_answers(golds, chosen, self.ready.pad.id)
-            part = on_device(part, self.compute.device)
-            with torch.inference_mode(), self.compute.autocast():
-                found = words_loss(model, part)
-            return np.array([float(found.sum), found.count])
+        def loss_of(indices: Any) -> NDArray[np.float64]:
+            part = to_device(collate_answers(golds, indices, self.context.spec.pad.id), compute.device)
+            with torch.inference_mode(), compute.autocast():
+                loss = answer_loss(model, part)
+            return np.array([float(loss.sum), loss.count])
 
-        at_once = AtOnce(self.shared.recipe.predict.batch_size)
-
-        def steps() -> Iterator[int]:
-            nonlocal summed_2
-            for chosen, found_2 in in_batches(golds.tokens_N.tolist(), at_once, work):
-                summed_2 = summed_2 + found_2
-                yield len(chosen)
-
-        yield from advancing(steps(), at_once)
+        summed_2 = np.zeros(2)  # losses and tokens
+        for _, loss_2 in run_in_batches(golds.tokens_N.tolist(), self.context.batch_size(), loss_of):
+            summed_2 = summed_2 + loss_2
         return {"dev_loss": float(summed_2[0] / summed_2[1])}
 
-    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[AnswerPredictions]:
-        """Greedy answers, and the log-probability of the no-answer string. Returns the answers.
+    def predict(self, model: Any, examples: Sequence[Example], name: str) -> AnswerPredictions:
+        """Greedy answers, and the log-probability of the no-answer string.
 
         The null score is that log-probability (natural log, at most 0); the answer's score is the
         log-probability of what was written, its end included.
         """
-        encoded = encode_questions(self.asking, examples)
-        texts = [""] * len(examples)
-        settings = self.shared.recipe
-        at_once = AtOnce(settings.predict.batch_size, kept=self._journal(f"{name}-answers"))
-        steps = answer_prompts(
-            model,
-            self.ready.tokenizer,
-            encoded.asked,
-            self.ready.pad.id,
-            at_once,
-            settings.encode.answer_tokens,
-            self.compute.device,
-            texts,
-            encoded.ends,
-        )
-        yield from advancing(under(self.compute, steps), at_once)
-        said = [parse_question_answer(text, self.shared.question_prompt.no_answer) for text in texts]
-        scored = encode_questions(self.asking, examples, said)
-        scores_N2 = empty_scores(scored.asked)
-        at_once = AtOnce(settings.predict.batch_size, kept=self._journal(f"{name}-scores"))
-        steps = score_labels(model, scored.asked, self.ready.pad.id, at_once, self.compute.device, scores_N2)
-        for event in advancing(under(self.compute, steps), at_once):
-            # its progress was shown with the answers
-            yield event if isinstance(event, Said) else Advanced(0)
-        return self._answers(examples, said, scores_N2, encoded)
-
-    def _journal(self, name: str) -> Journal | None:
-        return self.kept.of(name) if self.kept is not None else None
-
-    def _answers(
-        self,
-        examples: Sequence[Example],
-        said: Sequence[str],
-        scores_N2: NDArray[np.float64],
-        encoded: EncodedQuestions,
-    ) -> AnswerPredictions:
+        context, settings = self.context, self.context.recipe.encode
+        encoded = encode_questions(self.question_format, examples)
+        with context.compute.autocast():
+            texts = generate_answers(
+                model,
+                context.spec.tokenizer,
+                encoded.prompts,
+                context.spec.pad.id,
+                context.batch_size(self._resume_log(f"{name}-answers")),
+                settings.answer_tokens,
+                context.compute.device,
+                encoded.ends,
+            )
+            no_answer = context.study.question_prompt.no_answer
+            answers = [parse_question_answer(text, no_answer) for text in texts]
+            scored = encode_questions(self.question_format, examples, answers)
+            scores_N2 = score_labels(
+                model,
+                scored.prompts,
+                context.spec.pad.id,
+                context.batch_size(self._resume_log(f"{name}-scores"), count=False),
+                context.compute.device,
+            )
         return as_answers(
             examples,
-            said,
+            answers,
             scores_N2[:, 0],
             scores_N2[:, 1],
-            encoded.asked.tokens_N,
-            encoded.asked.truncated_N,
+            encoded.prompts.tokens_N,
+            encoded.prompts.truncated_N,
             encoded.outside_N,
         )
 
-    def shown(self) -> list[dict[str, Any]]:
+    def _resume_log(self, name: str) -> ResumeLog | None:
+        return self.resume_logs.open(name) if self.resume_logs is not None else None
+
+    def samples(self) -> list[dict[str, Any]]:
         """Three train questions, the supervised tokens marked."""
         return [
-            shown_item(self.ready, example, self.train.ids[place], self.train.supervised[place])
-            for place, example in enumerate(self.shared.splits.train[:SHOWN_ITEMS])
+            prompt_sample(self.context.spec, example, self.train.ids[i], self.train.supervised[i])
+            for i, example in enumerate(self.context.splits.train[:SAMPLE_ITEMS])
         ]
 
     def prompts(self, examples: Sequence[Example]) -> Sequence[Any]:
         """Tokens of these questions' prompts."""
-        return encode_questions(self.asking, examples).asked.prompts
-
-    def shown_prompts(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """These questions' prompts as the model sees them."""
-        ids = self.prompts(examples)
-        return [shown_item(self.ready, e, ids[i], None) for i, e in enumerate(examples)]
+        return encode_questions(self.question_format, examples).prompts.prompt_ids

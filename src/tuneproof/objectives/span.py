@@ -1,6 +1,6 @@
-"""A head over spans: what it is trained on and how it answers.
+"""A head over spans: where the answer begins and ends; a window is one supervised unit.
 
-In: what all arms share, a ready model. Out: batches of windows, losses, answers.
+In: the arm's context. Out: batches of windows, losses, answers.
 Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
@@ -10,67 +10,60 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tuneproof.context.model_spec import Compute, Ready
-from tuneproof.context.monitor import Running
-from tuneproof.context.progress import advancing, as_items
-from tuneproof.context.prompt_samples import SHOWN_ITEMS, shown_item
-from tuneproof.context.study_data import Shared, as_answers
-from tuneproof.data.windows import Windows, collate_windows, encode_windows
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
+from tuneproof.context.study_data import as_answers
+from tuneproof.data.windows import EncodedWindows, collate_windows, encode_windows
 from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.inference.span import SpansFound, find_spans, one_answer_each, span_logits, span_losses
-from tuneproof.models.activation_cache import Row
-from tuneproof.models.oom import AtOnce
+from tuneproof.inference.span import WindowSpans, find_spans, select_answers, span_logits, span_losses
+from tuneproof.models.activation_cache import TokenRow
+from tuneproof.objectives.objective import IntArray, Part
 from tuneproof.score.threshold import best_threshold
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
 
-Part = dict[str, Any]
-
 
 @dataclass
 class SpanObjective:
-    """Cross-entropy of where the answer begins and ends; a window is one supervised unit."""
+    """Cross-entropy of where the answer begins and ends."""
 
-    shared: Shared
-    ready: Ready
-    compute: Compute
-    _encoded: dict[str, Windows] = field(default_factory=dict, repr=False)
+    context: ArmContext
+    _encoded: dict[str, EncodedWindows] = field(default_factory=dict, repr=False)
 
-    def encode(self, name: str, examples: Sequence[Example]) -> Windows:
-        """The part's windows."""
+    def encode(self, name: str, examples: Sequence[Example]) -> EncodedWindows:
+        """The windows of a part."""
         if name not in self._encoded:
-            settings = self.shared.recipe.encode
+            spec, stride = self.context.spec, self.context.recipe.encode.stride
             self._encoded[name] = encode_windows(
-                self.ready.tokenizer, self.ready.family, examples, self.ready.max_length, settings.stride
+                spec.tokenizer, spec.family, examples, spec.max_length, stride
             )
         return self._encoded[name]
 
     @cached_property
-    def train(self) -> Windows:
+    def train(self) -> EncodedWindows:
         """The windows of train."""
-        return self.encode(self.shared.train_name, self.shared.splits.train)
+        return self.encode(self.context.study.train_name, self.context.splits.train)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of every window of train."""
+    def lengths(self) -> IntArray:
+        """Tokens of every train window."""
         return self.train.lengths_W
 
     @property
-    def unit_ids(self) -> list[str]:
-        """The question of every window of train."""
-        return [self.shared.splits.train[window.item].id for window in self.train.windows]
+    def item_ids(self) -> list[str]:
+        """The question of every train window."""
+        return [self.context.splits.train[window.item].id for window in self.train.windows]
 
-    def rows(self, part: str) -> list[Row]:
+    def rows(self, part: str) -> list[TokenRow]:
         """The part's windows."""
-        name = self.shared.train_name if part == "train" else part
-        encoded = self.encode(name, self.shared.splits.part(part))
-        return [Row(window.ids, window.types) for window in encoded.windows]
+        name = self.context.study.train_name if part == "train" else part
+        encoded = self.encode(name, self.context.splits.part(part))
+        return [TokenRow(window.ids, window.token_types) for window in encoded.windows]
 
-    def collate(self, chosen: NDArray[np.int64]) -> Part:
-        """Right-padded windows with where the golds begin and end."""
-        part = collate_windows([self.train.windows[i] for i in chosen], self.ready.pad.id)
+    def collate(self, indices: IntArray) -> Part:
+        """Right-padded windows with where the gold answers begin and end."""
+        part = collate_windows([self.train.windows[i] for i in indices], self.context.spec.pad.id)
         return {**part, "tokens": int(part["attention_mask"].sum())}
 
     def count(self, part: Part) -> int:
@@ -82,35 +75,35 @@ class SpanObjective:
         losses_B = span_losses(span_logits(model, part), part)
         return LossSum(losses_B.sum(), len(losses_B), part["tokens"])
 
-    def ask(self, model: Any, examples: Sequence[Example], name: str) -> Running[AnswerPredictions]:
-        """One answer a question over all its windows. Returns the AnswerPredictions."""
-        return (yield from self._asked(model, examples, name))[0]
-
-    def measure(self, model: Any, dev: Sequence[Example]) -> Running[dict[str, float]]:
-        """Mean loss of dev's windows (nats), and F1 at dev's best threshold."""
-        answers, found = yield from self._asked(model, dev, "dev")
-        return {"dev_loss": float(found.loss_W.mean()), "dev_f1": best_threshold(answers).f1}
-
-    def _asked(
-        self, model: Any, examples: Sequence[Example], name: str
-    ) -> Running[tuple[AnswerPredictions, SpansFound]]:
+    def predict(self, model: Any, examples: Sequence[Example], name: str) -> AnswerPredictions:
+        """One answer a question over all its windows."""
         encoded = self.encode(name, examples)
-        found = SpansFound.of(encoded.windows)
-        recipe = self.shared.recipe
-        at_once = AtOnce(recipe.predict.batch_size)
-        steps = find_spans(
+        return self._answers(self._spans(model, encoded, len(examples)), encoded, examples)
+
+    def evaluate(self, model: Any, dev: Sequence[Example]) -> dict[str, float]:
+        """Mean loss of dev's windows (nats), and F1 at dev's best threshold."""
+        encoded = self.encode("dev", dev)
+        spans = self._spans(model, encoded, len(dev))
+        answers = self._answers(spans, encoded, dev)
+        return {"dev_loss": float(spans.loss_W.mean()), "dev_f1": best_threshold(answers).f1}
+
+    def _spans(self, model: Any, encoded: EncodedWindows, items: int) -> WindowSpans:
+        context = self.context
+        return find_spans(
             model,
             encoded.windows,
-            self.ready.pad.id,
-            at_once,
-            self.compute.device,
-            self.compute.autocast,
-            recipe.encode.answer_tokens,
-            found,
+            context.spec.pad.id,
+            context.batch_size().count_items(len(encoded.windows), items),
+            context.compute.device,
+            context.compute.autocast,
+            context.recipe.encode.answer_tokens,
         )
-        yield from advancing(as_items(steps, len(encoded.windows), len(examples)), at_once)
-        best = one_answer_each(found, encoded, examples)
-        answers = as_answers(
+
+    def _answers(
+        self, spans: WindowSpans, encoded: EncodedWindows, examples: Sequence[Example]
+    ) -> AnswerPredictions:
+        best = select_answers(spans, encoded, examples)
+        return as_answers(
             examples,
             best.answers,
             best.null_N,
@@ -120,14 +113,13 @@ class SpanObjective:
             encoded.outside_N,
             best.nbest,
         )
-        return answers, found
 
-    def shown(self) -> list[dict[str, Any]]:
-        """Three windows of train; the gold's tokens, or the null slot, are marked."""
-        shown = []
-        for window in self.train.windows[:SHOWN_ITEMS]:
-            places_T = np.arange(len(window.ids))
-            marked_T = (places_T >= window.gold[0]) & (places_T <= window.gold[1])
-            example = self.shared.splits.train[window.item]
-            shown.append(shown_item(self.ready, example, window.ids, marked_T))
-        return shown
+    def samples(self) -> list[dict[str, Any]]:
+        """Three train windows; the gold's tokens, or the null slot, are marked."""
+        samples = []
+        for window in self.train.windows[:SAMPLE_ITEMS]:
+            positions_T = np.arange(len(window.ids))
+            gold_T = (positions_T >= window.gold_positions[0]) & (positions_T <= window.gold_positions[1])
+            example = self.context.splits.train[window.item]
+            samples.append(prompt_sample(self.context.spec, example, window.ids, gold_T))
+        return samples

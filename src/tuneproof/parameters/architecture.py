@@ -5,139 +5,137 @@ Knows nothing of: weights, methods, adapters.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from tuneproof.families.family import Family
-from tuneproof.parameters.quantized import true_size
+from tuneproof.parameters.quantized import count_weights
 
 GROUPS = ("embeddings", "attention", "feed-forward", "norms", "head", "other")
 FEED_FORWARD = ("mlp", "ffn", "feed_forward", "feedforward", "moe", "expert")
 FEED_FORWARD_PARTS = {"intermediate", "output", "fc1", "fc2", "fc_in", "fc_out", "dense_h_to_4h"}
-HIDDEN = ("intermediate_size", "hidden_dim", "ffn_dim", "ffn_hidden_size", "d_ff", "n_inner")
+INTERMEDIATE_SIZE = ("intermediate_size", "hidden_dim", "ffn_dim", "ffn_hidden_size", "d_ff", "n_inner")
 KINDS = {"full_attention": "full", "sliding_attention": "sliding"}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the configuration says; None where it says nothing, or the model has no such thing.
+    """What the configuration says; None if it says nothing, or the model has no such thing.
 
-    `dimension`: of a token's state; `hidden_size`: of the feed-forward layers; `window`: positions
-    that a sliding layer looks back; `context`: tokens an item may have; `tied`: the language-model
-    head is the embeddings' own matrix (None: the architecture has no such head); `attention`: each
-    layer's kind, from the first to the last.
+    `intermediate_size`: width of the feed-forward layers; `sliding_window`: positions that a sliding
+    layer attends to; `context_length`: most tokens of an item; `tied_embeddings`: the language-model
+    head shares its matrix with the embeddings (None: no such head); `attention`: the kind of each
+    layer, from first to last.
     """
 
     model_type: str
     family: str
     kind: str
-    dimension: int | None
-    layers: int | None
-    heads: int | None
-    key_value_heads: int | None
-    head_size: int | None
     hidden_size: int | None
-    window: int | None
-    context: int | None
-    vocabulary: int | None
-    tied: bool | None
+    num_layers: int | None
+    num_heads: int | None
+    num_key_value_heads: int | None
+    head_dim: int | None
+    intermediate_size: int | None
+    sliding_window: int | None
+    context_length: int | None
+    vocab_size: int | None
+    tied_embeddings: bool | None
     attention: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+
+def _read_number(config: Any, *names: str) -> int | None:
+    """The first of these settings that the configuration gives as a number."""
+    values = (getattr(config, name, None) for name in names)
+    return next((int(value) for value in values if isinstance(value, int)), None)
 
 
-def _number(config: Any, *names: str) -> int | None:
-    """The first of these that the configuration gives as a number."""
-    found = (getattr(config, name, None) for name in names)
-    return next((int(value) for value in found if isinstance(value, int)), None)
-
-
-def architecture_of(config: Any, family: Family, pretrained: Any) -> Architecture:
+def describe_architecture(config: Any, family: Family, pretrained: Any) -> Architecture:
     """The table of one model. `pretrained`: its architecture on the meta device."""
     text = config.get_text_config()
-    dimension = _number(text, "hidden_size")
-    heads = _number(text, "num_attention_heads")
-    hidden = _number(text, *HIDDEN)
-    if hidden is None and dimension and hasattr(text, "n_inner"):
-        hidden = 4 * dimension  # GPT-2's rule where nothing is said
-    head_size = _number(text, "head_dim")
-    if head_size is None and dimension and heads:
-        head_size = dimension // heads
-    attention = _attention(text, _number(text, "num_hidden_layers") or 0, heads)
+    hidden_size = _read_number(text, "hidden_size")
+    num_layers = _read_number(text, "num_hidden_layers")
+    num_heads = _read_number(text, "num_attention_heads")
+    intermediate_size = _read_number(text, *INTERMEDIATE_SIZE)
+    if intermediate_size is None and hidden_size and hasattr(text, "n_inner"):
+        intermediate_size = 4 * hidden_size  # GPT-2's default
+    head_dim = _read_number(text, "head_dim")
+    if head_dim is None and hidden_size and num_heads:
+        head_dim = hidden_size // num_heads
+    attention = _attention_kinds(text, num_layers or 0, num_heads)
     return Architecture(
         model_type=text.model_type,
         family=family.name,
         kind=family.kind,
-        dimension=dimension,
-        layers=_number(text, "num_hidden_layers"),
-        heads=heads,
-        key_value_heads=_number(text, "num_key_value_heads") or heads,
-        head_size=head_size,
-        hidden_size=hidden,
-        window=_number(text, "sliding_window") if "sliding" in attention else None,
-        context=family.position_limit(config),
-        vocabulary=_number(text, "vocab_size"),
-        tied=_tied(pretrained),
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        num_key_value_heads=_read_number(text, "num_key_value_heads") or num_heads,
+        head_dim=head_dim,
+        intermediate_size=intermediate_size,
+        sliding_window=_read_number(text, "sliding_window") if "sliding" in attention else None,
+        context_length=family.position_limit(config),
+        vocab_size=_read_number(text, "vocab_size"),
+        tied_embeddings=_has_tied_embeddings(pretrained),
         attention=attention,
     )
 
 
-def _attention(text: Any, layers: int, heads: int | None) -> tuple[str, ...]:
-    """Each layer's kind: as the configuration lists them, or by its one window."""
+def _attention_kinds(text: Any, num_layers: int, num_heads: int | None) -> tuple[str, ...]:
+    """The kind of each layer: as the configuration lists them, or by its one window."""
     listed = getattr(text, "layer_types", None)
     if listed:
         return tuple(KINDS.get(kind, str(kind)) for kind in listed)
-    if heads is None:
+    if num_heads is None:
         return ()
     window = getattr(text, "sliding_window", None)
     slides = window is not None and getattr(text, "use_sliding_window", True)
-    return ("sliding" if slides else "full",) * layers
+    return ("sliding" if slides else "full",) * num_layers
 
 
-def _tied(pretrained: Any) -> bool | None:
-    """Whether the language-model head shares its matrix with the embeddings; None without one."""
-    out = pretrained.get_output_embeddings()
-    if out is None:
+def _has_tied_embeddings(pretrained: Any) -> bool | None:
+    """Whether the language-model head shares its matrix with the embeddings; None without such a head."""
+    head = pretrained.get_output_embeddings()
+    if head is None:
         return None
-    return out.weight is pretrained.get_input_embeddings().weight
+    return head.weight is pretrained.get_input_embeddings().weight
 
 
-def parameter_groups(pretrained: Any) -> dict[str, int]:
-    """Weights by what they do; a tied one counts once, as an embedding.
+def count_by_group(pretrained: Any) -> dict[str, int]:
+    """Weights by what they do; a tied weight counts once, as an embedding.
 
-    embeddings: of words, positions and types; attention and feed-forward: their matrices and biases;
-    norms: of every kind; head: what stands on the trunk; other: the rest of the trunk (poolers,
-    recurrent mixers).
+    embeddings: of tokens, positions and types; attention and feed-forward: their matrices and biases;
+    norms: of every kind; head: whatever follows the base model; other: the rest of the base model
+    (poolers, recurrent mixers).
     """
     sums = dict.fromkeys(GROUPS, 0)
     seen: set[int] = set()
-    for group, parameter in _grouped(pretrained.base_model):
+    for group, parameter in _grouped_parameters(pretrained.base_model):
         if id(parameter) not in seen:
             seen.add(id(parameter))
-            sums[group] += true_size(parameter)
-    sums["head"] = sum(true_size(p) for p in pretrained.parameters() if id(p) not in seen)
+            sums[group] += count_weights(parameter)
+    sums["head"] = sum(count_weights(p) for p in pretrained.parameters() if id(p) not in seen)
     return sums
 
 
-def _grouped(trunk: Any) -> Iterator[tuple[str, Any]]:
-    for name, module in trunk.named_modules():
-        own = list(module.parameters(recurse=False))
-        if own:
+def _grouped_parameters(base_model: Any) -> Iterator[tuple[str, Any]]:
+    for name, module in base_model.named_modules():
+        parameters = list(module.parameters(recurse=False))
+        if parameters:
             group = _group(name.lower().split("."), type(module).__name__.lower())
-            yield from ((group, parameter) for parameter in own)
+            for parameter in parameters:
+                yield group, parameter
 
 
-def _group(parts: list[str], kind: str) -> str:
-    if "embedding" in kind:
+def _group(name_parts: list[str], class_name: str) -> str:
+    if "embedding" in class_name:
         return "embeddings"
-    if "norm" in kind:
+    if "norm" in class_name:
         return "norms"
-    if any("attn" in part or "attention" in part for part in parts):
+    if any("attn" in part or "attention" in part for part in name_parts):
         return "attention"
-    wide = any(word in part for part in parts for word in FEED_FORWARD)
-    in_block = any(part.isdigit() for part in parts)
-    if wide or (in_block and not FEED_FORWARD_PARTS.isdisjoint(parts)):
+    is_feed_forward = any(word in part for part in name_parts for word in FEED_FORWARD)
+    in_block = any(part.isdigit() for part in name_parts)
+    if is_feed_forward or (in_block and not FEED_FORWARD_PARTS.isdisjoint(name_parts)):
         return "feed-forward"
     return "other"

@@ -1,6 +1,6 @@
 """Every parameter of a model and of its adaptation, from the configuration alone.
 
-In: a model's name, perhaps a method and a task. Out: a Count. Nothing is loaded, weights least of all.
+In: a model's name, optionally a method and a task. Out: a Count. Nothing is loaded, least of all weights.
 Knows nothing of: data, training, the terminal.
 """
 
@@ -11,27 +11,29 @@ from typing import Any
 from tuneproof.errors import RecipeError
 from tuneproof.families import Family, family_of
 from tuneproof.families.blocks import layers_of
-from tuneproof.families.facts import Published
-from tuneproof.families.models import ModelSource, facts_of, resolve_model
-from tuneproof.methods.compatibility import misfit
-from tuneproof.models.checkpoint_files import code_keys, code_sentence, config_from, read_values
-from tuneproof.parameters.architecture import Architecture, architecture_of, parameter_groups
-from tuneproof.parameters.head_choice import HeadChoice, asked_arm, asked_head, default_head
-from tuneproof.parameters.ledger import Ledger, fresh_ahead, parameter_ledger, probe_ledger
-from tuneproof.parameters.quantized import packed_ahead
+from tuneproof.families.models import ModelSource, published_config, resolve_model
+from tuneproof.families.published import PublishedCount
+from tuneproof.methods.compatibility import why_incompatible_method
+from tuneproof.methods.method import Method
+from tuneproof.methods.options import TunedOptions
+from tuneproof.models.checkpoint_files import code_keys, ignored_code_note, make_config, read_raw_config
+from tuneproof.parameters.architecture import Architecture, count_by_group, describe_architecture
+from tuneproof.parameters.head_choice import HeadSpec, default_head, parse_head, parse_method
+from tuneproof.parameters.ledger import Ledger, fresh_weight_names, parameter_ledger, probe_ledger
+from tuneproof.parameters.quantized import estimate_quantized
 from tuneproof.recipe.recipe import Arm
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What becomes of the model: its method (None: only a head is added), head and ledger.
+    """The adapted model: its method (None: only a head is added), head and ledger.
 
-    The ledger's `trainable` means nothing where there is no method.
+    Without a method, the ledger's `trainable` has no meaning.
     """
 
     method: str | None
     changes: dict[str, Any]
-    head: HeadChoice
+    head: HeadSpec
     ledger: Ledger
 
 
@@ -39,8 +41,8 @@ class Adaptation:
 class Count:
     """A model's architecture, its exact parameters, and those of an adaptation.
 
-    `groups` add up to `total`; `architecture_class` is the class that was counted; `origin` says
-    where the configuration comes from; `notes` what else there is to know.
+    `groups` add up to `total`; `architecture_class` is the class that was counted; `origin` is the
+    source of the configuration; `notes` are further remarks.
     """
 
     model: str
@@ -49,17 +51,17 @@ class Count:
     architecture: Architecture
     groups: dict[str, int]
     total: int
-    published: Published | None
+    published: PublishedCount | None
     adaptation: Adaptation | None
     notes: tuple[str, ...]
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the published count is ours; None where none is known."""
+        """Whether the published count equals ours; None if none is known."""
         return None if self.published is None else self.published.count == self.total
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; an unknown number of trained weights is null."""
+        """Plain values; `trainable` is null if no method is named."""
         values = asdict(self)
         if self.published is not None:
             values["published"]["agrees"] = self.agrees
@@ -75,121 +77,142 @@ def count(
     task: str | None = None,
     head: str | None = None,
 ) -> Count:
-    """Count a model, and what `method` makes of it for `task` (or under `head`).
+    """Count a model, and what `method` makes of it for `task` (or with `head`).
 
-    model: shelf name, hub id, folder or configuration file. changes: settings of the method, such as
-    "lora.rank=8". head: "labels:N", "span" or "words", where no task says it.
+    model: short name, hub id, folder or configuration file. changes: settings of the method, such as
+    "lora.rank=8". head: "labels:N", "span" or "words", if no task is named.
 
-    Raises: RecipeError for an unknown method, task, head or setting; ModelError where the
-    configuration cannot be read or the model cannot do it.
+    Raises: RecipeError for an unknown method, task, head or setting; ModelError if the configuration
+    cannot be read or the model cannot do it.
     """
-    arm = asked_arm(method, changes)
-    choice = asked_head(task, head, arm)
+    arm = parse_method(method, changes)
+    choice = parse_head(task, head, arm)
     source = resolve_model(model, weights=False)
-    config, origin, notes = configuration(source)
+    config, origin, notes = load_configuration(source)
     family = family_of(config)
     if arm is not None and choice is None:
         choice = default_head(arm, family)
     from tuneproof.models.load import pretrained_on_meta
 
     pretrained = pretrained_on_meta(source, config)
-    architecture = architecture_of(config, family, pretrained)
-    groups = parameter_groups(pretrained)
+    architecture = describe_architecture(config, family, pretrained)
+    groups = count_by_group(pretrained)
     adaptation = None
     if choice is not None:
         adaptation = _adaptation(source, config, family, pretrained, arm, choice)
         notes += _notes(architecture, adaptation)
-    named = [str(name) for name in getattr(config, "architectures", None) or ()]
-    counted = type(pretrained).__name__
-    if named and counted not in named:
-        notes.append(f"Its configuration names {named[0]}; transformers counts it as {counted}.")
-    facts = facts_of(source)
+    class_names = [str(name) for name in getattr(config, "architectures", None) or ()]
+    counted_class = type(pretrained).__name__
+    if class_names and counted_class not in class_names:
+        notes.append(f"Its configuration names {class_names[0]}; transformers counts it as {counted_class}.")
+    reference = published_config(source)
     return Count(
         model=source.name,
         origin=origin,
-        architecture_class=counted,
+        architecture_class=counted_class,
         architecture=architecture,
         groups=groups,
         total=sum(groups.values()),
-        published=facts.published if facts else None,
+        published=reference.parameters if reference else None,
         adaptation=adaptation,
         notes=tuple(notes),
     )
 
 
-def configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
-    """The configuration, where it comes from, and what was left aside in it."""
-    facts = facts_of(source)
-    if facts is not None:
-        where = f"https://huggingface.co/{source.path_or_id}"
-        return config_from(facts.values, source.name), f"the shelf's, as published at {where}", []
-    path, values = read_values(source)
-    where = str(path) if source.local else f"https://huggingface.co/{source.path_or_id}"
-    notes = [code_sentence(key) for key in code_keys(values)]
-    return config_from(values, str(path)), where, notes
+def load_configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
+    """The configuration, its origin, and notes on what in it is ignored."""
+    reference = published_config(source)
+    if reference is not None:
+        url = f"https://huggingface.co/{source.path_or_id}"
+        return make_config(reference.values, source.name), f"from the catalog, as published at {url}", []
+    path, values = read_raw_config(source)
+    origin = str(path) if source.local else f"https://huggingface.co/{source.path_or_id}"
+    notes = [ignored_code_note(key) for key in code_keys(values)]
+    return make_config(values, str(path)), origin, notes
 
 
 def _adaptation(
-    source: ModelSource, config: Any, family: Family, pretrained: Any, arm: Arm | None, choice: HeadChoice
+    source: ModelSource, config: Any, family: Family, pretrained: Any, arm: Arm | None, head: HeadSpec
 ) -> Adaptation:
-    """The real model class on the meta device, the real method applied, and their ledger."""
-    from tuneproof.models.load import model_on_meta, quiet
-    from tuneproof.models.quantize import packed_layers
+    """Build the real model class on the meta device, apply the real method, and write their ledger."""
+    from tuneproof.models.load import model_on_meta
 
-    facts = facts_of(source)
-    options: Any = arm.options if arm else None
-    if options is not None and hasattr(options, "objective"):
-        objective = "words" if choice.kind == "words" else "head"
-        options = options.model_copy(update={"objective": objective})
-    if choice.kind == "words" and family.kind == "encoder" and arm is None:
-        raise RecipeError(
-            "--head words",
-            f"{source.name} is an encoder: it continues no words.",
-            do="Write --head labels:2 or --head span.",
-        )
-    known = layers_of(config)
-    reason = misfit(arm.method, options, family, source.name, known) if arm else None
-    if arm and reason:
-        raise RecipeError(f"--method {arm.method_name}", reason)
-    labels = [str(place) for place in range(choice.outputs)]
-    model = model_on_meta(source, config, head=choice.kind, labels=labels)
-    fresh = fresh_ahead(model, pretrained, facts.held if facts else ())
-    if arm is not None and arm.method.apply is None:
-        biased = family.kind == "encoder" or choice.kind == "span"
+    options = _options_for_head(arm, head)
+    _check_adaptation(source, config, family, arm, options, head)
+    labels = [str(label) for label in range(head.outputs)]
+    model = model_on_meta(source, config, head=head.kind, labels=labels)
+    reference = published_config(source)
+    fresh = fresh_weight_names(model, pretrained, reference.unnamed_modules if reference else ())
+    if arm is None:
+        return Adaptation(None, {}, head, parameter_ledger(model, pretrained, family, fresh=fresh))
+    if arm.method.apply is None:
+        has_bias = family.kind == "encoder" or head.kind == "span"
         base = model_on_meta(source, config, head="base")
-        size = choice.outputs * (config.get_text_config().hidden_size + biased)
+        size = head.outputs * (config.get_text_config().hidden_size + has_bias)
         ledger = probe_ledger(base, pretrained, family, size)
     else:
-        packed = None
-        if arm is not None and arm.method.packs:
-            layers = [model.get_submodule(name) for name in packed_layers(model, family)]
-            packed = packed_ahead([layer.weight.numel() for layer in layers])
-        if arm is not None and arm.method.apply is not None:
-            import torch
+        ledger = _ledger_of_method(arm.method, options, model, pretrained, family, fresh)
+    changes = arm.options.model_dump(mode="json", include=arm.options.model_fields_set)
+    return Adaptation(arm.method_name, changes, head, ledger)
 
-            with torch.device("meta"), quiet():
-                model = arm.method.apply(model, family, options, fresh)
-        ledger = parameter_ledger(model, pretrained, family, fresh=fresh, packed=packed)
-    changes = arm.options.model_dump(mode="json", include=arm.options.model_fields_set) if arm else {}
-    return Adaptation(arm.method_name if arm else None, changes, choice, ledger)
+
+def _options_for_head(arm: Arm | None, head: HeadSpec) -> Any:
+    """The method's options, with the objective that the head implies."""
+    options: Any = arm.options if arm else None
+    if not isinstance(options, TunedOptions):
+        return options
+    objective = "words" if head.kind == "words" else "head"
+    return options.model_copy(update={"objective": objective})
+
+
+def _check_adaptation(
+    source: ModelSource, config: Any, family: Family, arm: Arm | None, options: Any, head: HeadSpec
+) -> None:
+    """Raises RecipeError if this model cannot have the head or the method."""
+    if head.kind == "words" and family.kind == "encoder" and arm is None:
+        raise RecipeError(
+            "--head words",
+            f"{source.name} is an encoder and cannot continue a text.",
+            do="Use --head labels:2 or --head span.",
+        )
+    if arm is not None:
+        reason = why_incompatible_method(arm.method, options, family, source.name, layers_of(config))
+        if reason:
+            raise RecipeError(f"--method {arm.method_name}", reason)
+
+
+def _ledger_of_method(
+    method: Method, options: Any, model: Any, pretrained: Any, family: Family, fresh: Sequence[str]
+) -> Ledger:
+    import torch
+
+    from tuneproof.models.load import quiet
+    from tuneproof.models.quantize import quantized_layers
+
+    quantized = None
+    if method.quantizes:
+        layers = [model.get_submodule(name) for name in quantized_layers(model, family)]
+        quantized = estimate_quantized([layer.weight.numel() for layer in layers])
+    assert method.apply is not None
+    with torch.device("meta"), quiet():
+        model = method.apply(model, family, options, fresh)
+    return parameter_ledger(model, pretrained, family, fresh=fresh, quantized=quantized)
 
 
 def _notes(architecture: Architecture, adaptation: Adaptation) -> list[str]:
-    """Why lines that one might look for are not in the ledger."""
+    """Explain lines that a reader may miss in the ledger."""
     notes = []
-    lines = {line.what for line in adaptation.ledger.lines}
-    if adaptation.head.kind != "words" and architecture.tied and "dropped" not in lines:
-        notes.append("Nothing is dropped: the language-model head is the embeddings' own matrix (tied).")
+    parts = {line.part for line in adaptation.ledger.lines}
+    if adaptation.head.kind != "words" and architecture.tied_embeddings and "dropped" not in parts:
+        notes.append(
+            "Nothing is dropped: the language-model head shares its matrix with the embeddings (tied)."
+        )
     if architecture.kind == "decoder":
-        notes.append(_no_padding_row(architecture))
+        row = (architecture.hidden_size or 0) * (2 if architecture.tied_embeddings is False else 1)
+        notes.append(
+            "No row is added for padding: a token of the vocabulary pads. "
+            f"A new [PAD] would have added {row:,}."
+        )
     if adaptation.method is None:
-        notes.append("Which of the weights train, a method says: --method.")
+        notes.append("Which weights train depends on the method: add --method.")
     return notes
-
-
-def _no_padding_row(architecture: Architecture) -> str:
-    row = (architecture.dimension or 0) * (2 if architecture.tied is False else 1)
-    return (
-        "No row is added for padding: a token that the vocabulary holds pads. "
-        f"A new [PAD] would have added {row:,}."
-    )

@@ -1,134 +1,138 @@
-"""What is asked for ahead of a run: a method with its settings, and what the model answers with.
+"""The method and the head that a count is about, read from the command line.
 
-In: words of the command line. Out: an Arm and a HeadChoice, or the first thing that is wrong.
-Knows nothing of: models, how anything is counted.
+In: options of the command line. Out: an Arm and a HeadSpec, or the first error.
+Knows nothing of: models, counting.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.families import Family
 from tuneproof.methods import METHODS
+from tuneproof.methods.options import TunedOptions, trains_words
 from tuneproof.recipe.recipe import Arm, arm_from
 from tuneproof.tasks import TASKS
 
-MOST_LABELS = 100_000
+MAX_LABELS = 100_000
 
 
 @dataclass(frozen=True)
-class HeadChoice:
-    """What a model answers with: `outputs` numbers of a head (0: words, no head is added)."""
+class HeadSpec:
+    """How a model answers: by `outputs` numbers of a head, or in words (0 outputs, no head is added)."""
 
     kind: Literal["labels", "span", "words"]
     outputs: int
-    sentence: str
+    description: str
     task: str | None = None
 
 
-def asked_arm(method: str | None, changes: Sequence[str]) -> Arm | None:
-    """The method with its changed settings; None where none is named.
+def parse_method(method: str | None, changes: Sequence[str]) -> Arm | None:
+    """The method with its changed settings; None if no method is named.
 
     Raises: RecipeError for an unknown method or setting, or a method that trains nothing.
     """
     if method is None:
         if changes:
             raise RecipeError(
-                f"--set {changes[0]}", "changes a method, and none is named.", do="Add --method NAME."
+                f"--set {changes[0]}",
+                "this sets an option of a method, but no method is named.",
+                do="Add --method NAME.",
             )
         return None
-    tuned = [name for name, found in METHODS.items() if found.kind == "tuned"]
+    tuned = [name for name, entry in METHODS.items() if entry.kind == "tuned"]
     if method not in METHODS:
         raise RecipeError("--method", f"{method!r} is not a method.", do=did_you_mean(method, tuned))
     if METHODS[method].kind != "tuned":
         raise RecipeError(
             "--method",
-            f"{method} trains no weights of a model: there is nothing to count.",
+            f"{method} trains no weights of a model, so there is nothing to count.",
             f"Allowed: {', '.join(tuned)}.",
         )
     return arm_from(method, changes)
 
 
-def asked_head(task: str | None, head: str | None, arm: Arm | None) -> HeadChoice | None:
-    """The head that a task, --head or the method's own setting asks for; None where none does.
+def parse_head(task: str | None, head: str | None, arm: Arm | None) -> HeadSpec | None:
+    """The head that the task, --head or the method's own setting names; None if none does.
 
-    Raises: RecipeError for an unknown task or head, or two that do not go together.
+    Raises: RecipeError for an unknown task or head, or two that contradict each other.
     """
-    choice = _named_head(task, head)
-    return choice if arm is None else _head_of_method(arm, choice)
-
-
-def _named_head(task: str | None, head: str | None) -> HeadChoice | None:
     if task is not None and head is not None:
-        raise RecipeError("--head", "is given beside --task, which says it too.", do="Leave one out.")
-    if task is not None:
-        if task not in TASKS:
-            raise RecipeError("--task", f"{task!r} is not a task.", do=did_you_mean(task, TASKS))
-        found = TASKS[task]
-        if found.kind != "labels":
-            return HeadChoice("span", 2, f"a span head (task {task})", task)
-        if found.labels is None:
-            raise RecipeError(
-                "--task",
-                f"how many labels {task} has, its own file says.",
-                do="Write --head labels:N instead.",
-            )
-        size = len(found.labels)
-        return HeadChoice("labels", size, f"a head of {size} labels (task {task})", task)
+        raise RecipeError("--head", "--task already names the head.", do="Give only one of them.")
+    choice = _head_of_task(task) if task is not None else _parse_head_option(head)
+    return choice if arm is None else _check_objective(arm, choice)
+
+
+def _head_of_task(name: str) -> HeadSpec:
+    if name not in TASKS:
+        raise RecipeError("--task", f"{name!r} is not a task.", do=did_you_mean(name, TASKS))
+    task = TASKS[name]
+    if task.kind != "labels":
+        return HeadSpec("span", 2, f"a span head (task {name})", name)
+    if task.labels is None:
+        raise RecipeError(
+            "--task",
+            f"the number of labels of {name} depends on your file.",
+            do="Use --head labels:N instead.",
+        )
+    size = len(task.labels)
+    return HeadSpec("labels", size, f"a head of {size} labels (task {name})", name)
+
+
+def _parse_head_option(head: str | None) -> HeadSpec | None:
     if head is None:
         return None
     if head == "span":
-        return HeadChoice("span", 2, "a span head (start and end)")
+        return HeadSpec("span", 2, "a span head (start and end)")
     if head == "words":
-        return HeadChoice("words", 0, "its own words")
-    numbered = re.fullmatch(r"labels:([0-9]{1,9})", head)
-    if numbered and 2 <= int(numbered[1]) <= MOST_LABELS:
-        return HeadChoice("labels", int(numbered[1]), f"a head of {int(numbered[1]):,} labels")
+        return HeadSpec("words", 0, "its own words")
+    match = re.fullmatch(r"labels:([0-9]{1,9})", head)
+    if match and 2 <= int(match[1]) <= MAX_LABELS:
+        return HeadSpec("labels", int(match[1]), f"a head of {int(match[1]):,} labels")
     raise RecipeError(
-        "--head", f"{head!r} is no head.", f"Allowed: labels:N (N from 2 to {MOST_LABELS:,}), span, words."
+        "--head", f"{head!r} is not a head.", f"Allowed: labels:N (N from 2 to {MAX_LABELS:,}), span, words."
     )
 
 
-def _head_of_method(arm: Arm, choice: HeadChoice | None) -> HeadChoice | None:
-    """The head again, after what the method's own setting says of it."""
-    said = "objective" in arm.options.model_fields_set
-    words = getattr(arm.options, "objective", "head") == "words"
-    if said and words and choice is None:
-        return HeadChoice("words", 0, "its own words")
-    if said and choice is not None and words != (choice.kind == "words"):
-        if words and choice.task:  # a task can be answered in words as well
-            return HeadChoice("words", 0, f"its own words (task {choice.task})", choice.task)
+def _check_objective(arm: Arm, choice: HeadSpec | None) -> HeadSpec | None:
+    """The head, once it agrees with the method's own setting `objective`."""
+    is_set = "objective" in arm.options.model_fields_set
+    in_words = trains_words(arm.options)
+    if is_set and in_words and choice is None:
+        return HeadSpec("words", 0, "its own words")
+    if is_set and choice is not None and in_words != (choice.kind == "words"):
+        if in_words and choice.task:  # a model can also answer a task in words
+            return HeadSpec("words", 0, f"its own words (task {choice.task})", choice.task)
         raise RecipeError(
             "--head",
-            f"{choice.kind} does not go with objective: {arm.options.objective}.",  # type: ignore[attr-defined]
-            do="Leave one out.",
+            f"{choice.kind} contradicts objective: {'words' if in_words else 'head'}.",
+            do="Remove one of them.",
         )
     if choice is not None and choice.kind == "words" and not _can_answer_in_words(arm):
         raise RecipeError(
             "--head",
             f"{arm.method_name} trains a head, not words.",
-            do="Write --head labels:N or --head span, or use lora or full.",
+            do="Use --head labels:N or --head span, or the method lora or full.",
         )
     return choice
 
 
 def _can_answer_in_words(arm: Arm) -> bool:
-    field = type(arm.options).model_fields.get("objective")
-    return field is not None and "words" in get_args(field.annotation)
+    return isinstance(arm.options, TunedOptions)
 
 
-def default_head(arm: Arm, family: Family) -> HeadChoice:
-    """A decoder answers in words where nothing is said.
+def default_head(arm: Arm, family: Family) -> HeadSpec:
+    """The head if nothing names one: a decoder answers in words.
 
-    Raises: RecipeError where a head is needed and its size is not known.
+    Raises: RecipeError if the model needs a head, whose size is then unknown.
     """
-    said = "objective" in arm.options.model_fields_set
-    if family.kind == "decoder" and _can_answer_in_words(arm) and not said:
-        return HeadChoice("words", 0, "its own words (no --task or --head is named)")
+    is_set = "objective" in arm.options.model_fields_set
+    if family.kind == "decoder" and _can_answer_in_words(arm) and not is_set:
+        return HeadSpec("words", 0, "its own words (no --task or --head is given)")
     raise RecipeError(
         "--task",
-        f"{arm.method_name} needs a head here, and its size is not said.",
-        do="Write --task sst2, --head labels:2 or --head span.",
+        f"{arm.method_name} needs a head here, and its size is not given.",
+        do="Add --task sst2, --head labels:2 or --head span.",
     )

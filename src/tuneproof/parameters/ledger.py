@@ -1,25 +1,25 @@
-"""The parameter ledger: base, dropped, added, adapters, packing, each line with its sign and reason.
+"""The parameter ledger: base, dropped, added, head, adapters, quantised; each line with its reason.
 
-In: a tuned model and its base's configuration. Out: lines that add up to the total, exactly.
-Knows nothing of: data, training.
+In: a tuned model and the pretrained architecture. Out: lines that add up to the total, exactly.
+Knows nothing of: data, training, single methods.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuneproof.parameters.quantized import Packed, packed_now, true_size
+from tuneproof.parameters.quantized import QuantizedSize, count_weights, measure_quantized
 
-SHOWN_WEIGHTS = 4
+MAX_LISTED_WEIGHTS = 4
 
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """`count` parameters were added (positive) or dropped (negative), and why."""
+    """`count` parameters were added (positive) or dropped (negative), and the reason."""
 
-    what: str
+    part: str
     count: int
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Ledger:
 
 
 def parameter_sizes(model: Any) -> dict[str, int]:
-    """Name to number of weights; a tied weight counts once, under its first name."""
-    return {name: true_size(parameter) for name, parameter in model.named_parameters()}
+    """Number of weights by name; a tied weight counts once, under its first name."""
+    return {name: count_weights(parameter) for name, parameter in model.named_parameters()}
 
 
-def _plain(name: str, model: Any) -> str:
-    """The name that a parameter has without adapters around it, and without a head on the model."""
+def _plain_name(name: str, model: Any) -> str:
+    """A parameter's name in the bare base model: without adapters around it, without a head on top."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    prefix = inner.base_model_prefix  # a span head's class may call the same trunk otherwise
+    prefix = inner.base_model_prefix  # the class of a span head may call the base model otherwise
     return (
         name.replace("base_model.model.", "")
         .replace("modules_to_save.default.", "")
@@ -53,24 +53,31 @@ def _plain(name: str, model: Any) -> str:
     )
 
 
-def _group(name: str, plain: str, head: Sequence[str]) -> str:
-    if ".lora_" in name or name.startswith("lora_") or "lora_magnitude" in name:
-        return "adapters"
-    if ".original_module." in name:
-        return "shadow"
-    return "trunk" if set(head).isdisjoint(plain.split(".")) else "head"
+def _adapted_layers(model: Any) -> dict[str, str]:
+    """Each parameter that peft added, with the layer that it adapts ("" if it adapts none)."""
+    layers = {}
+    for layer, module in model.named_modules():
+        if "base_layer" in module._modules:  # peft wraps an adapted layer, whatever the method
+            for name, _ in module.named_parameters():
+                if not name.startswith("base_layer."):
+                    layers[f"{layer}.{name}"] = layer
+    if hasattr(model, "get_base_model"):  # soft prompts stand beside the base model
+        names = (name for name, _ in model.named_parameters())
+        layers |= {name: "" for name in names if not name.startswith("base_model.")}
+    return layers
 
 
-def fresh_ahead(model: Any, pretrained: Any, held: Sequence[str] = ()) -> tuple[str, ...]:
+def fresh_weight_names(model: Any, pretrained: Any, unnamed_modules: Sequence[str] = ()) -> tuple[str, ...]:
     """Names of the model's weights that a checkpoint of the pretrained architecture does not hold.
 
-    held: modules that it holds all the same.
+    unnamed_modules: those that the checkpoint holds although its architecture does not name them.
     """
-    there = {_plain(n, pretrained): size for n, size in parameter_sizes(pretrained).items()}
+    sizes = {_plain_name(n, pretrained): size for n, size in parameter_sizes(pretrained).items()}
     return tuple(
         name
         for name, size in parameter_sizes(model).items()
-        if there.get(plain := _plain(name, model)) != size and not plain.startswith(tuple(held))
+        if sizes.get(plain := _plain_name(name, model)) != size
+        and not plain.startswith(tuple(unnamed_modules))
     )
 
 
@@ -83,43 +90,47 @@ def parameter_ledger(
     probe: int = 0,
     unused: Sequence[str] = (),
     fresh: Sequence[str] = (),
-    packed: Packed | None = None,
+    quantized: QuantizedSize | None = None,
 ) -> Ledger:
     """Explain every parameter between the pretrained model and the tuned one.
 
-    `pretrained` is the pretrained architecture, on the meta device; `family` names the modules of a
-    head; `probe` is the size of a linear head that lives beside the model, `unused` the modules of
-    the model that it does not read; `fresh` the weights that the checkpoint did not hold; `packed`
-    what will be held in 4 bits (None: what is). `trainable` says what trains where gradients do not
-    tell (a probe on a frozen base).
+    pretrained: the pretrained architecture, on the meta device. family: names the modules of a head.
+    trainable: the number of weights that train (None: those that require a gradient). probe: size of a
+    linear head beside the model. unused: modules that the probe does not read. fresh: weights that the
+    checkpoint does not hold. quantized: size of the weights to be quantised (None: measured).
     """
     base = sum(parameter_sizes(pretrained).values())
-    left = {_plain(name, pretrained): weight for name, weight in pretrained.named_parameters()}
-    trunk = {_plain(name, pretrained) for name in parameter_sizes(pretrained.base_model)}
-    kept: dict[str, dict[str, Any]] = {"trunk": {}, "head": {}, "adapters": {}, "shadow": {}}
+    dropped = {_plain_name(name, pretrained): weight for name, weight in pretrained.named_parameters()}
+    base_names = {_plain_name(name, pretrained) for name in parameter_sizes(pretrained.base_model)}
+    adapted = _adapted_layers(model)
+    new: dict[str, Any] = {}
+    new_head: dict[str, Any] = {}
     for name, weight in model.named_parameters():
-        plain = _plain(name, model)
-        group = _group(name, plain, family.head_modules)
-        if plain.split(".")[0] in unused:
+        plain = _plain_name(name, model)
+        if name in adapted or ".original_module." in name or plain.split(".")[0] in unused:
             continue
-        same = plain in left and true_size(left[plain]) == true_size(weight)
-        if group in ("trunk", "head") and same:
-            del left[plain]
-            continue
-        kept[group][plain] = weight
-    lines = [*_dropped(left, trunk, family), *_added(kept["trunk"], [_plain(name, model) for name in fresh])]
-    if kept["head"]:
-        why = f"{_named(kept['head'])}: not in the checkpoint"
-        lines.append(LedgerLine("head", _sum(kept["head"]), why))
+        if plain in dropped and count_weights(dropped[plain]) == count_weights(weight):
+            del dropped[plain]
+        elif set(family.head_modules).isdisjoint(plain.split(".")):
+            new[plain] = weight
+        else:
+            new_head[plain] = weight
+    lines = [
+        *_dropped_lines(dropped, base_names, family),
+        *_added_lines(new, [_plain_name(name, model) for name in fresh]),
+    ]
+    if new_head:
+        lines.append(LedgerLine("head", _total(new_head), f"{_describe(new_head)}: not in the checkpoint"))
     if probe:
         lines.append(LedgerLine("head", probe, "linear head on pooled features"))
-    if kept["adapters"]:
-        lines.append(LedgerLine("adapters", _sum(kept["adapters"]), _beside(kept["adapters"])))
-    packed = packed or packed_now(model)
-    if packed is not None:
-        lines.append(_packing_line(packed))
+    if adapted:
+        adapters = {name: weight for name, weight in model.named_parameters() if name in adapted}
+        lines.append(LedgerLine("adapters", _total(adapters), _describe_adapters(adapters, adapted)))
+    quantized = quantized or measure_quantized(model)
+    if quantized is not None:
+        lines.append(_quantized_line(quantized))
     if trainable is None:
-        trainable = sum(true_size(p) for p in model.parameters() if p.requires_grad)
+        trainable = sum(count_weights(p) for p in model.parameters() if p.requires_grad)
     total = base + sum(line.count for line in lines)
     return Ledger(base, total, trainable, tuple(lines))
 
@@ -127,58 +138,75 @@ def parameter_ledger(
 def probe_ledger(base: Any, pretrained: Any, family: Any, size: int) -> Ledger:
     """The ledger of a linear head of `size` weights on pooled features of the frozen base.
 
-    `base` is the model without a head; its pooler is loaded and not read.
+    base: the model without a head; its pooler is loaded, but the probe does not read it.
     """
     return parameter_ledger(base, pretrained, family, trainable=size, probe=size, unused=("pooler",))
 
 
-def _named(weights: Mapping[str, Any]) -> str:
-    """'score.weight 2 × 2,048', or the outermost modules where the weights are many."""
-    if len(weights) > SHOWN_WEIGHTS:
+def _describe(weights: Mapping[str, Any]) -> str:
+    """'score.weight 2 × 2,048', or only the outermost modules if there are many weights."""
+    if len(weights) > MAX_LISTED_WEIGHTS:
         return ", ".join(dict.fromkeys(name.split(".")[0] for name in weights))
     return ", ".join(
         f"{name} {' × '.join(f'{length:,}' for length in weight.shape)}" for name, weight in weights.items()
     )
 
 
-def _sum(weights: Mapping[str, Any]) -> int:
-    return sum(true_size(weight) for weight in weights.values())
+def _total(weights: Mapping[str, Any]) -> int:
+    return sum(count_weights(weight) for weight in weights.values())
 
 
-def _beside(adapters: Mapping[str, Any]) -> str:
-    """'rank 8 beside 112 linear layers, 8 × (in + out) each'."""
-    down = [weight for name, weight in adapters.items() if ".lora_A." in name]
-    rank = down[0].shape[0]
-    more = ", and a magnitude an output" if any("magnitude" in name for name in adapters) else ""
-    return f"rank {rank} beside {len(down)} linear layers: {rank} × (in + out) each{more}"
+def _describe_adapters(adapters: Mapping[str, Any], adapted: Mapping[str, str]) -> str:
+    """'rank 8 beside 112 linear layers: 8 × (in + out) each', or the sizes per layer of another form."""
+    by_layer: dict[str, list[Any]] = {}
+    for name, weight in adapters.items():
+        by_layer.setdefault(adapted[name], []).append(weight)
+    ranks = {_rank(weights) for weights in by_layer.values()}
+    if len(ranks) == 1 and None not in ranks:
+        (rank,) = ranks
+        has_vectors = any(weight.ndim == 1 for weight in adapters.values())
+        vectors = ", and a magnitude per output" if has_vectors else ""
+        return f"rank {rank} beside {len(by_layer)} linear layers: {rank} × (in + out) each{vectors}"
+    sizes = sorted(sum(count_weights(weight) for weight in weights) for weights in by_layer.values())
+    size = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
+    beside = "the model" if set(by_layer) == {""} else f"each of {len(by_layer)} layers"
+    return f"{size} weights beside {beside}"
 
 
-def _dropped(left: dict[str, Any], trunk: set[str], family: Any) -> Iterator[LedgerLine]:
-    """What the pretrained architecture has and the tuned model has not: its head, parts of its trunk."""
-    head = {plain: weight for plain, weight in left.items() if plain not in trunk}
-    rest = {plain: weight for plain, weight in left.items() if plain in trunk}
-    words = any(plain.startswith(family.words_head) for plain in head)
-    what = "the language-model head" if words else "the pretrained model's own head"
-    for part, why in (
-        (head, f"{what}, which this arm does not use"),
+def _rank(weights: Sequence[Any]) -> int | None:
+    """r of a low-rank pair, r × in and out × r; None for any other form."""
+    matrices = [weight for weight in weights if weight.ndim == 2]
+    if len(matrices) != 2 or matrices[0].shape[0] != matrices[1].shape[1]:
+        return None
+    return int(matrices[0].shape[0])
+
+
+def _dropped_lines(dropped: Mapping[str, Any], base_names: set[str], family: Any) -> Iterator[LedgerLine]:
+    """What only the pretrained architecture has: its head, parts of its base model."""
+    head = {name: weight for name, weight in dropped.items() if name not in base_names}
+    rest = {name: weight for name, weight in dropped.items() if name in base_names}
+    is_words_head = any(name.startswith(family.words_head) for name in head)
+    title = "the language-model head" if is_words_head else "the pretrained model's own head"
+    for weights, reason in (
+        (head, f"{title}, which this arm does not use"),
         (rest, "part of the pretrained model that this arm does not use"),
     ):
-        if part:
-            yield LedgerLine("dropped", -_sum(part), f"{_named(part)}: {why}")
+        if weights:
+            yield LedgerLine("dropped", -_total(weights), f"{_describe(weights)}: {reason}")
 
 
-def _added(trunk: dict[str, Any], fresh: Sequence[str]) -> Iterator[LedgerLine]:
-    """What the tuned model has in its trunk and the pretrained architecture has not."""
-    if trunk:
-        new = not set(fresh).isdisjoint(trunk)
-        why = "not in the checkpoint" if new else "in the checkpoint, though not named as saved"
-        yield LedgerLine("added", _sum(trunk), f"{_named(trunk)}: {why}")
+def _added_lines(new: Mapping[str, Any], fresh: Sequence[str]) -> Iterator[LedgerLine]:
+    """What only the tuned model has in its base model."""
+    if new:
+        is_fresh = not set(fresh).isdisjoint(new)
+        reason = "not in the checkpoint" if is_fresh else "in the checkpoint, though not named as saved"
+        yield LedgerLine("added", _total(new), f"{_describe(new)}: {reason}")
 
 
-def _packing_line(packed: Packed) -> LedgerLine:
+def _quantized_line(quantized: QuantizedSize) -> LedgerLine:
     return LedgerLine(
-        "packed to 4 bits",
+        "quantised to 4 bits",
         0,
-        f"{packed.weights:,} weights in {packed.size_bytes:,} bytes, where 16 bits a weight take "
-        f"{2 * packed.weights:,}; two weights share a byte, and each counts as one",
+        f"{quantized.weights:,} weights in {quantized.size_bytes:,} bytes instead of "
+        f"{2 * quantized.weights:,} at 16 bits per weight; two weights share a byte, and each counts as one",
     )

@@ -1,6 +1,6 @@
 """A Count as lines of text: the architecture, the parameters by group, the ledger.
 
-In: a Count. Out: lines. Knows nothing of: terminals, colour, how anything was counted.
+In: a Count. Out: lines. Knows nothing of: terminals, colour, counting.
 """
 
 from collections import Counter
@@ -9,33 +9,33 @@ from itertools import groupby
 from tuneproof.parameters.count import Count
 
 
-def _said(value: int | None, unit: str = "") -> str:
+def _number(value: int | None, unit: str = "") -> str:
     return "none" if value is None else f"{value:,}{unit}"
 
 
 def architecture_lines(count: Count) -> list[str]:
-    """One line a property."""
-    found = count.architecture
-    tied = {True: "tied to the embeddings", False: "a matrix of its own", None: "none"}[found.tied]
+    """One line per property."""
+    table = count.architecture
+    tied = {True: "tied to the embeddings", False: "a matrix of its own", None: "none"}
     rows = {
-        "type": f"{found.model_type} ({found.kind}, family {found.family})",
-        "dimension": _said(found.dimension),
-        "layers": _said(found.layers),
-        "heads": _said(found.heads),
-        "key-value heads": _said(found.key_value_heads),
-        "head size": _said(found.head_size),
-        "hidden size": _said(found.hidden_size),
-        "attention": attention_line(found.attention),
-        "window": _said(found.window, " tokens"),
-        "context": _said(found.context, " tokens"),
-        "vocabulary": _said(found.vocabulary),
-        "language-model head": tied,
+        "type": f"{table.model_type} ({table.kind}, family {table.family})",
+        "hidden size": _number(table.hidden_size),
+        "layers": _number(table.num_layers),
+        "heads": _number(table.num_heads),
+        "key-value heads": _number(table.num_key_value_heads),
+        "head dimension": _number(table.head_dim),
+        "intermediate size": _number(table.intermediate_size),
+        "attention": attention_line(table.attention),
+        "sliding window": _number(table.sliding_window, " tokens"),
+        "context length": _number(table.context_length, " tokens"),
+        "vocabulary": _number(table.vocab_size),
+        "language-model head": tied[table.tied_embeddings],
     }
     return [f"{name:<20} {value}" for name, value in rows.items()]
 
 
 def attention_line(kinds: tuple[str, ...]) -> str:
-    """'full in all 16 layers', or how many layers are of each kind and in which order they come."""
+    """'full in all 16 layers', or the number of layers of each kind and their order."""
     counts = Counter(kinds)
     if not kinds:
         return "none"
@@ -48,36 +48,39 @@ def attention_line(kinds: tuple[str, ...]) -> str:
 
 
 def parameter_lines(count: Count) -> list[str]:
-    """One line a group that the model has, the total, and what others published."""
+    """One line per group that the model has, the total, and the published count."""
     rows = [(f"{size:,}", group) for group, size in count.groups.items() if size]
     rows.append((f"{count.total:,}", f"total ({count.architecture_class})"))
-    if count.published is None:
-        return [*_columns(rows), "No published count stands on the shelf."]
-    found = count.published
-    sentence = f"Published: {found.count:,} ({found.source}), "
+    published = count.published
+    if published is None:
+        return [*_columns(rows), "No published count is known."]
+    sentence = f"Published: {published.count:,} ({published.source}), "
     if count.agrees:
         return [*_columns(rows), f"{sentence}the same."]
-    apart = found.count - count.total
-    return [*_columns(rows), f"{sentence}{apart:+,} from ours. {found.differs}".rstrip()]
+    difference = published.count - count.total
+    return [*_columns(rows), f"{sentence}{difference:+,} from ours. {published.differs}".rstrip()]
 
 
 def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
-    """The title and lines of the ledger; nothing where no adaptation was asked for."""
+    """The title and lines of the ledger; nothing if the count has no adaptation."""
     if count.adaptation is None:
         return []
-    found, ledger = count.adaptation, count.adaptation.ledger
-    set_to = ", ".join(f"{name} {value}" for name, value in found.changes.items())
-    method = f"{found.method}{f' ({set_to})' if set_to else ''}, answering by" if found.method else "with"
+    adaptation, ledger = count.adaptation, count.adaptation.ledger
+    changes = ", ".join(f"{name} {value}" for name, value in adaptation.changes.items())
+    settings = f" ({changes})" if changes else ""
+    method = f"{adaptation.method}{settings}, answering by" if adaptation.method else "with"
     rows = [(f"{ledger.base:,}", "base")]
-    rows += [(f"{line.count:+,}" if line.count else "0", f"{line.what}: {line.why}") for line in ledger.lines]
+    rows += [
+        (f"{line.count:+,}" if line.count else "0", f"{line.part}: {line.reason}") for line in ledger.lines
+    ]
     rows.append((f"{ledger.total:,}", "total"))
-    if found.method:
-        share = 100 * ledger.trainable / ledger.total
-        words = f"{share:.2g}" if share < 10 else f"{share:.0f}"
-        rows.append((f"{ledger.trainable:,}", f"of these train ({words} %)"))
-    return [(f"Adaptation: {method} {found.head.sentence}", _columns(rows))]
+    if adaptation.method:
+        percent = 100 * ledger.trainable / ledger.total
+        share = f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
+        rows.append((f"{ledger.trainable:,}", f"of these train ({share} %)"))
+    return [(f"Adaptation: {method} {adaptation.head.description}", _columns(rows))]
 
 
 def _columns(rows: list[tuple[str, str]]) -> list[str]:
-    wide = max(len(number) for number, _ in rows)
-    return [f"{number:>{wide}}  {words}" for number, words in rows]
+    width = max(len(number) for number, _ in rows)
+    return [f"{number:>{width}}  {text}" for number, text in rows]

@@ -1,1 +1,1 @@
-"""A finished arm for others: its files, a card with the study's evidence, a gate, the hub."""
+"""Publish a finished arm: its files, a card with the study's evidence, a gate, the hub."""

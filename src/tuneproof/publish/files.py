@@ -1,6 +1,6 @@
-"""What of an arm is published, and the folder that holds it.
+"""The published files of an arm, and the folder that holds them.
 
-In: a finished arm, whether it is merged, where its base is found. Out: files that plain libraries load.
+In: a finished arm, whether to merge it, its base. Out: files that plain libraries load.
 Knows nothing of: the card, the gate, the hub.
 """
 
@@ -9,202 +9,232 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tuneproof.apply.labels import base_of, finished_arm
-from tuneproof.arms.tuned import head_of, reload_tuned
-from tuneproof.atomic import MANIFEST, check_folder, read_json, write_inside, write_json
-from tuneproof.context.model_spec import Ready
-from tuneproof.data.prompt_format import prompt_frame
+from tuneproof.apply.finished_arm import base_model_spec, read_finished_arm
+from tuneproof.arms.tuned import head_of
+from tuneproof.atomic import MANIFEST, check_folder, read_json, write_in_folder, write_json
+from tuneproof.context.model_spec import ModelSpec
+from tuneproof.data.prompt_format import build_prompt_frame
 from tuneproof.errors import RecipeError
-from tuneproof.models.heads import takes
-from tuneproof.models.load import fetch, load_model, model_on_meta, quiet
+from tuneproof.methods import METHODS
+from tuneproof.methods.options import trains_words
+from tuneproof.models.heads import accepts_argument
+from tuneproof.models.load import download_model, load_model, model_on_meta, quiet
 from tuneproof.models.quiet import quiet_bitsandbytes
-from tuneproof.publish.load_code import Asks, Holds, Published
+from tuneproof.publish.load_code import Form, LoadSpec, Objective
 from tuneproof.recipe.recipe import Arm, Recipe, read_recipe
 from tuneproof.record.study_folder import FACTS, RECIPE, WEIGHTS, ArmRecord, StudyRecord, read_study
 
-LEFT = {MANIFEST, "README.md", "head.json"}  # of the arm's weights: written anew, or of no use elsewhere
+# files of the arm's weights that are written anew, or of no use elsewhere
+NOT_COPIED = {MANIFEST, "README.md", "head.json"}
 ADAPTER = "adapter_config.json"
 HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)
-class Material:
-    """An arm that can be published. `base_name` is its base's hub id, or "" where none is known.
+class Publication:
+    """An arm to publish. `base_name` is its base's hub id, or "" if it has none.
 
-    `precision` is what it predicted the study's items in.
+    `precision` is that of its predictions in the study.
     """
 
     record: ArmRecord
     study: StudyRecord
     recipe: Recipe
     arm: Arm
-    ready: Ready
-    it: Published
+    spec: ModelSpec
+    load_spec: LoadSpec
     merged: bool
     base_name: str
     precision: str
 
     @property
     def weights(self) -> Path:
-        """The arm's own weights."""
+        """The folder of the arm's own weights."""
         return self.record.folder / WEIGHTS
 
     @property
     def base_folder(self) -> str:
         """The base on this machine."""
-        return str(fetch(self.ready.source, weights=True))
+        return str(download_model(self.spec.source, weights=True))
 
 
-def material_of(folder: Path, merged: bool, base: str | None) -> Material:
-    """What of the arm is published.
+def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publication:
+    """Read a finished arm and check that it can be published.
 
-    Raises: RecipeError where it has nothing to publish, where plain libraries cannot ask what it answers,
-    or nobody else has its base; RunError where it is not finished; ModelError where its base is gone.
+    Raises: RecipeError if it has nothing to publish, if plain libraries cannot compute its predictions, or
+    if nobody else has its base; RunError if it is not finished; ModelError if its base is gone.
     """
-    record = finished_arm(folder)
-    about = record.about
-    if about["kind"] != "tuned" or not (record.folder / WEIGHTS).is_dir():
+    record = read_finished_arm(folder)
+    name = record.about["arm"]
+    if record.about["kind"] != "tuned" or not (record.folder / WEIGHTS).is_dir():
+        tuned = [method.name for method in METHODS.values() if method.kind == "tuned"]
         raise RecipeError(
             str(folder),
-            f"{about['arm']} has no weights of its own: there is nothing to publish.",
-            "An arm that learnt (head, lp-ft, lora, qlora, full) can be published.",
+            f"{name} has no weights of its own, so there is nothing to publish.",
+            f"Allowed: arms that train weights ({', '.join(tuned)}).",
         )
     study = read_study(record.folder.parent.parent)
     recipe = read_recipe(study.folder / RECIPE)
-    arm = recipe.arm(about["arm"])
-    objective = getattr(arm.options, "objective", "head")
-    ready = base_of(record, recipe)
-    asks = _asks(str(folder), objective, recipe.task.kind, ready)
+    arm = recipe.arm(name)
+    spec = base_model_spec(record, recipe)
+    objective = _objective(str(folder), arm, recipe.task.kind, spec)
     check_folder(record.folder / WEIGHTS)
-    holds = _holds(record.folder / WEIGHTS)
-    if merged and arm.method.packs:
-        raise RecipeError(
-            "--merged",
-            f"the base of {about['arm']} was held in 4 bits: merged into whole weights it "
-            "would be another model than the one that was tested.",
-            do="Publish the adapter.",
-        )
-    if merged and holds == "model":
-        raise RecipeError("--merged", f"{about['arm']} is a whole model already.", do="Leave it out.")
-    base_name = base or ("" if ready.source.local else ready.source.path_or_id)
-    if holds != "model" and not merged and not base_name:
+    form = _form(record.folder / WEIGHTS)
+    if merged:
+        _check_merge(arm, form)
+    base_name = base or ("" if spec.source.local else spec.source.path_or_id)
+    needs_base = form != "model" and not merged
+    if needs_base and not base_name:
         raise RecipeError(
             str(folder),
-            f"its base is a folder of this machine ({ready.source.name}), and whoever loads "
-            "what is published beside it needs the base too.",
-            do="Add --merged, so that the base is in it, or --base OWNER/NAME where the hub has the same.",
+            f"its base is a folder of this machine ({spec.source.name}); others need the base to load the "
+            "arm.",
+            do="Add --merged to include the base, or --base OWNER/NAME if the hub has it.",
         )
-    facts = read_json(record.folder / FACTS)["facts"]
-    precision = str(facts["compute.precision"])
-    it = _published(record, recipe, arm, ready, holds, asks, precision)
-    if holds != "model" and not merged:
-        it = replace(it, base=base_name, revision=None if base else ready.commit)
-    return Material(record, study, recipe, arm, ready, it, merged, base_name, precision)
+    precision = str(read_json(record.folder / FACTS)["facts"]["compute.precision"])
+    load_spec = _load_spec(record, recipe, arm, spec, form, objective, precision)
+    if needs_base:
+        load_spec = replace(load_spec, base=base_name, revision=None if base else spec.commit)
+    return Publication(record, study, recipe, arm, spec, load_spec, merged, base_name, precision)
 
 
-def _asks(where: str, objective: str, kind: str, ready: Ready) -> Asks:
-    if kind == "labels":
-        return "words" if objective == "words" else "labels"
-    if objective == "words" or ready.family.kind == "decoder":
+def _check_merge(arm: Arm, form: Form) -> None:
+    if arm.method.quantizes:
+        raise RecipeError(
+            "--merged",
+            f"the base of {arm.method_name} is quantised to 4 bits; merged into full weights it would be a "
+            "different model from the tested one.",
+            do="Publish the adapter.",
+        )
+    if form == "adapter" and not arm.method.merges:
+        raise RecipeError(
+            "--merged",
+            f"the adapters of {arm.method_name} cannot be merged into its base.",
+            do="Publish the adapter.",
+        )
+    if form == "model":
+        raise RecipeError("--merged", f"{arm.method_name} already is a whole model.", do="Omit --merged.")
+
+
+def _objective(where: str, arm: Arm, task_kind: str, spec: ModelSpec) -> Objective:
+    in_words = trains_words(arm.options)
+    if task_kind == "labels":
+        return "words" if in_words else "labels"
+    if in_words or spec.family.kind == "decoder":
         raise RecipeError(
             where,
-            "answers questions by words of tuneproof's around them, which plain libraries do not put there.",
-            "Of arms that answer questions, encoders with a head over spans can be published.",
+            "its answers need tuneproof's prompt around each question, which plain libraries do not add.",
+            "Of arms that answer questions, only encoders with a span head can be published.",
             "Use `tuneproof predict` with the study's folder.",
         )
     return "span"
 
 
-def _holds(weights: Path) -> Holds:
+def _form(weights: Path) -> Form:
     if (weights / ADAPTER).is_file():
         return "adapter"
     return "head" if (weights / HEAD).is_file() else "model"
 
 
-def _published(
-    record: ArmRecord, recipe: Recipe, arm: Arm, ready: Ready, holds: Holds, asks: Asks, precision: str
-) -> Published:
-    """What the lines need to know, as the arm was asked in the study."""
+def _load_spec(
+    record: ArmRecord,
+    recipe: Recipe,
+    arm: Arm,
+    spec: ModelSpec,
+    form: Form,
+    objective: Objective,
+    precision: str,
+) -> LoadSpec:
+    """What the code needs to know to predict as in the study."""
     labels = tuple(record.about["labels"])
-    packed = bool(arm.method.packs)
+    quantized = bool(arm.method.quantizes)
     half = {"bf16": "bfloat16", "fp16": "float16"}.get(precision, "float32")
-    more: dict[str, Any] = {}
-    if asks == "words":
-        words: Any = recipe.task.prompt(recipe.task_options, labels)
-        frame = prompt_frame(ready.tokenizer, words, (), recipe.encode.chat)
-        more = {"before": frame.before, "after": frame.after, "words": frame.answers, "markup": frame.markup}
-    if asks == "span":
-        # peft's model for question answering drops the types, and was trained and asked without them
-        types = holds != "adapter" and takes(
-            model_on_meta(ready.source, ready.config, head="span"), "token_type_ids"
+    extra: dict[str, Any] = {}
+    if objective == "words":
+        prompt: Any = recipe.task.prompt(recipe.task_options, labels)
+        frame = build_prompt_frame(spec.tokenizer, prompt, (), recipe.encode.chat)
+        extra = {
+            "before": frame.before,
+            "after": frame.after,
+            "words": frame.answers,
+            "markup": frame.has_markup,
+        }
+    if objective == "span":
+        # peft's model for question answering drops the token types, in training and prediction
+        token_types = form != "adapter" and accepts_argument(
+            model_on_meta(spec.source, spec.config, head="span"), "token_type_ids"
         )
-        more = {
-            "types": types,
+        extra = {
+            "token_types": token_types,
             "answer_tokens": recipe.encode.answer_tokens,
             "threshold": record.about["chosen"]["answers"]["no_answer_threshold"],
         }
-    if holds == "head":
-        more["pooling"] = read_json(record.folder / WEIGHTS / "head.json")["pooling"]
-    return Published(
-        holds=holds,
-        asks=asks,
+    if form == "head":
+        extra["pooling"] = read_json(record.folder / WEIGHTS / "head.json")["pooling"]
+    return LoadSpec(
+        form=form,
+        objective=objective,
         labels=labels,
-        max_length=ready.max_length,
-        pad_id=ready.pad.id,
-        packed=packed,
-        unpacked=(*sorted(ready.family.head_modules), "lm_head") if packed else (),
-        dtype=half if holds != "model" else "float32",
-        **more,
+        max_length=spec.max_length,
+        pad_id=spec.pad.id,
+        quantized=quantized,
+        unquantized=(*sorted(spec.family.head_modules), "lm_head") if quantized else (),
+        dtype=half if form != "model" else "float32",
+        **extra,
     )
 
 
-def write_weights(material: Material, folder: Path) -> Published:
-    """Write weights and tokenizer into `folder`; returns what the lines load from there.
+def write_weights(publication: Publication, folder: Path) -> LoadSpec:
+    """Write weights and tokenizer into `folder`; returns what the code loads from there.
 
-    Raises: RecipeError, ModelError where they cannot be loaded to be merged.
+    Raises: RecipeError or ModelError if a merge cannot load them.
     """
-    if material.merged:
-        return _write_merged(material, folder)
-    for name in (*copied(material), *([ADAPTER] if material.it.holds == "adapter" else ())):
-        copy_file(material.weights / name, folder / name)
-    if material.it.holds == "head":
-        material.ready.tokenizer.save_pretrained(folder)
-    if material.it.holds == "adapter":
+    if publication.merged:
+        return _write_merged(publication, folder)
+    load_spec = publication.load_spec
+    for name in (*copied_files(publication), *([ADAPTER] if load_spec.form == "adapter" else ())):
+        copy_file(publication.weights / name, folder / name)
+    if load_spec.form == "head":
+        publication.spec.tokenizer.save_pretrained(folder)
+    if load_spec.form == "adapter":
         value = read_json(folder / ADAPTER)
-        value |= {"base_model_name_or_path": material.base_name, "revision": material.it.revision}
+        value |= {"base_model_name_or_path": publication.base_name, "revision": load_spec.revision}
         write_json(folder / ADAPTER, value)
-    return material.it
+    return load_spec
 
 
-def copied(material: Material) -> dict[str, str]:
-    """The arm's files that are published as they are, with the checksums under which it saved them."""
-    sums: dict[str, str] = read_json(material.weights / MANIFEST)
-    if material.merged:
-        return {name: sums[name] for name in sums if name == HEAD}
-    return {name: sums[name] for name in sums if name not in (*LEFT, ADAPTER)}
+def copied_files(publication: Publication) -> dict[str, str]:
+    """The arm's files that are published unchanged, with their checksums in the study."""
+    checksums: dict[str, str] = read_json(publication.weights / MANIFEST)
+    if publication.merged:
+        return {name: checksums[name] for name in checksums if name == HEAD}
+    return {name: checksums[name] for name in checksums if name not in (*NOT_COPIED, ADAPTER)}
 
 
 def copy_file(file: Path, to: Path) -> None:
-    """Copy a file into a folder that is written as a whole."""
-    write_inside(to, lambda path: shutil.copyfile(file, path))
+    """Copy a file into a folder that is written atomically."""
+    write_in_folder(to, lambda path: shutil.copyfile(file, path))
 
 
-def _write_merged(material: Material, folder: Path) -> Published:
-    """The base with the adapter in it, or beside the head, in float32."""
-    ready, recipe = material.ready, material.recipe
-    if material.it.holds == "head":
-        model = load_model(ready.source, ready.config, ready.tokenizer, ready.family, head="base").model
-        for name in copied(material):
-            copy_file(material.weights / name, folder / name)
-        made = replace(material.it, base="", revision=None, dtype="float32")
+def _write_merged(publication: Publication, folder: Path) -> LoadSpec:
+    """Write the base with the adapter merged into it, or beside the head, in float32."""
+    spec, load_spec = publication.spec, publication.load_spec
+    changes: dict[str, Any] = {"base": "", "revision": None, "dtype": "float32"}
+    if load_spec.form == "head":
+        model = load_model(spec.source, spec.config, spec.tokenizer, spec.family, head="base").model
+        for name in copied_files(publication):
+            copy_file(publication.weights / name, folder / name)
     else:
-        objective = getattr(material.arm.options, "objective", "head")
-        head = head_of(objective, recipe.task.kind)
-        adapted = reload_tuned(material.weights, ready, head, tuple(material.it.labels))
-        with quiet_bitsandbytes():  # peft looks whether it is there
-            model = adapted.merge_and_unload()
-        made = replace(material.it, holds="model", base="", revision=None, dtype="float32")
+        from peft import PeftModel
+
+        head = head_of(publication.arm, publication.recipe.task.kind)
+        labels = load_spec.labels
+        base = load_model(spec.source, spec.config, spec.tokenizer, spec.family, head=head, labels=labels)
+        with quiet(), quiet_bitsandbytes():  # peft checks whether it is installed
+            adapted = PeftModel.from_pretrained(base.model, str(publication.weights), use_safetensors=True)
+            model = adapted.eval().merge_and_unload()
+        changes["form"] = "model"
     with quiet():
         model.save_pretrained(folder)
-        ready.tokenizer.save_pretrained(folder)
-    return made
+        spec.tokenizer.save_pretrained(folder)
+    return replace(load_spec, **changes)

@@ -1,9 +1,9 @@
-"""The gate: what was written is loaded in a fresh process and must say what the study's file says.
+"""The gate: a fresh process loads the written files and must reproduce the study's predictions.
 
 In: a written folder, the study's predictions of test. Out: by how much they differ, or an error.
 Knows nothing of: the card, the hub.
 
-The process runs the card's own lines. It has no token, no network and nothing of ours in it.
+The process runs the card's own code. It has no token, no network and nothing of tuneproof in it.
 """
 
 import json
@@ -19,35 +19,35 @@ import numpy as np
 from tuneproof.atomic import sha256_of_file
 from tuneproof.errors import RunError
 from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.inference.prediction import Predicted, read_predictions
-from tuneproof.publish.files import Material, copied
-from tuneproof.publish.load_code import Published, program
+from tuneproof.inference.prediction import AnyPredictions, read_predictions
+from tuneproof.publish.files import Publication, copied_files
+from tuneproof.publish.load_code import LoadSpec, make_program
 from tuneproof.record.study_folder import PREDICTIONS, read_items
 from tuneproof.redact import is_secret
-from tuneproof.tasks.question_rows import asked_from
+from tuneproof.tasks.question_rows import question_from_json
 
-SAMPLE = 32  # items
-AT_ONCE = 8
-LONGEST_S = 3600.0
+SAMPLE_ITEMS = 32
+BATCH_SIZE = 8
+TIMEOUT_S = 3600.0
 # Of probabilities (of the null score in logits ten times as much). In float32 only the order of sums
-# differs; half precision on another device rounds every layer otherwise.
+# differs; half precision on another device rounds every layer differently.
 TOLERANCES = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
 NULL_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Items of test: what is asked, and what the study's file says."""
+    """Test items: the inputs of the program, and the study's predictions."""
 
-    asked: list[Any]
-    told: Predicted
+    inputs: list[Any]
+    expected: AnyPredictions
 
 
 @dataclass(frozen=True)
-class Passed:
-    """What the gate saw over `items`: the largest differences, in `unit`.
+class GateResult:
+    """The largest differences over `items`, in `unit`.
 
-    `merged`: between adapter and the adapter merged into its base; None where there is no adapter.
+    `merged`: between the adapter and the adapter merged into its base; None without an adapter.
     """
 
     items: int
@@ -57,158 +57,160 @@ class Passed:
     merged: float | None = None
 
 
-def take_sample(material: Material) -> Sample:
-    """The first items of test by id that were read whole.
+def take_sample(publication: Publication) -> Sample:
+    """The first test items by id that the model read without truncation.
 
-    Raises: RunError where the study keeps no texts, or every item was cut.
+    Raises: RunError if the study keeps no texts, or every item was truncated.
     """
-    told = read_predictions(material.record.folder / PREDICTIONS)
-    items = read_items(material.study.folder)
+    expected = read_predictions(publication.record.folder / PREDICTIONS)
+    items = read_items(publication.study.folder)
     if not items.ids:
         raise RunError(
-            str(material.study.folder),
-            "keeps no texts of its items, so nothing can be asked again.",
+            str(publication.study.folder),
+            "keeps no texts of its items, so the predictions cannot be reproduced.",
             do="Put items.parquet back, or run the study again.",
         )
-    place = {name: at for at, name in enumerate(items.ids)}
-    whole = [at for at, name in enumerate(told.ids) if name in place and not bool(told.truncated_N[at])]
-    chosen = sorted(whole, key=lambda at: told.ids[at])[:SAMPLE]
-    if not chosen:
+    item_rows = {name: row for row, name in enumerate(items.ids)}
+    usable = [
+        row
+        for row, name in enumerate(expected.ids)
+        if name in item_rows and not bool(expected.truncated_N[row])
+    ]
+    sampled = sorted(usable, key=lambda row: expected.ids[row])[:SAMPLE_ITEMS]
+    if not sampled:
         raise RunError(
-            str(material.record.folder),
-            "every test item was cut to what the model reads, so none can be asked again as it was.",
+            str(publication.record.folder),
+            "every test item was truncated, so no prediction can be reproduced.",
             do="Raise encode.max_length and run the arm again.",
         )
-    where = [place[told.ids[at]] for at in chosen]
-    if items.asked:
-        pairs = [asked_from(items.texts[at], items.asked[at]) for at in where]
-        asked: list[Any] = [[pair.question, pair.context] for pair in pairs if pair is not None]
+    rows = [item_rows[expected.ids[row]] for row in sampled]
+    if items.questions:
+        questions = [question_from_json(items.texts[row], items.questions[row]) for row in rows]
+        inputs: list[Any] = [[q.question, q.context] for q in questions if q is not None]
     else:
-        texts = [items.texts[at] for at in where]
-        asked = [texts[at : at + AT_ONCE] for at in range(0, len(texts), AT_ONCE)]
-    return Sample(asked, told.take(chosen))
+        texts = [items.texts[row] for row in rows]
+        inputs = [texts[first : first + BATCH_SIZE] for first in range(0, len(texts), BATCH_SIZE)]
+    return Sample(inputs, expected.take(sampled))
 
 
-def pass_gate(material: Material, it: Published, folder: Path) -> Passed:
-    """Ask the written folder in a fresh process, adapters also merged, and compare.
+def run_gate(publication: Publication, load_spec: LoadSpec, folder: Path) -> GateResult:
+    """Predict with the written folder in a fresh process, with adapters merged too, and compare.
 
-    Raises: RunError where the folder cannot be loaded or says anything else than the study's file.
+    Raises: RunError if the folder cannot be loaded or its predictions differ from the study's.
     """
-    sample = take_sample(material)
-    tolerance = TOLERANCES[material.precision]
-    if it.asks == "span":
+    sample = take_sample(publication)
+    tolerance = TOLERANCES[publication.precision]
+    if load_spec.objective == "span":
         tolerance *= NULL_FACTOR
-    beside = it.holds != "model" and not material.merged
-    here = it.at(material.base_folder) if beside else it
-    found = ask(here, str(folder), sample)
-    difference = compare(sample.told, found, tolerance, str(folder))
-    _check_copies(material, folder)
-    unit = "logits" if it.asks == "span" else "of a probability"
-    other = None
-    if material.it.holds == "adapter" and not it.packed:
-        adapter = material.it.at(material.base_folder)
-        weights = str(material.weights)
-        again = ask(adapter, weights, sample, merge=not material.merged)
-        other = largest(numbers(found), numbers(again))
-        if not other <= tolerance:
-            raise _failed(
+    needs_base = load_spec.form != "model" and not publication.merged
+    local_spec = load_spec.with_base(publication.base_folder) if needs_base else load_spec
+    outputs = predict_in_fresh_process(local_spec, str(folder), sample)
+    difference = compare(sample.expected, outputs, tolerance, str(folder))
+    _check_copies(publication, folder)
+    unit = "logits" if load_spec.objective == "span" else "of a probability"
+    merged_difference = None
+    if publication.load_spec.form == "adapter" and not load_spec.quantized:
+        adapter = publication.load_spec.with_base(publication.base_folder)
+        weights = str(publication.weights)
+        other = predict_in_fresh_process(adapter, weights, sample, merge=not publication.merged)
+        merged_difference = max_difference(as_numbers(outputs), as_numbers(other))
+        if not merged_difference <= tolerance:
+            raise _error(
                 str(folder),
                 "the adapter and the adapter merged into its base differ by "
-                f"{other:.2g} ({tolerance:g} is allowed)",
+                f"{merged_difference:.2g} ({tolerance:g} is allowed)",
             )
-    return Passed(len(sample.told), difference, tolerance, unit, other)
+    return GateResult(len(sample.expected), difference, tolerance, unit, merged_difference)
 
 
-def _check_copies(material: Material, folder: Path) -> None:
-    """What was copied is the arm's own byte for byte: one weight may move no sampled prediction.
+def _check_copies(publication: Publication, folder: Path) -> None:
+    """Check that copied files equal the arm's: a single changed weight may move no sampled prediction.
 
-    Raises: RunError naming the first file that is not.
+    Raises: RunError naming the first file that differs.
     """
-    for name, digest in copied(material).items():
+    for name, digest in copied_files(publication).items():
         file = folder / name
         if not file.is_file() or sha256_of_file(file) != digest:
-            raise _failed(str(folder), f"{name} is not the file that the arm saved (checksum differs)")
+            raise _error(str(folder), f"{name} is not the file that the arm saved (checksum differs)")
 
 
-def compare(told: Predicted, found: list[Any], tolerance: float, where: str) -> float:
-    """The largest difference between the study's predictions and what the process said.
+def compare(expected: AnyPredictions, outputs: list[Any], tolerance: float, where: str) -> float:
+    """The largest difference between the study's predictions and those of the process.
 
-    Labels and answers must be equal, but for labels that the study itself holds equally probable
-    within the tolerance.
+    Labels and answers must be equal, except for labels whose probabilities in the study are equal within
+    the tolerance.
 
-    Raises: RunError where they are not, or a number differs by more than the tolerance.
+    Raises: RunError if they are not, or a number differs by more than the tolerance.
     """
-    if len(found) != len(told):
-        raise _failed(where, f"{len(found)} answers came to {len(told)} items")
-    if isinstance(told, AnswerPredictions):
-        unlike = sum(answer != text for answer, text in zip(texts(found), told.texts, strict=True))
-        difference = largest(numbers(found), np.asarray(told.null_N)[:, None])
+    if len(outputs) != len(expected):
+        raise _error(where, f"{len(expected)} items got {len(outputs)} predictions")
+    if isinstance(expected, AnswerPredictions):
+        texts = [str(answer) for answer, _ in outputs]
+        changed = sum(text != answer for text, answer in zip(texts, expected.texts, strict=True))
+        difference = max_difference(as_numbers(outputs), np.asarray(expected.null_N)[:, None])
     else:
-        assert told.probabilities_NC is not None
-        now_NC, then_NC = numbers(found), told.probabilities_NC
-        if now_NC.shape != then_NC.shape:
-            raise _failed(where, f"it has {now_NC.shape[-1]} labels and the study {then_NC.shape[-1]}")
-        best_N = then_NC[np.arange(len(told)), told.predicted_N]
-        at_now_N = then_NC[np.arange(len(told)), now_NC.argmax(axis=1)]
-        unlike = int((best_N - at_now_N > 2 * tolerance).sum())
-        difference = largest(now_NC, then_NC)
-    if unlike or not difference <= tolerance:
-        raise _failed(
+        assert expected.probabilities_NC is not None
+        new_NC, study_NC = as_numbers(outputs), expected.probabilities_NC
+        if new_NC.shape != study_NC.shape:
+            raise _error(where, f"it has {new_NC.shape[-1]} labels and the study {study_NC.shape[-1]}")
+        rows_N = np.arange(len(expected))
+        best_N = study_NC[rows_N, expected.predicted_N]
+        at_new_label_N = study_NC[rows_N, new_NC.argmax(axis=1)]
+        changed = int((best_N - at_new_label_N > 2 * tolerance).sum())
+        difference = max_difference(new_NC, study_NC)
+    if changed or not difference <= tolerance:
+        raise _error(
             where,
-            f"{unlike} of {len(told)} sampled test items come out otherwise, and numbers differ by up "
-            f"to {difference:.2g} ({tolerance:g} is allowed)",
+            f"{changed} of {len(expected)} sampled test items get another prediction, and numbers differ "
+            f"by up to {difference:.2g} ({tolerance:g} is allowed)",
         )
     return difference
 
 
-def texts(found: list[Any]) -> list[str]:
-    """The answers to questions."""
-    return [str(answer) for answer, _ in found]
+def as_numbers(outputs: list[Any]) -> np.ndarray:
+    """The numbers of the outputs: probabilities [N, C], or null scores [N, 1]."""
+    if outputs and isinstance(outputs[0][0], str):
+        return np.array([[score] for _, score in outputs], dtype=np.float64)
+    return np.array(outputs, dtype=np.float64)
 
 
-def numbers(found: list[Any]) -> np.ndarray:
-    """What can be measured of the answers: probabilities [N, C], or null scores [N, 1]."""
-    if found and isinstance(found[0][0], str):
-        return np.array([[score] for _, score in found], dtype=np.float64)
-    return np.array(found, dtype=np.float64)
-
-
-def largest(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference; NaN where one is none."""
+def max_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest absolute difference; NaN if any number is NaN."""
     return float(np.abs(a - b).max())
 
 
-def ask(it: Published, place: str, sample: Sample, merge: bool = False) -> list[Any]:
-    """What a fresh process says to the sample by the card's lines.
+def predict_in_fresh_process(
+    load_spec: LoadSpec, location: str, sample: Sample, merge: bool = False
+) -> list[Any]:
+    """The predictions of a fresh process that runs the card's code on the sample.
 
-    Raises: RunError where it fails, takes too long or writes anything else.
+    Raises: RunError if it fails, takes too long or prints anything else.
     """
-    source = program(it, place, merge)
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", source],
-            input=json.dumps(sample.asked),
+        process = subprocess.run(
+            [sys.executable, "-I", "-c", make_program(load_spec, location, merge)],
+            input=json.dumps(sample.inputs),
             text=True,
             capture_output=True,
             env=_environment(),
-            timeout=LONGEST_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _failed(place, f"its process ran for more than {LONGEST_S / 60:g} minutes") from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
-        raise _failed(place, f"it cannot be loaded and asked in a fresh process: {said.rstrip('.')}")
+        raise _error(location, f"its process ran for more than {TIMEOUT_S / 60:g} minutes") from None
+    if process.returncode:
+        message = (process.stderr.strip().splitlines() or ["it was killed"])[-1].rstrip(".")
+        raise _error(location, f"a fresh process cannot load it and predict: {message}")
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        outputs = json.loads(process.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        raise _failed(place, "its process gave no answer") from None
-    return list(found)
+        raise _error(location, "its process printed no predictions") from None
+    return list(outputs)
 
 
 def _environment() -> dict[str, str]:
-    """The environment without secrets, and with the network shut for the hub's libraries."""
-    kept = {name: value for name, value in os.environ.items() if not is_secret(name)}
+    """The environment without secrets, and with the hub's libraries offline."""
+    environment = {name: value for name, value in os.environ.items() if not is_secret(name)}
     for name in (
         "HF_HUB_OFFLINE",
         "TRANSFORMERS_OFFLINE",
@@ -216,15 +218,14 @@ def _environment() -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS",
         "HF_HUB_DISABLE_TELEMETRY",
     ):
-        kept[name] = "1"
-    return {**kept, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+        environment[name] = "1"
+    return {**environment, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
 
 
-def _failed(where: str, why: str) -> RunError:
+def _error(where: str, reason: str) -> RunError:
     return RunError(
         where,
-        f"what was written does not reproduce the study: {why}.",
+        f"The written files do not reproduce the study: {reason}.",
         "Nothing is uploaded.",
-        "Where the base has changed or the files are damaged, run the arm again; of an adapter, "
-        "try --merged.",
+        "If the base has changed or files are damaged, run the arm again; for an adapter, try --merged.",
     )

@@ -1,10 +1,10 @@
-"""A folder becomes a repository of the model hub: made private, sent in one commit, read back.
+"""Upload a folder to a repository of the model hub: private, in one commit, read back.
 
 In: a folder, a repository's name. Out: the repository holds the folder and nothing else.
 Knows nothing of: studies, models, cards.
 
-The token is the hub library's own, from its environment variable or its store: it is never read
-into a file, a message or a process of ours.
+The hub library reads the token from its environment variable or its store; it never enters a file, a
+message or a process of ours.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from typing import Any
 
 from tuneproof.atomic import sha256_of_file
 from tuneproof.errors import RecipeError, RunError
-from tuneproof.hub.download import client_error
+from tuneproof.hub.download import http_error_type
 
-UNKNOWN = "unknown"  # the hub's own word for a licence that nobody said
-THEIRS = ".gitattributes"  # the hub writes it into every repository
+UNKNOWN_LICENCE = "unknown"  # the hub's own word
+HUB_FILE = ".gitattributes"  # the hub writes it into every repository
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-RESUME = "What was sent is kept: the same command goes on."
+RETRY = "Uploaded files are kept: run the same command to continue."
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A repository as it is: its commit, and the checksums of its files (without the hub's own)."""
+class RemoteRepository:
+    """The state of a repository: its commit, and the checksums of its files (without the hub's own)."""
 
     commit: str
     private: bool
@@ -35,36 +35,36 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What became of it: the address, the commit, how many files were sent and removed."""
+class Upload:
+    """A finished upload: the address, the commit, the numbers of files uploaded and removed."""
 
     url: str
     commit: str
-    sent: int
+    uploaded: int
     removed: int
 
 
-def check_name(repo: str) -> None:
-    """Raises RecipeError where this is no name of a repository."""
+def check_repository_name(repo: str) -> None:
+    """Raises RecipeError if this is not the name of a repository."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(repo)
-        whole = bool(NAME.fullmatch(repo))
+        is_valid = bool(NAME.fullmatch(repo))
     except HFValidationError:
-        whole = False
-    if not whole:
+        is_valid = False
+    if not is_valid:
         raise RecipeError(
             repo or "REPO",
             "is not a name of a repository.",
-            "Letters, digits, dots and dashes on both sides of one slash.",
+            "Allowed: letters, digits, dots and dashes on both sides of one slash.",
             "Write OWNER/NAME.",
         )
 
 
 def check_token() -> None:
-    """Raises RecipeError where no token is at hand; nothing is asked of the hub."""
+    """Raises RecipeError if there is no token; does not query the hub."""
     from huggingface_hub import get_token
 
     if not get_token():
@@ -75,16 +75,16 @@ def check_token() -> None:
         )
 
 
-def look(repo: str) -> Remote | None:
-    """The repository as it is; None where there is none that this token sees.
+def read_repository(repo: str) -> RemoteRepository | None:
+    """The state of the repository; None if it does not exist or the token cannot see it.
 
-    Raises: RunError where the hub cannot be asked.
+    Raises: RunError if the hub does not answer.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = HfApi()
-    with _said(repo):
+    with _explained_errors(repo):
         try:
             info = api.model_info(repo)
         except RepositoryNotFoundError as error:
@@ -92,51 +92,51 @@ def look(repo: str) -> Remote | None:
                 raise
             return None
         tree = api.list_repo_tree(repo, recursive=True, revision=info.sha)
-        files = {entry.path: _their_sum(entry) for entry in tree if hasattr(entry, "blob_id")}
-    files.pop(THEIRS, None)
-    return Remote(str(info.sha), bool(info.private), files)
+        files = {entry.path: _remote_checksum(entry) for entry in tree if hasattr(entry, "blob_id")}
+    files.pop(HUB_FILE, None)
+    return RemoteRepository(str(info.sha), bool(info.private), files)
 
 
-def licence_of(base: str) -> str:
-    """The licence that the base's card names at the hub, as the hub writes it; else "unknown".
+def read_licence(base: str) -> str:
+    """The licence on the base's card at the hub, as the hub writes it; otherwise "unknown".
 
-    Raises: RecipeError where the hub has no such model: the card would name what nobody can load;
-    RunError where the hub cannot be asked.
+    Raises: RecipeError if the hub has no such model, which nobody could load; RunError if the hub does
+    not answer.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    with _said(base):
+    with _explained_errors(base):
         try:
             card = HfApi().model_info(base).card_data
         except GatedRepoError:
-            return UNKNOWN
+            return UNKNOWN_LICENCE
         except RepositoryNotFoundError as error:
             if error.response.status_code == 401:
                 raise
             raise RecipeError(
                 base,
-                "is to be the base, and the hub has no such model that the token sees.",
-                do="Name the base's repository with --base, or leave --base out and add --merged.",
+                "the hub has no such base model, or the token cannot see it.",
+                do="Name the base's repository with --base, or use --merged instead of --base.",
             ) from None
     value = card.get("license") if card else None
-    return value if isinstance(value, str) and value.strip() else UNKNOWN
+    return value if isinstance(value, str) and value.strip() else UNKNOWN_LICENCE
 
 
-def _their_sum(entry: Any) -> str:
+def _remote_checksum(entry: Any) -> str:
     return str(entry.lfs.sha256 if entry.lfs else entry.blob_id)
 
 
-def sums_of(folder: Path) -> dict[str, set[str]]:
-    """Of every file both checksums under which the hub may hold it: SHA-256, and git's of a blob."""
-    found = {}
+def file_checksums(folder: Path) -> dict[str, set[str]]:
+    """For every file, both checksums under which the hub may list it: SHA-256, and git's of a blob."""
+    checksums = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
-        found[name] = {sha256_of_file(file), _git_sum(file)}
-    return found
+        checksums[name] = {sha256_of_file(file), _git_checksum(file)}
+    return checksums
 
 
-def _git_sum(file: Path) -> str:
+def _git_checksum(file: Path) -> str:
     digest = hashlib.sha1(f"blob {file.stat().st_size}\0".encode(), usedforsecurity=False)
     with open(file, "rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -144,95 +144,103 @@ def _git_sum(file: Path) -> str:
     return digest.hexdigest()
 
 
-def holds(remote: Remote, ours: Mapping[str, set[str]]) -> bool:
-    """Whether the repository is the folder with these checksums already."""
-    same = set(ours) == set(remote.files)
-    return same and all(remote.files[name] in sums for name, sums in ours.items())
+def is_equal(remote: RemoteRepository, checksums: Mapping[str, set[str]]) -> bool:
+    """Whether the repository already is the folder with these checksums."""
+    return set(checksums) == set(remote.files) and not _differing_files(remote, checksums)
 
 
-def check_free(repo: str, remote: Remote | None, public: bool, update: bool) -> None:
-    """What can be known before anything is written.
+def _differing_files(remote: RemoteRepository, checksums: Mapping[str, set[str]]) -> list[str]:
+    return [name for name, allowed in checksums.items() if remote.files.get(name) not in allowed]
 
-    An empty repository is as good as none: a stopped upload leaves one behind.
 
-    Raises: RecipeError where the repository holds files and may not be changed, or is open to all
-    and what is published should not be.
+def check_repository(repo: str, remote: RemoteRepository | None, public: bool, update: bool) -> None:
+    """Check before anything is written that the repository may be changed.
+
+    An empty repository counts as none: an interrupted upload leaves one behind.
+
+    Raises: RecipeError if it holds files that may not be replaced, or its visibility is not the
+    requested one.
     """
     if remote is None:
         return
     if not remote.private and not public:
         raise RecipeError(
             repo,
-            "is there and open to everyone.",
-            "What is published is private unless it is said.",
-            "Add --public, make the repository private, or name another.",
+            "The repository exists and is public.",
+            "tuneproof publishes privately unless you pass --public.",
+            "Pass --public, make the repository private, or name another one.",
         )
     if remote.private and public:
         raise RecipeError(
             repo,
-            "is there and private.",
-            "--public is for a repository that is made.",
-            "Leave it out, and open the repository on the hub.",
+            "The repository exists and is private.",
+            "--public applies only to a new repository.",
+            "Omit --public, and make the repository public on the hub.",
         )
     if remote.files and not update:
         raise RecipeError(
             repo,
-            f"is there and holds {len(remote.files)} files.",
-            do="Name another repository, or add --update: what is in it becomes this arm, "
-            "its earlier commits stay.",
+            f"The repository exists and holds {len(remote.files)} files.",
+            do="Name another repository, or add --update to replace its files by this arm; "
+            "earlier commits stay.",
         )
 
 
-def send(repo: str, folder: Path, remote: Remote | None, public: bool) -> Sent:
-    """Make the repository where it is missing, send what it lacks in one commit, read it back.
+def upload(repo: str, folder: Path, remote: RemoteRepository | None, public: bool) -> Upload:
+    """Create the repository if it is missing, upload what differs in one commit, and read it back.
 
-    Raises: RunError where the hub refuses, breaks off, or holds other files afterwards.
+    Raises: RunError if the hub refuses, the connection breaks, or other files are there afterwards.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    api, ours = HfApi(), sums_of(folder)
-    with _said(repo):
+    api, checksums = HfApi(), file_checksums(folder)
+    with _explained_errors(repo):
         if remote is None:
             api.create_repo(repo, private=not public, exist_ok=False)
-            remote = look(repo)
+            remote = read_repository(repo)
     if remote is None or (not remote.private and not public):
         raise RunError(
             repo,
-            "was made, and is not as it was asked for: it is not private.",
+            "The hub created the repository, but not as a private one.",
             "Nothing is uploaded.",
-            "Look at it on the hub.",
+            "Check the repository on the hub.",
         )
-    lacks = [name for name, sums in ours.items() if remote.files.get(name) not in sums]
-    more = [name for name in remote.files if name not in ours]
-    if lacks or more:
+    changed = _differing_files(remote, checksums)
+    removed = [name for name in remote.files if name not in checksums]
+    if changed or removed:
         operations: list[Any] = [
-            *(CommitOperationAdd(name, str(folder / name)) for name in lacks),
-            *(CommitOperationDelete(name) for name in more),
+            *(CommitOperationAdd(name, str(folder / name)) for name in changed),
+            *(CommitOperationDelete(name) for name in removed),
         ]
-        with _said(repo):
+        with _explained_errors(repo):
             api.create_commit(
                 repo, operations, commit_message="Published by tuneproof", parent_commit=remote.commit
             )
-    return _read_back(repo, api, ours, len(lacks), len(more))
+    commit = _read_back(repo, checksums)
+    return Upload(f"{api.endpoint}/{repo}", commit, len(changed), len(removed))
 
 
-def _read_back(repo: str, api: Any, ours: Mapping[str, set[str]], sent: int, removed: int) -> Sent:
-    there = look(repo)
-    held = there.files if there else {}
-    unlike = [name for name, sums in ours.items() if held.get(name) not in sums]
-    unlike += [name for name in held if name not in ours]
-    if there is None or unlike:
+def _read_back(repo: str, checksums: Mapping[str, set[str]]) -> str:
+    """The commit, once the repository holds exactly these files."""
+    remote = read_repository(repo)
+    if remote is None:
+        raise RunError(
+            repo, "The repository is gone after the upload.", do="Run the same command with --update."
+        )
+    differing = _differing_files(remote, checksums)
+    differing += [name for name in remote.files if name not in checksums]
+    if differing:
         raise RunError(
             repo,
-            f"does not hold what was sent: {', '.join(unlike[:3]) or 'nothing is there'} differs.",
+            f"The repository differs from what was uploaded: {', '.join(differing[:3])}.",
             do="Run the same command with --update.",
         )
-    return Sent(f"{api.endpoint}/{repo}", there.commit, sent, removed)
+    return remote.commit
 
 
 @contextmanager
-def _said(repo: str) -> Iterator[None]:
-    """What the hub and the way to it say, as an error that tells what to do."""
+def _explained_errors(repo: str) -> Iterator[None]:
+    """Turn errors of the hub and the network into errors that say what to do."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
@@ -240,27 +248,27 @@ def _said(repo: str) -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise RunError(
             repo,
-            "HF_HUB_OFFLINE is set: the hub may not be asked.",
+            "HF_HUB_OFFLINE is set, so the hub cannot be used.",
             do="Unset it, or write a folder with --to.",
         ) from None
     except HfHubHTTPError as error:
-        raise _answered(repo, error.response.status_code) from None
+        raise _http_error(repo, error.response.status_code) from None
     except ValueError as error:
         raise RunError(repo, f"the hub refuses it: {' '.join(str(error).split())}") from None
-    except (OSError, RuntimeError, client_error()) as error:
-        code = _status(error)
+    except (OSError, RuntimeError, http_error_type()) as error:
+        code = _status_code(error)
         if code:
-            raise _answered(repo, code) from None
+            raise _http_error(repo, code) from None
         raise RunError(
             repo,
-            f"could not be reached or broke off ({type(error).__name__}).",
-            RESUME,
-            "Look whether the network is there.",
+            f"the hub could not be reached, or the connection broke ({type(error).__name__}).",
+            RETRY,
+            "Check the network connection.",
         ) from None
 
 
-def _status(error: BaseException | None) -> int:
-    """The hub's status under an error that wraps it; 0 where there is none."""
+def _status_code(error: BaseException | None) -> int:
+    """The HTTP status under an error that wraps it; 0 if there is none."""
     while error is not None:
         response = getattr(error, "response", None)
         if response is not None:
@@ -269,22 +277,22 @@ def _status(error: BaseException | None) -> int:
     return 0
 
 
-def _answered(repo: str, code: int) -> RunError:
+def _http_error(repo: str, code: int) -> RunError:
     owner = repo.partition("/")[0]
-    found, do = {
+    problem, do = {
         401: (
-            "the hub does not know the token (401).",
+            "the hub does not accept the token (401).",
             "Log in again with `hf auth login`, or set another HF_TOKEN.",
         ),
         403: (
-            f"the token may not write there (403): it reads only, or {owner} is not yours.",
-            "Make a token with the right to write, or name a repository of your own.",
+            f"the token may not write there (403): it is read-only, or {owner} is not yours.",
+            "Create a token with write access, or name a repository of your own.",
         ),
         404: (
-            "the hub has no such repository (404), or the token may not see it.",
-            "Check the name, and the token's rights.",
+            "the hub has no such repository (404), or the token cannot see it.",
+            "Check the name and the token's permissions.",
         ),
-        409: ("is there already, and the token may not see it (409).", "Name another repository."),
-        412: ("was changed by someone else meanwhile (412).", "Look at it, and run the command again."),
-    }.get(code, (f"the hub answered {code}.", RESUME))
-    return RunError(repo, found, "Nothing more is uploaded.", do)
+        409: ("the repository exists, but the token cannot see it (409).", "Name another repository."),
+        412: ("someone else changed the repository meanwhile (412).", "Check it, and run the command again."),
+    }.get(code, (f"the hub answered {code}.", RETRY))
+    return RunError(repo, problem, "Nothing more is uploaded.", do)

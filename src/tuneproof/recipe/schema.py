@@ -1,6 +1,6 @@
-"""The JSON schema of a recipe, for editors, put together from the shelves.
+"""The JSON schema of a recipe, built from the settings of all tasks and methods.
 
-In: the shelves. Out: plain values. Knows nothing of: any one recipe.
+In: the catalogs. Out: plain values. Knows nothing of: any particular recipe.
 """
 
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tuneproof.methods import METHODS
+from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import SECTIONS
 from tuneproof.settings import Claim
 from tuneproof.tasks import TASKS
@@ -16,7 +17,7 @@ from tuneproof.tasks import TASKS
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
 
-    def chosen(name: str, part: type[BaseModel]) -> list[dict[str, Any]]:
+    def name_or_options(name: str, part: type[BaseModel]) -> list[dict[str, Any]]:
         options = part.model_json_schema()
         return [
             {"const": name},
@@ -28,8 +29,8 @@ def recipe_schema() -> dict[str, Any]:
             },
         ]
 
-    tasks = [entry for name, task in TASKS.items() for entry in chosen(name, task.options)]
-    arms = [entry for name, method in METHODS.items() for entry in chosen(name, method.options)]
+    tasks = [entry for name, task in TASKS.items() for entry in name_or_options(name, task.options)]
+    arms = [entry for name, method in METHODS.items() for entry in name_or_options(name, method.options)]
     model = {"anyOf": [{"type": "string"}, {"type": "object", "maxProperties": 1}]}
     claim = Claim.model_json_schema()
     return {
@@ -46,8 +47,13 @@ def recipe_schema() -> dict[str, Any]:
             "train_sizes": {
                 "type": "array",
                 "items": {"type": "integer", "minimum": 2},
-                "description": "How many labels are needed: every arm that learns is run on so many "
-                "items of train as well, drawn anew for every seed, stratified by label.",
+                "description": "Sizes for the label-efficiency curve: every arm that learns also runs on "
+                "samples of train of these sizes, drawn per seed and stratified by label.",
+            },
+            "metrics": {
+                "type": "array",
+                "items": {"enum": list(METRICS)},
+                "description": "Metrics to score and show besides the task's own and the claim's.",
             },
             "claim": {"anyOf": [claim, {"type": "array", "items": claim}]},
             **{name: section.model_json_schema() for name, section in SECTIONS.items()},

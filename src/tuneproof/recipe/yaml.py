@@ -1,32 +1,35 @@
-"""YAML 1.2 as data: scalars, lists and maps with their lines; no aliases, no tags.
+"""YAML 1.2 as data: scalars, lists and mappings with their lines; no aliases, no tags.
 
 In: a file or text. Out: plain values that know their lines, and back to text.
 Knows nothing of: what a recipe is.
 """
 
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import RecipeError, did_you_mean
 
-LARGEST_BYTES = 1_000_000
-DEEPEST = 20
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+NO_CONTAINER = "is not inside a mapping or a list."
+Keys = tuple[str | int, ...]  # the path to a value: keys, and positions in lists
 
 
 class Document:
-    """Plain values, with the line of each where they came from a file."""
+    """Plain values and, if they come from a file, the line of each."""
 
     def __init__(self, name: str, values: dict[str, Any], lines: Any = None) -> None:
         self.name, self.values, self._lines = name, values, lines
-        self._changes: list[str] = []
+        self._overrides: list[str] = []
 
-    def where(self, path: tuple[str | int, ...]) -> str:
-        """'recipe.yaml, line 6', as deep along the path as lines are known; or '--set a.b=c'."""
-        for change in reversed(self._changes):
-            names = change.partition("=")[0].split(".")
+    def where(self, path: Keys) -> str:
+        """'recipe.yaml, line 6', or '--set a.b=c' for a value that was overridden."""
+        for override in reversed(self._overrides):
+            names = override.partition("=")[0].split(".")
             if path and (names[0], names[-1]) == (path[0], path[-1]):
-                return f"--set {change}"
+                return f"--set {override}"
         line, node = None, self._lines
         for part in path:
             try:
@@ -36,93 +39,104 @@ class Document:
                 break
         return self.name if line is None else f"{self.name}, line {line + 1}"
 
-    def change(self, text: str) -> None:
-        """Carry out `a.b=c`; the value is read as YAML.
+    def error(self, path: Keys, problem: str, fix: str = "") -> RecipeError:
+        """The error for the value at this path, with its line."""
+        return RecipeError(self.where(path), problem, do=fix)
 
-        A part of the path may be a place in a list or the name of an entry (arms.lora.rank=8).
-        Raises: RecipeError where the path leads nowhere.
+    def override(self, text: str) -> None:
+        """Set one value by `a.b=c`; the value is parsed as YAML.
+
+        A part of the path is a key, a position in a list, or the name of a list entry (arms.lora.rank=8).
+        Raises: RecipeError if the path leads nowhere.
         """
+        option = f"--set {text}"
         path, equals, raw = text.partition("=")
         if not equals or not path.strip():
-            raise RecipeError(f"--set {text}", "is not of the form a.b=c.", do="Write --set split.seed=1.")
-        value = parse_value(raw, f"--set {text}") if raw.strip() else None
-        holder: Any = self.values
+            raise RecipeError(
+                option, "is not of the form NAME=VALUE.", do="Write it like --set split.seed=1."
+            )
+        value = parse_value(raw, option) if raw.strip() else None
+        container: Any = self.values
         parts = path.strip().split(".")
-        for place, part in enumerate(parts[:-1]):
-            holder = _descend(holder, part, parts[place + 1], f"--set {text}")
-        _put(holder, parts[-1], value, f"--set {text}")
-        self._changes.append(text)
+        for part, next_part in pairwise(parts):
+            container = _enter(container, part, next_part, option)
+        _set_value(container, parts[-1], value, option)
+        self._overrides.append(text)
 
 
-def _key(holder: list[Any], part: str, where: str) -> int:
-    if part.isdecimal() and int(part) < len(holder):
+def _index_of(entries: list[Any], part: str, where: str) -> int:
+    if part.isdecimal() and int(part) < len(entries):
         return int(part)
-    for place, item in enumerate(holder):
-        if item == part or (isinstance(item, dict) and part in item):
-            return place
-    names = [str(next(iter(item), "")) if isinstance(item, dict) else str(item) for item in holder]
-    raise RecipeError(where, f"there is no entry {part}.", did_you_mean(part, names))
+    for index, entry in enumerate(entries):
+        if entry == part or (isinstance(entry, dict) and part in entry):
+            return index
+    names = [str(next(iter(entry), "")) if isinstance(entry, dict) else str(entry) for entry in entries]
+    raise RecipeError(where, f"no entry is called {part}.", did_you_mean(part, names))
 
 
-def _descend(holder: Any, part: str, following: str, where: str) -> Any:
-    """The value that `part` names, made into a map where it was a bare name of a shelf."""
-    if isinstance(holder, list):
-        place = _key(holder, part, where)
-        if isinstance(holder[place], str):
-            holder[place] = {holder[place]: {}}
-        entry = holder[place]
-        if isinstance(entry, dict) and part in entry:
-            entry[part] = {} if entry[part] is None else entry[part]
-            return entry[part]
-        return entry
-    if not isinstance(holder, dict):
-        raise RecipeError(where, f"{part} is not inside a map or a list.")
-    inner = holder.setdefault(part, {})
-    if isinstance(inner, str):  # task: sst2, and task.path or task.sst2.path is set
-        inner = holder[part] = {inner: {}}
-    if inner is None:
-        inner = holder[part] = {}
-    if part == "task" and isinstance(inner, dict) and len(inner) == 1 and following not in inner:
-        name = next(iter(inner))
-        inner[name] = {} if inner[name] is None else inner[name]
-        return inner[name]
+def _enter(container: Any, part: str, next_part: str, where: str) -> Any:
+    """The value called `part`; a bare name (`lora`) becomes a mapping (`{lora: {}}`)."""
+    if isinstance(container, list):
+        return _enter_entry(container, _index_of(container, part, where), part)
+    if not isinstance(container, dict):
+        raise RecipeError(where, f"{part} {NO_CONTAINER}")
+    container.setdefault(part, {})
+    if isinstance(container[part], str):  # task: sst2, and task.path or task.sst2.path is set
+        container[part] = {container[part]: {}}
+    inner = _enter_key(container, part)
+    if part == "task" and isinstance(inner, dict) and len(inner) == 1 and next_part not in inner:
+        return _enter_key(inner, next(iter(inner)))
     return inner
 
 
-def _put(holder: Any, part: str, value: Any, where: str) -> None:
-    if isinstance(holder, list):
-        place = _key(holder, part, where)
-        entry = holder[place]
+def _enter_entry(entries: list[Any], index: int, part: str) -> Any:
+    """The entry, or the value that it has for `part`."""
+    if isinstance(entries[index], str):
+        entries[index] = {entries[index]: {}}
+    entry = entries[index]
+    return _enter_key(entry, part) if isinstance(entry, dict) and part in entry else entry
+
+
+def _enter_key(mapping: dict[str, Any], key: str) -> Any:
+    """The value of the key; null becomes an empty mapping."""
+    if mapping[key] is None:
+        mapping[key] = {}
+    return mapping[key]
+
+
+def _set_value(container: Any, part: str, value: Any, where: str) -> None:
+    if isinstance(container, list):
+        index = _index_of(container, part, where)
+        entry = container[index]
         if isinstance(entry, dict) and part in entry:
             entry[part] = value
         elif entry == part and isinstance(value, dict):  # arms: [lora], and arms.lora={rank: 8}
-            holder[place] = {part: value}
+            container[index] = {part: value}
         else:
-            holder[place] = value
-    elif isinstance(holder, dict):
-        holder[part] = value
+            container[index] = value
+    elif isinstance(container, dict):
+        container[part] = value
     else:
-        raise RecipeError(where, f"{part} is not inside a map or a list.")
+        raise RecipeError(where, f"{part} {NO_CONTAINER}")
 
 
-def _plain(node: Any) -> Any:
+def _to_plain(node: Any) -> Any:
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): _to_plain(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_plain(value) for value in node]
+        return [_to_plain(value) for value in node]
     if isinstance(node, bool) or node is None:
         return node
     for kind in (int, float, str):
         if isinstance(node, kind):
             return kind(node)
-    return str(node)  # dates stay words
+    return str(node)  # dates stay text
 
 
-def _refuse_what_is_no_data(text: str, where: str) -> None:
-    """Raises RecipeError for what a recipe never needs: aliases, tags, depth, keys that are no words."""
+def _refuse_non_data(text: str, where: str) -> None:
+    """Refuse what a recipe never needs: aliases, tags, deep nesting, keys that are not words."""
     from ruamel.yaml import YAML
     from ruamel.yaml.events import (
-        AliasEvent,
         MappingEndEvent,
         MappingStartEvent,
         NodeEvent,
@@ -131,83 +145,90 @@ def _refuse_what_is_no_data(text: str, where: str) -> None:
         SequenceStartEvent,
     )
 
-    holders: list[list[int]] = []  # of every open map or list: whether it is a map, nodes so far
+    open_nodes: list[list[int]] = []  # per open mapping or list: whether it is a mapping, nodes so far
     for event in YAML(typ="safe", pure=True).parse(text):
-        at = f"{where}, line {event.start_mark.line + 1}"
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            raise RecipeError(at, "holds an anchor or alias.", do="Write it out.")
-        if getattr(event, "tag", None) and str(event.tag) not in ("!", "None"):
-            raise RecipeError(at, f"holds the tag {event.tag}.", do="Leave it out.")
-        if isinstance(event, NodeEvent) and holders:
-            is_map, nodes = holders[-1]
-            if is_map and nodes % 2 == 0 and not isinstance(event, ScalarEvent):
-                raise RecipeError(at, "has a list or a map as a key.", do="A key is a word.")
-            holders[-1][1] += 1
+        line = f"{where}, line {event.start_mark.line + 1}"
+        _refuse_anchor_or_tag(event, line)
+        if isinstance(event, NodeEvent) and open_nodes:
+            is_mapping, nodes = open_nodes[-1]
+            if is_mapping and nodes % 2 == 0 and not isinstance(event, ScalarEvent):
+                raise RecipeError(line, "uses a list or a mapping as a key.", do="Use a word as the key.")
+            open_nodes[-1][1] += 1
         if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-            holders.append([isinstance(event, MappingStartEvent), 0])
-            if len(holders) > DEEPEST:
-                raise RecipeError(at, f"is nested deeper than {DEEPEST} levels.")
+            open_nodes.append([isinstance(event, MappingStartEvent), 0])
+            if len(open_nodes) > MAX_DEPTH:
+                raise RecipeError(line, f"is nested deeper than {MAX_DEPTH} levels.")
         elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
-            holders.pop()
+            open_nodes.pop()
+
+
+def _refuse_anchor_or_tag(event: Any, line: str) -> None:
+    if getattr(event, "anchor", None):  # of an alias too
+        raise RecipeError(line, "contains an anchor or alias.", do="Write the value out.")
+    if getattr(event, "tag", None) and str(event.tag) not in ("!", "None"):
+        raise RecipeError(line, f"contains the tag {event.tag}.", do="Remove it.")
 
 
 def _parse(text: str, where: str) -> Any:
-    """Scan for what a recipe never needs, then load with lines."""
+    """Refuse what a recipe never needs, then load the values with their lines."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="rt", pure=True)
     yaml.version = (1, 2)
     try:
-        _refuse_what_is_no_data(text, where)
+        _refuse_non_data(text, where)
         return yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        said = str(error.problem or error.context)
-        said = f"{error.context}, {said}" if said.startswith("but ") else said
-        problem = " ".join(said.split())
-        raise RecipeError(f"{where}{line}", f"is not YAML: {problem}.", do="Mend the line.") from None
+        problem = str(error.problem or error.context)
+        problem = f"{error.context}, {problem}" if problem.startswith("but ") else problem
+        problem = f"is not valid YAML: {' '.join(problem.split())}."
+        raise RecipeError(f"{where}{line}", problem, do="Fix the line.") from None
     except (YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError(where, f"is not YAML: {' '.join(str(error).split())[:200]}.") from None
+        raise RecipeError(where, f"is not valid YAML: {' '.join(str(error).split())[:200]}.") from None
 
 
 def parse_value(text: str, where: str) -> Any:
     """One value written as YAML, such as 3, true or [1, 2].
 
-    Raises: RecipeError where it is not YAML.
+    Raises: RecipeError if it is not YAML.
     """
-    return _plain(_parse(text, where))
+    return _to_plain(_parse(text, where))
 
 
 def read_yaml(path: Path) -> Document:
-    """The file's values with their lines.
+    """The values of a file with their lines.
 
-    Raises: RecipeError where it cannot be read, is too large, or is no map.
+    Raises: RecipeError if the file cannot be read, is too large, or is not a mapping.
     """
+    text = _read_text(path)
+    if "\0" in text:
+        raise RecipeError(str(path), "contains a zero byte, so it is not a text file.")
+    tree = _parse(text, str(path))
+    if not isinstance(tree, dict):
+        raise RecipeError(str(path), "contains no settings.", do="Start with task: and arms:.")
+    return Document(str(path), _to_plain(tree), tree)
+
+
+def _read_text(path: Path) -> str:
     try:
         if path.is_dir():
             raise RecipeError(str(path), "is a folder, not a recipe.", do="Name a .yaml file.")
         if path.exists() and not path.is_file():
             raise RecipeError(str(path), "is a device or a pipe, not a recipe.")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise RecipeError(str(path), f"is larger than {LARGEST_BYTES:,} bytes: no recipe.")
-        text = path.read_text("utf-8-sig")
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(str(path), f"is larger than {MAX_BYTES:,} bytes, too large for a recipe.")
+        return path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise RecipeError(
-            str(path), "is not there.", do="Name a recipe (.yaml), a task, or your own file."
-        ) from None
+        do = "Name a recipe (.yaml), a task, or your own file."
+        raise RecipeError(str(path), "does not exist.", do=do) from None
     except UnicodeDecodeError as error:
         raise RecipeError(str(path), f"is not UTF-8 text (byte {error.start}).") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise RecipeError(str(path), f"cannot be read: {reason}.") from None
-    if "\0" in text:
-        raise RecipeError(str(path), "holds a zero byte: this is no text file.")
-    tree = _parse(text, str(path))
-    if not isinstance(tree, dict):
-        raise RecipeError(str(path), "holds no settings.", do="Begin with task: and arms:.")
-    return Document(str(path), _plain(tree), tree)
 
 
 def dump_yaml(values: dict[str, Any]) -> str:

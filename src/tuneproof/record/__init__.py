@@ -1,1 +1,1 @@
-"""The room `record`."""
+"""A study's files: their names, their reading, the comparisons made from them."""

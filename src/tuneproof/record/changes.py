@@ -1,7 +1,7 @@
-"""What an arm's outcome depends on, kept beside it; what changed since, accepted or begun again.
+"""The facts that an arm's result depends on, and the log of changes to them that a user accepted.
 
-In: an arm's folder, facts by name. Out: differences in words, changes.json.
-Knows nothing of: where facts come from, how an arm is carried out.
+In: an arm's folder, facts by name. Out: differences in words, facts.json, changes.json.
+Knows nothing of: where facts come from, how an arm runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,125 +11,124 @@ from typing import Any
 
 from tuneproof.atomic import make_folder, read_json, rename_folder, sha256_of_text, write_json
 from tuneproof.errors import TuneproofError
-from tuneproof.record.study_folder import ARM, ARMS, ASIDE, CHANGES, CHECKPOINTS, FACTS, JOURNAL
+from tuneproof.record.study_folder import ARM, ARMS, CHANGES, CHECKPOINTS, FACTS, RESUME_LOGS, SUPERSEDED
 
 Facts = Mapping[str, Any]
-NAMED = 4  # differences that a sentence names
-DIGEST = 16  # characters of a checksum that stands for the whole
+LISTED = 4  # differences that a sentence lists
+DIGEST = 16  # characters of the checksum
 
 
 def fingerprint_of(facts: Facts) -> str:
-    """Changes with any fact."""
+    """A short checksum of all facts."""
     return sha256_of_text(repr(sorted(facts.items())))[:DIGEST]
 
 
-def write_facts(folder: Path, facts: Facts, fitted: Mapping[str, Any] | None) -> None:
-    """Keep what an arm that begins depends on; `fitted`: settings chosen to fit the memory."""
-    value = {"fingerprint": fingerprint_of(facts), "facts": dict(facts), "fitted": fitted}
+def write_facts(folder: Path, facts: Facts, memory_settings: Mapping[str, Any] | None) -> None:
+    """Write the facts that a starting arm depends on, and the settings chosen to fit the memory."""
+    fingerprint = fingerprint_of(facts)
+    value = {"fingerprint": fingerprint, "facts": dict(facts), "memory_settings": memory_settings}
     write_json(folder / FACTS, value)
 
 
-def fitted_before(folder: Path) -> dict[str, Any] | None:
-    """The settings that were chosen to fit the memory when the unfinished arm began."""
-    return _read(folder / FACTS).get("fitted") if _has_state(folder) else None
+def read_memory_settings(folder: Path) -> dict[str, Any] | None:
+    """The settings that were chosen to fit the memory when the unfinished arm started."""
+    return _read(folder / FACTS).get("memory_settings") if _is_resumable(folder) else None
 
 
-def changed_since(folder: Path, facts: Facts, accepted: frozenset[str] = frozenset()) -> list[str]:
-    """What differs between an arm's folder and these facts, in words; nothing where nothing is there.
+def find_differences(folder: Path, facts: Facts, accepted: frozenset[str] = frozenset()) -> list[str]:
+    """What differs between an arm's folder and these facts, in words.
 
-    accepted: fingerprints that are taken for theirs. An arm that neither finished nor left anything to
-    go on from begins anew whatever differs.
+    accepted: fingerprints that count as equal to that of `facts`. Nothing differs for an arm that has
+    neither finished nor left anything to resume from: it starts afresh.
     """
-    done = _read(folder / ARM)
-    kept = _read(folder / FACTS)
-    if not (done.get("status") == "done" or _has_state(folder)):
+    about, stored = _read(folder / ARM), _read(folder / FACTS)
+    is_done = about.get("status") == "done"
+    if not (is_done or _is_resumable(folder)):
         return []
-    was = str(done.get("fingerprint") if done.get("status") == "done" else kept.get("fingerprint"))
-    if was == fingerprint_of(facts) or was in accepted:
+    fingerprint = str(about.get("fingerprint") if is_done else stored.get("fingerprint"))
+    if fingerprint == fingerprint_of(facts) or fingerprint in accepted:
         return []
-    return differences(kept.get("facts") or {}, facts) or ["its settings"]
+    return describe_differences(stored.get("facts") or {}, facts) or ["its settings"]
 
 
-def differences(old: Facts, new: Facts) -> list[str]:
-    """Each fact that is not the same, in words."""
-    found = []
-    for name in [*old, *(name for name in new if name not in old)]:
+def describe_differences(old: Facts, new: Facts) -> list[str]:
+    """Each fact that differs, in words."""
+    differences = []
+    for name in dict.fromkeys([*old, *new]):
         if name not in new or name not in old:
-            found.append(f"{name} {'is not there any more' if name in old else 'is new'}")
+            differences.append(f"{name} {'was removed' if name in old else 'is new'}")
         elif old[name] != new[name]:
-            whole = all(isinstance(v, str) and len(v) == 64 for v in (old[name], new[name]))
-            found.append(
-                f"{name} differs" if whole else f"{name} was {_short(old[name])}, is {_short(new[name])}"
-            )
-    return found
+            checksums = all(isinstance(v, str) and len(v) == 64 for v in (old[name], new[name]))
+            change = "differs" if checksums else f"was {_short(old[name])}, is {_short(new[name])}"
+            differences.append(f"{name} {change}")
+    return differences
 
 
-def told(found: Sequence[str]) -> str:
-    """Differences as one line, the first of many."""
-    more = len(found) - NAMED
-    return "; ".join(found[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+def join_differences(differences: Sequence[str]) -> str:
+    """The first few differences as one line."""
+    more = len(differences) - LISTED
+    return "; ".join(differences[:LISTED]) + (f"; and {more} more" if more > 0 else "")
 
 
-class Changes:
-    """A study's changes.json: what was accepted, and which arms were begun again."""
+class ChangeLog:
+    """A study's changes.json: the changes that were accepted and the arms that were restarted."""
 
     def __init__(self, study: Path) -> None:
         self.study = Path(study)
-        found = _read(self.study / CHANGES)
-        self.entries: list[dict[str, Any]] = list(found.get("changes") or [])
+        self.entries: list[dict[str, Any]] = list(_read(self.study / CHANGES).get("changes") or [])
 
     def accepted(self, folder: Path, fingerprint: str) -> frozenset[str]:
-        """The fingerprints that are taken for this one, by what was accepted for the arm."""
-        known = {fingerprint}
-        mine = [e for e in self.entries if e["arm"] == folder.name and e["what"] == "accepted"]
-        for _ in mine:  # one was accepted for the other, which was accepted for this
-            known |= {str(entry["was"]) for entry in mine if entry["is"] in known}
-        return frozenset(known - {fingerprint})
+        """The fingerprints that count as equal to this one after the changes accepted for the arm."""
+        equal = {fingerprint}
+        changes = [e for e in self.entries if e["arm"] == folder.name and e["action"] == "accepted"]
+        for _ in changes:  # acceptance is transitive
+            equal |= {str(c["old_fingerprint"]) for c in changes if c["new_fingerprint"] in equal}
+        return frozenset(equal - {fingerprint})
 
-    def accept(self, folder: Path, facts: Facts, found: Sequence[str]) -> None:
-        """Take the arm as it is for one with these facts."""
-        done = _read(folder / ARM)
-        was = done.get("fingerprint") or _read(folder / FACTS).get("fingerprint")
-        self._add("accepted", folder, found, was=was, **{"is": fingerprint_of(facts)})
+    def accept(self, folder: Path, facts: Facts, differences: Sequence[str]) -> None:
+        """Accept the stored arm as the result for these facts."""
+        old = _read(folder / ARM).get("fingerprint") or _read(folder / FACTS).get("fingerprint")
+        new = fingerprint_of(facts)
+        self._add("accepted", folder, differences, old_fingerprint=old, new_fingerprint=new)
 
-    def restart(self, folder: Path, found: Sequence[str]) -> Path:
-        """Move the arm's folder aside, so that it begins anew. Returns where it is."""
-        aside = make_folder(self.study / ASIDE)
+    def restart(self, folder: Path, differences: Sequence[str]) -> Path:
+        """Move the arm's folder away so that the arm starts afresh. Returns the new path."""
+        superseded = make_folder(self.study / SUPERSEDED)
         number = 1
-        while (aside / f"{folder.name}.{number}").exists():
+        while (superseded / f"{folder.name}.{number}").exists():
             number += 1
-        to = aside / f"{folder.name}.{number}"
-        self._add("restarted", folder, found, moved_to=str(to.relative_to(self.study)))
-        rename_folder(folder, to)
-        return to
+        path = superseded / f"{folder.name}.{number}"
+        self._add("restarted", folder, differences, moved_to=str(path.relative_to(self.study)))
+        rename_folder(folder, path)
+        return path
 
-    def _add(self, what: str, folder: Path, found: Sequence[str], **more: Any) -> None:
+    def _add(self, action: str, folder: Path, differences: Sequence[str], **details: Any) -> None:
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = {"what": what, "arm": folder.name, "differences": list(found), "made_at": made_at}
-        self.entries.append({**entry, **more})
+        entry = {"action": action, "arm": folder.name, "differences": list(differences), "made_at": made_at}
+        self.entries.append({**entry, **details})
         write_json(self.study / CHANGES, {"changes": self.entries})
 
 
 def arm_folders(study: Path) -> list[Path]:
-    """Every arm's folder that is there."""
+    """Every existing folder of an arm."""
     arms = Path(study) / ARMS
     return sorted(path for path in arms.iterdir() if path.is_dir()) if arms.is_dir() else []
 
 
-def _has_state(folder: Path) -> bool:
-    """Whether an unfinished arm left anything that a run would go on from."""
-    return any((folder / CHECKPOINTS).glob("step-*")) or any((folder / JOURNAL).glob("*.jsonl"))
+def _is_resumable(folder: Path) -> bool:
+    """Whether an unfinished arm left anything to resume from."""
+    return any((folder / CHECKPOINTS).glob("step-*")) or any((folder / RESUME_LOGS).glob("*.jsonl"))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object of ours; empty where there is none that can be read."""
+    """A JSON object; empty if the file is missing or cannot be read."""
     if not path.is_file():
         return {}
     try:
-        found = read_json(path)
+        value = read_json(path)
     except TuneproofError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _short(value: Any) -> str:

@@ -1,310 +1,332 @@
 """Comparisons and the verdict, from a study's files alone.
 
-In: a study's directory. Out: comparisons.json. Knows nothing of: models, how arms came about.
+In: a study's directory. Out: comparisons.json. Knows nothing of: models, how arms were run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from tuneproof.atomic import write_json
-from tuneproof.errors import RunError
-from tuneproof.inference.prediction import Predicted, read_predictions
+from tuneproof.errors import RecipeError, RunError
+from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe, read_recipe
 from tuneproof.record.study_folder import (
+    ARM,
     COMPARISONS,
+    FORMAT,
     PREDICTIONS,
     RECIPE,
     ArmRecord,
     StudyRecord,
+    format_error,
     read_arm,
     read_study,
+    study_format,
 )
-from tuneproof.score.compare import Comparison, adjust, compare, verdict
-from tuneproof.score.scores import as_json, score, why_not_any
+from tuneproof.score.compare import adjust, compare
+from tuneproof.score.scores import as_json, score, unavailable_reason
+from tuneproof.score.verdict import Comparison, make_verdict
 
 
 @dataclass(frozen=True)
-class ArmRuns:
-    """All finished seeds of one arm of one model, on the same items; seeds [None]: no chance in it."""
+class FinishedArm:
+    """All finished seeds of one arm of one model; `seeds` is [None] if the arm is deterministic."""
 
     arm: str
     model: str | None
     kind: str
-    runs: list[Predicted]
+    runs: list[AnyPredictions]
     seeds: list[int | None]
 
-    def name(self, several_models: bool) -> str:
-        """The arm's name, with its model where the study has several."""
-        return f"{self.model} {self.arm}" if several_models and self.model else self.arm
+    def about(self) -> dict[str, Any]:
+        """The arm's identity in comparisons.json."""
+        return {"arm": self.arm, "model": self.model, "kind": self.kind, "seeds": len(self.runs)}
+
+    def name(self, with_model: bool) -> str:
+        """The arm's name, with its model if the study has several."""
+        return f"{self.model} {self.arm}" if with_model and self.model else self.arm
 
 
-def arm_runs(records: Sequence[ArmRecord]) -> list[ArmRuns]:
-    """The finished arms, their seeds together, in the order of the recipe."""
-    found: dict[tuple[str, str | None], ArmRuns] = {}
+def finished_arms(records: Sequence[ArmRecord]) -> list[FinishedArm]:
+    """The finished arms, each with all its seeds, in the recipe's order."""
+    arms: dict[tuple[str, str | None], FinishedArm] = {}
     for record in records:
-        if record.about["status"] != "done":
-            continue
-        key = (record.about["arm"], record.about.get("model"))
-        entry = found.setdefault(key, ArmRuns(*key, record.about["kind"], [], []))
-        entry.seeds.append(record.about.get("seed"))
-        entry.runs.append(read_predictions(record.folder / PREDICTIONS))
-    return list(found.values())
+        if record.about["status"] == "done":
+            key = (record.about["arm"], record.about.get("model"))
+            arm = arms.setdefault(key, FinishedArm(*key, record.about["kind"], [], []))
+            arm.seeds.append(record.about.get("seed"))
+            arm.runs.append(read_predictions(record.folder / PREDICTIONS))
+    return list(arms.values())
+
+
+def read_study_recipe(folder: Path) -> Recipe:
+    """The recipe in a study's folder.
+
+    Raises: RunError if the study's format is older and its recipe is no longer valid.
+    """
+    try:
+        return read_recipe(folder / RECIPE)
+    except RecipeError as error:
+        if study_format(folder) == FORMAT:
+            raise
+        raise format_error(folder) from error
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A study's finished arms with the recipe's rules for comparing them.
+
+    `skipped` collects why arms could not be compared.
+    """
+
+    recipe: Recipe
+    grouped: bool
+    arms: list[FinishedArm]
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def metric(self) -> str:
+        """The task's main metric."""
+        return self.recipe.task.metrics[0]
+
+    @property
+    def models(self) -> list[str | None]:
+        """The models of the finished arms."""
+        return list(dict.fromkeys(arm.model for arm in self.arms if arm.model))
+
+    def name(self, arm: FinishedArm) -> str:
+        """The arm's name, with its model if the study has several."""
+        return arm.name(len(self.models) > 1)
+
+    def find(self, name: str, model: str | None) -> FinishedArm | None:
+        """The arm with this name for a model; a baseline serves every model."""
+        return next((arm for arm in self.arms if arm.arm == name and arm.model in (None, model)), None)
+
+    def named(self, name: str | None, without: Sequence[FinishedArm] = ()) -> list[FinishedArm]:
+        """The arms with this name, one per model."""
+        return [arm for arm in self.arms if arm.arm == name and arm not in without]
+
+    def scores(self, arm: FinishedArm, metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The arm's scores over all its seeds, by metric."""
+        return as_json(score(arm.runs, metrics, self.recipe.score, self.grouped))
+
+    def compare(self, arm: FinishedArm, over: FinishedArm, metric: str) -> list[Comparison]:
+        """The comparison on the seeds that both arms finished; empty if there is none."""
+        names = (self.name(arm), self.name(over))
+        runs, over_runs = arm.runs, over.runs
+        if None not in arm.seeds and None not in over.seeds:
+            common = [seed for seed in arm.seeds if seed in over.seeds]
+            runs = [arm.runs[arm.seeds.index(seed)] for seed in common]
+            over_runs = [over.runs[over.seeds.index(seed)] for seed in common]
+            if not common:
+                self.skipped.append(f"{names[0]} and {names[1]} have no finished seed in common.")
+                return []
+        try:
+            return [compare(runs, over_runs, metric, *names, self.recipe.score, self.grouped)]
+        except RunError as error:
+            self.skipped.append(str(error))
+            return []
+
+    def claims(self) -> list[Comparison]:
+        """Every claim for every model that has both arms."""
+        comparisons, seen = [], set()
+        for claim in self.recipe.claims:
+            for model in self.models or [None]:
+                arm, over = self.find(claim.arm, model), self.find(claim.over, model)
+                key = (claim, arm and arm.model, over and over.model)
+                if arm and over and key not in seen:
+                    seen.add(key)
+                    comparisons += self.compare(arm, over, claim.metric or self.metric)
+        return adjust(comparisons)
+
+    def _pairs(self) -> list[tuple[FinishedArm, FinishedArm]]:
+        """Every arm with the baselines and with the first claim's `over`, then that claim's arm with all."""
+        first = next(iter(self.recipe.claims), None)
+        bases = [arm for arm in self.arms if arm.kind == "baseline"]
+        bases += self.named(first.over if first else None, bases)
+        pairs = [(arm, over) for over in bases for arm in self.arms]
+        return [*pairs, *product(self.named(first.arm if first else None), self.arms)]
+
+    def further_pairs(self, claims: Sequence[Comparison]) -> list[Comparison]:
+        """The comparisons beside the claims, each pair once, by the main metric."""
+        done = {(claim.arm, claim.over, claim.metric) for claim in claims}
+        comparisons = []
+        for arm, over in self._pairs():
+            key = (self.name(arm), self.name(over), self.metric)
+            reverse = (key[1], key[0], self.metric)
+            same_model = over.model in (None, arm.model)
+            if arm is not over and same_model and key not in done and reverse not in done:
+                done.add(key)
+                comparisons += self.compare(arm, over, self.metric)
+        return comparisons
+
+    def by_train_size(self, study: StudyRecord) -> list[dict[str, Any]]:
+        """The score of each arm with samples of train at each size, and the gain from all of train.
+
+        A seed also draws the sample, so the interval over items and seeds includes the luck of the draw.
+        """
+        entries = []
+        for size in sorted({record.about["train_size"] for record in study.sampled}):
+            sampled = [record for record in study.sampled if record.about["train_size"] == size]
+            for arm in finished_arms(sampled):
+                full = self.find(arm.arm, arm.model)
+                named = replace(arm, arm=f"{arm.arm} on {size:,} items")
+                gain = self.compare(full, named, self.metric) if full else []
+                entries.append(self._at_size(arm, size, gain))
+        sizes = {(entry["arm"], entry["model"]) for entry in entries}
+        train_size = int(study.splits["sizes"]["train"])
+        full_arms = [arm for arm in self.arms if (arm.arm, arm.model) in sizes]
+        return [*entries, *(self._at_size(arm, train_size, []) for arm in full_arms)]
+
+    def _at_size(self, arm: FinishedArm, size: int, gain: Sequence[Comparison]) -> dict[str, Any]:
+        return {
+            **arm.about(),
+            "train_size": size,
+            "metric": self.metric,
+            "score": self.scores(arm, [self.metric])[self.metric],
+            "gain_from_full_train": gain[0].as_json() if gain else None,
+        }
+
+    def over_baselines(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """The comparisons of arms that ought to beat a baseline with the baselines."""
+        kinds = ("tuned",) if self.recipe.task.kind == "labels" else ("tuned", "prompt")
+        arms = {self.name(arm) for arm in self.arms if arm.kind in kinds}
+        baselines = {self.name(arm) for arm in self.arms if arm.kind == "baseline"}
+        return [pair for pair in comparisons if pair.arm in arms and pair.over in baselines]
+
+    def single_seed_note(self, claims: Sequence[Comparison]) -> str:
+        """A sentence that names the claims' arms that could vary with the seed but have only one."""
+        claimed = {name for claim in claims for name in (claim.arm, claim.over)}
+        single = [
+            self.name(arm)
+            for arm in self.arms
+            if self.name(arm) in claimed and len(arm.runs) == 1 and arm.seeds[0] is not None
+        ]
+        if not single:
+            return ""
+        return f" The variation between seeds is unknown: {', '.join(single)} ran with one seed."
 
 
 def conclude(folder: Path) -> dict[str, Any]:
-    """Score every arm over its seeds, compare, write comparisons.json. Returns the verdict."""
-    study = read_study(folder)
-    recipe = read_recipe(folder / RECIPE)
-    grouped = bool(study.splits.get("grouped"))
-    arms = arm_runs(study.arms)
-    several = len({arm.model for arm in arms if arm.model}) > 1
-    pooled = [
-        {
-            "arm": arm.arm,
-            "model": arm.model,
-            "kind": arm.kind,
-            "seeds": len(arm.runs),
-            "scores": as_json(score(arm.runs, _metrics(recipe, arm), recipe.score, grouped)),
-        }
-        for arm in arms
-    ]
-    untold: list[str] = []
-    claims = adjust(_claims(recipe, arms, grouped, several, untold))
-    others = _others(recipe, arms, grouped, several, claims, untold)
-    must_win = ("tuned",) if recipe.task.kind == "labels" else ("tuned", "prompt")
-    tuned = {arm.name(several) for arm in arms if arm.kind in must_win}
-    baselines = {arm.name(several) for arm in arms if arm.kind == "baseline"}
-    beside = [c for c in [*claims, *others] if c.arm in tuned and c.over in baselines]
-    made = verdict(claims, beside)
-    made["sentence"] += _one_seed(arms, claims, several)
+    """Score every arm over its seeds, compare the arms, write comparisons.json. Returns the verdict."""
+    record, recipe = read_study(folder), read_study_recipe(folder)
+    study = _Study(recipe, bool(record.splits.get("grouped")), finished_arms(record.arms))
+    claims = study.claims()
+    further = study.further_pairs(claims)
+    verdict = make_verdict(claims, study.over_baselines([*claims, *further]))
+    verdict["sentence"] += study.single_seed_note(claims)
     if recipe.claims and not claims:
         first = recipe.claims[0]
-        made["sentence"] = "No verdict: " + (
-            untold[0] if untold else f"{first.arm} or {first.over} did not finish in any model."
-        )
+        unfinished = f"{first.arm} or {first.over} did not finish with any model."
+        verdict["sentence"] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
     value = {
         "comparisons": [
             *({**c.as_json(), "claim": True} for c in claims),
-            *({**c.as_json(), "claim": False} for c in others),
+            *({**c.as_json(), "claim": False} for c in further),
         ],
-        "arms": pooled,
-        "by_train_size": _by_train_size(study, arms, recipe, grouped, untold),
-        "verdict": made,
-        "not_compared": untold,
-        "not_computed": _lacking(recipe),
+        "arms": [
+            {**arm.about(), "scores": study.scores(arm, _available_metrics(recipe, arm))}
+            for arm in study.arms
+        ],
+        "by_train_size": study.by_train_size(record),
+        "verdict": verdict,
+        "not_compared": study.skipped,
+        "not_computed": _missing_requirements(recipe),
     }
     write_json(folder / COMPARISONS, value)
-    return made
+    return verdict
 
 
-def _one_seed(arms: Sequence[ArmRuns], claims: Sequence[Comparison], several: bool) -> str:
-    """What the verdict cannot know where chance was drawn once."""
-    claimed = {name for each in claims for name in (each.arm, each.over)}
-    once = [
-        a.name(several)
-        for a in arms
-        if a.name(several) in claimed and len(a.runs) == 1 and a.seeds[0] is not None
-    ]
-    if not once:
-        return ""
-    return f" One seed alone for {', '.join(once)}: how far another would move this is not measured."
-
-
-def _by_train_size(
-    study: StudyRecord, whole: Sequence[ArmRuns], recipe: Recipe, grouped: bool, untold: list[str]
-) -> list[dict[str, Any]]:
-    """Every arm that has samples of train: its score at each size, and what the whole of train adds.
-
-    The interval is over items and seeds; a seed draws the sample too, so it holds the luck of the draw.
-    """
-    metric = recipe.task.metrics[0]
-    sizes = sorted({record.about["train_size"] for record in study.sampled})
-    full = int(study.splits["sizes"]["train"])
-    several = len({arm.model for arm in whole if arm.model}) > 1
-    found = []
-    for size in sizes:
-        records = [record for record in study.sampled if record.about["train_size"] == size]
-        for arm in arm_runs(records):
-            other = _of(whole, arm.arm, arm.model)
-            named = replace(arm, arm=f"{arm.arm} on {size:,} items")
-            gain = _compared(other, named, metric, recipe, grouped, several, untold) if other else []
-            found.append(_at_size(arm, size, metric, recipe, grouped, gain))
-    known = {(entry["arm"], entry["model"]) for entry in found}
-    found += [
-        _at_size(arm, full, metric, recipe, grouped, []) for arm in whole if (arm.arm, arm.model) in known
-    ]
-    return found
-
-
-def _at_size(
-    arm: ArmRuns, size: int, metric: str, recipe: Recipe, grouped: bool, gain: Sequence[Comparison]
-) -> dict[str, Any]:
-    return {
-        "arm": arm.arm,
-        "model": arm.model,
-        "kind": arm.kind,
-        "train_size": size,
-        "seeds": len(arm.runs),
-        "metric": metric,
-        "score": as_json(score(arm.runs, [metric], recipe.score, grouped))[metric],
-        "whole_adds": gain[0].as_json() if gain else None,
-    }
-
-
-def _metrics(recipe: Recipe, arm: ArmRuns) -> list[str]:
+def _available_metrics(recipe: Recipe, arm: FinishedArm) -> list[str]:
+    """The recipe's metrics that can be computed from an arm's predictions."""
     items_S = [run.items for run in arm.runs]
-    return [name for name in recipe.task.metrics if not why_not_any(METRICS[name], items_S)]
+    return [name for name in recipe.metric_names if not unavailable_reason(METRICS[name], items_S)]
 
 
-def _lacking(recipe: Recipe) -> list[str]:
-    """What this machine lacks for a metric of the task, each reason once."""
-    lacks = [METRICS[name].lacks for name in recipe.task.metrics]
-    return list(dict.fromkeys(reason for ask in lacks if ask and (reason := ask())))
+def _missing_requirements(recipe: Recipe) -> list[str]:
+    """What this machine is missing for the recipe's metrics, each reason once."""
+    checks = [METRICS[name].missing_requirement for name in recipe.metric_names]
+    return list(dict.fromkeys(reason for check in checks if check and (reason := check())))
 
 
-def _of(arms: Sequence[ArmRuns], name: str, model: str | None) -> ArmRuns | None:
-    """The arm of that name for a model; a baseline serves every model."""
-    return next((a for a in arms if a.arm == name and a.model in (None, model)), None)
+def _refuse_different_texts(first: StudyRecord, second: StudyRecord) -> None:
+    """Refuse studies whose test items differ: ids such as "row-2" and golds may agree by chance.
 
-
-def _models(arms: Sequence[ArmRuns]) -> list[str | None]:
-    return list(dict.fromkeys(arm.model for arm in arms if arm.model)) or [None]
-
-
-def _compared(
-    arm: ArmRuns, over: ArmRuns, metric: str, recipe: Recipe, grouped: bool, several: bool, untold: list[str]
-) -> list[Comparison]:
-    """The comparison over the seeds that both arms finished; none, with the reason in `untold`."""
-    names = (arm.name(several), over.name(several))
-    runs, other = arm.runs, over.runs
-    if None not in arm.seeds and None not in over.seeds:
-        both = [seed for seed in arm.seeds if seed in over.seeds]
-        runs = [arm.runs[arm.seeds.index(seed)] for seed in both]
-        other = [over.runs[over.seeds.index(seed)] for seed in both]
-        if not both:
-            untold.append(f"{names[0]} and {names[1]} finished no seed in common.")
-            return []
-    try:
-        return [compare(runs, other, metric, *names, recipe.score, grouped)]
-    except RunError as error:
-        untold.append(str(error))
-        return []
-
-
-def _claims(
-    recipe: Recipe, arms: Sequence[ArmRuns], grouped: bool, several: bool, untold: list[str]
-) -> list[Comparison]:
-    """Every claim for every model that has both arms."""
-    made, seen = [], set()
-    for claim in recipe.claims:
-        for model in _models(arms):
-            arm, over = _of(arms, claim.arm, model), _of(arms, claim.over, model)
-            key = (claim, arm and arm.model, over and over.model)
-            if arm and over and key not in seen:
-                seen.add(key)
-                metric = claim.metric or recipe.task.metrics[0]
-                made += _compared(arm, over, metric, recipe, grouped, several, untold)
-    return made
-
-
-def _others(
-    recipe: Recipe,
-    arms: Sequence[ArmRuns],
-    grouped: bool,
-    several: bool,
-    claims: Sequence[Comparison],
-    untold: list[str],
-) -> list[Comparison]:
-    """Every arm with the baselines and the first claim's base, and the first claim's arm with every
-    other one, where not a claim already.
-    """
-    metric = recipe.task.metrics[0]
-    bases = [arm for arm in arms if arm.kind == "baseline"]
-    if recipe.claims:
-        bases += [arm for arm in arms if arm.arm == recipe.claims[0].over and arm not in bases]
-    done = {(c.arm, c.over, c.metric) for c in claims}
-    asked = [arm for arm in arms if recipe.claims and arm.arm == recipe.claims[0].arm]
-    pairs = [(arm, over) for over in bases for arm in arms]
-    pairs += [(arm, over) for arm in asked for over in arms]
-    made = []
-    for arm, over in pairs:
-        same_model = over.model in (None, arm.model)
-        key = (arm.name(several), over.name(several), metric)
-        backwards = (key[1], key[0], metric)
-        if arm is over or not same_model or key in done or backwards in done:
-            continue
-        done.add(key)
-        made += _compared(arm, over, metric, recipe, grouped, several, untold)
-    return made
-
-
-def _refuse_other_texts(first: StudyRecord, second: StudyRecord) -> None:
-    """Items of two files may have the same ids ("row-2") and golds: their texts decide.
-
-    Raises: RunError where the test items' fingerprints differ.
+    Raises: RunError if the test items' fingerprints differ.
     """
     prints = [(study.splits.get("fingerprints") or {}).get("test") for study in (first, second)]
     if None not in prints and prints[0] != prints[1]:
         raise RunError(
             f"{first.folder} and {second.folder}",
-            "the test items have the same ids but other texts.",
-            "Only scores on the same items compare.",
+            "the test items have the same ids but different texts.",
+            "Only scores on the same items are comparable.",
             "Run both arms in one study, so that they share its frozen items.",
         )
 
 
 def compare_arms(a: Path, b: Path, metric: str | None) -> dict[str, Any]:
-    """Two arms' folders, whichever studies they belong to.
+    """Compare two arms by their folders, in the same or in two studies.
 
-    Raises: RunError where an arm is not finished or the items differ.
+    Raises: RunError if an arm is not finished or the items differ.
     """
     first, second = read_arm(a), read_arm(b)
-    study, other = (read_study(folder.parent.parent) for folder in (a, b))
-    recipe = read_recipe(study.folder / RECIPE)
-    grouped = bool(study.splits.get("grouped"))
+    study, second_study = (read_study(folder.parent.parent) for folder in (a, b))
+    recipe = read_study_recipe(study.folder)
     names = [first.label, second.label]
     if names[0] == names[1]:
         names = [f"{record.label} of {record.folder.parent.parent.name}" for record in (first, second)]
-    found = compare(
+    comparison = compare(
         [read_predictions(a / PREDICTIONS)],
         [read_predictions(b / PREDICTIONS)],
         metric or recipe.task.metrics[0],
         names[0],
         names[1],
         recipe.score,
-        grouped,
+        bool(study.splits.get("grouped")),
     )
-    _refuse_other_texts(study, other)
-    return found.as_json()
+    _refuse_different_texts(study, second_study)
+    return comparison.as_json()
 
 
 def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]]:
-    """Every arm that both studies finished, all seeds together.
+    """Compare every arm that both studies finished, over all its seeds.
 
-    Raises: RunError where they share none or their items differ.
+    Raises: RunError if the studies share no finished arm or their items differ.
     """
     first, second = read_study(a), read_study(b)
-    recipe = read_recipe(a / RECIPE)
-    ours, theirs = arm_runs(first.arms), arm_runs(second.arms)
-    made = []
-    for arm in ours:
-        for other in theirs:
-            if (arm.arm, arm.model) == (other.arm, other.model):
+    recipe = read_study_recipe(a)
+    metric = metric or recipe.task.metrics[0]
+    grouped = bool(first.splits.get("grouped"))
+    arms, second_arms = finished_arms(first.arms), finished_arms(second.arms)
+    comparisons = []
+    for arm in arms:
+        for second_arm in second_arms:
+            if (arm.arm, arm.model) == (second_arm.arm, second_arm.model):
                 names = [f"{arm.name(True)} of {folder.name}" for folder in (a, b)]
-                grouped = bool(first.splits.get("grouped"))
-                by = metric or recipe.task.metrics[0]
-                found = compare(arm.runs, other.runs, by, names[0], names[1], recipe.score, grouped)
-                made.append(found.as_json())
-    if made:
-        _refuse_other_texts(first, second)
-    else:
+                comparison = compare(
+                    arm.runs, second_arm.runs, metric, names[0], names[1], recipe.score, grouped
+                )
+                comparisons.append(comparison.as_json())
+    if not comparisons:
         raise RunError(
             f"{a} and {b}",
-            "share no finished arm.",
-            f"Arms: {', '.join(x.arm for x in ours)}; and {', '.join(x.arm for x in theirs)}.",
-            "Name two arms' folders.",
+            "have no finished arm in common.",
+            f"Arms: {', '.join(arm.arm for arm in arms)}; and {', '.join(arm.arm for arm in second_arms)}.",
+            "Name the folders of two arms.",
         )
-    return made
+    _refuse_different_texts(first, second)
+    return comparisons
+
+
+def compare_folders(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]]:
+    """Compare two arms, or every arm that two studies share, on the same items.
+
+    Raises: RunError where there is nothing to compare or the items differ.
+    """
+    if (a / ARM).is_file() and (b / ARM).is_file():
+        return [compare_arms(a, b, metric)]
+    return compare_studies(a, b, metric)

@@ -1,7 +1,7 @@
-"""Several studies side by side: what stands on the same items is ranked, the rest says why it is not.
+"""Leaderboards over several studies: arms on the same test items are ranked, the rest is listed.
 
-In: studies' directories. Out: boards, one for each task and set of test items.
-Knows nothing of: HTML, models, how arms came about.
+In: studies' directories. Out: boards, one per task and set of test items.
+Knows nothing of: HTML, models, how arms were run.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import RunError
-from tuneproof.inference.prediction import Predicted
+from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import METRICS
-from tuneproof.recipe.recipe import Recipe, read_recipe
-from tuneproof.record.conclude import ArmRuns, arm_runs
-from tuneproof.record.study_folder import RECIPE, StudyRecord, read_study
+from tuneproof.recipe.recipe import Recipe
+from tuneproof.record.conclude import FinishedArm, finished_arms, read_study_recipe
+from tuneproof.record.study_folder import StudyRecord, read_study
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score
 from tuneproof.settings import ScoreSettings
@@ -22,12 +22,12 @@ from tuneproof.settings import ScoreSettings
 
 @dataclass(frozen=True)
 class Entry:
-    """One arm on a board. `score` as in scores.json; `behind` is the comparison of the first arm with
-    this one (None for the first itself, or where `reason` says why they cannot be compared).
+    """One arm on a board. `score` is as in scores.json; `behind` compares the first arm with this one
+    (None for the first arm itself, or if `reason` says why the two cannot be compared).
     """
 
     study: StudyRecord
-    arm: ArmRuns
+    arm: FinishedArm
     score: dict[str, Any]
     behind: dict[str, Any] | None = None
     reason: str = ""
@@ -35,7 +35,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Board:
-    """One task's arms on the same test items, the best first; `apart` are those not ranked, and why."""
+    """One task's arms on the same test items, the best first.
+
+    `unranked` holds the study, the arm and the reason of those that cannot be ranked.
+    """
 
     task: str
     metric: str
@@ -43,79 +46,77 @@ class Board:
     items: int
     grouped: bool
     entries: list[Entry] = field(default_factory=list)
-    apart: list[tuple[str, str, str]] = field(default_factory=list)
+    unranked: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def _aligned(runs: Sequence[Predicted], ids: Sequence[str]) -> list[Predicted]:
-    """The same predictions in the order of `ids`: another seed of the split orders them otherwise."""
-    made = []
+def _aligned(runs: Sequence[AnyPredictions], ids: Sequence[str]) -> list[AnyPredictions]:
+    """The predictions in the order of `ids`, because the order depends on the seed of the split."""
+    aligned = []
     for run in runs:
-        place = {name: at for at, name in enumerate(run.ids)}
-        made.append(run if list(run.ids) == list(ids) else run.take([place[name] for name in ids]))
-    return made
+        row = {name: index for index, name in enumerate(run.ids)}
+        aligned.append(run if list(run.ids) == list(ids) else run.take([row[name] for name in ids]))
+    return aligned
 
 
 def _leaky(study: StudyRecord) -> str:
-    """Why no arm of a study can be ranked; empty where its split is safe."""
+    """Why no arm of a study can be ranked; empty if its split is leak-safe."""
     if study.splits.get("leak_safe", True):
         return ""
     share = float((study.splits.get("overlap") or {}).get("share") or 0.0)
-    return (
-        f"plain random split (leak_safe: false); {100 * share:.1f} % of its test items overlap a "
-        "training item"
-    )
+    return f"leaky random split (leak_safe: false): {100 * share:.1f} % of the test items overlap train"
 
 
 def _unfinished(study: StudyRecord) -> list[tuple[str, str, str]]:
-    """Study, arm and why, of every arm that is not done."""
-    found = [
+    """Study, arm and reason of every arm that is not done."""
+    rows = [
         (study.folder.name, arm.label, f"{arm.about.get('status')}: {arm.about.get('reason')}")
         for arm in study.arms
         if arm.about.get("status") != "done"
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(rows))
 
 
 def _ranked(board: Board, entries: list[Entry], settings: ScoreSettings) -> Board:
-    """Best first, each compared with the first on the same items; Holm over these comparisons."""
+    """Sort the arms, best first, and compare each with the first one; Holm over these comparisons."""
     sign = -1 if METRICS[board.metric].direction == "down" else 1
     entries = sorted(entries, key=lambda entry: -sign * entry.score["value"])
     first = entries[0]
     ids = first.arm.runs[0].ids
-    made, at, reasons = [], [], {}
-    for place, entry in enumerate(entries[1:], 1):
-        name, other = (f"{e.arm.name(True)} of {e.study.folder.name}" for e in (first, entry))
-        runs, others = _aligned(first.arm.runs, ids), _aligned(entry.arm.runs, ids)
+    compared, reasons = {}, {}
+    for index, entry in enumerate(entries[1:], 1):
+        name, entry_name = (f"{e.arm.name(True)} of {e.study.folder.name}" for e in (first, entry))
+        runs, entry_runs = _aligned(first.arm.runs, ids), _aligned(entry.arm.runs, ids)
         try:
-            made.append(compare(runs, others, board.metric, name, other, settings, board.grouped))
-            at.append(place)
+            compared[index] = compare(
+                runs, entry_runs, board.metric, name, entry_name, settings, board.grouped
+            )
         except RunError as error:
-            reasons[place] = str(error)
-    behind = dict(zip(at, adjust(made), strict=True))
+            reasons[index] = str(error)
+    behind = dict(zip(compared, adjust(list(compared.values())), strict=True))
     return replace(
         board,
         entries=[
             replace(
                 entry,
-                behind=behind[place].as_json() if place in behind else None,
-                reason=reasons.get(place, ""),
+                behind=behind[index].as_json() if index in behind else None,
+                reason=reasons.get(index, ""),
             )
-            for place, entry in enumerate(entries)
+            for index, entry in enumerate(entries)
         ],
     )
 
 
 def leaderboards(folders: Sequence[Path]) -> list[Board]:
-    """A board for every task and set of test items, those with most arms first.
+    """A board per task and set of test items, sorted by task and then by the number of arms.
 
-    Raises: RunError where a folder holds no study.
+    Raises: RunError if a folder holds no study.
     """
     boards: dict[tuple[str, str], Board] = {}
     entries: dict[tuple[str, str], list[Entry]] = {}
     settings: dict[tuple[str, str], ScoreSettings] = {}
     for folder in folders:
         study = read_study(folder)
-        recipe = read_recipe(folder / RECIPE)
+        recipe = read_study_recipe(folder)
         fingerprint = str((study.splits.get("fingerprints") or {}).get("test"))
         key = (_task_of(recipe, study), fingerprint)
         grouped = bool(study.splits.get("grouped"))
@@ -123,22 +124,22 @@ def leaderboards(folders: Sequence[Path]) -> list[Board]:
         size = int((study.splits.get("sizes") or {}).get("test") or 0)
         board = boards.setdefault(key, Board(key[0], metric, fingerprint, size, grouped))
         settings.setdefault(key, recipe.score)
-        if why := _leaky(study):
-            board.apart.append((folder.name, "all arms", why))
+        if reason := _leaky(study):
+            board.unranked.append((folder.name, "all arms", reason))
             continue
-        board.apart.extend(_unfinished(study))
-        for arm in arm_runs(study.arms):
+        board.unranked.extend(_unfinished(study))
+        for arm in finished_arms(study.arms):
             value = as_json(score(arm.runs, [metric], settings[key], grouped))[metric]
             entries.setdefault(key, []).append(Entry(study, arm, value))
-    made = [
+    ranked = [
         _ranked(board, entries[key], settings[key]) if entries.get(key) else board
         for key, board in boards.items()
     ]
-    return sorted(made, key=lambda board: (board.task, -len(board.entries)))
+    return sorted(ranked, key=lambda board: (board.task, -len(board.entries)))
 
 
 def _task_of(recipe: Recipe, study: StudyRecord) -> str:
-    """The task's name; an own file's with the file's."""
+    """The task's name, followed by the file's name if the user supplied the file."""
     path = getattr(recipe.task_options, "path", None)
     if recipe.task_name == "labels" and path:
         return f"{recipe.task_name}: {Path(str(path)).name}"

@@ -1,6 +1,6 @@
-"""Where a study was made: versions, hardware, git state, the command.
+"""How a study was produced: versions, hardware, git state, the command.
 
-In: nothing. Out: plain values for provenance.json. Knows nothing of: models, data, secrets.
+In: the command. Out: plain values for provenance.json. Knows nothing of: models, data, secrets.
 """
 
 import os
@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tuneproof.redact import redacted
+from tuneproof.record.study_folder import FORMAT
+from tuneproof.redact import redact
 
 PACKAGES = (
     "tuneproof",
@@ -37,34 +38,33 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of what a result depends on."""
-    found = {"python": platform.python_version()}
+    """Installed versions of the packages that a result depends on."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether there are changes, or None outside a checkout."""
+    """The commit and whether there are uncommitted changes; None outside a checkout."""
 
-    def git(*words: str) -> str | None:
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(folder), *arguments]
         try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True
-            )
+            result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip()
+        return result.stdout.strip()
 
     commit = git("rev-parse", "HEAD")
     return {"commit": commit, "changed": bool(git("status", "--porcelain"))} if commit else None
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory in bytes."""
+    """Processor, cores and memory in bytes."""
     import psutil
 
     name = platform.processor() or platform.machine()
@@ -82,10 +82,11 @@ def hardware() -> dict[str, Any]:
 
 
 def provenance(command: str | None) -> dict[str, Any]:
-    """All of it, with the time of day in UTC."""
+    """Versions, hardware and git state, with the study's format and the time in UTC."""
     return {
+        "format": FORMAT,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": redacted(command or "python"),
+        "command": redact(command or "python"),
         "executable": Path(sys.executable).name,
         "versions": versions(),
         "hardware": hardware(),

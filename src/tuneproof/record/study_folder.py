@@ -1,27 +1,27 @@
-"""What a file of a study is called, and how a study is read back.
+"""The names of a study's files, and reading them back.
 
 In: a study's directory. Out: paths, and the study as plain values.
 Knows nothing of: models, torch, how anything was computed.
 
     recipe.yaml          the recipe, filled in
-    provenance.json      versions, hardware, git state, fingerprints, the command
-    items.parquet        id, part (train, dev, test), text, gold, group of every item used,
-                         own.<name> for the columns by which the report slices, and of questions
-                         asked (see tasks/question_rows.py)
-    splits.json          sizes, fingerprints, groups, what was dropped and why
-    audit.json           findings, measures and their examples
-    arms/<arm>/          one folder an arm; <arm> is model.method.seed made safe for a file system,
-                         with .train<size> where it learnt from a sample of train
-        arm.json         what it is, how it went, what it cost (see `ArmRecord`)
-        ledger.json      parameters, every delta with its reason; memory, predicted beside measured;
-                         rate of training beside the device's (see arms/training_speed.py)
-        steps.jsonl      one line an optimizer step
+    provenance.json      format, versions, hardware, git state, source of the data, the command
+    items.parquet        every item used: id, part (train, dev, test), text, gold, group, own.<name>
+                         for the columns by which the report slices, and question for question
+                         answering (see tasks/question_rows.py)
+    splits.json          sizes, fingerprints, groups, dropped rows with the reason
+    audit.json           findings with their examples
+    arms/<arm>/          one folder per arm; <arm> is model.method.seed made safe for a file system,
+                         with .train<size> if the arm learnt from a sample of train
+        arm.json         identity, status, settings and cost (see `ArmRecord`)
+        ledger.json      parameters, every delta with its reason; predicted and measured memory;
+                         training speed beside the device's peak (see arms/training_speed.py)
+        steps.jsonl      one line per optimizer step
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}
         weights/         safetensors and the tokenizer, with a manifest
-    changes.json         changes that were accepted, arms that were begun again (see record/changes.py)
-    aside/               the folders of arms that were begun again
-    study.lock           while a process works here: who
+    changes.json         accepted changes and restarted arms (see record/changes.py)
+    superseded/          the old folders of restarted arms
+    study.lock           which process is working here
     comparisons.json     {"comparisons": [...], "verdict": {...}}
     report.html, report.json, report.md
 """
@@ -36,10 +36,11 @@ from typing import Any
 from tuneproof.atomic import read_json, sha256_of_text
 from tuneproof.errors import RecipeError, RunError
 
+FORMAT = 2  # of a study's files; grows when a reader of the old format would misread the new one
 RECIPE = "recipe.yaml"
 PROVENANCE = "provenance.json"
 ITEMS = "items.parquet"
-OWN = "own."  # begins the names of a task's own columns in items.parquet
+OWN = "own."  # prefix of a task's own columns in items.parquet
 SPLITS = "splits.json"
 AUDIT = "audit.json"
 ARMS = "arms"
@@ -51,55 +52,72 @@ DEV_PREDICTIONS = "dev_predictions.parquet"
 SCORES = "scores.json"
 WEIGHTS = "weights"
 CHECKPOINTS = "checkpoints"
-JOURNAL = "journal"
+RESUME_LOGS = "resume_logs"
 FACTS = "facts.json"
 CHANGES = "changes.json"
-ASIDE = "aside"
+SUPERSEDED = "superseded"
 COMPARISONS = "comparisons.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
+KEYS_OF_FORMAT_1 = {  # file -> key -> its name in format 2
+    ARM: {"sketch": "model_files"},
+    LEDGER: {
+        "rate": "training_speed",
+        "operations_per_token": "flops_per_token",
+        "matrix_operations_per_s": "peak_flops_per_s",
+        "matrix_share": "mfu",
+        "bandwidth_bytes_per_s": "peak_bandwidth_bytes_per_s",
+        "bandwidth_share": "bandwidth_utilization",
+        "terms": "overhead",
+        "sentence": "description",
+        "what": "part",
+        "why": "reason",
+    },
+    AUDIT: {"looked_for": "checks", "override": "allowed_by"},
+    COMPARISONS: {"whole_adds": "gain_from_full_train"},
+}
 DEVICES = re.compile(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]")
 
 
 def slug(name: str) -> str:
     """A file name from any name: letters, digits, dot, dash, underscore; at most 80 characters.
 
-    What Windows keeps for devices (con, nul, com1) gets an underscore in front.
+    Names that Windows reserves for devices (con, nul, com1) get a leading underscore.
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "arm"
     return f"_{plain}" if DEVICES.fullmatch(plain.partition(".")[0]) else plain
 
 
 def arm_folder(study: Path, model: str | None, name: str, seed: int | None, size: int | None = None) -> Path:
-    """Where an arm's files are: arms/<model>.<name>.train<size>.seed<seed>, without what it has not.
+    """An arm's folder: arms/<model>.<name>.train<size>.seed<seed>, without the parts that are None.
 
-    Where that is no file name, or a dot in the arm's name makes it another arm's, a checksum of the
-    parts ends it: two arms never share a folder.
+    If that is not a valid file name, or a dot in the arm's name could make it another arm's, a
+    checksum of the parts is appended: two arms never share a folder.
     """
     parts = [part for part in (model, name) if part]
     if size is not None:
         parts.append(f"train{size}")
     if seed is not None:
         parts.append(f"seed{seed}")
-    whole = ".".join(parts)
-    plain = slug(whole)
-    if plain != whole or "." in name:
+    joined = ".".join(parts)
+    plain = slug(joined)
+    if plain != joined or "." in name:
         plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, size, seed)))[:8]}"
     return Path(study) / ARMS / plain
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises RecipeError where a study's folder is a link or another user's, RunError where it cannot be."""
+    """Raise RecipeError if the folder is a link or another user's, RunError if it cannot be a folder."""
     try:
-        linked, there = folder.is_symlink(), folder.exists()
+        is_link, exists = folder.is_symlink(), folder.exists()
     except OSError as error:
         raise RunError(
             str(folder),
             f"cannot be a study's folder: {error.strerror}.",
             do="Name another folder with --out.",
         ) from error
-    if linked:
+    if is_link:
         raise RecipeError(
             str(folder),
             f"is a link to {folder.resolve()}.",
@@ -107,7 +125,7 @@ def refuse_foreign(folder: Path) -> None:
             "Name that folder itself with --out.",
         )
     user = os.geteuid() if hasattr(os, "geteuid") else 0
-    if user and there and folder.stat().st_uid != user:
+    if user and exists and folder.stat().st_uid != user:
         raise RecipeError(
             str(folder),
             "belongs to another user, who could change what is written there.",
@@ -120,11 +138,11 @@ class ArmRecord:
     """One arm read back.
 
     `about` is arm.json: arm (its name in the recipe), model (None for a baseline), method, kind
-    ("baseline", "prompt" or "tuned"), seed (None where the method has no chance in it), train_size
-    (None: the whole of train), options,
-    status ("done", "failed" or "impossible"), reason, time_s {stage: seconds}, items_per_s,
-    peak_memory_bytes, chosen {what dev chose: value}, encoding {max_length, truncated_items,
-    padding_share}, prompts [{id, text, tokens [...], supervised [true or false, ...]}], notes [...].
+    ("baseline", "prompt" or "tuned"), seed (None if the method is deterministic), train_size (None
+    for all of train), options, status ("done", "failed" or "impossible"), reason, time_s {stage:
+    seconds}, items_per_s, peak_memory_bytes, chosen {setting chosen on dev: value}, encoding
+    {max_length, truncated_items, padding_share}, prompts [{id, text, tokens [...], supervised [true
+    or false, ...]}], notes [...].
     """
 
     folder: Path
@@ -135,7 +153,7 @@ class ArmRecord:
 
     @property
     def label(self) -> str:
-        """Model and name, as a table shows it."""
+        """Model and name, as in a table."""
         model = self.about.get("model")
         return f"{model} {self.about['arm']}" if model else str(self.about["arm"])
 
@@ -144,7 +162,7 @@ class ArmRecord:
 class StudyRecord:
     """A study read back from its directory alone.
 
-    `arms` learnt from the whole of train; `sampled` are the same arms on samples of it.
+    `arms` learnt from all of train; `sampled` are the same arms on samples of train.
     """
 
     folder: Path
@@ -160,10 +178,9 @@ class StudyRecord:
 def _steps(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    lines = path.read_text("utf-8").split("\n")
-    whole = lines[:-1]  # what a line end does not close was cut off while it was written
+    *lines, _ = path.read_text("utf-8").split("\n")  # a last line without a line end was cut off
     try:
-        return [json.loads(line) for line in whole if line.strip()]
+        return [json.loads(line) for line in lines if line.strip()]
     except ValueError as error:
         raise RunError(str(path), f"is not lines of JSON: {error}.", do="Run the arm again.") from None
 
@@ -172,9 +189,9 @@ def _object(path: Path, *needed: str) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise RunError(str(path), "is not a JSON object.", do="Run the study again.")
-    lacking = [name for name in needed if name not in value]
-    if lacking:
-        raise RunError(str(path), f"has no {lacking[0]}.", do="Run the arm again.")
+    missing = [name for name in needed if name not in value]
+    if missing:
+        raise RunError(str(path), f"has no {missing[0]}.", do="Run the arm again.")
     return value
 
 
@@ -182,28 +199,61 @@ def _optional(path: Path) -> dict[str, Any]:
     return _object(path) if path.is_file() else {}
 
 
-def read_arm(folder: Path) -> ArmRecord:
-    """Read one arm's folder.
+def study_format(folder: Path) -> int:
+    """The format in which a study was written; 1 if it does not say."""
+    return int(_optional(folder / PROVENANCE).get("format", 1))
 
-    Raises: RunError where it holds no arm.
+
+def format_error(folder: Path) -> RunError:
+    """The refusal of a study in a format that this version cannot use."""
+    return RunError(
+        str(folder),
+        f"was written by another version of tuneproof (study format {study_format(folder)}; "
+        f"this version reads {FORMAT}).",
+        do=f"Run the study again in a new folder, or use tuneproof at the commit in its {PROVENANCE}.",
+    )
+
+
+def _rename_keys(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {names.get(key, key): _rename_keys(inner, names) for key, inner in value.items()}
+    return [_rename_keys(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+def _read(folder: Path, name: str, study: Path) -> dict[str, Any]:
+    """A file of a study or an arm with the keys of format 2; empty if it does not exist."""
+    value = _optional(folder / name)
+    return _rename_keys(value, KEYS_OF_FORMAT_1[name]) if study_format(study) < FORMAT else value
+
+
+def read_arm(folder: Path) -> ArmRecord:
+    """Read one arm's folder, of this format or of format 1.
+
+    Raises: RunError if it holds no arm.
     """
     if not (folder / ARM).is_file():
         raise RunError(
             str(folder), f"holds no arm ({ARM} is missing).", do="Name its folder: STUDY/arms/ARM."
         )
+    study = folder.parent.parent
+    _object(folder / ARM, "arm", "status")
+    about = _read(folder, ARM, study)
+    if isinstance(about.get("model_files"), str):  # "NAME SHA256|NAME SHA256" in format 1
+        lines = [line.rpartition(" ") for line in about["model_files"].split("|")]
+        about["model_files"] = {name or "commit": digest for name, _, digest in lines}
     return ArmRecord(
         folder=folder,
-        about=_object(folder / ARM, "arm", "status"),
-        ledger=_optional(folder / LEDGER),
+        about=about,
+        ledger=_read(folder, LEDGER, study),
         scores=_optional(folder / SCORES),
         steps=_steps(folder / STEPS),
     )
 
 
 def read_study(folder: Path) -> StudyRecord:
-    """Read a study's directory; arms come in the order of the recipe, finished or not.
+    """Read a study's directory, of this format or of format 1; arms come in the recipe's order.
 
-    Raises: RunError where the folder holds no study.
+    Raises: RunError if the folder holds no study, or one of a later format.
     """
     folder = Path(folder)
     for names in ((RECIPE,), (SPLITS, ARMS)):
@@ -213,6 +263,8 @@ def read_study(folder: Path) -> StudyRecord:
                 f"holds no study ({names[0]} is missing).",
                 do="Name the folder that `tuneproof run` printed.",
             )
+    if study_format(folder) > FORMAT:
+        raise format_error(folder)
     arms = [read_arm(path.parent) for path in (folder / ARMS).glob(f"*/{ARM}")]
     arms.sort(key=lambda arm: (arm.about.get("order", 0), arm.about.get("seed") or 0))
     return StudyRecord(
@@ -220,18 +272,18 @@ def read_study(folder: Path) -> StudyRecord:
         recipe_text=(folder / RECIPE).read_text("utf-8"),
         provenance=_optional(folder / PROVENANCE),
         splits=_optional(folder / SPLITS),
-        audit=_optional(folder / AUDIT),
+        audit=_read(folder, AUDIT, folder),
         arms=[arm for arm in arms if not arm.about.get("train_size")],
-        comparisons=_optional(folder / COMPARISONS),
+        comparisons=_read(folder, COMPARISONS, folder),
         sampled=[arm for arm in arms if arm.about.get("train_size")],
     )
 
 
 @dataclass(frozen=True)
 class Items:
-    """The items of one part as parallel lists; all empty where the study has no items file.
+    """The items of one part as parallel lists; all empty if the study has no items file.
 
-    `own` holds the task's own columns by name; `asked` is empty unless the items are questions.
+    `own` holds the task's own columns by name; `questions` is empty unless the items are questions.
     """
 
     ids: list[str]
@@ -239,13 +291,13 @@ class Items:
     golds: list[str]
     groups: list[str]
     own: dict[str, list[str]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
 
 def read_items(folder: Path, part: str = "test") -> Items:
-    """Read the texts of one part of a study; a study that was moved without them is still a study.
+    """Read the items of one part of a study; a study without the file has no items.
 
-    Raises: RunError where the file is there and holds no items.
+    Raises: RunError if the file exists but is not a file of items.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -262,7 +314,7 @@ def read_items(folder: Path, part: str = "test") -> Items:
             golds=columns["gold"],
             groups=columns["group"],
             own={name.removeprefix(OWN): columns[name] for name in columns if name.startswith(OWN)},
-            asked=columns.get("asked", []),
+            questions=columns.get("question", columns.get("asked", [])),  # "asked" in format 1
         )
     except (pa.ArrowInvalid, KeyError) as error:
         raise RunError(str(path), f"is not a file of items ({error}).", do="Run the study again.") from None

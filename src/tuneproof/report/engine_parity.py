@@ -1,6 +1,6 @@
-"""One arm trained by two engines, step by step: our loop beside the Hugging Face Trainer.
+"""Parity of two training engines, step by step: tuneproof's loop and the Hugging Face Trainer.
 
-In: the arms of a study. Out: a table and a picture of how far apart they are. Knows nothing of: files, HTML.
+In: the arms of a study. Out: a table and a figure of their differences. Knows nothing of: files, HTML.
 """
 
 from collections.abc import Sequence
@@ -11,54 +11,54 @@ from markupsafe import Markup
 
 from tuneproof.record.study_folder import ArmRecord
 from tuneproof.report.charts.learning_curves import Line, curve_figure
-from tuneproof.report.rounding import NOTHING, count, plain
+from tuneproof.report.formatting import NOTHING, count, format_number
 from tuneproof.report.tables import ArmRow, Table
 
-APART = ("name", "engine")  # options in which the two may differ
-HEADER = ("Arms", "Steps", "Loss", "Gradient norm", "Learning rate", "Time a step")
+IGNORED_OPTIONS = ("name", "engine")  # the two arms may differ in these
+HEADER = ("Arms", "Steps", "Loss", "Gradient norm", "Learning rate", "Time per step")
 
 
 @dataclass(frozen=True)
-class Engines:
-    """`table`: the largest differences of each pair; `figure`: those of the loss over training."""
+class EngineParity:
+    """`table` has the largest differences of each pair, `figure` those of the loss over training."""
 
     table: Table
     figure: Markup
 
 
-def engines(rows: Sequence[ArmRow]) -> Engines | None:
-    """Pairs of arms that differ in the engine alone; None where there are none."""
+def engine_parity(rows: Sequence[ArmRow]) -> EngineParity | None:
+    """The pairs of arms that differ only in the engine; None if there are none."""
     lines: list[Line] = []
-    shown: list[tuple[str, ...]] = []
-    for place, row in enumerate(rows):
-        for other in rows:
-            for mine, theirs in _pairs(row, other):
-                seed = mine.about.get("seed")
-                name = f"{row.label} and {other.label}"
+    table_rows: list[tuple[str, ...]] = []
+    for index, row in enumerate(rows):
+        for other_row in rows:
+            for ours, theirs in _pairs(row, other_row):
+                seed = ours.about.get("seed")
+                name = f"{row.label} and {other_row.label}"
                 name += f", seed {seed}" if len(row.seeds) > 1 else ""
-                steps = list(zip(mine.steps, theirs.steps, strict=False))
-                shown.append(_line(name, steps))
-                apart = [(float(a["step"]), _off(a, b)) for a, b in steps]
-                points = [(step, value) for step, value in apart if value is not None]
+                steps = list(zip(ours.steps, theirs.steps, strict=False))
+                table_rows.append(_line(name, steps))
+                differences = [(float(a["step"]), _loss_difference(a, b)) for a, b in steps]
+                points = [(step, value) for step, value in differences if value is not None]
                 if points:
-                    lines.append(Line(place, name, points))
-    if not shown:
+                    lines.append(Line(index, name, points))
+    if not table_rows:
         return None
-    figure = curve_figure("Loss apart", lines, lines, "step") if lines else Markup("")
-    return Engines(Table(HEADER, tuple(shown), (False, *[True] * 5)), figure)
+    figure = curve_figure("Loss difference", lines, lines, "step") if lines else Markup("")
+    return EngineParity(Table(HEADER, tuple(table_rows), (False, *[True] * 5)), figure)
 
 
-def _pairs(row: ArmRow, other: ArmRow) -> list[tuple[ArmRecord, ArmRecord]]:
-    """Records of the same seed, ours first."""
+def _pairs(row: ArmRow, other_row: ArmRow) -> list[tuple[ArmRecord, ArmRecord]]:
+    """Pairs of records with the same seed, tuneproof's loop first."""
     return [
-        (mine, theirs)
-        for mine in row.records
-        for theirs in other.records
-        if mine.steps
+        (ours, theirs)
+        for ours in row.records
+        for theirs in other_row.records
+        if ours.steps
         and theirs.steps
-        and mine.about.get("seed") == theirs.about.get("seed")
-        and (_engine(mine), _engine(theirs)) == ("loop", "trainer")
-        and _alike(mine) == _alike(theirs)
+        and ours.about.get("seed") == theirs.about.get("seed")
+        and (_engine(ours), _engine(theirs)) == ("loop", "trainer")
+        and _identity(ours) == _identity(theirs)
     ]
 
 
@@ -66,34 +66,35 @@ def _engine(record: ArmRecord) -> Any:
     return (record.about.get("options") or {}).get("engine")
 
 
-def _alike(record: ArmRecord) -> tuple[Any, ...]:
+def _identity(record: ArmRecord) -> tuple[Any, ...]:
     about = record.about
-    options = {k: v for k, v in (about.get("options") or {}).items() if k not in APART}
+    options = {k: v for k, v in (about.get("options") or {}).items() if k not in IGNORED_OPTIONS}
     return about.get("method"), about.get("model"), about.get("train_size"), options
 
 
-def _off(mine: dict[str, Any], theirs: dict[str, Any]) -> float | None:
-    if mine.get("loss") is None or theirs.get("loss") is None:
+def _loss_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
+    if ours.get("loss") is None or theirs.get("loss") is None:
         return None
-    return abs(mine["loss"] - theirs["loss"])
+    return abs(ours["loss"] - theirs["loss"])
 
 
-def small(value: float) -> str:
-    """Two digits, such as 0.03 or 8.3e−7."""
-    return plain(float(f"{value:.2g}"))
+def format_small(value: float) -> str:
+    """A number with two significant digits, such as 0.03 or 8.3e−7."""
+    return format_number(float(f"{value:.2g}"))
 
 
 def _line(name: str, steps: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> tuple[str, ...]:
-    def most(key: str, relative: bool = False) -> str:
-        known = [
+    def largest(key: str, relative: bool = False) -> str:
+        differences = [
             abs(a[key] - b[key]) / (max(abs(a[key]), 1e-12) if relative else 1)
             for a, b in steps
             if a.get(key) is not None and b.get(key) is not None
         ]
-        if not known:
+        if not differences:
             return NOTHING
-        return f"{small(100 * max(known))} %" if relative else small(max(known))
+        return f"{format_small(100 * max(differences))} %" if relative else format_small(max(differences))
 
-    ours, theirs = (sum(pair[which].get("time_s") or 0.0 for pair in steps) for which in (0, 1))
+    ours, theirs = (sum(pair[side].get("time_s") or 0.0 for pair in steps) for side in (0, 1))
     times = f"1 : {theirs / ours:.2f}" if ours and theirs else NOTHING
-    return (name, count(len(steps)), most("loss"), most("gradient_norm", True), most("learning_rate"), times)
+    loss, norm, rate = largest("loss"), largest("gradient_norm", True), largest("learning_rate")
+    return (name, count(len(steps)), loss, norm, rate, times)

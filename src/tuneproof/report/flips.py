@@ -1,7 +1,7 @@
-"""What changed between two arms: the items that flipped either way, with both arms' probabilities.
+"""Items that two arms answer differently, with both arms' answers and probabilities.
 
 In: arms with predictions, the items, the comparisons. Out: plain values, compact enough for a page.
-Knows nothing of: HTML, statistics, how anything was predicted.
+Knows nothing of: HTML, statistics, how predictions were made.
 """
 
 from collections import Counter
@@ -13,28 +13,28 @@ from typing import Any
 import numpy as np
 
 from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.inference.prediction import Predicted
+from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.record.study_folder import Items
-from tuneproof.report.rounding import visible
-from tuneproof.report.slices import Answers
-from tuneproof.tasks.question_rows import asked_from
+from tuneproof.report.formatting import show_hidden
+from tuneproof.report.slices import ArmPredictions
+from tuneproof.tasks.question_rows import question_from_json
 
 TEXT_BUDGET = 12_000_000
-PAIRS = 12
-Cell = tuple[Predicted, int]  # a table and a row in it
+MAX_PAIRS = 12
+Cell = tuple[AnyPredictions, int]  # a run and a row of it
 NO_ANSWER = "(no answer)"
-AROUND = 180  # characters of the context shown on either side of an answer
+CONTEXT_CHARACTERS = 180  # on either side of an answer
 UNKNOWN_TEXT = "(the text is not in this study's folder)"
-MOST_GOLDS = 4  # gold labels named of the lost answers
+MAX_GOLDS = 4  # gold labels named in the sentence on regressions
 
 
 @dataclass(frozen=True)
 class Flip:
-    """One item that at least one seed answers differently. `gained` counts seeds, `lost` too.
+    """One item that at least one pair of seeds answers differently; `gained` and `lost` count pairs.
 
-    `before` and `after` are the labels that most seeds chose; the probabilities are of the gold
-    label, means over seeds, None where the arm gives none.
+    `before` and `after` are the labels that most seeds chose. The probabilities are those of the gold
+    label, averaged over seeds; None if the arm gives none.
     """
 
     id: str
@@ -48,8 +48,8 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Change:
-    """Two arms on the same items. The four counts run over items and `seeds` pairs of seeds."""
+class AnswerChanges:
+    """The answers of two arms on the same items; the four counts cover all `seeds` pairs of seeds."""
 
     arm: str
     over: str
@@ -62,96 +62,94 @@ class Change:
     both_wrong: int
     flips: list[Flip]
 
-    def worse(self) -> str:
-        """What got worse, in words: right answers that were lost, by their gold label."""
-        each = f" (over {self.seeds} pairs of seeds)" if self.seeds > 1 else ""
+    def describe_losses(self) -> str:
+        """The regressions in words: lost correct answers by gold label."""
+        note = f", counted over {self.seeds} pairs of seeds" if self.seeds > 1 else ""
+        right_before = self.both_right + self.lost
         if not self.lost:
-            return f"Nothing got worse: {self.arm} has right whatever {self.over} has right{each}."
+            return (
+                f"No regressions: {self.arm} keeps all {right_before:,} correct answers of {self.over}{note}."
+            )
         lost: Counter[str] = Counter()
         for flip in self.flips:
             lost[flip.gold] += flip.lost
-        most = [(gold, count) for gold, count in lost.most_common(MOST_GOLDS) if count]
-        said = [f"{count:,} {visible(gold)}" for gold, count in most]
-        rest = self.lost - sum(count for _, count in most)
-        said += [f"{rest:,} of other labels"] if rest else []
-        held = self.both_right + self.lost
+        largest = [(gold, count) for gold, count in lost.most_common(MAX_GOLDS) if count]
+        counts = [f"{count:,} {show_hidden(gold)}" for gold, count in largest]
+        rest = self.lost - sum(count for _, count in largest)
+        counts += [f"{rest:,} of other labels"] if rest else []
         return (
-            f"What got worse: of {held:,} answers that {self.over} has right, {self.arm} has "
-            f"{self.lost:,} wrong{each}: {', '.join(said)}."
+            f"Regressions: {self.arm} loses {self.lost:,} of the {right_before:,} correct answers of "
+            f"{self.over}{note} ({', '.join(counts)})."
         )
 
 
-def _seed_pairs(over: Answers, arm: Answers) -> list[tuple[Predicted, Predicted]]:
-    """Seed beside seed; an arm without seeds stands beside every seed of the other."""
-    if len(over.tables) == 1 or len(arm.tables) == 1:
-        return list(product(over.tables, arm.tables))
-    mine = dict(zip(arm.seeds, arm.tables, strict=True))
-    pairs = [(t, mine[s]) for s, t in zip(over.seeds, over.tables, strict=True) if s in mine]
-    return pairs or [(over.tables[0], arm.tables[0])]
+def _seed_pairs(over: ArmPredictions, arm: ArmPredictions) -> list[tuple[AnyPredictions, AnyPredictions]]:
+    """Pair equal seeds; an arm without seeds is paired with every seed of the other."""
+    if len(over.runs) == 1 or len(arm.runs) == 1:
+        return list(product(over.runs, arm.runs))
+    by_seed = dict(zip(arm.seeds, arm.runs, strict=True))
+    pairs = [(run, by_seed[s]) for s, run in zip(over.seeds, over.runs, strict=True) if s in by_seed]
+    return pairs or [(over.runs[0], arm.runs[0])]
 
 
-def _most(names: Sequence[str]) -> str:
+def _most_common(names: Sequence[str]) -> str:
     return max(dict.fromkeys(names), key=names.count)
 
 
-def _name(table: Predicted, place: int) -> str:
-    if isinstance(table, AnswerPredictions):
-        return table.texts[place] or NO_ANSWER
-    predicted = int(table.predicted_N[place])
-    return "unparsed" if predicted == UNPARSED else table.labels[predicted]
+def _answer_name(run: AnyPredictions, row: int) -> str:
+    if isinstance(run, AnswerPredictions):
+        return run.texts[row] or NO_ANSWER
+    predicted = int(run.predicted_N[row])
+    return "unparsed" if predicted == UNPARSED else run.labels[predicted]
 
 
-def _of_gold(tables: Sequence[Cell]) -> float | None:
-    known = [
-        float(table.probabilities_NC[place, table.gold_N[place]])
-        for table, place in tables
-        if table.probabilities_NC is not None
+def _gold_probability(cells: Sequence[Cell]) -> float | None:
+    probabilities = [
+        float(run.probabilities_NC[row, run.gold_N[row]])
+        for run, row in cells
+        if run.probabilities_NC is not None
     ]
-    return float(np.mean(known)) if known else None
+    return float(np.mean(probabilities)) if probabilities else None
 
 
 def _flip(id_: str, old: list[Cell], new: list[Cell], gained: int, lost: int) -> Flip:
-    table, place = new[0]
+    run, row = new[0]
     return Flip(
         id_,
-        table.labels[int(table.gold_N[place])],
+        run.labels[int(run.gold_N[row])],
         gained,
         lost,
-        _most([_name(*cell) for cell in old]),
-        _most([_name(*cell) for cell in new]),
-        _of_gold(old),
-        _of_gold(new),
+        _most_common([_answer_name(*cell) for cell in old]),
+        _most_common([_answer_name(*cell) for cell in new]),
+        _gold_probability(old),
+        _gold_probability(new),
     )
 
 
-def change(over: Answers, arm: Answers, claim: bool = False) -> Change:
-    """Compare two arms item by item, on the items that all their seeds have."""
+def compare_answers(over: ArmPredictions, arm: ArmPredictions, claim: bool = False) -> AnswerChanges:
+    """Compare two arms item by item, on the items that all their seeds predicted."""
     pairs = _seed_pairs(over, arm)
-    tables = list({id(t): t for pair in pairs for t in pair}.values())
-    places = {id(t): {name: at for at, name in enumerate(t.ids)} for t in tables}
-    shared = [i for i in tables[0].ids if all(i in places[id(t)] for t in tables)]
-    where = {id(t): [places[id(t)][i] for i in shared] for t in tables}
-    right = {id(t): t.right_N[where[id(t)]] for t in tables}
+    shared, rows = _shared_rows(list({id(run): run for pair in pairs for run in pair}.values()))
     gained_N, lost_N = np.zeros(len(shared), dtype=int), np.zeros(len(shared), dtype=int)
     both_right = both_wrong = 0
     for old, new in pairs:
-        before_N, after_N = right[id(old)], right[id(new)]
+        before_N, after_N = old.right_N[rows[id(old)]], new.right_N[rows[id(new)]]
         gained_N += ~before_N & after_N
         lost_N += before_N & ~after_N
         both_right += int((before_N & after_N).sum())
         both_wrong += int((~before_N & ~after_N).sum())
     flips = [
         _flip(
-            shared[at],
-            [(old, where[id(old)][at]) for old, _ in pairs],
-            [(new, where[id(new)][at]) for _, new in pairs],
-            int(gained_N[at]),
-            int(lost_N[at]),
+            shared[row],
+            [(old, rows[id(old)][row]) for old, _ in pairs],
+            [(new, rows[id(new)][row]) for _, new in pairs],
+            int(gained_N[row]),
+            int(lost_N[row]),
         )
-        for at in np.flatnonzero(gained_N + lost_N).tolist()
+        for row in np.flatnonzero(gained_N + lost_N).tolist()
     ]
     flips.sort(key=lambda flip: -abs((flip.after_probability or 0) - (flip.before_probability or 0)))
-    return Change(
+    return AnswerChanges(
         arm=arm.row.label,
         over=over.row.label,
         claim=claim,
@@ -165,34 +163,43 @@ def change(over: Answers, arm: Answers, claim: bool = False) -> Change:
     )
 
 
-def _find(answers: Sequence[Answers], name: Any, model: Any) -> Answers | None:
-    """The arm of that name and model; a baseline stands beside every model."""
-    named = [a for a in answers if a.row.arm == name or a.row.label == name]
+def _shared_rows(runs: Sequence[AnyPredictions]) -> tuple[list[str], dict[int, list[int]]]:
+    """The ids that all runs predicted, and their rows in each run, by the run's `id`."""
+    rows = {id(run): _indices(run.ids) for run in runs}
+    shared = [name for name in runs[0].ids if all(name in row_by_id for row_by_id in rows.values())]
+    return shared, {key: [row_by_id[name] for name in shared] for key, row_by_id in rows.items()}
+
+
+def _find_arm(arms: Sequence[ArmPredictions], name: Any, model: Any) -> ArmPredictions | None:
+    """The arm with this name and model; a baseline matches every model."""
+    named = [a for a in arms if a.row.arm == name or a.row.label == name]
     exact = [a for a in named if a.row.model == model]
     alone = [a for a in named if a.row.model is None or model is None]
     return next(iter(exact or alone), None)
 
 
-def changes(answers: Sequence[Answers], comparisons: Sequence[dict[str, Any]]) -> list[Change]:
-    """The changes that the study compared, each pair once, the claim first.
+def compare_all_answers(
+    arms: Sequence[ArmPredictions], comparisons: Sequence[dict[str, Any]]
+) -> list[AnswerChanges]:
+    """The answers of every pair that the study compared, each pair once, the claim first.
 
-    Where nothing was compared: the last arm beside the first.
+    If nothing was compared: the last arm with the first.
     """
-    made: dict[tuple[int, int], Change] = {}
+    compared: dict[tuple[int, int], AnswerChanges] = {}
     for pair in comparisons:
-        arm = _find(answers, pair.get("arm"), pair.get("model"))
-        over = _find(answers, pair.get("over"), pair.get("over_model", pair.get("model")))
-        if arm and over and arm is not over and (arm.arm, over.arm) not in made:
-            made[arm.arm, over.arm] = change(over, arm, bool(pair.get("claim")))
-        if len(made) == PAIRS:
+        arm = _find_arm(arms, pair.get("arm"), pair.get("model"))
+        over = _find_arm(arms, pair.get("over"), pair.get("over_model", pair.get("model")))
+        if arm and over and arm is not over and (arm.index, over.index) not in compared:
+            compared[arm.index, over.index] = compare_answers(over, arm, bool(pair.get("claim")))
+        if len(compared) == MAX_PAIRS:
             break
-    if not made and len(answers) > 1:
-        made[0, 0] = change(answers[0], answers[-1])
-    return list(made.values())
+    if not compared and len(arms) > 1:
+        compared[0, 0] = compare_answers(arms[0], arms[-1])
+    return list(compared.values())
 
 
-def _cut(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
-    """Shorten the longest texts until all fit the budget; says how many were shortened."""
+def _shorten(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
+    """Shorten the longest texts until all fit the budget in bytes; also returns how many it shortened."""
     if not texts:
         return texts, 0
     sizes = np.array([len(text.encode("utf-8", "replace")) for text in texts.values()])
@@ -209,93 +216,108 @@ def _cut(texts: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
     return cut, int((sizes > low).sum())
 
 
-def _texts(made: Sequence[Change], known: dict[str, str], budget: int) -> tuple[dict[str, str], int]:
-    """Texts of every flip; the first pair's keep their length as long as they can."""
-    groups = [list(dict.fromkeys(f.id for pair in part for f in pair.flips)) for part in (made[:1], made[1:])]
-    first = {i: visible(known.get(i, UNKNOWN_TEXT)) for i in groups[0]}
-    rest = {i: visible(known.get(i, UNKNOWN_TEXT)) for i in groups[1] if i not in first}
-    first, shortened = _cut(first, budget)
+def _texts(
+    pairs: Sequence[AnswerChanges], text_by_id: dict[str, str], budget: int
+) -> tuple[dict[str, str], int]:
+    """The text of every flip; those of the first pair are shortened last."""
+    groups = [
+        list(dict.fromkeys(f.id for pair in part for f in pair.flips)) for part in (pairs[:1], pairs[1:])
+    ]
+    first = {i: show_hidden(text_by_id.get(i, UNKNOWN_TEXT)) for i in groups[0]}
+    rest = {i: show_hidden(text_by_id.get(i, UNKNOWN_TEXT)) for i in groups[1] if i not in first}
+    first, shortened = _shorten(first, budget)
     left = budget - sum(len(text.encode("utf-8", "replace")) for text in first.values())
-    rest, also = _cut(rest, max(left, 0))
+    rest, also = _shorten(rest, max(left, 0))
     return first | rest, shortened + also
 
 
-def excerpts(made: Sequence[Change], items: Items) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """For every flipped question: the question with what stands around its answers, and its golds."""
-    said: dict[str, list[str]] = {}
-    for pair in made:
+def make_excerpts(
+    pairs: Sequence[AnswerChanges], items: Items
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """For every flipped question: the question with the context of its answers, and its gold answers."""
+    answers: dict[str, list[str]] = {}
+    for pair in pairs:
         for flip in pair.flips:
-            said.setdefault(flip.id, []).extend((flip.after, flip.before))
+            answers.setdefault(flip.id, []).extend((flip.after, flip.before))
     texts, golds = {}, {}
-    for name, text, stored in zip(items.ids, items.texts, items.asked, strict=True):
-        if name not in said:
+    for name, text, stored in zip(items.ids, items.texts, items.questions, strict=True):
+        if name not in answers:
             continue
-        asked = asked_from(text, stored)
-        places = [(gold.start, len(gold.text)) for gold in asked.golds if gold.start >= 0]
-        places += [(asked.context.find(one), len(one)) for one in said[name] if one != NO_ANSWER]
-        at, length = next(((p, n) for p, n in places if p >= 0), (0, 0))
-        start, end = max(0, at - AROUND), min(len(asked.context), at + length + AROUND)
-        before, after = "… " if start else "", " …" if end < len(asked.context) else ""
-        texts[name] = f"{asked.question}\n{before}{asked.context[start:end]}{after}"
-        golds[name] = tuple(dict.fromkeys(asked.answers))
+        question = question_from_json(text, stored)
+        spans = [(gold.start, len(gold.text)) for gold in question.golds]
+        spans += [(question.context.find(a), len(a)) for a in answers[name] if a != NO_ANSWER]
+        texts[name] = f"{question.question}\n{_excerpt(question.context, spans)}"
+        golds[name] = tuple(dict.fromkeys(question.answers))
     return texts, golds
 
 
-def payload(made: Sequence[Change], items: Items, budget: int = TEXT_BUDGET) -> dict[str, Any]:
-    """What the page's script needs to list, search and sort the flips.
+def _excerpt(context: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The context around the first span (start, length) with a valid start."""
+    position, length = next((span for span in spans if span[0] >= 0), (0, 0))
+    start, end = max(0, position - CONTEXT_CHARACTERS), position + length + CONTEXT_CHARACTERS
+    before, after = "… " if start else "", " …" if end < len(context) else ""
+    return f"{before}{context[start:end]}{after}"
+
+
+def flips_payload(pairs: Sequence[AnswerChanges], items: Items, budget: int = TEXT_BUDGET) -> dict[str, Any]:
+    """The values with which the page's script lists, searches and sorts the flips.
 
     {"labels": [...], "answers": [...], "items": [[id, gold, text, golds], ...], "shortened": int,
     "pairs": [{"name", "arm", "over", "seeds", "flips": [[item, gained, lost, before, after, p_before,
-    p_after], ...]}]}; gold is a place in `labels`, item in `items`, before and after in `answers`
-    (which are the labels again unless the items are questions). `golds` are a question's accepted
-    answers. The texts stay within `budget` bytes.
+    p_after], ...]}]}; gold is an index into `labels`, item into `items`, before and after into
+    `answers` (equal to the labels unless the items are questions). `golds` are a question's accepted
+    answers. The texts fit into `budget` bytes.
     """
-    answers = {name for pair in made for f in pair.flips for name in (f.before, f.after)}
-    known = dict(zip(items.ids, items.texts, strict=True))
+    flips = [flip for pair in pairs for flip in pair.flips]
+    text_by_id = dict(zip(items.ids, items.texts, strict=True))
     accepted: dict[str, tuple[str, ...]] = {}
-    if items.asked:
-        known, accepted = excerpts(made, items)
-    flipped = {flip.id: flip.gold for pair in made for flip in pair.flips}
-    golds = {i: flipped[i] for i in [*items.ids, *flipped] if i in flipped}
-    texts, shortened = _texts(made, known, budget)
-    place = {name: at for at, name in enumerate(golds)}
-    golds_there = {f.gold for pair in made for f in pair.flips}
-    labels = sorted(golds_there if items.asked else golds_there | answers)
-    said = sorted(answers) if items.asked else labels
-    at_label = {name: at for at, name in enumerate(labels)}
-    at_answer = {name: at for at, name in enumerate(said)}
+    if items.questions:
+        text_by_id, accepted = make_excerpts(pairs, items)
+    gold_by_id = {flip.id: flip.gold for flip in flips}
+    ids = [name for name in dict.fromkeys([*items.ids, *gold_by_id]) if name in gold_by_id]
+    texts, shortened = _texts(pairs, text_by_id, budget)
+    golds, answers = set(gold_by_id.values()), {name for f in flips for name in (f.before, f.after)}
+    labels = sorted(golds if items.questions else golds | answers)
+    answer_names = sorted(answers) if items.questions else labels
+    label_index, item_index, answer_index = _indices(labels), _indices(ids), _indices(answer_names)
+    return {
+        "questions": bool(items.questions),
+        "labels": [show_hidden(name) for name in labels],
+        "answers": [show_hidden(name) for name in answer_names],
+        "items": [
+            [show_hidden(i), label_index[gold_by_id[i]], texts[i], [*map(show_hidden, accepted.get(i, ()))]]
+            for i in ids
+        ],
+        "shortened": shortened,
+        "pairs": [_pair_payload(pair, item_index, answer_index) for pair in pairs],
+    }
 
+
+def _indices(names: Sequence[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(names)}
+
+
+def _pair_payload(
+    pair: AnswerChanges, item_index: dict[str, int], answer_index: dict[str, int]
+) -> dict[str, Any]:
     def short(value: float | None) -> float | None:
         return None if value is None else round(value, 3)
 
     return {
-        "questions": bool(items.asked),
-        "labels": [visible(name) for name in labels],
-        "answers": [visible(name) for name in said],
-        "items": [
-            [visible(i), at_label[golds[i]], texts[i], [visible(a) for a in accepted.get(i, ())]]
-            for i in golds
-        ],
-        "shortened": shortened,
-        "pairs": [
-            {
-                "name": visible(f"{pair.arm} over {pair.over}"),
-                "arm": visible(pair.arm),
-                "over": visible(pair.over),
-                "seeds": pair.seeds,
-                "flips": [
-                    [
-                        place[f.id],
-                        f.gained,
-                        f.lost,
-                        at_answer[f.before],
-                        at_answer[f.after],
-                        short(f.before_probability),
-                        short(f.after_probability),
-                    ]
-                    for f in pair.flips
-                ],
-            }
-            for pair in made
+        "name": show_hidden(f"{pair.arm} over {pair.over}"),
+        "arm": show_hidden(pair.arm),
+        "over": show_hidden(pair.over),
+        "seeds": pair.seeds,
+        "flips": [
+            [
+                item_index[f.id],
+                f.gained,
+                f.lost,
+                answer_index[f.before],
+                answer_index[f.after],
+                short(f.before_probability),
+                short(f.after_probability),
+            ]
+            for f in pair.flips
         ],
     }

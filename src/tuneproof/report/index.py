@@ -1,4 +1,4 @@
-"""The index of several studies: one page with a leaderboard for every task.
+"""The index of several studies: one page with a leaderboard per task.
 
 In: studies' directories. Out: index.html. Knows nothing of: how boards are ranked, torch.
 """
@@ -11,65 +11,67 @@ from typing import Any
 from tuneproof.atomic import write_text
 from tuneproof.record.leaderboard import Board, Entry, leaderboards
 from tuneproof.record.study_folder import REPORT_HTML
-from tuneproof.report.charts.forest import axis_strip, colour, score_scale, score_strip
+from tuneproof.report.charts.forest import axis_strip, score_scale, score_strip
+from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.formatting import choose_style, count, format_p_value
 from tuneproof.report.page import environment, render, styles
-from tuneproof.report.rounding import count, probability, style_for
-from tuneproof.report.tables import ArmRow, is_share, metric_title, pooled_rows, score_of
+from tuneproof.report.tables import ArmRow, is_share, metric_title, pooled_rows, score_from_json
 
 INDEX_HTML = "index.html"
 
 
 def _row_of(entry: Entry) -> ArmRow:
-    """The arm as its own report shows it."""
+    """The arm's row in its own report."""
     rows = pooled_rows(entry.study)
     return next(r for r in rows if (r.arm, r.model) == (entry.arm.arm, entry.arm.model))
 
 
-def _behind(entry: Entry, share: bool) -> tuple[str, str]:
-    """How far the first is ahead, and what that is worth."""
-    found = entry.behind
-    if found is None:
+def _difference(entry: Entry, share: bool) -> tuple[str, str]:
+    """The difference from the first arm, and its outcome with the p-value."""
+    comparison = entry.behind
+    if comparison is None:
         return "", entry.reason
-    style = style_for(found["low"], found["high"], share)
-    value = style.value(-found["difference"], True)
-    interval = style.interval(-found["high"], -found["low"], True)
-    told = {"better": "behind", "worse": "ahead"}.get(found["outcome"], "cannot tell")
-    return f"{value} {interval}", f"{told}, p {_p(found)}"
+    style = choose_style(comparison["low"], comparison["high"], share)
+    value = style.value(-comparison["difference"], True)
+    interval = style.interval(-comparison["high"], -comparison["low"], True)
+    outcomes = {"better": "worse than the first", "worse": "better than the first"}
+    outcome = outcomes.get(comparison["outcome"], "cannot tell")
+    return f"{value} {interval}", f"{outcome}, p {_p(comparison)}"
 
 
-def _study_name(study: Path, others: Sequence[Path]) -> str:
-    """The folder's name, with its parent's where another study has the same."""
-    alone = sum(other.name == study.name for other in others) < 2
-    return study.name if alone else f"{study.parent.name}/{study.name}"
+def _study_name(study: Path, studies: Sequence[Path]) -> str:
+    """The folder's name, preceded by its parent's if another study has the same name."""
+    is_unique = sum(path.name == study.name for path in studies) < 2
+    return study.name if is_unique else f"{study.parent.name}/{study.name}"
 
 
-def _p(found: dict[str, Any]) -> str:
-    shown = probability(found["p_adjusted"])
-    return shown if shown.startswith("<") else f"= {shown}"
+def _p(comparison: dict[str, Any]) -> str:
+    text = format_p_value(comparison["p_adjusted"])
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _board(board: Board, at: Path, studies: Sequence[Path]) -> dict[str, Any]:
-    """One board as the template sets it; links lead from the page's folder to each report."""
+    """The values of one board for the template; links are relative to the page's folder."""
     share = is_share(board.metric)
-    scores = [score_of(entry.score) for entry in board.entries]
+    scores = [score_from_json(entry.score) for entry in board.entries]
     scale = score_scale(scores, share)
     rows = []
-    for place, (entry, found) in enumerate(zip(board.entries, scores, strict=True), 1):
+    for rank, (entry, score) in enumerate(zip(board.entries, scores, strict=True), 1):
         row = _row_of(entry)
-        style = style_for(found.low, found.high, share)
-        behind, worth = _behind(entry, share)
+        style = choose_style(score.low, score.high, share)
+        difference, outcome = _difference(entry, share)
         sizes = entry.study.splits.get("sizes") or {}
         rows.append(
             {
-                "place": place,
+                "rank": rank,
                 "name": f"{entry.arm.name(True)}",
                 "seeds": len(entry.arm.runs) if entry.arm.seeds != [None] else 0,
                 "study": _study_name(entry.study.folder, studies),
                 "link": Path(os.path.relpath(entry.study.folder / REPORT_HTML, at)).as_posix(),
-                "strip": score_strip(row, found, style, scale, [], colour(place - 1, row.kind)),
-                "score": f"{style.value(found.value)} {style.interval(found.low, found.high)}",
-                "behind": behind,
-                "worth": worth,
+                "strip": score_strip(row, score, style, scale, [], arm_colour(rank - 1, row.kind)),
+                "score": f"{style.value(score.value)} {style.interval(score.low, score.high)}",
+                "difference": difference,
+                "outcome": outcome,
                 "train": count(sizes.get("train")),
                 "trainable": count(row.trainable),
             }
@@ -81,14 +83,14 @@ def _board(board: Board, at: Path, studies: Sequence[Path]) -> dict[str, Any]:
         "fingerprint": board.fingerprint[:12],
         "rows": rows,
         "axis": axis_strip(scale, share) if rows else "",
-        "apart": board.apart,
+        "unranked": board.unranked,
     }
 
 
 def render_index(folders: Sequence[Path], out: Path) -> Path:
-    """Render every study's report again, and the index over them into `out` (a file's path).
+    """Render every study's report again, and their index into the file `out`.
 
-    Raises: RunError where a folder holds no study or nothing can be written.
+    Raises: RunError if a folder holds no study or a file cannot be written.
     """
     folders = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
     for folder in folders:

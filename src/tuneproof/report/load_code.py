@@ -1,6 +1,6 @@
-"""How to load an arm: which one, and the lines that label new texts with it.
+"""The code that loads the best arm and applies it to new texts.
 
-In: rows of arms. Out: plain strings, paths relative to the study's folder.
+In: rows of arms. Out: plain strings, with paths relative to the study's folder.
 Knows nothing of: HTML, weights, how an arm predicts.
 """
 
@@ -9,81 +9,81 @@ from typing import Any
 
 from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ARMS, WEIGHTS, ArmRecord, StudyRecord
-from tuneproof.report.tables import ArmRow, goes_down, metric_title, show_score, style_of
+from tuneproof.report.tables import ArmRow, column_style, format_score, lower_is_better, metric_title
 
 EXAMPLE = "The first half drags; the second is why you came."
 
 
-def _place(record: ArmRecord) -> str:
+def _folder_of(record: ArmRecord) -> str:
     return f"{ARMS}/{record.folder.name}"
 
 
 def _by_dev(row: ArmRow) -> tuple[ArmRecord, str]:
-    """The seed with the lowest loss on dev, and why it is shown; "" where there is no other."""
+    """The seed with the lowest loss on dev, with a sentence about it; "" if there is only one seed."""
     done = [record for record in row.records if record.about.get("status") == "done"]
     losses = [(record.about.get("chosen") or {}).get("dev_loss") for record in done]
     if len(done) < 2:
         return done[0], ""
-    known = [(loss, at) for at, loss in enumerate(losses) if loss is not None]
-    at = min(known)[1] if known else 0
-    seed = done[at].about.get("seed")
-    why = "has the lowest loss on dev" if known else "is the first"
-    return done[at], f" Of its seeds, {seed} {why}"
+    candidates = [(loss, index) for index, loss in enumerate(losses) if loss is not None]
+    index = min(candidates)[1] if candidates else 0
+    seed = done[index].about.get("seed")
+    reason = "has the lowest loss on dev" if candidates else "is the first one"
+    return done[index], f" Of its seeds, seed {seed} {reason}"
 
 
 def _transformers(row: ArmRow, record: ArmRecord) -> str:
-    """The lines without tuneproof, where the folder is a whole classifier that transformers knows."""
+    """The code without tuneproof, if the folder holds a classifier that transformers can load."""
     options = record.about.get("options") or {}
-    whole = row.kind == "tuned" and (record.folder / WEIGHTS / "config.json").is_file()
-    if not whole or options.get("objective", "head") != "head":
+    is_classifier = row.kind == "tuned" and (record.folder / WEIGHTS / "config.json").is_file()
+    if not is_classifier or options.get("objective", "head") != "head":
         return ""
-    longest = (record.about.get("encoding") or {}).get("max_length")
+    max_length = (record.about.get("encoding") or {}).get("max_length")
     return (
         "from transformers import pipeline\n\n"
-        f'label = pipeline("text-classification", model="{_place(record)}/{WEIGHTS}", top_k=None)\n'
-        f'print(label(["{EXAMPLE}"], truncation=True, max_length={longest}))'
+        f'label = pipeline("text-classification", model="{_folder_of(record)}/{WEIGHTS}", top_k=None)\n'
+        f'print(label(["{EXAMPLE}"], truncation=True, max_length={max_length}))'
     )
 
 
-def loading(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any] | None:
-    """What the section shows; None where no arm is done and scored."""
-    scored = [
-        row
-        for row in rows
-        if row.scores.get(metric) and row.scores[metric].value is not None and row.status == "done"
-    ]
+def load_code(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any] | None:
+    """The section's values; None if no arm is done and scored."""
+    scored = [row for row in rows if row.status == "done" and row.has_score(metric)]
     if not scored:
         return None
-    sign = -1 if goes_down(metric) else 1
+    sign = -1 if lower_is_better(metric) else 1
     best = max(scored, key=lambda row: sign * (row.scores[metric].value or 0.0))
     record, seed = _by_dev(best)
-    style = style_of(list(rows), metric)
+    style = column_style(list(rows), metric)
     alone = (record.scores.get(metric) or {}).get("value")
     if seed:
-        seed += f": alone it has {style.value(alone)}{style.unit}." if alone is not None else "."
-    shown = show_score(best.scores[metric], style)
-    end = "lowest" if goes_down(metric) else "highest"
-    place = _place(record)
-    python = (
-        f'found = tuneproof.predict("{place}", ["{EXAMPLE}"])\n'
-        "print([found.labels[i] if i >= 0 else None for i in found.predicted_N])\n"
-        "print(found.probabilities_NC)"
-    )
-    command = f"tuneproof predict {place} --input new.csv --text COLUMN > labelled.csv"
-    transformers = _transformers(best, record)
-    if metric in METRICS and METRICS[metric].kind == "questions":
-        python = (
-            f'found = tuneproof.answer("{place}", ["Who wrote it?"], ["It was written by Ada."])\n'
-            'print(found.texts)  # "" is no answer'
-        )
-        command = f"tuneproof predict {place} --input new.csv > answered.csv"
-        transformers = ""
+        seed += f" and scores {style.value(alone)}{style.unit} alone." if alone is not None else "."
+    score = format_score(best.scores[metric], style)
+    end = "lowest" if lower_is_better(metric) else "highest"
+    is_questions = metric in METRICS and METRICS[metric].kind == "questions"
+    code = _answer_code(_folder_of(record)) if is_questions else _label_code(_folder_of(record))
     return {
         "arm": best.label,
-        "why": f"{best.label} has the {end} {metric_title(metric).lower()} here, {shown}{style.unit}; "
-        f"where another arm's interval overlaps this one, that it is first is partly luck.{seed}",
-        "python": f"import tuneproof\n\n{python}",
-        "command": command,
-        "transformers": transformers,
-        "others": [(row.label, _place(_by_dev(row)[0])) for row in scored if row is not best],
+        "reason": f"{best.label} has the {end} {metric_title(metric).lower()}, {score}{style.unit}. Its lead "
+        f"over arms with overlapping intervals may be due to chance.{seed}",
+        "transformers": "" if is_questions else _transformers(best, record),
+        "others": [(row.label, _folder_of(_by_dev(row)[0])) for row in scored if row is not best],
+        **code,
+    }
+
+
+def _label_code(folder: str) -> dict[str, str]:
+    return {
+        "python": f'import tuneproof\n\nresult = tuneproof.predict("{folder}", ["{EXAMPLE}"])\n'
+        "print([result.labels[i] if i >= 0 else None for i in result.predicted_N])\n"
+        "print(result.probabilities_NC)",
+        "command": f"tuneproof predict {folder} --input new.csv --text COLUMN > labelled.csv",
+    }
+
+
+def _answer_code(folder: str) -> dict[str, str]:
+    question = '["Who wrote it?"], ["It was written by Ada."]'
+    return {
+        "python": f'import tuneproof\n\nresult = tuneproof.answer("{folder}", {question})\n'
+        'print(result.texts)  # "" means no answer',
+        "command": f"tuneproof predict {folder} --input new.csv > answered.csv",
     }

@@ -2,7 +2,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
 
-  // One tooltip for every picture: the titles inside are read aloud and shown at the pointer.
+  // One tooltip for all figures: titles become accessible labels and appear at the pointer.
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.hidden = true;
@@ -25,23 +25,23 @@
     tip.style.top = Math.max(4, event.clientY - box.height - 10) + "px";
   });
 
-  // On paper everything that is folded is open.
+  // Print with all details open.
   let folded = [];
   addEventListener("beforeprint", () => {
     folded = [...document.querySelectorAll("details:not([open])")];
-    for (const one of folded) one.open = true;
+    for (const details of folded) details.open = true;
   });
   addEventListener("afterprint", () => {
-    for (const one of folded) one.open = false;
+    for (const details of folded) details.open = false;
   });
 
   const body = byId("flip-rows");
   if (!body) return;
   const data = JSON.parse(byId("flip-data").textContent);
-  const asks = data.questions;
+  const isQuestions = data.questions;
   const size = 10;
   let page = 0;
-  let found = [];
+  let flips = [];
 
   const cell = (row, kind, parts, key) => {
     const td = document.createElement("td");
@@ -51,10 +51,10 @@
     row.append(td);
   };
   const span = (kind, text) => {
-    const one = document.createElement("span");
-    one.className = kind;
-    one.textContent = text;
-    return one;
+    const element = document.createElement("span");
+    element.className = kind;
+    element.textContent = text;
+    return element;
   };
   const folding = (text) => {
     if (text.length <= 220) return text;
@@ -64,52 +64,54 @@
     details.append(summary, text);
     return details;
   };
-  const answer = (said, value) =>
-    value === null ? [data.answers[said]] : [data.answers[said] + " ", span("p", value.toFixed(2))];
-  // The text with the first place of each wanted string marked; earlier ones win where they overlap.
-  const marked = (text, wanted) => {
-    const found = [];
-    const small = text.toLowerCase();
-    for (const [kind, words] of wanted) {
-      const at = words ? small.lastIndexOf(words.toLowerCase()) : -1;
-      if (at < 0 || found.some(([a, b]) => at < b && at + words.length > a)) continue;
-      found.push([at, at + words.length, kind]);
+  const answer = (index, probability) =>
+    probability === null
+      ? [data.answers[index]]
+      : [data.answers[index] + " ", span("p", probability.toFixed(2))];
+  // Mark the last occurrence of each phrase in the text; where phrases overlap, the earlier one wins.
+  const marked = (text, phrases) => {
+    const spans = [];
+    const lower = text.toLowerCase();
+    for (const [kind, phrase] of phrases) {
+      const at = phrase ? lower.lastIndexOf(phrase.toLowerCase()) : -1;
+      if (at < 0 || spans.some(([a, b]) => at < b && at + phrase.length > a)) continue;
+      spans.push([at, at + phrase.length, kind]);
     }
-    found.sort((a, b) => a[0] - b[0]);
+    spans.sort((a, b) => a[0] - b[0]);
     const parts = [];
-    let done = 0;
-    for (const [start, end, kind] of found) {
-      const one = document.createElement("mark");
-      one.className = kind;
-      one.textContent = text.slice(start, end);
-      parts.push(text.slice(done, start), one);
-      done = end;
+    let position = 0;
+    for (const [start, end, kind] of spans) {
+      const mark = document.createElement("mark");
+      mark.className = kind;
+      mark.textContent = text.slice(start, end);
+      parts.push(text.slice(position, start), mark);
+      position = end;
     }
-    return [...parts, text.slice(done)];
+    return [...parts, text.slice(position)];
   };
 
   const show = () => {
     const pair = data.pairs[byId("flip-pair").value];
-    const pages = Math.max(1, Math.ceil(found.length / size));
+    const pages = Math.max(1, Math.ceil(flips.length / size));
     page = Math.min(Math.max(page, 0), pages - 1);
     body.replaceChildren();
-    for (const flip of found.slice(page * size, (page + 1) * size)) {
-      const [at, gained, lost, before, after, wasP, isP] = flip;
+    for (const flip of flips.slice(page * size, (page + 1) * size)) {
+      const [at, gained, lost, before, after, pBefore, pAfter] = flip;
       const [id, gold, text, golds] = data.items[at];
-      const wanted = golds.map((words) => ["gold", words]);
-      wanted.push(["after", data.answers[after]], ["before", data.answers[before]]);
+      const phrases = golds.map((gold) => ["gold", gold]);
+      phrases.push(["after", data.answers[after]], ["before", data.answers[before]]);
       const row = document.createElement("tr");
-      const way = gained >= lost ? "gained" : "lost";
-      cell(row, "text", [...(asks ? marked(text, wanted) : [folding(text)]), span("id", id)]);
+      const change = gained >= lost ? "gained" : "lost";
+      cell(row, "text", [...(isQuestions ? marked(text, phrases) : [folding(text)]), span("id", id)]);
       cell(row, "", [golds.join(" | ") || data.labels[gold]], "gold");
-      cell(row, "", answer(before, wasP), "before");
-      cell(row, "", answer(after, isP), "after");
+      cell(row, "", answer(before, pBefore), "before");
+      cell(row, "", answer(after, pAfter), "after");
       const seeds = pair.seeds > 1 ? [" ", span("p", `${Math.max(gained, lost)}/${pair.seeds}`)] : [];
-      cell(row, way, [way, ...seeds], "way");
+      cell(row, change, [change, ...seeds], "change");
       body.append(row);
     }
     byId("flip-caption").textContent =
-      `${pair.name}: ${found.length} of ${pair.flips.length} flipped items`;
+      `${pair.name}: ${flips.length} of ${pair.flips.length} changed items`;
     byId("flip-over").textContent = pair.over;
     byId("flip-arm").textContent = pair.arm;
     byId("flip-page").textContent = `${page + 1} of ${pages}`;
@@ -128,23 +130,23 @@
 
   const choose = () => {
     const pair = data.pairs[byId("flip-pair").value];
-    const way = byId("flip-way").value;
+    const direction = byId("flip-direction").value;
     const gold = byId("flip-gold").value;
-    const words = byId("flip-search").value.toLowerCase().trim();
-    found = pair.flips.filter((flip) => {
+    const query = byId("flip-search").value.toLowerCase().trim();
+    flips = pair.flips.filter((flip) => {
       const [id, label, text, golds] = data.items[flip[0]];
-      if (way && (flip[1] >= flip[2] ? "gained" : "lost") !== way) return false;
+      if (direction && (flip[1] >= flip[2] ? "gained" : "lost") !== direction) return false;
       if (gold !== "" && label !== Number(gold)) return false;
-      const said = [text, id, ...golds, data.answers[flip[3]], data.answers[flip[4]]];
-      return !words || said.some((one) => one.toLowerCase().includes(words));
+      const fields = [text, id, ...golds, data.answers[flip[3]], data.answers[flip[4]]];
+      return !query || fields.some((field) => field.toLowerCase().includes(query));
     });
-    found.sort(orders[byId("flip-sort").value]);
+    flips.sort(orders[byId("flip-sort").value]);
     page = 0;
     show();
   };
 
   byId("flip-controls").hidden = false;
-  for (const id of ["flip-pair", "flip-way", "flip-gold", "flip-sort"]) byId(id).addEventListener("change", choose);
+  for (const id of ["flip-pair", "flip-direction", "flip-gold", "flip-sort"]) byId(id).addEventListener("change", choose);
   byId("flip-search").addEventListener("input", choose);
   byId("flip-back").addEventListener("click", () => { page -= 1; show(); });
   byId("flip-next").addEventListener("click", () => { page += 1; show(); });

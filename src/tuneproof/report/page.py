@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from markupsafe import Markup
 
 from tuneproof.atomic import write_json, write_text
 from tuneproof.record.study_folder import REPORT_HTML, REPORT_JSON, REPORT_MD, StudyRecord, read_study
-from tuneproof.report.charts.forest import colour
+from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.formatting import MINUS, NumberStyle, choose_style, count, format_number, show_hidden
 from tuneproof.report.markdown import report_markdown
 from tuneproof.report.report_json import report_values
-from tuneproof.report.rounding import MINUS, Style, count, plain, style_for, visible
-from tuneproof.report.sections import question, sections, task_name
+from tuneproof.report.sections import build_sections, question, task_name
 from tuneproof.report.tables import headline, overlap_note
 
 HERE = Path(__file__).parent
@@ -28,8 +29,8 @@ OUTCOMES = {"better": "better", "worse": "worse"}
 
 
 @dataclass(frozen=True)
-class Reports:
-    """Where the report was written."""
+class ReportPaths:
+    """The files of a report."""
 
     html: Path
     json: Path
@@ -37,40 +38,41 @@ class Reports:
 
 
 def inline_json(value: Any) -> Markup:
-    """JSON that can stand inside a script element: nothing in it ends the element or a line."""
+    """JSON that is safe inside a script element: it cannot end the element or a line."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return Markup(text)
 
 
-def _shown(value: Any) -> Any:
-    """What every value goes through on its way to the page: hidden characters become visible."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def _finalize(value: Any) -> Any:
+    """Make hidden characters visible in every value of a template."""
+    return show_hidden(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _say(example: Any) -> str:
-    """An example of the audit in words, whatever its shape."""
+def _format_example(example: Any) -> str:
+    """An example of the audit as text, whatever its shape."""
     if isinstance(example, dict):
         return "; ".join(f"{key}: {value}" for key, value in example.items())
     if isinstance(example, list):
-        return " · ".join(str(one) for one in example)
+        return " · ".join(str(part) for part in example)
     return str(example)
 
 
 def _signed(value: Any) -> str:
-    shown = count(value)
-    return shown if shown.startswith(MINUS) or not value else f"+{shown}"
+    text = count(value)
+    return text if text.startswith(MINUS) or not value else f"+{text}"
 
 
+@cache
 def environment() -> Any:
-    """Jinja's, with everything escaped and hidden characters shown."""
+    """The Jinja environment, which escapes everything and shows hidden characters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
-        finalize=_shown,
+        finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
@@ -82,21 +84,21 @@ def styles() -> Markup:
     return Markup((HERE / "page.css").read_text("utf-8"))
 
 
-def page(study: StudyRecord) -> str:
-    """The page as one string: no file and no address outside it is asked for."""
+def page_html(study: StudyRecord) -> str:
+    """The page as one string that loads no other file or address."""
     script = (HERE / "page.js").read_text("utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = sections(study)
+    parts = build_sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
-    said = headline(study).removesuffix(note).strip()
-    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", said, maxsplit=1)
+    sentence = headline(study).removesuffix(note).strip()
+    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", sentence, maxsplit=1)
     return (
         environment()
         .get_template("page.html")
         .render(
             **parts,
-            verdict=lead.replace(" %", "\u00a0%"),  # a number and its unit stay on one line
+            verdict=lead.replace(" %", "\u00a0%"),  # keep a number and its unit on one line
             verdict_rest=" ".join(rest).replace(" %", "\u00a0%"),
             overlap=note,
             outcome_class=OUTCOMES.get(outcome, "unsure"),
@@ -104,27 +106,27 @@ def page(study: StudyRecord) -> str:
             js=Markup(script),
             script_hash=f"sha256-{digest}",
             data=inline_json(parts["payload"]),
-            colour=colour,
+            colour=arm_colour,
             count=count,
             signed=_signed,
-            say=_say,
-            style_for=style_for,
-            share=Style(),
-            plain=plain,
+            format_example=_format_example,
+            style_for=choose_style,
+            share=NumberStyle(),
+            plain=format_number,
             sliced="F1 in %" if parts["questions"] else "Accuracy in %",
         )
     )
 
 
-def render(folder: Path) -> Reports:
-    """Write the three reports of a study into its folder; the same files give the same bytes.
+def render(folder: Path) -> ReportPaths:
+    """Write the three reports of a study into its folder; equal files give equal bytes.
 
-    Raises: RunError where the folder holds no study or cannot be written.
+    Raises: RunError if the folder holds no study or cannot be written.
     """
     folder = Path(folder)
     study = read_study(folder)
-    return Reports(
-        html=write_text(folder / REPORT_HTML, page(study)),
+    return ReportPaths(
+        html=write_text(folder / REPORT_HTML, page_html(study)),
         json=write_json(folder / REPORT_JSON, report_values(study, task_name(study))),
         markdown=write_text(folder / REPORT_MD, report_markdown(study, question(study))),
     )

@@ -1,30 +1,6 @@
-"""The report for scripts: report.json, its keys and their meaning.
+"""The report for scripts: report.json. docs/report-json.md explains its keys.
 
-In: a study read back. Out: one plain value. Knows nothing of: HTML, rounding, drawing.
-
-    format       1; grows when a key changes its meaning, not when one is added
-    task         the task's name
-    metric       the metric that the verdict is about
-    verdict      {"outcome": "better" | "worse" | "cannot tell" | null, "sentence", "headline"};
-                 the headline is the sentence with the overlap beside it where the split is leaky
-    split        {"kind", "leak_safe", "sizes": {"train", "dev", "test"}, "overlap_share"}
-    arms         one an arm and seed: {"arm", "model", "method", "kind", "seed", "status", "reason",
-                 "scores": {metric: {"value", "low", "high", "n"}}, "parameters": {"total",
-                 "trainable"}, "time_s", "time_by_stage_s", "peak_memory_bytes", "items_per_s",
-                 "memory": null or {"predicted_bytes", "measured_bytes", "error", ...},
-                 "rate": null or, of training's median step, {"tokens_per_s", "step_s",
-                 "operations_per_token" (of matrix products, forward and backward), "step_bytes" (moved
-                 at least), "matrix_operations_per_s" and "bandwidth_bytes_per_s" (what the device
-                 attains), "matrix_share" and "bandwidth_share" (of these), "steps"}}
-    pooled       one an arm, its seeds taken together: {"arm", "model", "seeds", "scores"}
-    comparisons  as the study computed them: {"arm", "over", "metric", "difference", "low", "high",
-                 "p_value", "p_adjusted", "only_arm_right", "only_over_right", "n", "mde",
-                 "outcome", "sentence", "claim", ...}
-    by_train_size  one an arm and sample of train: {"arm", "model", "train_size", "seeds", "metric",
-                 "score", "whole_adds": a comparison or null}
-    audit        [{"name", "level", "message", "count"}]
-
-Scores and differences are shares (0.891, not 89.1), unrounded; what is not known is null.
+In: a study read back. Out: one plain value. Knows nothing of: HTML, formatting, drawing.
 """
 
 from typing import Any
@@ -40,7 +16,7 @@ from tuneproof.report.tables import (
     pooled_rows,
 )
 
-FORMAT = 1
+FORMAT = 2  # grows when a key changes its name or meaning, not when one is added
 
 
 def _scores(scores: dict[str, Score]) -> dict[str, Any]:
@@ -62,19 +38,19 @@ def _arm(row: ArmRow) -> dict[str, Any]:
         "time_by_stage_s": row.records[0].about.get("time_s") or {},
         "peak_memory_bytes": row.peak_memory_bytes,
         "memory": _memory(row),
-        "rate": row.records[0].ledger.get("rate"),
+        "training_speed": row.records[0].ledger.get("training_speed"),
         "items_per_s": row.items_per_s,
     }
 
 
 def _memory(row: ArmRow) -> dict[str, Any] | None:
-    found = row.records[0].ledger.get("memory")
-    wanted = ("predicted_bytes", "measured_bytes", "error", "limit_bytes", "settings")
-    return {key: found[key] for key in wanted} if found else None
+    memory = row.records[0].ledger.get("memory")
+    keys = ("predicted_bytes", "measured_bytes", "error", "limit_bytes", "settings")
+    return {key: memory[key] for key in keys} if memory else None
 
 
 def report_values(study: StudyRecord, task: str) -> dict[str, Any]:
-    """What report.json holds; the keys are explained at the head of this file."""
+    """The value of report.json."""
     verdict = study.comparisons.get("verdict") or {}
     splits = study.splits
     return {

@@ -1,6 +1,6 @@
-"""The results of a study for the page: forest plot, differences, every metric, cost.
+"""The results of a study for the page: forest plot, paired differences, all metrics, cost.
 
-In: rows of arms, comparisons. Out: rows of strips, tables of strings, pictures.
+In: rows of arms, comparisons. Out: rows of strips, tables of strings, figures.
 Knows nothing of: HTML tags, predictions, files.
 """
 
@@ -11,29 +11,34 @@ from typing import Any
 from markupsafe import Markup
 
 from tuneproof.record.study_folder import StudyRecord
+from tuneproof.report.charts.cost import Mark, cost_figure
 from tuneproof.report.charts.forest import (
-    Mark,
     axis_strip,
-    colour,
-    cost_figure,
     difference_scale,
     difference_strip,
     score_scale,
     score_strip,
 )
-from tuneproof.report.rounding import NOTHING, count, percent, probability, style_for
+from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.formatting import (
+    NOTHING,
+    NumberStyle,
+    choose_style,
+    count,
+    format_p_value,
+    format_percent,
+)
 from tuneproof.report.tables import (
     ArmRow,
     Table,
+    column_style,
     comparison_rows,
+    format_score,
+    format_seeds,
     is_share,
     metric_names,
-    metric_note,
     metric_title,
     overlap_share,
-    show_score,
-    show_seeds,
-    style_of,
 )
 
 FEW_PAIRS = 8
@@ -55,39 +60,34 @@ def pair_name(pair: dict[str, Any]) -> str:
     return f"{pair.get('arm')} over {pair.get('over')}"
 
 
-def forest(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any]:
-    """The forest plot: every arm with a score, and the arms without one."""
-    style = style_of(list(rows), metric)
-    scored = [
-        (i, row)
-        for i, row in enumerate(rows)
-        if row.scores.get(metric) and row.scores[metric].value is not None
-    ]
+def forest_plot(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any]:
+    """The forest plot: every arm with a score, then the arms without one."""
+    style = column_style(list(rows), metric)
+    scored = [(i, row) for i, row in enumerate(rows) if row.has_score(metric)]
     scale = score_scale([row.scores[metric] for _, row in scored], is_share(metric))
     base = [row.scores[metric].value or 0.0 for _, row in scored if row.kind == "baseline"]
     share = overlap_share(study)
-    leaky = f"; {percent(share)} % overlap" if share else ""
+    leaky = f"; {format_percent(share)} % overlap" if share else ""
     return {
         "title": metric_title(metric) + style.unit.replace(" ", ", "),
         "rows": [
             PlotRow(
                 row.label,
-                (show_seeds(row) if row.seeds else row.kind) + leaky,
-                score_strip(row, row.scores[metric], style, scale, base, colour(i, row.kind)),
-                show_score(row.scores[metric], style),
-                colour(i, row.kind),
+                (format_seeds(row) if row.seeds else row.kind) + leaky,
+                score_strip(row, row.scores[metric], style, scale, base, arm_colour(i, row.kind)),
+                format_score(row.scores[metric], style),
+                arm_colour(i, row.kind),
             )
             for i, row in scored
         ],
         "axis": axis_strip(scale, is_share(metric)),
         "grouped": bool(study.splits.get("grouped")),
         "has_base": bool(base),
-        "absent": [row for row in rows if row.status != "done"],
     }
 
 
-def _drawn(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the plot shows: few pairs all, of many those with an arm or the base of a claim."""
+def _select_pairs(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pairs to plot: all if there are few, else those that share an arm or an `over` with a claim."""
     claims = [pair for pair in pairs if pair.get("claim")]
     if len(pairs) <= FEW_PAIRS or not claims:
         return pairs
@@ -95,42 +95,21 @@ def _drawn(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [pair for pair in pairs if pair.get("arm") in arms or pair.get("over") in bases]
 
 
-def differences(study: StudyRecord, metric: str) -> dict[str, Any]:
-    """The paired differences of the main metric as strips, and of every metric as a table."""
+def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
+    """The paired differences in one metric as strips, and in every metric as a table."""
     pairs = [pair for pair in comparison_rows(study) if pair.get("difference") is not None]
-    drawn = _drawn([pair for pair in pairs if pair.get("metric") == metric])
+    drawn = _select_pairs([pair for pair in pairs if pair.get("metric") == metric])
     scale = difference_scale(drawn)
     strips, rows = [], []
     for pair in pairs:
-        style = style_for(pair.get("low"), pair.get("high"), is_share(str(pair.get("metric"))))
-        shown = style.value(pair["difference"], True)
-        text = f"{shown} {style.interval(pair.get('low'), pair.get('high'), True)}"
-        adjusted = pair.get("p_adjusted") if pair.get("claim") else None
-        rows.append(
-            (
-                pair_name(pair),
-                metric_title(str(pair.get("metric"))),
-                text,
-                probability(pair.get("p_value")),
-                probability(adjusted) if adjusted is not None else NOTHING,
-                style.value(pair.get("mde")),
-                f"{count(pair.get('only_arm_right'))} : {count(pair.get('only_over_right'))}",
-                count(pair.get("n")),
-                str(pair.get("outcome") or NOTHING),
-            )
-        )
+        style = choose_style(pair.get("low"), pair.get("high"), is_share(str(pair.get("metric"))))
+        value = style.value(pair["difference"], True)
+        text = f"{value} {style.interval(pair.get('low'), pair.get('high'), True)}"
+        rows.append(_difference_cells(pair, text, style))
         if pair in drawn:
-            aside = "the claim" if pair.get("claim") else ""
-            strips.append(
-                PlotRow(
-                    pair_name(pair),
-                    aside,
-                    difference_strip(pair, style, scale),
-                    text,
-                    str(pair.get("outcome")),
-                )
-            )
-    header = ("Pair", "Metric", "Difference", "p", "p, Holm", "MDE", "Only one right", "n", "Verdict")
+            aside, strip = "claim" if pair.get("claim") else "", difference_strip(pair, style, scale)
+            strips.append(PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome"))))
+    header = ("Pair", "Metric", "Difference", "p", "p (Holm)", "MDE", "Discordant", "n", "Outcome")
     numeric = (False, False, False, True, True, True, True, True, False)
     return {
         "strips": strips,
@@ -142,35 +121,49 @@ def differences(study: StudyRecord, metric: str) -> dict[str, Any]:
     }
 
 
-def metric_table(rows: Sequence[ArmRow]) -> tuple[Table, list[str]]:
-    """Every metric of every arm, and the notes that stand beside them."""
+def _difference_cells(pair: dict[str, Any], text: str, style: NumberStyle) -> tuple[str, ...]:
+    adjusted = pair.get("p_adjusted") if pair.get("claim") else None
+    return (
+        pair_name(pair),
+        metric_title(str(pair.get("metric"))),
+        text,
+        format_p_value(pair.get("p_value")),
+        format_p_value(adjusted) if adjusted is not None else NOTHING,
+        style.value(pair.get("mde")),
+        f"{count(pair.get('only_arm_right'))} : {count(pair.get('only_over_right'))}",
+        count(pair.get("n")),
+        str(pair.get("outcome") or NOTHING),
+    )
+
+
+def metric_table(rows: Sequence[ArmRow]) -> Table:
+    """Every metric of every arm."""
     names = metric_names(list(rows))
-    styles = {name: style_of(list(rows), name) for name in names}
+    styles = {name: column_style(list(rows), name) for name in names}
     header = ("Metric", *(row.label for row in rows if row.scores))
     body = tuple(
         (
             metric_title(name) + styles[name].unit.replace(" ", ", "),
-            *(show_score(row.scores.get(name), styles[name]) for row in rows if row.scores),
+            *(format_score(row.scores.get(name), styles[name]) for row in rows if row.scores),
         )
         for name in names
     )
-    notes = [f"{metric_title(name)}: {metric_note(name)}." for name in names if metric_note(name)]
-    return Table(header, body, (False, *(True for _ in header[1:]))), notes
+    return Table(header, body, (False, *(True for _ in header[1:])))
 
 
-def costs(rows: Sequence[ArmRow], metric: str) -> list[tuple[str, Markup]]:
-    """Score against seconds, trainable parameters and memory, for the arms that have both."""
-    wanted = (
-        ("seconds", lambda row: row.time_s),
+def cost_figures(rows: Sequence[ArmRow], metric: str) -> list[tuple[str, Markup]]:
+    """Score against time, trainable parameters and peak memory, for the arms that have both."""
+    costs = (
+        ("time (s)", lambda row: row.time_s),
         ("trainable parameters", lambda row: row.trainable),
-        ("peak memory, MiB", lambda row: row.peak_memory_bytes and row.peak_memory_bytes / 2**20),
+        ("peak memory (MiB)", lambda row: row.peak_memory_bytes and row.peak_memory_bytes / 2**20),
     )
     drawn = []
-    for title, cost in wanted:
+    for title, cost in costs:
         marks = [
-            Mark(row.label, float(cost(row)), float(row.scores[metric].value or 0), colour(i, row.kind))
+            Mark(row.label, float(cost(row)), float(row.scores[metric].value or 0), arm_colour(i, row.kind))
             for i, row in enumerate(rows)
-            if metric in row.scores and row.scores[metric].value is not None and cost(row) is not None
+            if row.has_score(metric) and cost(row) is not None
         ]
         if len(marks) > 1:
             drawn.append((title, cost_figure(marks, title, metric_title(metric))))

@@ -1,6 +1,6 @@
-"""What each section of the page shows, as values and pictures; the template only sets them.
+"""The content of each section of the page, as values and figures that the template lays out.
 
-In: a study read back. Out: one dictionary for the template. Knows nothing of: HTML tags, files' names.
+In: a study read back. Out: one dictionary for the template. Knows nothing of: HTML tags, file names.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,39 @@ from tuneproof.errors import RecipeError
 from tuneproof.metrics.labels import BINS
 from tuneproof.recipe.yaml import parse_value
 from tuneproof.record.study_folder import RECIPE, StudyRecord, read_items
-from tuneproof.report.charts.forest import colour
-from tuneproof.report.charts.label_efficiency import efficiency
-from tuneproof.report.charts.learning_curves import panels, reliability_figure
-from tuneproof.report.charts.peak_memory import peaks
-from tuneproof.report.engine_parity import engines
-from tuneproof.report.flips import changes, payload
-from tuneproof.report.load_code import loading
-from tuneproof.report.question_sections import histograms, no_answer_shares, question_slices, thresholds
-from tuneproof.report.results import costs, differences, forest, metric_table
-from tuneproof.report.rounding import NOTHING, count, memory, percent, plain, probability, seconds, style_for
-from tuneproof.report.slices import Answers, answers_of, confusions, one_label_for_all, reliabilities, slices
+from tuneproof.report.charts.calibration import reliability_figure
+from tuneproof.report.charts.label_efficiency import label_efficiency
+from tuneproof.report.charts.learning_curves import learning_curves
+from tuneproof.report.charts.peak_memory import peak_memory
+from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.engine_parity import engine_parity
+from tuneproof.report.flips import compare_all_answers, flips_payload
+from tuneproof.report.formatting import (
+    NOTHING,
+    choose_style,
+    count,
+    format_duration,
+    format_number,
+    format_p_value,
+    format_percent,
+    memory,
+)
+from tuneproof.report.load_code import load_code
+from tuneproof.report.question_sections import (
+    no_answer_share_note,
+    null_score_histograms,
+    slice_questions,
+    threshold_rows,
+)
+from tuneproof.report.results import cost_figures, forest_plot, metric_table, paired_differences
+from tuneproof.report.slices import (
+    ArmPredictions,
+    constant_predictions,
+    count_confusions,
+    measure_calibration,
+    read_arm_predictions,
+    slice_scores,
+)
 from tuneproof.report.tables import (
     ArmRow,
     arm_rows,
@@ -30,21 +52,23 @@ from tuneproof.report.tables import (
     comparison_rows,
     is_share,
     main_metric,
+    metric_notes,
     metric_title,
     overlap_share,
     pooled_rows,
 )
 from tuneproof.report.training_speed import NOTE as SPEEDS_NOTE
-from tuneproof.report.training_speed import speeds
+from tuneproof.report.training_speed import speed_table
+from tuneproof.score.verdict import test_name
 
-LONG_LIST = 12
-SHOWN_WITHOUT_SCRIPT = 25
+MAX_LISTED = 12
+FLIPS_WITHOUT_SCRIPT = 25
 LEVELS = {"error": 0, "stop": 0, "warning": 1, "warn": 1}
 
 
 @lru_cache(maxsize=1)
 def _recipe(text: str) -> Any:
-    """The recipe's values; None where the text is none."""
+    """The recipe's values; None if the text is not a recipe."""
     try:
         return parse_value(text, RECIPE)
     except RecipeError:
@@ -66,7 +90,7 @@ def task_name(study: StudyRecord) -> str:
 
 
 def question(study: StudyRecord) -> str:
-    """What the study asked, in one sentence."""
+    """The study's question in one sentence."""
     claims = [pair for pair in comparison_rows(study) if pair.get("claim")]
     if not claims:
         return f"How do {len(pooled_rows(study))} arms compare on {task_name(study)}?"
@@ -75,65 +99,73 @@ def question(study: StudyRecord) -> str:
     return f"On {task_name(study)}{model}, is {claims[0]['arm']} better than {claims[0]['over']}?"
 
 
-def facts(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, str]]:
-    """The few numbers under the verdict: what, value, what stands beside it."""
+def key_figures(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, str]]:
+    """The key figures below the verdict: name, value, detail."""
     pairs = comparison_rows(study)
-    found = []
-    if pairs and pairs[0].get("difference") is not None:
-        pair = pairs[0]
-        share = is_share(str(pair.get("metric")))
-        style = style_for(pair.get("low"), pair.get("high"), share)
-        unit = " points" if share else ""
-        interval = style.interval(pair.get("low"), pair.get("high"), True)
-        found.append(("Difference", style.value(pair["difference"], True) + unit, interval))
-        adjusted = pair.get("p_adjusted") is not None and pair["p_adjusted"] != pair.get("p_value")
-        p_value = pair["p_adjusted"] if adjusted else pair.get("p_value")
-        named = str(pair.get("test") or "")
-        test = " ".join([f"{named} test" if named else "", "(Holm)" if adjusted else ""]).strip()
-        found.append(("p", probability(p_value), test))
-        if pair.get("mde") is not None:
-            found.append(("MDE", style.value(pair["mde"]) + unit, "true difference found 80 times in 100"))
+    entries = _difference_figures(pairs[0], power(study)) if pairs else []
     sizes = study.splits.get("sizes") or {}
-    aside = f"{count(sizes.get('train'))} train, {count(sizes.get('dev'))} dev"
-    share_seen = overlap_share(study)
-    if share_seen is not None:
-        aside += f"; {percent(share_seen)} % overlap train"
-    found.append(("Test items", count(sizes.get("test")), aside))
+    detail = f"{count(sizes.get('train'))} train, {count(sizes.get('dev'))} dev"
+    overlap = overlap_share(study)
+    if overlap is not None:
+        detail += f"; {format_percent(overlap)} % overlap train"
+    entries.append(("Test items", count(sizes.get("test")), detail))
     winner = pairs[0].get("arm") if pairs else None
-    best = [row for row in rows if winner in (row.label, row.arm) and row.time_s]
+    best = next((row for row in rows if winner in (row.label, row.arm) and row.time_s), None)
     if best:
-        found.append(
-            (
-                f"Cost of {best[0].label}",
-                seconds(best[0].time_s),
-                ("a seed, " if len(best[0].seeds) > 1 else "")
-                + f"{memory(best[0].peak_memory_bytes)} at the peak",
-            )
-        )
-    return found
+        peak = f"{memory(best.peak_memory_bytes)} peak memory"
+        detail = f"per seed, {peak}" if len(best.seeds) > 1 else peak
+        entries.append((f"Cost of {best.label}", format_duration(best.time_s), detail))
+    return entries
 
 
-def calibrations(answers: Sequence[Answers]) -> list[dict[str, Any]]:
-    """The reliability diagrams with their errors and temperatures in words."""
+def _difference_figures(pair: dict[str, Any], power: str) -> list[tuple[str, str, str]]:
+    if pair.get("difference") is None:
+        return []
+    share = is_share(str(pair.get("metric")))
+    style = choose_style(pair.get("low"), pair.get("high"), share)
+    unit = " points" if share else ""
+    interval = style.interval(pair.get("low"), pair.get("high"), True)
+    is_adjusted = pair.get("p_adjusted") not in (None, pair.get("p_value"))
+    p_value = pair["p_adjusted"] if is_adjusted else pair.get("p_value")
+    test = test_name(str(pair["test"])) if pair.get("test") else ""
+    entries = [
+        ("Difference", style.value(pair["difference"], True) + unit, interval),
+        ("p-value", format_p_value(p_value), f"{test} (Holm)" if is_adjusted else test),
+    ]
+    if pair.get("mde") is not None:
+        entries.append(("Detectable difference", style.value(pair["mde"]) + unit, f"with {power} % power"))
+    return entries
+
+
+def power(study: StudyRecord) -> str:
+    """The power of the detectable differences, in percent."""
+    return format_percent(float(setting(study, "score", "power") or 0.8), 0)
+
+
+def calibrations(arms: Sequence[ArmPredictions]) -> list[dict[str, Any]]:
+    """The reliability diagrams with their errors and temperatures."""
     return [
         {
-            "name": one.answers.row.label,
+            "name": calibration.predictions.row.label,
             "figure": reliability_figure(
-                one.answers.row.label, one.after, one.before, colour(one.answers.arm, one.answers.row.kind)
+                calibration.predictions.row.label,
+                calibration.after,
+                calibration.before,
+                arm_colour(calibration.predictions.index, calibration.predictions.row.kind),
             ),
-            "before": percent(one.error_before),
-            "after": None if one.error_after is None else percent(one.error_after),
-            "temperature": " · ".join(f"{value:.2f}" for value in one.temperatures),
+            "before": format_percent(calibration.error_before),
+            "after": None if calibration.error_after is None else format_percent(calibration.error_after),
+            "temperature": " · ".join(f"{value:.2f}" for value in calibration.temperatures),
         }
-        for one in reliabilities(answers)
+        for calibration in measure_calibration(arms)
     ]
 
 
-def flat(values: Any, name: str = "") -> list[tuple[str, str]]:
+def flatten(values: Any, name: str = "") -> list[tuple[str, str]]:
     """Nested values as rows of dotted names and strings."""
     if isinstance(values, dict):
-        return [row for key, value in values.items() for row in flat(value, f"{name}.{key}".strip("."))]
-    if isinstance(values, list) and len(values) > LONG_LIST:
+        return [row for key, value in values.items() for row in flatten(value, f"{name}.{key}".strip("."))]
+    if isinstance(values, list) and len(values) > MAX_LISTED:
         return [(name, f"{count(len(values))} values")]
     if isinstance(values, list):
         return [(name, ", ".join(str(value) for value in values) or NOTHING)]
@@ -141,150 +173,151 @@ def flat(values: Any, name: str = "") -> list[tuple[str, str]]:
 
 
 def prompts(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
-    """The items as each arm's model saw them: tokens, and which of them are supervised."""
-    found = []
+    """Each arm's example prompts as tokens, with the supervised ones marked."""
+    arms = []
     for row in rows:
-        known = [record.about["prompts"] for record in row.records if record.about.get("prompts")]
-        shown: list[dict[str, Any]] = known[0] if known else []
+        recorded = [record.about["prompts"] for record in row.records if record.about.get("prompts")]
         items = []
-        for prompt in shown:
+        for prompt in recorded[0] if recorded else []:
             tokens = [str(token).replace("\n", "↵\n") for token in prompt.get("tokens") or []]
-            marks = list(prompt.get("supervised") or [])
-            marks += [False] * (len(tokens) - len(marks))
-            items.append(
-                {**prompt, "pieces": list(zip(tokens, marks, strict=False)), "marked": sum(map(bool, marks))}
-            )
+            supervised = list(prompt.get("supervised") or [])
+            supervised += [False] * (len(tokens) - len(supervised))
+            marked_tokens = list(zip(tokens, supervised, strict=False))
+            items.append({**prompt, "marked_tokens": marked_tokens, "marked": sum(map(bool, supervised))})
         if items:
-            found.append({"row": row, "items": items})
-    return found
+            arms.append({"row": row, "items": items})
+    return arms
 
 
 def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
-    """What dev chose, arm by arm and seed by seed."""
-    found = []
+    """The settings chosen on dev, per arm and seed."""
+    choices = []
     for row in rows:
         for record in row.records:
             seed = record.about.get("seed")
             name = row.label if seed is None or len(row.seeds) < 2 else f"{row.label}, seed {seed}"
             chosen = record.about.get("chosen") or {}
             single = {
-                key: plain(value) if isinstance(value, float) else value
+                key: format_number(value) if isinstance(value, float) else value
                 for key, value in chosen.items()
                 if not isinstance(value, list)
             }
-            shown = ", ".join(f"{key} {value}" for key, value in flat(single))
-            if shown:
-                found.append((name, shown))
-    return found
+            text = ", ".join(f"{key} {value}" for key, value in flatten(single))
+            if text:
+                choices.append((name, text))
+    return choices
 
 
 def _notes(rows: Sequence[ArmRow], questions: bool) -> list[tuple[str, str]]:
-    """What the arms have to say, each sentence once: notes, and texts that were cut."""
-    found: dict[tuple[str, str], None] = {}
+    """The notes of the arms and their counts of truncated items, each sentence once."""
+    notes: dict[tuple[str, str], None] = {}
     for row in rows:
         for record in row.records:
             for note in record.about.get("notes") or []:
-                found[row.label, str(note)] = None
+                notes[row.label, str(note)] = None
             encoding = record.about.get("encoding") or {}
-            cut, most = encoding.get("truncated_items"), encoding.get("max_length")
+            cut, max_length = encoding.get("truncated_items"), encoding.get("max_length")
             if cut:
-                said = (
-                    f"{count(cut)} contexts were not read in one piece of {count(most)} tokens."
+                sentence = (
+                    f"{count(cut)} contexts are longer than {count(max_length)} tokens and were split."
                     if questions
-                    else f"{count(cut)} items were cut at {count(most)} tokens."
+                    else f"{count(cut)} items were truncated to {count(max_length)} tokens."
                 )
-                found[row.label, said] = None
-    return list(found)
+                notes[row.label, sentence] = None
+    return list(notes)
 
 
 def _data(study: StudyRecord) -> dict[str, Any]:
     """Audit, splits, provenance and settings."""
     hidden = ("overlap", "fingerprints", "ids")
     findings = list(study.audit.get("findings") or [])
-    empty = {"level": "note", "name": "", "message": "", "count": None, "override": None}
+    empty = {"level": "note", "name": "", "message": "", "count": None, "allowed_by": None}
     return {
         "findings": [
-            {**empty, "examples": [], **one}
-            for one in sorted(findings, key=lambda one: LEVELS.get(str(one.get("level")), 2))
+            {**empty, "examples": [], **finding}
+            for finding in sorted(findings, key=lambda finding: LEVELS.get(str(finding.get("level")), 2))
         ],
-        "looked_for": list(study.audit.get("looked_for") or []),
-        "splits": flat({k: v for k, v in study.splits.items() if k not in hidden}),
+        "checks": list(study.audit.get("checks") or []),
+        "splits": flatten({k: v for k, v in study.splits.items() if k not in hidden}),
         "overlap_examples": (study.splits.get("overlap") or {}).get("examples") or [],
-        "fingerprints": flat(study.splits.get("fingerprints") or {}),
-        "provenance": [*_models(study), *flat(study.provenance)],
-        "again": _again(str(setting(study, "out") or "STUDY")),
+        "fingerprints": flatten(study.splits.get("fingerprints") or {}),
+        "provenance": [*_models(study), *flatten(study.provenance)],
+        "reproduce": _reproduce(str(setting(study, "out") or "STUDY")),
         "recipe": study.recipe_text,
         "command": str(study.provenance.get("command") or "tuneproof run recipe.yaml"),
     }
 
 
-def _again(folder: str) -> str:
-    """The commands that make the study, and its page, once more."""
-    recipe, anew = quote(f"{folder}/{RECIPE}"), quote(f"out={folder}-again")
-    return f"tuneproof run {recipe} --set {anew}\ntuneproof report {quote(folder)}"
+def _reproduce(folder: str) -> str:
+    """The commands that run the study again and render its page again."""
+    recipe, out = quote(f"{folder}/{RECIPE}"), quote(f"out={folder}-again")
+    return f"tuneproof run {recipe} --set {out}\ntuneproof report {quote(folder)}"
 
 
 def _models(study: StudyRecord) -> list[tuple[str, str]]:
-    """Each model's files with their fingerprints, and the hub's commit where there is one."""
-    found: dict[tuple[str, str], None] = {}
+    """Each model's files with their fingerprints, and the hub's commit if there is one."""
+    entries: dict[tuple[str, str], None] = {}
     for record in study.arms:
         about = record.about
-        if about.get("model") and about.get("sketch"):
-            name = f"model {about['model']}"
-            if about.get("commit"):
-                found[f"{name}, commit", str(about["commit"])] = None
-            for line in str(about["sketch"]).split("|"):
-                file, _, digest = line.rpartition(" ")
-                found[f"{name}, {file}", digest] = None
-    return list(found)
+        for file, digest in (about.get("model_files") or {}).items():
+            entries[f"model {about['model']}, {file}", digest] = None
+    return list(entries)
 
 
-def sections(study: StudyRecord) -> dict[str, Any]:
-    """Everything that the template sets."""
+def build_sections(study: StudyRecord) -> dict[str, Any]:
+    """All values of the page's template."""
     rows, metric = pooled_rows(study), main_metric(study)
-    answers = answers_of(rows)
+    arms = read_arm_predictions(rows)
     items = read_items(study.folder)
-    pairs = changes(answers, comparison_rows(study))
-    metrics, notes = metric_table(rows)
-    notes += study.comparisons.get("not_computed") or []
-    questions = any(table.kind == "questions" for arm in answers for table in arm.tables)
+    pairs = compare_all_answers(arms, comparison_rows(study))
+    questions = any(run.kind == "questions" for arm in arms for run in arm.runs)
     return {
         **_data(study),
         "question": question(study),
-        "facts": facts(study, rows),
+        "key_figures": key_figures(study, rows),
         "rows": rows,
         "arms": arm_table(study),
         "seeds_table": arm_table(study, arm_rows(study)),
         "metric_title": metric_title(metric),
-        "level": percent(float(setting(study, "score", "level") or 0.95), 0),
-        "forest": forest(study, rows, metric),
-        "differences": differences(study, metric),
-        "metrics": metrics,
-        "metric_notes": notes,
-        "costs": costs(rows, metric),
-        "speeds": speeds(rows),
+        "power": power(study),
+        "level": format_percent(float(setting(study, "score", "level") or 0.95), 0),
+        "forest": forest_plot(study, rows, metric),
+        "differences": paired_differences(study, metric),
+        "metrics": metric_table(rows),
+        "metric_notes": [*metric_notes(rows), *(study.comparisons.get("not_computed") or [])],
+        "costs": cost_figures(rows, metric),
+        "speeds": speed_table(rows),
         "speeds_note": SPEEDS_NOTE,
-        "panels": panels(rows),
-        "engines": engines(rows),
+        "panels": learning_curves(rows),
+        "engines": engine_parity(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],
-        "efficiency": efficiency(study, rows),
-        "loading": loading(study, rows, metric),
+        "efficiency": label_efficiency(study, rows),
+        "loading": load_code(study, rows, metric),
         "changes": pairs,
-        "payload": payload(pairs, items),
-        "first_flips": SHOWN_WITHOUT_SCRIPT,
-        "slices": question_slices(answers, items) if questions else slices(answers, items),
+        "payload": flips_payload(pairs, items),
+        "first_flips": FLIPS_WITHOUT_SCRIPT,
+        **(_question_parts(study, arms) if questions else LABEL_PARTS),
+        "slices": (slice_questions if questions else slice_scores)(arms, items),
         "questions": questions,
-        "thresholds": thresholds(answers) if questions else [],
-        "no_answer_shares": no_answer_shares(study.splits.get("labels") or {}) if questions else "",
-        "histograms": histograms(answers) if questions else [],
-        "slice_arms": [arm.row for arm in answers],
-        "calibrations": calibrations(answers),
+        "slice_arms": [arm.row for arm in arms],
+        "calibrations": calibrations(arms),
         "bins": BINS,
-        "confusions": confusions(answers),
-        "constant": one_label_for_all(answers),
+        "confusions": count_confusions(arms),
+        "constant": constant_predictions(arms),
         "ledgers": [row for row in rows if row.records[0].ledger.get("lines")],
-        "peaks": peaks(rows),
+        "peaks": peak_memory(rows),
         "prompts": prompts(rows),
         "choices": _choices(rows),
         "arm_notes": _notes(rows, questions),
+    }
+
+
+LABEL_PARTS: dict[str, Any] = {"thresholds": [], "no_answer_shares": "", "histograms": []}
+
+
+def _question_parts(study: StudyRecord, arms: Sequence[ArmPredictions]) -> dict[str, Any]:
+    return {
+        "thresholds": threshold_rows(arms),
+        "no_answer_shares": no_answer_share_note(study.splits.get("labels") or {}),
+        "histograms": null_score_histograms(arms),
     }

@@ -1,7 +1,7 @@
-"""Where arms fail: confusion, accuracy by class, length and group, and how sure they were.
+"""Error analysis: confusion matrices, accuracy by class, length and group, calibration.
 
 In: rows of arms, their predictions, the items. Out: plain values for the page.
-Knows nothing of: HTML, drawing, how anything was predicted.
+Knows nothing of: HTML, drawing, how predictions were made.
 """
 
 from collections.abc import Sequence
@@ -11,40 +11,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.inference.prediction import Predicted, read_predictions
+from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
 from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
 from tuneproof.record.study_folder import DEV_PREDICTIONS, PREDICTIONS, Items
-from tuneproof.report.charts.learning_curves import Bin
+from tuneproof.report.charts.calibration import Bin
 from tuneproof.report.tables import ArmRow, Score
-from tuneproof.score.calibration import fit_temperature, tempered
-from tuneproof.score.intervals import wilson
+from tuneproof.score.calibration import apply_temperature, fit_temperature
+from tuneproof.score.intervals import wilson_interval
 
 LEVEL = 0.95
 PARTS = 4
-MOST_VALUES = 12
+MAX_VALUES = 12
 WORST_GROUPS = 10
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One arm with what it predicted, a table a seed; `arm` is its place among all arms.
+class ArmPredictions:
+    """One arm's predictions on test, one run per seed; `index` is that of the arm's row.
 
-    `devs` are the same seeds' predictions of dev, None where the study was moved without them.
+    `dev_runs` are the same seeds' predictions on dev, None if the study was moved without them.
     """
 
-    arm: int
+    index: int
     row: ArmRow
     seeds: tuple[int | None, ...]
-    tables: tuple[Predicted, ...]
-    devs: tuple[Predicted | None, ...] = ()
+    runs: tuple[AnyPredictions, ...]
+    dev_runs: tuple[AnyPredictions | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts over an arm's seeds: rows are golds, columns predictions, the last one `unparsed`."""
+    """Counts summed over an arm's seeds: rows are gold labels, columns predictions, the last `unparsed`."""
 
-    answers: Answers
+    predictions: ArmPredictions
     labels: tuple[str, ...]
     counts: list[list[int]]
     unparsed: int
@@ -53,24 +53,24 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the test items, and each arm's accuracy on them, with Wilson's interval.
+    """Some of the test items, and each arm's accuracy on them with Wilson's interval.
 
-    Of questions the accuracy is F1, and `beside` is each arm's exact match.
+    For questions the accuracy is F1, and `exact_match` holds each arm's exact match.
     """
 
     name: str
     items: int
     accuracies: list[Score]
-    beside: tuple[float, ...] = ()
+    exact_match: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
-class Reliability:
-    """One arm's bins as predicted and at the temperatures fitted on dev (one a seed), with the
-    expected calibration errors; without dev's predictions there is no "after".
+class Calibration:
+    """One arm's bins as predicted (`before`) and at the temperatures fitted on dev, one per seed
+    (`after`), with the expected calibration errors. Without predictions on dev `after` is empty.
     """
 
-    answers: Answers
+    predictions: ArmPredictions
     before: list[Bin]
     after: list[Bin]
     error_before: float
@@ -78,165 +78,179 @@ class Reliability:
     temperatures: list[float]
 
 
-def answers_of(rows: Sequence[ArmRow]) -> list[Answers]:
-    """Read the predictions of every arm that has them."""
-    found = []
+def read_arm_predictions(rows: Sequence[ArmRow]) -> list[ArmPredictions]:
+    """Read the predictions of every arm that has any."""
+    predictions = []
     for index, row in enumerate(rows):
         done = [record for record in row.records if (record.folder / PREDICTIONS).is_file()]
         if done:
             seeds = tuple(record.about.get("seed") for record in done)
-            tables = tuple(read_predictions(record.folder / PREDICTIONS) for record in done)
-            devs = tuple(
+            runs = tuple(read_predictions(record.folder / PREDICTIONS) for record in done)
+            dev_runs = tuple(
                 read_predictions(path) if path.is_file() else None
                 for path in (record.folder / DEV_PREDICTIONS for record in done)
             )
-            found.append(Answers(index, row, seeds, tables, devs))
-    return found
+            predictions.append(ArmPredictions(index, row, seeds, runs, dev_runs))
+    return predictions
 
 
-def _items_of(table: Predicted) -> LabelItems:
-    return LabelItems(table.labels, table.gold_N, table.predicted_N, table.probabilities_NC)
+def _items_of(run: AnyPredictions) -> LabelItems:
+    return LabelItems(run.labels, run.gold_N, run.predicted_N, run.probabilities_NC)
 
 
-def one_label_for_all(answers: Sequence[Answers]) -> list[str]:
-    """A sentence for each tuned or prompted seed that gives every test item the same label."""
-    found = []
-    for arm in answers:
-        for seed, table in zip(arm.seeds, arm.tables, strict=True):
-            if table.kind != "labels" or arm.row.kind == "baseline" or not len(table.predicted_N):
+def constant_predictions(arms: Sequence[ArmPredictions]) -> list[str]:
+    """A sentence per tuned or prompted run that predicts the same label for every test item."""
+    sentences = []
+    for arm in arms:
+        for seed, run in zip(arm.seeds, arm.runs, strict=True):
+            if run.kind != "labels" or arm.row.kind == "baseline" or not len(run.predicted_N):
                 continue
-            first = int(table.predicted_N[0])
-            if first != UNPARSED and (table.predicted_N == first).all():
+            first = int(run.predicted_N[0])
+            if first != UNPARSED and (run.predicted_N == first).all():
                 name = arm.row.label if seed is None else f"{arm.row.label}, seed {seed},"
-                found.append(
-                    f"{name} gives every test item the same label, {table.labels[first]}: it has "
-                    "learnt nothing that tells them apart."
+                sentences.append(
+                    f"{name} predicts {run.labels[first]} for every test item: it has learnt nothing "
+                    "that separates the labels."
                 )
-    return found
+    return sentences
 
 
-def confusions(answers: Sequence[Answers]) -> list[Confusion]:
-    """A matrix for each arm, summed over its seeds."""
-    made = []
-    for arm in answers:
-        total = sum(confusion(_items_of(table)) for table in arm.tables)
-        made.append(
+def count_confusions(arms: Sequence[ArmPredictions]) -> list[Confusion]:
+    """A confusion matrix per arm, summed over its seeds."""
+    confusions = []
+    for arm in arms:
+        total = sum(confusion(_items_of(run)) for run in arm.runs)
+        confusions.append(
             Confusion(
                 arm,
-                arm.tables[0].labels,
+                arm.runs[0].labels,
                 np.asarray(total).tolist(),
-                sum(int((table.predicted_N == UNPARSED).sum()) for table in arm.tables),
-                len(arm.tables[0]),
+                sum(int((run.predicted_N == UNPARSED).sum()) for run in arm.runs),
+                len(arm.runs[0]),
             )
         )
-    return made
+    return confusions
 
 
-def _shares_right(arm: Answers, ids: Sequence[str]) -> NDArray[np.float64]:
-    """The share of an arm's seeds that are right on each id; NaN for an id it did not see."""
+def _mean_correct(arm: ArmPredictions, ids: Sequence[str]) -> NDArray[np.float64]:
+    """The share of an arm's seeds that are right on each id; NaN for an id without a prediction."""
     total_N = np.zeros(len(ids))
-    for table in arm.tables:
-        right_N = table.right_N.astype(np.float64)
-        known = dict(zip(table.ids, right_N, strict=True))
-        total_N += np.array([known.get(id_, np.nan) for id_ in ids])
-    return total_N / len(arm.tables)
+    for run in arm.runs:
+        right_N = run.right_N.astype(np.float64)
+        correct_by_id = dict(zip(run.ids, right_N, strict=True))
+        total_N += np.array([correct_by_id.get(id_, np.nan) for id_ in ids])
+    return total_N / len(arm.runs)
 
 
-def slice_of(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]) -> Slice:
-    """The arms' means on some items, with Wilson's interval (too wide for what is no share)."""
+def make_slice(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]) -> Slice:
+    """The arms' means on some items, with Wilson's interval (too wide for means of non-binary scores)."""
     items = int(inside_N.sum())
     scores = []
     for value in right_AN[:, inside_N].mean(axis=1).tolist():
-        bounds = wilson(value, items, LEVEL)
+        bounds = wilson_interval(value, items, LEVEL)
         scores.append(Score(value, bounds.low, bounds.high, items))
     return Slice(name, items, scores)
 
 
-def by_quarter(values_N: NDArray[Any], right_AN: NDArray[np.float64], unit: str = "") -> list[Slice]:
-    """Quarters of the items by a number; equal numbers stay together."""
+def slice_by_quartile(values_N: NDArray[Any], right_AN: NDArray[np.float64], unit: str = "") -> list[Slice]:
+    """Slice the items into quartiles of a number; equal numbers stay together."""
     edges = np.unique(np.quantile(values_N, np.linspace(0, 1, PARTS + 1)[1:], method="lower"))
-    made: list[Slice] = []
+    slices: list[Slice] = []
     done_N = np.zeros(len(values_N), dtype=bool)
     for edge in edges:
         inside_N = ~done_N & (values_N <= edge)
         done_N |= inside_N
         low, high = f"{values_N[inside_N].min():g}", f"{edge:g}"
         name = low if low == high else f"{low} to {high}"
-        made.append(slice_of(f"{name}{unit}", inside_N, right_AN))
-    return made
+        slices.append(make_slice(f"{name}{unit}", inside_N, right_AN))
+    return slices
 
 
-def _by_column(values: Sequence[str], right_AN: NDArray[np.float64]) -> list[Slice]:
-    """Each value of a column of the user's own: of many numbers quarters, of many words the commonest
-    and the rest together.
+def _slice_by_value(values: Sequence[str], right_AN: NDArray[np.float64]) -> list[Slice]:
+    """Slice by the values of a user's column: quartiles of many numbers, or the commonest of many
+    words and the rest together.
     """
     values_N = np.array(values, dtype=object).astype(str)
     names, counts = np.unique(values_N, return_counts=True)
-    if len(names) > MOST_VALUES:
+    if len(names) > MAX_VALUES:
         try:
             numbers_N = values_N.astype(np.float64)
         except ValueError:
             numbers_N = np.full(1, np.nan)
         if np.isfinite(numbers_N).all():
-            return by_quarter(numbers_N, right_AN)
-    most = names[np.argsort(-counts, kind="stable")[:MOST_VALUES]]
-    made = [slice_of(name or "(empty)", values_N == name, right_AN) for name in sorted(most.tolist())]
-    rest_N = ~np.isin(values_N, most)
+            return slice_by_quartile(numbers_N, right_AN)
+    commonest = names[np.argsort(-counts, kind="stable")[:MAX_VALUES]]
+    slices = [
+        make_slice(name or "(empty)", values_N == name, right_AN) for name in sorted(commonest.tolist())
+    ]
+    rest_N = ~np.isin(values_N, commonest)
     if rest_N.any():
-        made.append(slice_of(f"{len(names) - len(most)} rarer values", rest_N, right_AN))
-    return made
+        slices.append(make_slice(f"{len(names) - len(commonest)} rarer values", rest_N, right_AN))
+    return slices
 
 
-def by_group(
-    groups: Sequence[str], right_AN: NDArray[np.float64], by_N: NDArray[np.float64] | None = None
+def slice_by_group(
+    groups: Sequence[str], right_AN: NDArray[np.float64], score_N: NDArray[np.float64] | None = None
 ) -> list[Slice]:
-    """The groups of at least three items on which the arms do worst (by `by_N`), worst first."""
-    names, place_N, size_G = np.unique(
+    """The groups of at least three items with the lowest mean score (`by_N`), lowest first."""
+    names, group_N, size_G = np.unique(
         np.array(groups, dtype=object).astype(str), return_inverse=True, return_counts=True
     )
     if len(names) == len(groups):
         return []
-    mean_N = right_AN.mean(axis=0) if by_N is None else by_N
-    mean_G = np.bincount(place_N, weights=mean_N) / size_G
+    mean_N = right_AN.mean(axis=0) if score_N is None else score_N
+    mean_G = np.bincount(group_N, weights=mean_N) / size_G
     order = [index for index in np.lexsort((names, mean_G)) if size_G[index] >= 3]
-    return [slice_of(str(names[index]), place_N == index, right_AN) for index in order[:WORST_GROUPS]]
+    return [make_slice(str(names[index]), group_N == index, right_AN) for index in order[:WORST_GROUPS]]
 
 
-def slices(answers: Sequence[Answers], items: Items) -> dict[str, list[Slice]]:
-    """Accuracy of every arm by class, by length of the text and, where there are groups, by group."""
-    if not answers:
+def _slice_by_columns(
+    ids: Sequence[str], items: Items, right_AN: NDArray[np.float64]
+) -> dict[str, list[Slice]]:
+    """Slices by text length and by the user's columns; empty if the study has no texts."""
+    row_by_id = {name: row for row, name in enumerate(items.ids)}
+    if not set(ids) <= row_by_id.keys():
         return {}
-    first = answers[0].tables[0]
-    everywhere = set(first.ids).intersection(*(t.ids for arm in answers for t in arm.tables))
-    keep = [index for index, id_ in enumerate(first.ids) if id_ in everywhere]
-    if not keep:
-        return {}
-    ids = [first.ids[index] for index in keep]
-    right_AN = np.stack([_shares_right(arm, ids) for arm in answers])
-    gold_N = first.gold_N[keep]
-    found = {
-        "by class": [
-            slice_of(label, gold_N == index, right_AN)
-            for index, label in enumerate(first.labels)
-            if (gold_N == index).any()
-        ]
-    }
-    texts = dict(zip(items.ids, items.texts, strict=True))
-    if all(id_ in texts for id_ in ids):
-        words_N = np.array([len(texts[id_].split()) for id_ in ids])
-        found["by length of the text"] = by_quarter(words_N, right_AN, " words")
+    rows = [row_by_id[name] for name in ids]
+    words_N = np.array([len(items.texts[row].split()) for row in rows])
+    slices = {"by text length": slice_by_quartile(words_N, right_AN, " words")}
     for name, values in items.own.items():
-        known = dict(zip(items.ids, values, strict=True))
-        if all(id_ in known for id_ in ids):
-            found[f"by {name}"] = _by_column([known[id_] for id_ in ids], right_AN)
-    found["by group, the hardest first"] = by_group([first.groups[i] for i in keep], right_AN)
-    return {name: parts for name, parts in found.items() if parts}
+        slices[f"by {name}"] = _slice_by_value([values[row] for row in rows], right_AN)
+    return slices
 
 
-def _bins(tables: Sequence[LabelItems]) -> list[Bin]:
-    if not tables:
+def common_rows(arms: Sequence[ArmPredictions]) -> list[int]:
+    """The rows of the first run whose items every run of every arm predicted."""
+    ids = arms[0].runs[0].ids
+    common = set(ids).intersection(*(run.ids for arm in arms for run in arm.runs))
+    return [row for row, name in enumerate(ids) if name in common]
+
+
+def slice_scores(arms: Sequence[ArmPredictions], items: Items) -> dict[str, list[Slice]]:
+    """Accuracy of every arm by class, by text length, by the user's columns and by group."""
+    if not arms:
+        return {}
+    first = arms[0].runs[0]
+    rows = common_rows(arms)
+    if not rows:
+        return {}
+    ids = [first.ids[row] for row in rows]
+    right_AN = np.stack([_mean_correct(arm, ids) for arm in arms])
+    gold_N = first.gold_N[rows]
+    by_label = [
+        make_slice(label, gold_N == index, right_AN)
+        for index, label in enumerate(first.labels)
+        if (gold_N == index).any()
+    ]
+    slices = {"by label": by_label, **_slice_by_columns(ids, items, right_AN)}
+    slices["by group, hardest first"] = slice_by_group([first.groups[row] for row in rows], right_AN)
+    return {name: parts for name, parts in slices.items() if parts}
+
+
+def _bins(runs: Sequence[LabelItems]) -> list[Bin]:
+    if not runs:
         return []
-    totals_K = sum(CALIBRATION.per_item(table).sum(axis=0) for table in tables)
+    totals_K = sum(CALIBRATION.per_item(table).sum(axis=0) for table in runs)
     items_M, confidence_M, right_M = np.split(np.asarray(totals_K), 3)
     return [
         Bin(float(confidence_M[m] / items_M[m]), float(right_M[m] / items_M[m]), int(items_M[m]))
@@ -245,28 +259,31 @@ def _bins(tables: Sequence[LabelItems]) -> list[Bin]:
     ]
 
 
-def reliabilities(answers: Sequence[Answers]) -> list[Reliability]:
-    """How sure and how right each arm with probabilities was, its seeds taken together.
+def measure_calibration(arms: Sequence[ArmPredictions]) -> list[Calibration]:
+    """The calibration of each arm with probabilities, its seeds pooled.
 
-    "After" is at the temperature that fits dev best, each seed at its own.
+    "After" uses the temperature that fits dev best, a separate one per seed.
     """
-    made = []
-    for arm in answers:
-        before = [_items_of(table) for table in arm.tables if table.probabilities_NC is not None]
+    calibrations = []
+    for arm in arms:
+        before = [_items_of(run) for run in arm.runs if run.probabilities_NC is not None]
         if not before:
             continue
         temperatures, after = [], []
-        for table, dev in zip(arm.tables, arm.devs, strict=False):
-            probabilities_NC = table.probabilities_NC
-            if probabilities_NC is None or dev is None or dev.probabilities_NC is None:
-                continue
-            temperatures.append(fit_temperature(dev.probabilities_NC, dev.gold_N))
-            surer_NC = tempered(probabilities_NC, temperatures[-1])
-            after.append(replace(_items_of(table), probabilities_NC=surer_NC))
-        errors = [
-            float(np.mean([evaluate(CALIBRATION, t) for t in part])) if part else None
-            for part in (before, after)
-        ]
-        assert errors[0] is not None
-        made.append(Reliability(arm, _bins(before), _bins(after), errors[0], errors[1], temperatures))
-    return made
+        for run, dev_run in zip(arm.runs, arm.dev_runs, strict=False):
+            if (
+                run.probabilities_NC is not None
+                and dev_run is not None
+                and dev_run.probabilities_NC is not None
+            ):
+                temperatures.append(fit_temperature(dev_run.probabilities_NC, dev_run.gold_N))
+                scaled_NC = apply_temperature(run.probabilities_NC, temperatures[-1])
+                after.append(replace(_items_of(run), probabilities_NC=scaled_NC))
+        error_after = _mean_error(after) if after else None
+        bins = _bins(before), _bins(after)
+        calibrations.append(Calibration(arm, *bins, _mean_error(before), error_after, temperatures))
+    return calibrations
+
+
+def _mean_error(runs: Sequence[LabelItems]) -> float:
+    return float(np.mean([evaluate(CALIBRATION, run) for run in runs]))

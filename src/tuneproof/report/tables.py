@@ -1,6 +1,6 @@
-"""The study as plain rows: the same values for the page, the Markdown, the JSON and the terminal.
+"""The study as plain rows, shared by the page, the Markdown, the JSON and the terminal.
 
-In: a study read back. Out: rows of arms, comparisons, one table of strings, the verdict's sentences.
+In: a study read back. Out: rows of arms, comparisons, a table of strings, the verdict's sentences.
 Knows nothing of: HTML, drawing, torch.
 """
 
@@ -9,22 +9,24 @@ from typing import Any
 
 from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
-from tuneproof.report.rounding import (
+from tuneproof.report.formatting import (
     NOTHING,
-    Style,
+    NumberStyle,
+    choose_style,
     count,
+    format_duration,
+    format_percent,
     memory,
-    percent,
     rate,
-    seconds,
-    style_for,
-    visible,
+    show_hidden,
 )
+
+MEAN_NOTE = "mean of the seeds"
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value with its interval; shares, not percentages. n counts test items."""
+    """A metric's value with its interval, as shares, not percentages; `n` counts test items."""
 
     value: float | None
     low: float | None = None
@@ -36,12 +38,12 @@ class Score:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm: with one seed, or with its seeds taken together (`seeds` then holds several).
+    """One arm with one seed, or with its seeds pooled (`seeds` then has several).
 
-    `status` is "done" where any seed is; `reason` says why any seed is not.
-    Parameters are None where the arm did not get so far; baselines have none: 0.
-    `time_s` sums the stages; `records` are the arm's folders, one a seed; `many_models` is true
-    where the study has several models, so that the arm's name needs its model.
+    `status` is "done" if any seed is done; `reason` says why the others are not. Parameters are None
+    if the arm stopped before they were counted, and 0 for baselines. `time_s` sums the stages;
+    `records` are the arm's folders, one per seed; `many_models` says that the study has several
+    models, so that the arm's label needs its model.
     """
 
     arm: str
@@ -62,18 +64,22 @@ class ArmRow:
 
     @property
     def label(self) -> str:
-        """The arm's name as a table shows it: with its model where the study has several."""
+        """The arm's name in a table, with its model if the study has several."""
         return f"{self.model} {self.arm}" if self.model and self.many_models else self.arm
+
+    def has_score(self, metric: str) -> bool:
+        """Whether the arm has a value of the metric."""
+        return metric in self.scores and self.scores[metric].value is not None
 
     @property
     def seed(self) -> int | None:
-        """The only seed, or None."""
+        """The seed if there is exactly one, else None."""
         return self.seeds[0] if len(self.seeds) == 1 else None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of strings; `numeric` says which columns are numbers."""
+    """A table of strings; `numeric` marks the columns of numbers."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -81,26 +87,26 @@ class Table:
 
 
 def metric_title(name: str) -> str:
-    """The metric's name for people; a metric that is not on the shelf keeps its own."""
+    """The metric's display name; an unknown metric keeps its own name."""
     return METRICS[name].title if name in METRICS else name.replace("_", " ").capitalize()
 
 
 def metric_note(name: str) -> str:
-    """What must stand beside every value of the metric, such as that weighted recall is accuracy."""
+    """A caveat for every value of the metric, such as that weighted recall equals accuracy."""
     return METRICS[name].note if name in METRICS else ""
 
 
-def goes_down(name: str) -> bool:
-    """Whether lower is better."""
+def lower_is_better(name: str) -> bool:
+    """Whether a lower value of the metric is better."""
     return name in METRICS and METRICS[name].direction == "down"
 
 
 def is_share(name: str) -> bool:
-    """Whether the metric is shown in percent: its range is 0 to 1."""
+    """Whether the metric is written in percent, because its range is 0 to 1."""
     return name not in METRICS or METRICS[name].high == 1.0
 
 
-def score_of(values: dict[str, Any]) -> Score:
+def score_from_json(values: dict[str, Any]) -> Score:
     """A score from scores.json."""
     return Score(
         values.get("value"),
@@ -113,21 +119,21 @@ def score_of(values: dict[str, Any]) -> Score:
 
 
 def _mean(values: list[Any]) -> float | None:
-    known = [float(value) for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [float(value) for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
-def _troubles(records: list[ArmRecord]) -> str:
-    """Why records are not done; with several seeds, which seed it was."""
-    said = []
+def _failure_reasons(records: list[ArmRecord]) -> str:
+    """Why records are not done, with the seed if there are several."""
+    reasons = []
     for record in records:
         about = record.about
         if about.get("status") == "done":
             continue
         reason = str(about.get("reason") or "no reason was recorded")
         many = len(records) > 1 and about.get("seed") is not None
-        said.append(f"seed {about['seed']} {about.get('status')}: {reason}" if many else reason)
-    return "; ".join(dict.fromkeys(said))
+        reasons.append(f"seed {about['seed']} {about.get('status')}: {reason}" if many else reason)
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def _many_models(study: StudyRecord) -> bool:
@@ -135,12 +141,12 @@ def _many_models(study: StudyRecord) -> bool:
 
 
 def _row(records: list[ArmRecord], scores: dict[str, Score], many_models: bool) -> ArmRow:
-    """Times are means over the seeds, so that arms with one and three seeds can be compared."""
+    """Average times over the seeds, so that arms with one and three seeds are comparable."""
     first = next((r for r in records if r.about.get("status") == "done"), records[0])
     about = first.about
     nothing = 0 if about.get("kind") == "baseline" and about.get("status") == "done" else None
     times = [sum(r.about["time_s"].values()) for r in records if r.about.get("time_s")]
-    peaks = [r.about["peak_memory_bytes"] for r in records if r.about.get("peak_memory_bytes")]
+    peaks = filter(None, (r.about.get("peak_memory_bytes") for r in records))
     return ArmRow(
         arm=str(about["arm"]),
         model=about.get("model"),
@@ -148,7 +154,7 @@ def _row(records: list[ArmRecord], scores: dict[str, Score], many_models: bool) 
         kind=str(about.get("kind") or ""),
         seeds=tuple(r.about["seed"] for r in records if r.about.get("seed") is not None),
         status=str(about.get("status") or "unknown"),
-        reason=_troubles(records),
+        reason=_failure_reasons(records),
         scores=scores,
         total=first.ledger.get("total", nothing),
         trainable=first.ledger.get("trainable", nothing),
@@ -161,68 +167,80 @@ def _row(records: list[ArmRecord], scores: dict[str, Score], many_models: bool) 
 
 
 def arm_rows(study: StudyRecord) -> list[ArmRow]:
-    """One row for each arm and seed, in the recipe's order."""
+    """One row per arm and seed, in the recipe's order."""
     many = _many_models(study)
-    return [
-        _row([arm], {name: score_of(values) for name, values in arm.scores.items()}, many)
-        for arm in study.arms
-    ]
+    return [_row([arm], _scores_from_json(arm.scores), many) for arm in study.arms]
 
 
 def pooled_rows(study: StudyRecord) -> list[ArmRow]:
-    """One row for each arm, its seeds taken together, in the recipe's order.
+    """One row per arm, its seeds pooled, in the recipe's order.
 
-    The scores are those that the study pooled over seeds (comparisons.json); an arm that is not
-    there shows its only seed's scores, or the seeds' mean without an interval.
+    The scores are those pooled over seeds in comparisons.json. An arm that is missing there has the
+    scores of its only seed, or the mean over its seeds without an interval.
     """
-    found = study.comparisons.get("arms") or []
-    pooled = {(entry.get("model"), entry.get("arm")): entry.get("scores") or {} for entry in found}
+    entries = study.comparisons.get("arms") or []
+    pooled = {(entry.get("model"), entry.get("arm")): entry.get("scores") or {} for entry in entries}
     together: dict[tuple[Any, Any], list[ArmRecord]] = {}
     for arm in study.arms:
         together.setdefault((arm.about.get("model"), arm.about["arm"]), []).append(arm)
     rows = []
     for key, records in together.items():
-        given = pooled.get(key) or {}
-        scores = {name: score_of(values) for name, values in given.items()}
-        if not scores and len(records) == 1:
-            scores = {name: score_of(values) for name, values in records[0].scores.items()}
-        if not scores:
-            names = dict.fromkeys(name for record in records for name in record.scores)
-            for name in names:
-                values = [r.scores[name].get("value") for r in records if name in r.scores]
-                scores[name] = Score(_mean(values), note="mean of the seeds")
+        scores = _scores_from_json(pooled.get(key) or {}) or _mean_scores(records)
         rows.append(_row(records, scores, _many_models(study)))
     return rows
 
 
+def _scores_from_json(scores: dict[str, dict[str, Any]]) -> dict[str, Score]:
+    return {name: score_from_json(values) for name, values in scores.items()}
+
+
+def _mean_scores(records: list[ArmRecord]) -> dict[str, Score]:
+    """The scores of the only seed, or their means over the seeds."""
+    if len(records) == 1:
+        return _scores_from_json(records[0].scores)
+    names = dict.fromkeys(name for record in records for name in record.scores)
+    return {
+        name: Score(_mean([r.scores[name].get("value") for r in records if name in r.scores]), note=MEAN_NOTE)
+        for name in names
+    }
+
+
 def metric_names(rows: list[ArmRow]) -> list[str]:
-    """Every metric that any arm has, in the order in which the scores list them."""
+    """Every metric that any arm was scored by, in the order of the scores."""
     return list(dict.fromkeys(name for row in rows for name in row.scores))
 
 
+def metric_notes(rows: list[ArmRow]) -> list[str]:
+    """The caveats of every metric that any arm was scored by."""
+    names = [name for name in metric_names(rows) if metric_note(name)]
+    return [f"{metric_title(name)}: {metric_note(name)}." for name in names]
+
+
 def main_metric(study: StudyRecord) -> str:
-    """The claim's metric, else the first comparison's, else the first score's, else accuracy."""
-    for pair in sorted(comparison_rows(study), key=lambda pair: not pair.get("claim")):
-        if pair.get("metric"):
-            return str(pair["metric"])
-    return next(iter(metric_names(pooled_rows(study))), "accuracy")
+    """The claim's metric, else the first comparison's, if any arm was scored by it.
+
+    Otherwise the first metric that any arm was scored by, else accuracy.
+    """
+    scored = metric_names(pooled_rows(study))
+    compared = [str(pair["metric"]) for pair in comparison_rows(study) if pair.get("metric")]
+    return next(iter([*(name for name in compared if name in scored), *scored, *compared]), "accuracy")
 
 
-def style_of(rows: list[ArmRow], metric: str) -> Style:
-    """How one metric's column is written: with the decimals that its widest interval supports."""
-    known = [row.scores[metric] for row in rows if metric in row.scores]
-    styles = [style_for(score.low, score.high, is_share(metric)) for score in known]
-    return min(styles, key=lambda style: style.places, default=style_for(None, None, is_share(metric)))
+def column_style(rows: list[ArmRow], metric: str) -> NumberStyle:
+    """The format of one metric's column: the decimals that its widest interval supports."""
+    scores = [row.scores[metric] for row in rows if metric in row.scores]
+    styles = [choose_style(score.low, score.high, is_share(metric)) for score in scores]
+    return min(styles, key=lambda style: style.decimals, default=choose_style(None, None, is_share(metric)))
 
 
-def show_score(score: Score | None, style: Style) -> str:
+def format_score(score: Score | None, style: NumberStyle) -> str:
     """A score with its interval, such as 89.1 [86.8, 91.0]."""
     if score is None or score.value is None:
         return NOTHING
     return f"{style.value(score.value)} {style.interval(score.low, score.high)}".rstrip()
 
 
-def show_seeds(row: ArmRow) -> str:
+def format_seeds(row: ArmRow) -> str:
     """ "–", "seed 3" or "3 seeds"."""
     if not row.seeds:
         return NOTHING
@@ -230,66 +248,66 @@ def show_seeds(row: ArmRow) -> str:
 
 
 def comparison_rows(study: StudyRecord) -> list[dict[str, Any]]:
-    """The comparisons as they were computed, the claim first."""
+    """The comparisons as the study computed them, the claims first."""
     pairs = study.comparisons.get("comparisons") or []
     return sorted(pairs, key=lambda pair: not pair.get("claim"))
 
 
 def overlap_share(study: StudyRecord) -> float | None:
-    """The share of test items that train gives away; None unless the split was made leaky."""
+    """The share of test items that overlap train; None if the split is leak-safe."""
     if study.splits.get("leak_safe", True):
         return None
     return float((study.splits.get("overlap") or {}).get("share") or 0.0)
 
 
 def overlap_note(study: StudyRecord) -> str:
-    """What must stand beside every number of a leaky split; empty for a safe one."""
+    """The warning for every number of a leaky split; empty for a leak-safe one."""
     share = overlap_share(study)
     if share is None:
         return ""
     if share == 0:
-        return "Plain random split (leak_safe: false); no test item overlaps a training item."
+        return "Random split without leak protection (leak_safe: false); no test item overlaps train."
     return (
-        f"Leaky split: {percent(share)} % of the test items overlap a training item "
-        "(leak_safe: false), so these numbers say little about new text."
+        f"Leaky split (leak_safe: false): {format_percent(share)} % of the test items overlap train, "
+        "so these numbers do not show performance on new text."
     )
 
 
 def headline(study: StudyRecord) -> str:
-    """The verdict in a sentence or two, with the overlap beside it where the split is leaky."""
+    """The verdict in a few sentences, with the overlap with train if the split is leaky."""
     verdict = study.comparisons.get("verdict") or {}
     sentence = str(verdict.get("sentence") or "").strip()
     if not sentence:
         done = sum(row.status == "done" for row in arm_rows(study))
-        sentence = f"No verdict: {done} of {len(study.arms)} arms are done and nothing is compared."
-    return visible(" ".join(part for part in (sentence, overlap_note(study)) if part))
+        sentence = f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."
+    return show_hidden(" ".join(part for part in (sentence, overlap_note(study)) if part))
 
 
 def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
-    """The table of arms as strings: for a terminal, for Markdown and for the page.
+    """The table of arms as strings, for the terminal, the Markdown and the page.
 
-    `rows` are the arms with their seeds taken together (the default) or one a seed.
-    An arm that is not done keeps its row, with the reason in the score's place.
+    `rows` are the arms with their seeds pooled (the default) or one per seed. An arm that is not done
+    has the reason in its score column.
     """
     rows, metric = pooled_rows(study) if rows is None else rows, main_metric(study)
-    style, share = style_of(rows, metric), overlap_share(study)
+    style, share = column_style(rows, metric), overlap_share(study)
     title = metric_title(metric) + style.unit.replace(" ", ", ")
-    leaky = f" (overlap {percent(share)} %)" if share else ""
+    leaky = f" (overlap {format_percent(share)} %)" if share else ""
     cells = []
     for row in rows:
-        score = show_score(row.scores.get(metric), style)
+        score = format_score(row.scores.get(metric), style)
         if row.status != "done":
-            score = f"{row.status}: {visible(row.reason)}" if row.reason else row.status
+            score = f"{row.status}: {show_hidden(row.reason)}" if row.reason else row.status
         else:
-            score += leaky + (f" ({visible(row.reason)})" if row.reason else "")
+            score += leaky + (f" ({show_hidden(row.reason)})" if row.reason else "")
         cells.append(
             (
-                visible(row.label),
-                show_seeds(row),
+                show_hidden(row.label),
+                format_seeds(row),
                 score,
                 count(row.trainable),
                 count(row.total),
-                seconds(row.time_s),
+                format_duration(row.time_s),
                 memory(row.peak_memory_bytes),
                 rate(row.items_per_s),
             )

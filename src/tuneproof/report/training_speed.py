@@ -1,50 +1,52 @@
-"""How fast the arms trained, as a share of what their device attains.
+"""The training speed of the arms, absolute and as a share of the device's measured peak.
 
-In: rows of arms whose ledger has rates. Out: a table of strings.
-Knows nothing of: HTML, how rates are measured.
+In: rows of arms whose ledger has a training speed. Out: a table of strings.
+Knows nothing of: HTML, how speeds are measured.
 """
 
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from tuneproof.report.rounding import NOTHING, percent, rate, short_count, visible
+from tuneproof.report.formatting import NOTHING, abbreviate_count, format_percent, rate, show_hidden
 from tuneproof.report.tables import ArmRow, Table
 
-HEADER = ("Arm", "Tokens/s", "Operations a token", "Of the matrix rate", "Of the bandwidth, at least")
+HEADER = ("Arm", "Tokens/s", "FLOPs per token", "MFU", "Memory bandwidth used, at least")
 NOTE = (
-    "Training, without padding: the median step, of several seeds the median. Operations are those of "
-    "the matrix products, forward and backward. The matrix rate is what this device attained in one "
-    "large product in the precision that was computed in, the bandwidth what it attained in one large "
-    "copy; a step moves at least its weights, gradients and the optimizer's state."
+    "Medians over training steps and seeds; padding does not count as tokens. FLOPs are those of the "
+    "matrix products, forward and backward. MFU (model FLOPs utilisation) and bandwidth are shares of "
+    "this device's measured peak: one large matrix product in the precision of training, and one large "
+    "copy. A step moves at least the weights, the gradients and the optimizer state."
 )
 
 
-def speeds(rows: Sequence[ArmRow]) -> Table | None:
-    """A row for each arm that recorded its rate; None where none did."""
-    shown = []
+def speed_table(rows: Sequence[ArmRow]) -> Table | None:
+    """A row per arm that recorded its training speed; None if no arm did."""
+    table_rows = []
     for row in rows:
-        found = [record.ledger["rate"] for record in row.records if record.ledger.get("rate")]
-        if found:
-            shown.append(
+        speeds = [
+            record.ledger["training_speed"] for record in row.records if record.ledger.get("training_speed")
+        ]
+        if speeds:
+            table_rows.append(
                 (
-                    visible(row.label),
-                    rate(_of(found, "tokens_per_s")),
-                    short_count(_of(found, "operations_per_token")),
-                    _share(_of(found, "matrix_share")),
-                    _share(_of(found, "bandwidth_share")),
+                    show_hidden(row.label),
+                    rate(_median(speeds, "tokens_per_s")),
+                    abbreviate_count(_median(speeds, "flops_per_token")),
+                    _share(_median(speeds, "mfu")),
+                    _share(_median(speeds, "bandwidth_utilization")),
                 )
             )
-    return Table(HEADER, tuple(shown), (False, True, True, True, True)) if shown else None
+    return Table(HEADER, tuple(table_rows), (False, True, True, True, True)) if table_rows else None
 
 
-def _of(found: Sequence[dict[str, Any]], key: str) -> float | None:
-    known = [one[key] for one in found if one.get(key) is not None]
-    return float(median(known)) if known else None
+def _median(speeds: Sequence[dict[str, Any]], key: str) -> float | None:
+    values = [speed[key] for speed in speeds if speed.get(key) is not None]
+    return float(median(values)) if values else None
 
 
 def _share(value: float | None) -> str:
-    """To two digits, such as 62 % or 0.81 %."""
+    """A share with two significant digits, such as 62 % or 0.81 %."""
     if value is None:
         return NOTHING
-    return f"{percent(value, 0 if value >= 0.1 else 1 if value >= 0.01 else 2)} %"
+    return f"{format_percent(value, 0 if value >= 0.1 else 1 if value >= 0.01 else 2)} %"

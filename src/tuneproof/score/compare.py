@@ -1,6 +1,6 @@
-"""Comparisons: two arms on the same items, the difference, its interval, a test and a verdict.
+"""Comparisons: two arms on the same items, their difference, its interval, a test and an outcome.
 
-In: predictions of two arms. Out: Comparison, and sentences. Knows nothing of: models, files.
+In: predictions of two arms. Out: a Comparison with its sentence. Knows nothing of: models, files.
 
 Shapes: N items, G clusters, S seeds, R = 2 S runs, K statistics, B draws.
 """
@@ -13,32 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import RunError
-from tuneproof.inference.prediction import Predicted
+from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import Items, Metric, evaluate
-from tuneproof.score.intervals import Estimate, Side, estimate, quantile_t, student
+from tuneproof.score.intervals import Estimate, Side, estimate, student_interval, t_quantile
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
 from tuneproof.score.resample import cluster_sums, resampled_totals
 from tuneproof.score.scores import (
     FEW_CLUSTERS,
     check_same_items,
+    get_metric,
     groups_of,
-    metric_named,
     paragraphs_of,
-    why_not_any,
+    unavailable_reason,
 )
-from tuneproof.score.significance import holm, mcnemar, randomisation, t_test
-from tuneproof.score.verdict import Comparison, Outcome, sentence_of, verdict
+from tuneproof.score.significance import holm, mcnemar_test, randomisation_test, t_test
+from tuneproof.score.verdict import Comparison, Outcome, comparison_sentence
 from tuneproof.settings import ScoreSettings
 
 Floats = NDArray[np.float64]
 
 FEW_DISCORDANT = 10
-FEW_IN_GROUPS_OR_SEEDS = 20  # there, fewer make the interval wider than it need be
+FEW_IN_GROUPS_OR_SEEDS = 20  # fewer make the interval wider than necessary
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both arms on the same items, seed by seed."""
+    """Both arms on the same items, one entry per seed."""
 
     metric: Metric
     arm_S: list[Items]
@@ -48,24 +48,24 @@ class _Pair:
 
 
 def compare(
-    a: Sequence[Predicted],
-    b: Sequence[Predicted],
+    a: Sequence[AnyPredictions],
+    b: Sequence[AnyPredictions],
     metric: str,
     name_a: str,
     name_b: str,
     settings: ScoreSettings,
     grouped: bool,
 ) -> Comparison:
-    """Compare arm `a` with arm `b`: one list of predictions a seed, or one list where an arm has no
-    seeds, which is then set against every seed of the other.
+    """Compare arm `a` with arm `b`. Each is one list of predictions per seed; an arm without seeds has
+    a single list, which is compared with every seed of the other arm.
 
-    The interval is the difference plus and minus t standard errors of the paired bootstrap: the
-    same whole clusters for both arms, and seeds drawn too where there are several (`estimate`). The
-    test is exact mid-p McNemar for accuracy on ungrouped items, approximate randomisation over
-    whole clusters for other metrics and grouped items, and Student's for several seeds (degrees of
-    freedom: `estimate`), which are taken as independent between the arms.
+    The interval is the difference plus and minus t standard errors of the paired bootstrap: it
+    resamples the same whole clusters for both arms, and the seeds too if there are several
+    (`estimate`). The test is exact mid-p McNemar for accuracy on ungrouped items, approximate
+    randomisation over whole clusters for other metrics and grouped items, and Student's t for
+    several seeds (degrees of freedom: `estimate`), which count as independent between the arms.
 
-    Raises: RunError where the items or the numbers of seeds differ or the metric does not apply.
+    Raises: RunError if the items or the numbers of seeds differ, or the metric does not apply.
 
     Source: Dietterich 1998 (McNemar); Koehn 2004, W04-3250 (paired bootstrap); Miller 2024,
     arXiv:2411.00640, section 4 (pairing).
@@ -76,32 +76,32 @@ def compare(
         raise RunError(
             f"{name_a} and {name_b}",
             f"have {len(a)} and {len(b)} seeds.",
-            "Allowed: as many seeds, or an arm without seeds.",
+            "Allowed: the same number of seeds, or one arm without seeds.",
             "Run both with the same seeds.",
         )
     pair = _Pair(
-        metric=metric_named(metric),
+        metric=get_metric(metric),
         arm_S=[run.items for run in a] * (seeds // len(a)),
         over_S=[run.items for run in b] * (seeds // len(b)),
         groups=groups_of(a[0], grouped),
         paragraphs=paragraphs_of(a[0], grouped),
     )
-    reason = why_not_any(pair.metric, (*pair.arm_S, *pair.over_S))
+    reason = unavailable_reason(pair.metric, (*pair.arm_S, *pair.over_S))
     if reason:
         raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
-    return _decided(_compared(pair, name_a, name_b, settings))
+    return _with_outcome(_compare_pair(pair, name_a, name_b, settings))
 
 
-def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
+def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
     metric, seeds = pair.metric, len(pair.arm_S)
     n = int(metric.counted_N(pair.arm_S[0]).sum())
     runs = [*pair.arm_S, *pair.over_S]
     rng = np.random.default_rng(settings.seed)
     values_R = np.array([evaluate(metric, items) for items in runs])
-    rows_GK, found = _estimated(pair, values_R, pair.groups, settings, rng)
-    interval = student(found, settings.level)
-    only_arm, only_over = _discordant(pair)
-    p_value, test = _tested(pair, found, rows_GK, (only_arm, only_over), settings, rng)
+    rows_GK, estimated = _estimate_difference(pair, values_R, pair.groups, settings, rng)
+    interval = student_interval(estimated, settings.level)
+    only_arm, only_over = _count_discordant(pair)
+    p_value, test = _test_difference(pair, estimated, rows_GK, (only_arm, only_over), settings, rng)
     spread_S = values_R[:seeds] - values_R[seeds:]
     return Comparison(
         arm=name_a,
@@ -111,7 +111,7 @@ def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) ->
         in_points=metric.high - metric.low == 1.0,
         value=float(values_R[:seeds].mean()),
         over_value=float(values_R[seeds:].mean()),
-        difference=found.value,
+        difference=estimated.value,
         low=max(interval.low, metric.low - metric.high),
         high=min(interval.high, metric.high - metric.low),
         level=settings.level,
@@ -125,8 +125,8 @@ def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) ->
         clusters=None if pair.groups is None else len(rows_GK),
         seeds=seeds,
         seed_spread=float(spread_S.std(ddof=1)) if seeds > 1 else None,
-        item_error=found.item_error,
-        mde=_mde(test, found, n, (only_arm + only_over) / n, settings),
+        item_error=estimated.item_error,
+        mde=_mde(test, estimated, n, (only_arm + only_over) / n, settings),
         outcome="cannot tell",
         sentence="",
         note=_note(pair, (only_arm + only_over) / seeds, len(rows_GK)),
@@ -134,14 +134,14 @@ def _compared(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) ->
     )
 
 
-def _estimated(
+def _estimate_difference(
     pair: _Pair,
     values_R: Floats,
     groups: Sequence[str] | None,
     settings: ScoreSettings,
     rng: np.random.Generator,
 ) -> tuple[Floats, Estimate]:
-    """The runs' statistics summed over clusters, and the difference with its error."""
+    """Each run's statistics summed over clusters, and the difference with its standard error."""
     metric, runs = pair.metric, [*pair.arm_S, *pair.over_S]
     seeds = len(pair.arm_S)
     stats_RNK = np.stack([metric.per_item(items) for items in runs])
@@ -150,18 +150,20 @@ def _estimated(
     totals_BK = resampled_totals(rows_GK, settings.draws, rng)
     draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes)
     sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
-    found = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
-    return rows_GK, _floored(found, metric, int(metric.counted_N(runs[0]).sum()), settings.level)
+    estimated = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
+    return rows_GK, _with_minimum_error(
+        estimated, metric, int(metric.counted_N(runs[0]).sum()), settings.level
+    )
 
 
 def _by_paragraph(
     pair: _Pair, values_R: Floats, settings: ScoreSettings, rng: np.random.Generator
 ) -> dict[str, float] | None:
-    """The interval of the difference where paragraphs are resampled instead of whole groups."""
+    """The interval of the difference if paragraphs are resampled instead of whole groups."""
     if pair.paragraphs is None:
         return None
-    rows_GK, found = _estimated(pair, values_R, pair.paragraphs, settings, rng)
-    interval = student(found, settings.level)
+    rows_GK, estimated = _estimate_difference(pair, values_R, pair.paragraphs, settings, rng)
+    interval = student_interval(estimated, settings.level)
     return {"clusters": len(rows_GK), "low": interval.low, "high": interval.high}
 
 
@@ -176,20 +178,20 @@ def _note(pair: _Pair, discordant: float, clusters: int) -> str:
     return "; ".join(notes)
 
 
-def _floored(found: Estimate, metric: Metric, n: int, level: float) -> Estimate:
-    """The error is at least that of z^2 discordant items, as in Tango's interval without any.
+def _with_minimum_error(estimated: Estimate, metric: Metric, n: int, level: float) -> Estimate:
+    """Raise the error to that of z^2 discordant items, as in Tango's interval without any.
 
-    Otherwise two arms that agree on all items would have an interval of no width.
+    Otherwise two arms that agree on all items would have an interval of zero width.
 
     Source: Tango 1998, Statistics in Medicine 17(8), pp. 891-908, with b = c = 0.
     """
     if metric.needs != "predicted":
-        return found
-    floor = quantile_t(level, inf) / n
-    return replace(found, item_error=max(found.item_error, floor), error=max(found.error, floor))
+        return estimated
+    floor = t_quantile(level, inf) / n
+    return replace(estimated, item_error=max(estimated.item_error, floor), error=max(estimated.error, floor))
 
 
-def _discordant(pair: _Pair) -> tuple[int, int]:
+def _count_discordant(pair: _Pair) -> tuple[int, int]:
     only_arm = only_over = 0
     for arm, over in zip(pair.arm_S, pair.over_S, strict=True):
         counted_N = pair.metric.counted_N(arm)
@@ -198,21 +200,21 @@ def _discordant(pair: _Pair) -> tuple[int, int]:
     return only_arm, only_over
 
 
-def _tested(
+def _test_difference(
     pair: _Pair,
-    found: Estimate,
+    estimated: Estimate,
     rows_GK: Floats,
     discordant: tuple[int, int],
     settings: ScoreSettings,
     rng: np.random.Generator,
 ) -> tuple[float, str]:
     if len(pair.arm_S) > 1:
-        return t_test(found.value, found.error, found.freedom), "t"
+        return t_test(estimated.value, estimated.error, estimated.df), "t"
     if pair.metric.proportion and pair.groups is None:
-        return mcnemar(*discordant), "McNemar"
+        return mcnemar_test(*discordant), "McNemar"
     width, labels = rows_GK.shape[1] // 2, pair.arm_S[0].classes
     value = pair.metric.from_totals
-    p_value = randomisation(
+    p_value = randomisation_test(
         rows_GK[:, :width],
         rows_GK[:, width:],
         lambda arm_BK, over_BK: value(arm_BK, labels) - value(over_BK, labels),
@@ -222,32 +224,29 @@ def _tested(
     return p_value, "randomisation"
 
 
-def _mde(test: str, found: Estimate, n: int, discordance: float, settings: ScoreSettings) -> float:
+def _mde(test: str, estimated: Estimate, n: int, discordance: float, settings: ScoreSettings) -> float:
     if test == "McNemar":
         return smallest_detectable_mcnemar(n, discordance, settings.level, settings.power)
-    return smallest_detectable(found.error, found.freedom, settings.level, settings.power)
+    return smallest_detectable(estimated.error, estimated.df, settings.level, settings.power)
 
 
-def _decided(found: Comparison) -> Comparison:
-    """Better or worse only if the interval excludes 0, p is below 1 - level after Holm's correction,
-    and the difference is larger than the spread of the seeds."""
+def _with_outcome(comparison: Comparison) -> Comparison:
+    """Set the outcome to better or worse only if the interval excludes 0, p is below 1 - level after
+    Holm's correction, and the difference exceeds the standard deviation over the seeds."""
     outcome: Outcome = "cannot tell"
-    apart = found.low > 0 or found.high < 0
-    inside = found.seed_spread is not None and abs(found.difference) <= found.seed_spread
-    if apart and found.p_adjusted < 1 - found.level and not inside:
-        up = found.direction == "up"
-        outcome = "better" if (found.difference > 0) == up else "worse"
-    decided = replace(found, outcome=outcome)
-    return replace(decided, sentence=sentence_of(decided))
+    excludes_zero = comparison.low > 0 or comparison.high < 0
+    within_seeds = comparison.seed_spread is not None and abs(comparison.difference) <= comparison.seed_spread
+    if excludes_zero and comparison.p_adjusted < 1 - comparison.level and not within_seeds:
+        up = comparison.direction == "up"
+        outcome = "better" if (comparison.difference > 0) == up else "worse"
+    decided = replace(comparison, outcome=outcome)
+    return replace(decided, sentence=comparison_sentence(decided))
 
 
 def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons as claims made together: Holm's p, and outcome and sentence by it."""
-    adjusted = holm([each.p_value for each in comparisons])
+    """Correct the p-values of claims made together by Holm's method, and update outcomes and sentences."""
+    adjusted = holm([comparison.p_value for comparison in comparisons])
     return [
-        _decided(replace(each, p_adjusted=p, claims=len(comparisons)))
-        for each, p in zip(comparisons, adjusted, strict=True)
+        _with_outcome(replace(comparison, p_adjusted=p, claims=len(comparisons)))
+        for comparison, p in zip(comparisons, adjusted, strict=True)
     ]
-
-
-__all__ = ["Comparison", "Outcome", "adjust", "compare", "verdict"]

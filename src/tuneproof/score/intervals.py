@@ -1,7 +1,7 @@
-"""Intervals: Wilson's for shares, Student's for the rest, from draws of items and of seeds.
+"""Intervals: Wilson's for proportions, Student's t for other metrics, from draws of items and seeds.
 
 In: values of the runs on the items and on resampled items. Out: an estimate, its error, intervals.
-Knows nothing of: metrics, files, arms' names.
+Knows nothing of: metrics, files, names of arms.
 
 Shapes: B draws, R runs (every seed of every side), S seeds of one side. A side is one arm: a score
 has one side, a difference has two.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SAME = 1e-24  # variance of values that differ by rounding only
-FREE = 1e5  # degrees of freedom at which Student's distribution is the normal
+SAME = 1e-24  # variance of values that differ only by rounding
+LARGE_DF = 1e5  # degrees of freedom from which Student's t is the normal distribution
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Side:
-    """Runs `start` to `start + seeds` are one arm; `sign` is +1, or -1 for the arm subtracted."""
+    """One arm: runs `start` to `start + seeds`. `sign` is +1, or -1 for the subtracted arm."""
 
     start: int
     seeds: int
@@ -38,52 +38,52 @@ class Side:
 
     @property
     def runs(self) -> slice:
-        """Where the arm's runs are among all runs."""
+        """The slice of the arm's runs among all runs."""
         return slice(self.start, self.start + self.seeds)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score or a difference with what is uncertain about it.
+    """A score or a difference with its standard errors.
 
-    `item_error` is the standard error from items alone, `error` from items and seeds, both in the
-    metric's unit; `freedom` the degrees of freedom of `error`.
+    `item_error` is the standard error from items only, `error` from items and seeds, both in the
+    metric's unit; `df` the degrees of freedom of `error`.
     """
 
     value: float
     item_error: float
     error: float
-    freedom: float
+    df: float
 
 
-def wilson(value: float, n: float, level: float, freedom: float = inf) -> Interval:
-    """The score interval of a share: all p in 0..1 with |value - p| <= t sqrt(p (1 - p) / n).
+def wilson_interval(value: float, n: float, level: float, df: float = inf) -> Interval:
+    """The score interval of a proportion: all p in 0..1 with |value - p| <= t sqrt(p (1 - p) / n).
 
-    `value` in 0..1; `n` the number of items, or the effective number where items are clustered or
-    runs are several; t the quantile of Student's distribution with `freedom`, z by default.
+    `value` in 0..1; `n` the number of items, or the effective number for clustered items or several
+    runs; t the quantile of Student's distribution with `df` degrees of freedom, z by default.
 
     Source: Wilson 1927, JASA 22(158), pp. 209-212; with an effective n and t: Franco et al. 2019,
     doi:10.1093/jssam/smy019; below a few hundred items: Bowyer et al. 2025,
     arXiv:2503.01747.
     """
-    t2 = quantile_t(level, freedom) ** 2
+    t2 = t_quantile(level, df) ** 2
     centre = (value + t2 / (2 * n)) / (1 + t2 / n)
     half = sqrt(t2 * (value * (1 - value) / n + t2 / (4 * n * n))) / (1 + t2 / n)
     return Interval(max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
 
-def student(found: Estimate, level: float) -> Interval:
-    """`value` plus and minus t times `error`, t with the estimate's degrees of freedom."""
-    half = quantile_t(level, found.freedom) * found.error
-    return Interval(found.value - half, found.value + half)
+def student_interval(estimated: Estimate, level: float) -> Interval:
+    """`value` plus and minus t times `error`, with the estimate's degrees of freedom."""
+    half = t_quantile(level, estimated.df) * estimated.error
+    return Interval(estimated.value - half, estimated.value + half)
 
 
-def quantile_t(level: float, freedom: float) -> float:
-    """The two-sided quantile of Student's distribution (of the normal where `freedom` is large)."""
+def t_quantile(level: float, df: float) -> float:
+    """The two-sided quantile of Student's t distribution (of the normal if `df` is large)."""
     from scipy.special import ndtri, stdtrit
 
     tail = 0.5 + level / 2
-    return float(ndtri(tail)) if freedom >= FREE else float(stdtrit(freedom, tail))
+    return float(ndtri(tail)) if df >= LARGE_DF else float(stdtrit(df, tail))
 
 
 def estimate(
@@ -94,19 +94,19 @@ def estimate(
     level: float,
     rng: np.random.Generator,
 ) -> Estimate:
-    """The mean over seeds of one side, or the difference of two, with error from items and seeds.
+    """The mean over seeds of one side, or the difference of two, with its error from items and seeds.
 
-    `draws_BR` are the runs' values on resampled clusters, the same clusters for every run. To each
-    draw of items a draw of seeds is added: S deviations from the side's mean, with replacement.
+    `draws_BR` are the runs' values on resampled clusters, the same clusters for every run. Each draw
+    of items is joined by a draw of seeds: S deviations from the side's mean, with replacement.
     Both are rescaled to be unbiased: items by sqrt(G / (G - 1)), seeds by sqrt(S / (S - 1)) and
-    by the share of their variance that is not the items' noise, which the items' draws already
-    hold (noise = mean variance of one run less mean covariance of two). `error` is the deviation
-    of the sums.
+    by the share of their variance that is not noise of the items, which the draws of items already
+    contain (noise = mean variance of one run less mean covariance of two). `error` is the standard
+    deviation of the sums.
 
-    Three seeds hardly know their own spread: the quantile to multiply `error` by is the mean of
-    Student's for G - 1 and for the seeds' degrees of freedom, weighted by variance, and `freedom`
-    is that of the Student's distribution with this quantile at `level`. (Satterthwaite's degrees
-    of freedom cover 92 % where three seeds are the larger part, this covers 95 to 97 %.)
+    Three seeds estimate their spread poorly. `error` is therefore multiplied by the mean of
+    Student's quantiles for G - 1 and for the seeds' degrees of freedom, weighted by variance; `df`
+    belongs to the Student's distribution with this quantile at `level`. (Satterthwaite's degrees
+    of freedom cover 92 % if three seeds are the larger part; these cover 95 to 97 %.)
 
     Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; the
     weighted quantile: Cochran and Cox 1957, Experimental Designs; that both must be drawn:
@@ -131,13 +131,13 @@ def estimate(
         value=float(values_R @ weight_R),
         item_error=item_error,
         error=float(both_B.std(ddof=1)),
-        freedom=_freedom(variances, degrees, level),
+        df=_combined_df(variances, degrees, level),
     )
 
 
 @dataclass(frozen=True)
 class _SeedPart:
-    """What the seeds of one side add: draws of their mean, and its variance net of the items'."""
+    """The contribution of one side's seeds: draws of their mean, and its variance net of the items'."""
 
     draws_B: Floats
     variance: float
@@ -147,7 +147,7 @@ def _seed_part(values_S: Floats, draws_BS: Floats, rng: np.random.Generator) -> 
     seeds = len(values_S)
     deviation_S = values_S - values_S.mean()
     spread = float(deviation_S @ deviation_S) / max(seeds - 1, 1)
-    if seeds < 2 or spread < SAME:  # one run, or one run repeated
+    if seeds < 2 or spread < SAME:  # a single run, or identical runs
         return _SeedPart(np.zeros(len(draws_BS)), 0.0)
     cov_SS = np.cov(draws_BS, rowvar=False)
     own = float(np.trace(cov_SS)) / seeds
@@ -158,14 +158,14 @@ def _seed_part(values_S: Floats, draws_BS: Floats, rng: np.random.Generator) -> 
     return _SeedPart(deviation_S[drawn_BS].mean(axis=1) * scale, net / seeds)
 
 
-def _freedom(variances: Sequence[float], degrees: Sequence[float], level: float) -> float:
-    """Degrees of freedom at which Student's quantile is the parts' quantiles weighted by variance."""
+def _combined_df(variances: Sequence[float], degrees: Sequence[float], level: float) -> float:
+    """Degrees of freedom whose Student's quantile is the variance-weighted mean of the parts' quantiles."""
     from scipy.special import stdtridf
 
     if len(variances) == 1 or sum(variances) == 0:
         return degrees[0]
-    quantiles = [quantile_t(level, freedom) for freedom in degrees]
+    quantiles = [t_quantile(level, df) for df in degrees]
     mean = float(np.average(quantiles, weights=variances))
-    if mean <= quantile_t(level, FREE):
-        return FREE
+    if mean <= t_quantile(level, LARGE_DF):
+        return LARGE_DF
     return float(stdtridf(0.5 + level / 2, mean))

@@ -1,6 +1,6 @@
-"""The smallest difference that a test set could have shown.
+"""The minimum detectable effect: the smallest true difference that a test set reliably detects.
 
-In: items, discordance, errors. Out: differences in the metric's unit.
+In: items, discordance, standard errors. Out: differences in the metric's unit.
 Knows nothing of: files, metrics, verdicts.
 """
 
@@ -10,33 +10,32 @@ from math import sqrt
 import numpy as np
 
 TINY = 1e-12  # no discordance at all
-FEW_DISCORDANT = 200  # up to here the power of the exact test is summed, beyond it is approximated
+FEW_DISCORDANT = 200  # the power of the exact test is summed up to here and approximated beyond
 
 
-def smallest_detectable(error: float, freedom: float, level: float, power: float) -> float:
-    """The difference that a t-test with this standard error shows with probability `power`.
+def smallest_detectable(error: float, df: float, level: float, power: float) -> float:
+    """The difference that a t-test with this standard error detects with probability `power`.
 
-    `error` times the non-centrality at which Student's t with `freedom` degrees exceeds its critical
-    value with that probability; with many degrees it is (z[1 - (1 - level) / 2] + z[power]) `error`.
+    `error` times the non-centrality at which Student's t with `df` degrees exceeds its critical
+    value with that probability; for large `df` it is (z[1 - (1 - level) / 2] + z[power]) `error`.
 
     Source: Bloom 1995, doi:10.1177/0193841X9501900504; Miller 2024, arXiv:2411.00640,
     section 5.
     """
     from scipy.special import nctdtrinc, ndtri, stdtrit
 
-    if freedom > 300:
+    if df > 300:
         return float(ndtri(0.5 + level / 2) + ndtri(power)) * error
-    return float(nctdtrinc(freedom, 1 - power, stdtrit(freedom, 0.5 + level / 2))) * error
+    return float(nctdtrinc(df, 1 - power, stdtrit(df, 0.5 + level / 2))) * error
 
 
 def smallest_detectable_mcnemar(n: int, discordance: float, level: float, power: float) -> float:
-    """The difference in accuracy that McNemar's test shows with probability `power`.
+    """The difference in accuracy that McNemar's test detects with probability `power`.
 
     `discordance` is the share of the `n` items on which exactly one of the arms is right. The
     difference d solves d = (z[1 - (1 - level) / 2] sqrt(s) + z[power] sqrt(s - d^2)) / sqrt(n),
-    with s = max(discordance, d): no difference is larger than the discordance it comes from.
-    Where few discordant items are expected, the power of the exact mid-p test itself is summed
-    over the binomial counts instead.
+    with s = max(discordance, d), as a difference cannot exceed its discordance. If few discordant
+    items are expected, the power of the exact mid-p test is summed over the binomial counts instead.
 
     Source: Connor 1987, Biometrics 43(1), pp. 207-211; Miller 2024, arXiv:2411.00640, section 5.
     """
@@ -54,7 +53,7 @@ def _solve(n: int, discordance: float, level: float, power: float) -> float:
 
 
 def _power(n: int, discordance: float, difference: float, level: float) -> float:
-    """Power of the two-sided test, the wrong direction neglected."""
+    """Power of the two-sided test, neglecting the wrong direction."""
     from scipy.special import ndtr, ndtri
 
     if n * discordance > FEW_DISCORDANT:
@@ -79,7 +78,7 @@ def _exact_power(n: int, discordance: float, difference: float, level: float) ->
 
 @lru_cache(maxsize=4096)
 def _critical(total: int, level: float) -> int:
-    """The largest smaller count at which mid-p stays below 1 - level; -1 where there is none."""
+    """The largest minority count at which mid-p stays below 1 - level; -1 if there is none."""
     from scipy.special import bdtr
 
     upto = bdtr(np.arange(total // 2 + 1), total, 0.5)

@@ -1,8 +1,8 @@
 """Bootstrap draws: whole clusters of items drawn with replacement, as sums of statistics.
 
-In: statistics of items, their groups. Out: totals of every draw. Knows nothing of: metrics, arms.
+In: statistics of items and their groups. Out: the totals of every draw. Knows nothing of: metrics, arms.
 
-Shapes: N items, G clusters (an item alone is a cluster where items are not grouped), K statistics,
+Shapes: N items, G clusters (each item is its own cluster if items are not grouped), K statistics,
 B draws, U distinct rows.
 """
 
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-CELLS_AT_ONCE = 1_000_000  # of one block of draws: 8 MB a float array
-DISTINCT_SHARE = 8  # rows are drawn as counts of distinct rows where these are this many times fewer
+CELLS_PER_BLOCK = 1_000_000  # of draws: 8 MB per float array
+DISTINCT_SHARE = 8  # draw counts of distinct rows if there are this many times fewer of them
 
 
 def cluster_sums(stats_NK: Floats, groups: Sequence[str] | None) -> Floats:
-    """[G, K]: the statistics summed over each group, in order of first appearance.
+    """Sum the statistics over each group: [G, K], in order of first appearance.
 
-    Without groups every item is its own cluster.
+    Without groups each item is its own cluster.
     """
     if groups is None:
         return stats_NK
-    place: dict[str, int] = {}
-    cluster_N = np.array([place.setdefault(group, len(place)) for group in groups])
-    sums_GK = np.zeros((len(place), stats_NK.shape[1]))
+    index_by_group: dict[str, int] = {}
+    cluster_N = np.array([index_by_group.setdefault(group, len(index_by_group)) for group in groups])
+    sums_GK = np.zeros((len(index_by_group), stats_NK.shape[1]))
     np.add.at(sums_GK, cluster_N, stats_NK)
     return sums_GK
 
 
-def distinct(rows_GK: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Distinct rows [U, K] and how often each occurs [U], the most frequent first."""
+def distinct_rows(rows_GK: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Distinct rows [U, K] and their counts [U], the most frequent first."""
     rows_GK = np.ascontiguousarray(rows_GK)
     width = rows_GK.dtype.itemsize * rows_GK.shape[1]
     as_bytes = rows_GK.view(np.dtype((np.void, width))).ravel()
@@ -42,20 +42,20 @@ def distinct(rows_GK: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def resampled_totals(rows_GK: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """[B, K]: totals of `draws` samples of G clusters, drawn with replacement.
+    """Totals [B, K] of `draws` samples of G clusters, drawn with replacement.
 
-    Clusters with equal statistics are one cell of a multinomial, which is the same distribution
-    and needs no draw for every item. Rows that are mostly distinct are drawn by index, in blocks.
+    Clusters with equal statistics form one cell of a multinomial: the same distribution without a
+    draw for each item. If most rows are distinct, they are drawn by index, in blocks.
 
     Source: Efron and Tibshirani 1993, section 6.2; whole clusters: Field and Welsh 2007,
     JRSS B 69(3).
     """
     clusters = len(rows_GK)
-    rows_UK, count_U = distinct(rows_GK)
+    rows_UK, count_U = distinct_rows(rows_GK)
     if len(rows_UK) * DISTINCT_SHARE <= clusters or len(rows_UK) <= 4:
         return rng.multinomial(clusters, count_U / clusters, size=draws) @ rows_UK
     totals_BK = np.empty((draws, rows_GK.shape[1]))
-    block = max(1, CELLS_AT_ONCE // clusters)
+    block = max(1, CELLS_PER_BLOCK // clusters)
     for start in range(0, draws, block):
         size = min(block, draws - start)
         drawn_BG = rng.integers(0, clusters, size=(size, clusters), dtype=np.int32)

@@ -1,6 +1,6 @@
 """Scores: a metric's value on the test items with its interval.
 
-In: predictions, one list a seed. Out: name to Score. Knows nothing of: models, files, other arms.
+In: predictions, one list per seed. Out: {metric: Score}. Knows nothing of: models, files, other arms.
 
 Shapes: N items, G clusters, S seeds, K statistics, B draws.
 """
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.errors import RunError, did_you_mean
-from tuneproof.inference.prediction import Predicted
-from tuneproof.metrics import METRICS, Items, Metric, evaluate, why_not
-from tuneproof.score.intervals import Estimate, Interval, Side, estimate, student, wilson
+from tuneproof.inference.prediction import AnyPredictions
+from tuneproof.metrics import METRICS, Items, Metric, evaluate, why_not_computable
+from tuneproof.score.intervals import Estimate, Interval, Side, estimate, student_interval, wilson_interval
 from tuneproof.score.resample import cluster_sums, resampled_totals
 from tuneproof.settings import ScoreSettings
 
@@ -27,11 +27,11 @@ FEW_ERRORS = 5
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value: the mean over the seeds, with an interval that holds `low` and `high`.
+    """A metric's value, the mean over the seeds, with its interval `low` to `high`.
 
-    `n` items in `clusters` groups (None where items are not grouped); `note` says what to beware of;
-    `by_paragraph` is the interval where paragraphs are resampled instead of whole groups (questions
-    alone): {clusters, low, high}.
+    `n` items in `clusters` groups (None if items are not grouped); `note` holds caveats;
+    `by_paragraph` is the interval if paragraphs are resampled instead of whole groups (questions
+    only): {clusters, low, high}.
     """
 
     metric: str
@@ -54,170 +54,175 @@ def as_json(scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
     }
 
 
-def metric_named(name: str) -> Metric:
-    """The metric on the shelf.
+def get_metric(name: str) -> Metric:
+    """The metric with this name.
 
-    Raises: RunError where there is none of the name.
+    Raises: RunError if there is none.
     """
     if name not in METRICS:
         raise RunError("metrics", f"{name} is not a metric.", did_you_mean(name, METRICS))
     return METRICS[name]
 
 
-def check_same_items(runs: Sequence[Predicted], names: Sequence[str]) -> None:
-    """Refuse to set runs side by side that do not stand on the same items in the same order.
+def check_same_items(runs: Sequence[AnyPredictions], names: Sequence[str]) -> None:
+    """Refuse to compare runs that are not on the same items in the same order.
 
-    Raises: RunError naming the two runs and the difference.
+    Raises: RunError that names the two runs and the difference.
     """
     if not runs or len(runs[0]) == 0:
         raise RunError("score", "there are no predictions.", do="Run the arm again.")
-    first, where = runs[0], names[0]
+    first, first_name = runs[0], names[0]
     for run, name in zip(runs[1:], names[1:], strict=True):
-        both = f"{where} and {name}" if name != where else f"{name}, its seeds"
-        again = "Run both arms in one study, so that they share its frozen items."
+        both = f"{first_name} and {name}" if name != first_name else f"the seeds of {name}"
+        advice = "Run both arms in one study, so that they share its frozen items."
         if run.labels != first.labels:
-            found = f"labels differ: {', '.join(first.labels)} and {', '.join(run.labels)}."
-            raise RunError(both, found, do=again)
+            difference = f"labels differ: {', '.join(first.labels)} and {', '.join(run.labels)}."
+            raise RunError(both, difference, do=advice)
         if list(run.ids) != list(first.ids):
             ours, theirs = set(first.ids), set(run.ids)
             shared = len(ours & theirs)
             if ours == theirs and len(run) == len(first):
-                found = f"the {len(first)} items stand in another order."
+                difference = f"the {len(first)} items are in a different order."
             else:
-                found = (
+                difference = (
                     f"the items differ: {len(first)} and {len(run)} items, of which {shared} ids are shared."
                 )
-            raise RunError(both, found, "Only scores on the same items compare.", again)
+            raise RunError(both, difference, "Only scores on the same items are comparable.", advice)
         ours_gold, theirs_gold = first.gold_names, run.gold_names
-        wrong = [at for at, gold in enumerate(ours_gold) if theirs_gold[at] != gold]
+        wrong = [index for index, gold in enumerate(ours_gold) if theirs_gold[index] != gold]
         if wrong:
-            at = wrong[0]
-            golds = f"{ours_gold[at]} and {theirs_gold[at]}"
-            found = f"the gold {'labels' if run.kind == 'labels' else 'answers'} of {len(wrong)} "
-            found += f"items differ, first {first.ids[at]}: {golds}."
-            raise RunError(both, found, do=again)
+            index = wrong[0]
+            golds = f"{ours_gold[index]} and {theirs_gold[index]}"
+            difference = f"the gold {'labels' if run.kind == 'labels' else 'answers'} of {len(wrong)} "
+            difference += f"items differ, first {first.ids[index]}: {golds}."
+            raise RunError(both, difference, do=advice)
 
 
-def groups_of(predictions: Predicted, grouped: bool) -> Sequence[str] | None:
-    """The items' groups, or None where groups mean nothing or every item is its own."""
+def groups_of(predictions: AnyPredictions, grouped: bool) -> Sequence[str] | None:
+    """The items' groups; None if items are not grouped or each item is its own group."""
     if not grouped or len(set(predictions.groups)) == len(predictions):
         return None
     return predictions.groups
 
 
-def paragraphs_of(predictions: Predicted, grouped: bool) -> Sequence[str] | None:
-    """The questions' paragraphs where these are a finer grouping than the groups, else None."""
-    found = predictions.paragraphs
-    if found is None or groups_of(predictions, grouped) is None:
+def paragraphs_of(predictions: AnyPredictions, grouped: bool) -> Sequence[str] | None:
+    """The questions' paragraphs if these are a finer grouping than the groups, else None."""
+    paragraphs = predictions.paragraphs
+    if paragraphs is None or groups_of(predictions, grouped) is None:
         return None
-    return found if len(set(found)) > len(set(predictions.groups)) else None
+    return paragraphs if len(set(paragraphs)) > len(set(predictions.groups)) else None
 
 
 def score(
-    predictions: Sequence[Predicted], metrics: Sequence[str] | None, settings: ScoreSettings, grouped: bool
+    predictions: Sequence[AnyPredictions],
+    metrics: Sequence[str] | None,
+    settings: ScoreSettings,
+    grouped: bool,
 ) -> dict[str, Score]:
-    """Score one arm: one list of predictions a seed, all on the same items in the same order.
+    """Score one arm: one list of predictions per seed, all on the same items in the same order.
 
-    `metrics` None: all that the predictions allow. `grouped`: the items' groups mean something,
-    and whole groups are resampled. The interval of accuracy is Wilson's where items are neither
-    grouped nor of several seeds. Elsewhere its form is kept for metrics between 0 and 1, and n is
-    the number of independent items that would have the bootstrap's error; percentiles of the draws
-    cover too little near 1. Metrics of another range have Student's interval with that error.
+    `metrics` None: every metric that the predictions allow. `grouped`: resample whole groups of
+    items. With one seed and ungrouped items, the interval of accuracy is Wilson's. Other metrics
+    between 0 and 1 have Wilson's form too, with n the number of independent items that would have
+    the bootstrap's error, because percentiles of the draws cover too little near 1. Metrics with
+    another range have Student's interval with the bootstrap's error.
 
-    Raises: RunError where items differ between the seeds or a metric cannot be computed.
+    Raises: RunError if the items differ between seeds or a metric cannot be computed.
     """
     check_same_items(predictions, ["this arm"] * len(predictions))
     items_S: list[Items] = [run.items for run in predictions]
-    chosen = _chosen(items_S, metrics)
+    chosen = _select_metrics(items_S, metrics)
     groups = groups_of(predictions[0], grouped)
     paragraphs = paragraphs_of(predictions[0], grouped)
     rng = np.random.default_rng(settings.seed)
-    found: dict[str, Score] = {}
+    scores: dict[str, Score] = {}
     for needs in ("predicted", "probabilities"):
         some = [metric for metric in chosen if metric.needs == needs]
         plain = [m for m in some if m.proportion and groups is None and len(items_S) == 1]
         for metric in plain:
             value, n = evaluate(metric, items_S[0]), len(items_S[0])
-            interval = wilson(value, n, settings.level)
-            found[metric.name] = _score(metric, value, interval, items_S, None, "Wilson")
+            interval = wilson_interval(value, n, settings.level)
+            scores[metric.name] = _make_score(metric, value, interval, items_S, None, "Wilson")
         rest = [metric for metric in some if metric not in plain]
         if rest:
-            found |= _bootstrapped(rest, items_S, groups, settings, rng)
+            scores |= _bootstrap_scores(rest, items_S, groups, settings, rng)
         if rest and paragraphs is not None:
-            fine = _bootstrapped(rest, items_S, paragraphs, settings, rng)
-            found |= {name: _with_fine(found[name], fine[name]) for name in fine}
-    return {metric.name: found[metric.name] for metric in chosen}
+            fine = _bootstrap_scores(rest, items_S, paragraphs, settings, rng)
+            scores |= {name: _with_paragraph_interval(scores[name], fine[name]) for name in fine}
+    return {metric.name: scores[metric.name] for metric in chosen}
 
 
-def _with_fine(score: Score, fine: Score) -> Score:
+def _with_paragraph_interval(score: Score, fine: Score) -> Score:
     clusters = fine.clusters or 0
     return replace(score, by_paragraph={"clusters": clusters, "low": fine.low, "high": fine.high})
 
 
-def why_not_any(metric: Metric, items_S: Sequence[Items]) -> str:
-    """Why the metric cannot be computed on one of the seeds' items; empty where it can on all."""
-    return next((reason for items in items_S if (reason := why_not(metric, items))), "")
+def unavailable_reason(metric: Metric, items_S: Sequence[Items]) -> str:
+    """Why the metric cannot be computed on some seed's items; empty if it can be on all."""
+    return next((reason for items in items_S if (reason := why_not_computable(metric, items))), "")
 
 
-def _chosen(items_S: Sequence[Items], names: Sequence[str] | None) -> list[Metric]:
+def _select_metrics(items_S: Sequence[Items], names: Sequence[str] | None) -> list[Metric]:
     if names is None:
-        return [metric for metric in METRICS.values() if not why_not_any(metric, items_S)]
-    chosen = [metric_named(name) for name in names]
+        return [metric for metric in METRICS.values() if not unavailable_reason(metric, items_S)]
+    chosen = [get_metric(name) for name in names]
     for metric in chosen:
-        reason = why_not_any(metric, items_S)
+        reason = unavailable_reason(metric, items_S)
         if reason:
             raise RunError("metrics", reason, do="Leave it out of the metrics.")
     return chosen
 
 
-def _bootstrapped(
+def _bootstrap_scores(
     metrics: Sequence[Metric],
     items_S: Sequence[Items],
     groups: Sequence[str] | None,
     settings: ScoreSettings,
     rng: np.random.Generator,
 ) -> dict[str, Score]:
-    """Metrics of like needs share their draws: their statistics stand side by side in one row."""
+    """Score metrics with the same needs on the same draws: their statistics share one row."""
     kinds = list({metric.per_item: metric for metric in metrics}.values())
     seeds, labels = len(items_S), items_S[0].classes
     blocks = [np.hstack([kind.per_item(items) for items in items_S]) for kind in kinds]
     rows_GK = cluster_sums(np.hstack(blocks), groups)
     totals_BK = resampled_totals(rows_GK, settings.draws, rng)
     ends = np.cumsum([block.shape[1] for block in blocks])
-    place = {kind.per_item: (end - b.shape[1], end) for kind, b, end in zip(kinds, blocks, ends, strict=True)}
+    columns = {
+        kind.per_item: (end - b.shape[1], end) for kind, b, end in zip(kinds, blocks, ends, strict=True)
+    }
     side = Side(0, seeds, 1.0)
     scores = {}
     for metric in metrics:
-        start, end = place[metric.per_item]
+        start, end = columns[metric.per_item]
         draws_BS = metric.from_totals(totals_BK[:, start:end].reshape(len(totals_BK), seeds, -1), labels)
         values_S = np.array([evaluate(metric, items) for items in items_S])
-        found = estimate(values_S, draws_BS, [side], len(rows_GK), settings.level, rng)
-        interval, form = _interval(metric, found, items_S[0], len(rows_GK), settings.level)
-        what = "items" if groups is None else "whole groups"
-        drawn = f"{what} and seeds" if seeds > 1 else what
+        estimated = estimate(values_S, draws_BS, [side], len(rows_GK), settings.level, rng)
+        interval, form = _interval(metric, estimated, items_S[0], len(rows_GK), settings.level)
+        units = "items" if groups is None else "whole groups"
+        drawn = f"{units} and seeds" if seeds > 1 else units
         method = f"bootstrap of {drawn} ({settings.draws:,} draws), {form}"
         clusters = None if groups is None else len(rows_GK)
-        scores[metric.name] = _score(metric, found.value, interval, items_S, clusters, method)
+        scores[metric.name] = _make_score(metric, estimated.value, interval, items_S, clusters, method)
     return scores
 
 
 def _interval(
-    metric: Metric, found: Estimate, items: Items, clusters: int, level: float
+    metric: Metric, estimated: Estimate, items: Items, clusters: int, level: float
 ) -> tuple[Interval, str]:
     if metric.direction == "up" and (metric.low, metric.high) == (0.0, 1.0):
-        spread = found.value * (1 - found.value)
-        if found.error > 0 and spread > 0:
-            effective = spread / found.error**2
-        else:  # all right or all wrong: no more is known than from the rarest label's items
+        spread = estimated.value * (1 - estimated.value)
+        if estimated.error > 0 and spread > 0:
+            effective = spread / estimated.error**2
+        else:  # all right or all wrong: the rarest label's items bound what is known
             support_C = np.bincount(items.gold_N)
             rarest = len(items) if metric.proportion else int(support_C[support_C > 0].min())
             effective = float(min(clusters, rarest))
-        return wilson(found.value, effective, level, found.freedom), "Wilson's form"
-    interval = student(found, level)
+        return wilson_interval(estimated.value, effective, level, estimated.df), "Wilson's form"
+    interval = student_interval(estimated, level)
     return Interval(max(metric.low, interval.low), min(metric.high, interval.high)), "Student's form"
 
 
-def _score(
+def _make_score(
     metric: Metric,
     value: float,
     interval: Interval,

@@ -1,4 +1,4 @@
-"""Tests of a difference between two arms on the same items, and their correction for several claims.
+"""Tests of a difference between two arms on the same items, and the correction for several claims.
 
 In: discordant counts, statistics of clusters, p-values. Out: p-values.
 Knows nothing of: files, verdicts.
@@ -12,14 +12,14 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.score.resample import CELLS_AT_ONCE, DISTINCT_SHARE, distinct
+from tuneproof.score.resample import CELLS_PER_BLOCK, DISTINCT_SHARE, distinct_rows
 
 Floats = NDArray[np.float64]
 
-ROUNDING = 1e-9  # permuted differences this near the observed one are ties, not noise
+ROUNDING = 1e-9  # permuted differences this close to the observed one are ties
 
 
-def mcnemar(only_arm: int, only_over: int) -> float:
+def mcnemar_test(only_arm: int, only_over: int) -> float:
     """Two-sided mid-p of the exact conditional McNemar test on the two discordant counts.
 
     Twice the smaller binomial tail at one half, less the probability of the observed count.
@@ -39,16 +39,16 @@ def mcnemar(only_arm: int, only_over: int) -> float:
     return 2 * float(binom.cdf(fewer, total, 0.5)) - point
 
 
-def randomisation(
+def randomisation_test(
     arm_GK: Floats,
     over_GK: Floats,
     difference: Callable[[Floats, Floats], Floats],
     draws: int,
     rng: np.random.Generator,
 ) -> float:
-    """Two-sided p of the approximate randomisation test: the arms swap places on whole clusters.
+    """Two-sided p of the approximate randomisation test, which swaps the arms on whole clusters.
 
-    `difference` turns totals [..., K] of arm and over into differences [...]. Clusters with equal
+    `difference` maps totals [..., K] of arm and over to differences [...]. Clusters with equal
     statistics are swapped as a binomial count. The observed arrangement counts as one draw.
 
     Source: Noreen 1989, Computer-Intensive Methods for Testing Hypotheses; Riezler and Maxwell 2005,
@@ -58,12 +58,12 @@ def randomisation(
     observed = abs(float(difference(arm_K, over_K)))
     moved_GK = over_GK - arm_GK
     moved_UK, count_U = (
-        distinct(moved_GK[np.any(moved_GK != 0, axis=1)])
+        distinct_rows(moved_GK[np.any(moved_GK != 0, axis=1)])
         if moved_GK.any()
         else (moved_GK[:0], np.zeros(0, dtype=np.int64))
     )
     as_extreme = 0
-    block = max(1, CELLS_AT_ONCE // max(len(moved_UK), 1))
+    block = max(1, CELLS_PER_BLOCK // max(len(moved_UK), 1))
     for start in range(0, draws, block):
         size = min(block, draws - start)
         if count_U.sum() >= DISTINCT_SHARE * len(count_U):
@@ -80,18 +80,18 @@ def randomisation(
     return (1 + as_extreme) / (1 + draws)
 
 
-def t_test(difference: float, error: float, freedom: float = inf) -> float:
-    """Two-sided p of `difference / error` in Student's distribution with `freedom` degrees."""
+def t_test(difference: float, error: float, df: float = inf) -> float:
+    """Two-sided p of `difference / error` in Student's distribution with `df` degrees of freedom."""
     from scipy.special import ndtr, stdtr
 
     if error == 0:
         return 1.0 if difference == 0 else 0.0
     t = -abs(difference) / error
-    return 2 * float(ndtr(t) if freedom > 1e6 else stdtr(freedom, t))
+    return 2 * float(ndtr(t) if df > 1e6 else stdtr(df, t))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given: the k-th smallest of m times m - k + 1, made monotone.
+    """Adjusted p-values in their original order: the k-th smallest of m times m - k + 1, made monotone.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6(2), section 2.
     """

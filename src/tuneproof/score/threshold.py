@@ -1,9 +1,9 @@
-"""Above which null score no answer is given: the best threshold on some predictions.
+"""The no-answer threshold: the null score above which the prediction is "no answer".
 
-In: answers with null scores. Out: a threshold and what it is worth.
-Knows nothing of: models, files, which part the predictions are of.
+In: answers with null scores. Out: the best threshold, with F1 and exact match at it.
+Knows nothing of: models, files, which part the predictions belong to.
 
-Dev chooses by it. On test it is an oracle, which may be shown beside a score and never used.
+Dev chooses the threshold. On test the best threshold is an oracle: reported, never used.
 """
 
 from dataclasses import dataclass
@@ -19,44 +19,42 @@ SAME = 1e-12
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold with F1 and exact match there (0 to 1), and those at the default threshold."""
+    """A threshold with its F1 and exact match (0 to 1), and the F1 of the default threshold."""
 
     threshold: float
     f1: float
     exact: float
     default_f1: float
-    default_exact: float
 
 
-def best_threshold(found: AnswerPredictions) -> Threshold:
-    """The threshold of the highest F1; of several, the one nearest to the default.
+def best_threshold(predictions: AnswerPredictions) -> Threshold:
+    """The threshold with the highest F1; if several tie, the one nearest to the default.
 
-    A threshold lies half-way between two null scores that differ, or one unit outside all of them.
+    Candidates are the midpoints between distinct null scores, and one unit outside all of them.
 
     Source: find_best_thresh of the official script, by F1; it chooses on the part that it reports.
     Differs: dev chooses.
     """
-    order = np.argsort(found.null_N, kind="stable")
-    null_N = found.null_N[order]
-    given = AnswerItems(found.golds, found.answers)
-    kept = AnswerItems(found.golds, [""] * len(found))
-    sums = []
-    for of in (f1_N, exact_N):
-        answered_N, withheld_N = of(given)[order], of(kept)[order]
+    default_threshold, size = predictions.default_threshold, len(predictions)
+    order = np.argsort(predictions.null_N, kind="stable")
+    null_N = predictions.null_N[order]
+    answered = AnswerItems(predictions.golds, predictions.answers)
+    unanswered = AnswerItems(predictions.golds, [""] * size)
+    means = []
+    for metric in (f1_N, exact_N):
+        answered_N, unanswered_N = metric(answered)[order], metric(unanswered)[order]
         after = np.concatenate([[0.0], np.cumsum(answered_N)])  # the first k are answered
-        before = withheld_N.sum() - np.concatenate([[0.0], np.cumsum(withheld_N)])
-        sums.append((after + before) / len(found))
-    f1_K, exact_K = sums
+        before = unanswered_N.sum() - np.concatenate([[0.0], np.cumsum(unanswered_N)])
+        means.append((after + before) / size)
+    f1_K, exact_K = means
     cuts_K = np.concatenate([[null_N[0] - 1], (null_N[1:] + null_N[:-1]) / 2, [null_N[-1] + 1]])
-    real_K = np.concatenate([[True], null_N[1:] > null_N[:-1], [True]])  # no cut between equals
-    default = int(np.searchsorted(null_N, found.default_threshold, side="right"))
-    best = f1_K[real_K].max()
-    if f1_K[default] >= best - SAME:
-        place, cut = default, found.default_threshold
+    valid_K = np.concatenate([[True], null_N[1:] > null_N[:-1], [True]])  # no cut between equal scores
+    default = int(np.searchsorted(null_N, default_threshold, side="right"))
+    highest = f1_K[valid_K].max()
+    if f1_K[default] >= highest - SAME:
+        index, cut = default, default_threshold
     else:
-        among = np.flatnonzero(real_K & (f1_K >= best - SAME))
-        place = int(among[np.argmin(np.abs(cuts_K[among] - found.default_threshold))])
-        cut = float(cuts_K[place])
-    return Threshold(
-        cut, float(f1_K[place]), float(exact_K[place]), float(f1_K[default]), float(exact_K[default])
-    )
+        best = np.flatnonzero(valid_K & (f1_K >= highest - SAME))
+        index = int(best[np.argmin(np.abs(cuts_K[best] - default_threshold))])
+        cut = float(cuts_K[index])
+    return Threshold(cut, float(f1_K[index]), float(exact_K[index]), float(f1_K[default]))

@@ -1,6 +1,6 @@
-"""Verdicts: a comparison as a value, and what it says in a sentence with numbers.
+"""Verdicts: a comparison as a value, and as a sentence with its numbers.
 
-In: the numbers of comparisons. Out: better, worse or cannot tell, in words.
+In: the numbers of comparisons. Out: sentences, and the study's verdict.
 Knows nothing of: predictions, how the numbers were computed, files.
 """
 
@@ -15,14 +15,15 @@ Outcome = Literal["better", "worse", "cannot tell"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """`arm` against `over` by one metric, on the same `n` items.
+    """`arm` compared with `over` by one metric, on the same `n` items.
 
     `difference` is value - over_value, with its interval `low` to `high`; `only_arm_right` and
     `only_over_right` count the discordant items, summed over the seeds; `seed_spread` is the
-    standard deviation of the per-seed difference (None with one seed), `item_error` the standard
-    error from items alone; `mde` the smallest difference that these items, this discordance and
-    these seeds show with the power of the settings. All in the metric's unit; `in_points`: shown times 100.
-    `by_paragraph` is the interval where paragraphs are resampled instead of groups (questions alone).
+    standard deviation of the difference over the seeds (None with one seed); `item_error` is the
+    standard error from items only; `mde` is the smallest difference that these items, this discordance
+    and these seeds detect with the power of the settings. All are in the metric's unit, written times
+    100 if `in_points`. `by_paragraph` is the interval if paragraphs are resampled instead of groups
+    (questions only).
     """
 
     arm: str
@@ -53,127 +54,143 @@ class Comparison:
     note: str
     by_paragraph: dict[str, float] | None = None
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The arms and the metric."""
+        return self.arm, self.over, self.metric
+
     def as_json(self) -> dict[str, Any]:
         """The fields as plain values."""
         return asdict(self)
 
 
-def sentence_of(found: Comparison) -> str:
-    """The comparison in words: who, by how much, how sure; or what could have been shown."""
-    values = f"{_spoken(found.metric)} {_value(found, found.value)} against {_value(found, found.over_value)}"
-    unit = " points" if found.in_points else ""
-    difference = f"{_difference(found, found.difference, plus=True)}{unit}"
-    span = f"{_difference(found, found.low)} to {_difference(found, found.high)}"
-    if found.outcome == "cannot tell":
-        seeds = f" with {found.seeds} seeds" if found.seeds > 1 else ""
+def comparison_sentence(comparison: Comparison) -> str:
+    """The comparison in words: the difference with its interval and test, or what is detectable."""
+    c = comparison
+    values = f"{_metric_name(c.metric)} {_format_value(c, c.value)} versus {_format_value(c, c.over_value)}"
+    unit = " points" if c.in_points else ""
+    difference = f"{_format_difference(c, c.difference, plus=True)}{unit}"
+    span = f"{100 * c.level:g} % CI {_format_difference(c, c.low)} to {_format_difference(c, c.high)}"
+    if c.outcome == "cannot tell":
+        seeds = f" and {c.seeds} seeds" if c.seeds > 1 else ""
         return (
-            f"Cannot tell whether {found.arm} or {found.over} is better: {values}, {difference} "
-            f"({span}){_why(found)}{_finer(found)}; this test set{seeds} could have shown "
-            f"{_difference(found, found.mde)}{unit}."
+            f"Cannot tell whether {c.arm} or {c.over} is better: {values}, {difference} "
+            f"({span}{_paragraph_interval(c)}).{_reason(c)} "
+            f"The smallest difference that this test set{seeds} can detect is "
+            f"{_format_difference(c, c.mde)}{unit}."
         )
-    size = f"n = {found.n:,}" + (f" in {found.clusters:,} groups" if found.clusters else "")
-    seeds = f", {found.seeds} seeds" if found.seeds > 1 else ""
+    size = f"n = {c.n:,}" + (f" in {c.clusters:,} groups" if c.clusters else "")
+    seeds = f", {c.seeds} seeds" if c.seeds > 1 else ""
     return (
-        f"{found.arm} is {found.outcome} than {found.over}: {values}, {difference} "
-        f"({100 * found.level:g} % interval {span}, {_p(found)}, {size}{seeds}{_finer(found)})."
+        f"{c.arm} is {c.outcome} than {c.over}: {values}, {difference} "
+        f"({span}, {_format_p(c)}, {size}{seeds}{_paragraph_interval(c)})."
     )
 
 
-def _spoken(metric: str) -> str:
-    known = METRICS.get(metric)
-    return (known.spoken if known else "") or metric.replace("_", " ")
+def test_name(test: str) -> str:
+    """The name of a comparison's test in a sentence."""
+    return "t-test" if test == "t" else f"{test} test"
 
 
-def _finer(found: Comparison) -> str:
-    if found.by_paragraph is None:
+def _metric_name(name: str) -> str:
+    metric = METRICS.get(name)
+    return (metric.name_in_sentence if metric else "") or name.replace("_", " ")
+
+
+def _paragraph_interval(comparison: Comparison) -> str:
+    if comparison.by_paragraph is None:
         return ""
-    fine = found.by_paragraph
-    low, high = _difference(found, fine["low"]), _difference(found, fine["high"])
-    return f"; by {fine['clusters']:,} paragraphs {low} to {high}"
+    interval = comparison.by_paragraph
+    low, high = (_format_difference(comparison, interval[end]) for end in ("low", "high"))
+    return f"; {low} to {high} over {interval['clusters']:,} paragraphs"
 
 
-def verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) -> dict[str, Any]:
-    """The study's verdict: outcome and sentence of the first claim, and every claim.
+def make_verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) -> dict[str, Any]:
+    """The study's verdict: outcome and sentence of the first claim, then each later claim that fails.
 
-    A later claim that does not hold is said with its difference.
-    `baselines` compare trained arms with arms that need no training (as `over`): a second sentence
+    `baselines` compare trained arms with arms that need no training (as `over`): a further sentence
     names each trained arm that its baseline beats or matches. Without claims the outcome is
     "cannot tell".
 
-    Keys: outcome, sentence, claims [Comparison as values], baselines [the same], no_better_than_baseline
+    Keys: outcome, sentence, claims [Comparison as values], baselines [likewise], no_better_than_baseline
     [{arm, baseline, outcome}].
     """
-    outcome, sentence = "cannot tell", "No claim was made: there is nothing to compare."
+    outcome, sentence = "cannot tell", "The recipe makes no claim."
     if claims:
         outcome, sentence = claims[0].outcome, claims[0].sentence
-    failed = [each for each in claims[1:] if each.outcome != "better"]
-    for each in failed:
-        sentence = f"{sentence} Another claim does not stand: {each.sentence}"
-    beaten = [each for each in baselines if each.outcome != "better"]
-    said = {(each.arm, each.over, each.metric) for each in [*claims[:1], *failed]}
-    unsaid = [each for each in beaten if (each.arm, each.over, each.metric) not in said]
-    if unsaid:
-        other = unsaid[0].metric if claims and unsaid[0].metric != claims[0].metric else ""
-        by = f"by {_spoken(other)} " if other else ""
-        sentence = f"{sentence} Beware: {by}{_beware(unsaid)}."
+    failed = [pair for pair in claims[1:] if pair.outcome != "better"]
+    for pair in failed:
+        sentence = f"{sentence} Another claim does not hold: {pair.sentence}"
+    beaten = [pair for pair in baselines if pair.outcome != "better"]
+    mentioned = {pair.key for pair in [*claims[:1], *failed]}
+    unmentioned = [pair for pair in beaten if pair.key not in mentioned]
+    if unmentioned:
+        sentence = f"{sentence} Caution: {_baseline_warning(unmentioned, claims)}."
     return {
         "outcome": outcome,
         "sentence": sentence,
-        "claims": [each.as_json() for each in claims],
-        "baselines": [each.as_json() for each in baselines],
+        "claims": [pair.as_json() for pair in claims],
+        "baselines": [pair.as_json() for pair in baselines],
         "no_better_than_baseline": [
-            {"arm": each.arm, "baseline": each.over, "outcome": each.outcome} for each in beaten
+            {"arm": pair.arm, "baseline": pair.over, "outcome": pair.outcome} for pair in beaten
         ],
     }
 
 
-def _beware(beaten: Sequence[Comparison]) -> str:
+def _baseline_warning(beaten: Sequence[Comparison], claims: Sequence[Comparison]) -> str:
     """Each baseline, the strongest first, with the trained arms that it beats or matches.
 
     An arm is named once, beside the strongest baseline that it does not beat.
     """
-    up = beaten[0].direction == "up"
-    strongest = sorted(beaten, key=lambda each: each.over_value, reverse=up)
+    metric, up = beaten[0].metric, beaten[0].direction == "up"
+    by = f"by {_metric_name(metric)}, " if claims and metric != claims[0].metric else ""
+    strongest = sorted(beaten, key=lambda comparison: comparison.over_value, reverse=up)
     parts, named = [], set()
-    for over in dict.fromkeys(each.over for each in strongest):
-        found = [each for each in beaten if each.over == over and each.arm not in named]
-        named |= {each.arm for each in found}
-        worse = [_named(each) for each in found if each.outcome == "worse"]
-        alike = [_named(each) for each in found if each.outcome != "worse"]
-        said = [f"is better than {_listed(worse)}"] if worse else []
-        said += [f"cannot be told from {_listed(alike)}"] if alike else []
-        if found:
-            value = _value(found[0], found[0].over_value)
-            parts.append(f"the baseline {over} ({value}) {' and '.join(said)}")
-    return "; ".join(parts)
+    for over in dict.fromkeys(comparison.over for comparison in strongest):
+        pairs = [pair for pair in beaten if pair.over == over and pair.arm not in named]
+        named |= {pair.arm for pair in pairs}
+        if pairs:
+            value = _format_value(pairs[0], pairs[0].over_value)
+            parts.append(f"the baseline {over} ({value}) {_advantage(pairs)}")
+    return by + "; ".join(parts)
 
 
-def _named(found: Comparison) -> str:
-    return f"{found.arm} ({_value(found, found.value)})"
+def _advantage(pairs: Sequence[Comparison]) -> str:
+    """The trained arms that a baseline beats, then those that it matches."""
+    worse = [_arm_with_value(pair) for pair in pairs if pair.outcome == "worse"]
+    alike = [_arm_with_value(pair) for pair in pairs if pair.outcome != "worse"]
+    phrases = [f"is better than {_join_names(worse)}"] if worse else []
+    phrases += [f"is not distinguishable from {_join_names(alike)}"] if alike else []
+    return " and ".join(phrases)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _arm_with_value(comparison: Comparison) -> str:
+    return f"{comparison.arm} ({_format_value(comparison, comparison.value)})"
+
+
+def _join_names(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def _why(found: Comparison) -> str:
-    spread = found.seed_spread
-    if spread is not None and 0 < abs(found.difference) <= spread:
-        unit = " points" if found.in_points else ""
-        return f", inside the spread of the seeds of {_difference(found, spread)}{unit}"
-    if found.claims > 1 and found.p_value < 1 - found.level <= found.p_adjusted:
-        return f", {_p(found)}"
+def _reason(comparison: Comparison) -> str:
+    spread = comparison.seed_spread
+    if spread is not None and 0 < abs(comparison.difference) <= spread:
+        unit = " points" if comparison.in_points else ""
+        deviation = f"{_format_difference(comparison, spread)}{unit}"
+        return f" The difference is smaller than its standard deviation over the seeds, {deviation}."
+    if comparison.claims > 1 and comparison.p_value < 1 - comparison.level <= comparison.p_adjusted:
+        return f" It is not significant: {_format_p(comparison)}."
     return ""
 
 
-def _value(found: Comparison, value: float) -> str:
-    return f"{100 * value:.1f} %" if found.in_points else f"{value:.3f}"
+def _format_value(comparison: Comparison, value: float) -> str:
+    return f"{100 * value:.1f} %" if comparison.in_points else f"{value:.3f}"
 
 
-def _difference(found: Comparison, value: float, plus: bool = False) -> str:
-    """One decimal, or two where an end of the interval would else read as 0.0."""
-    near = min(abs(found.low), abs(found.high), found.mde)
-    if found.in_points:
+def _format_difference(comparison: Comparison, value: float, plus: bool = False) -> str:
+    """One decimal, or two if an end of the interval would otherwise read 0.0."""
+    near = min(abs(comparison.low), abs(comparison.high), comparison.mde)
+    if comparison.in_points:
         digits = f"{abs(100 * value):.{1 if 100 * near >= 0.05 else 2}f}"
     else:
         digits = f"{abs(value):.{3 if near >= 0.0005 else 4}f}"
@@ -182,8 +199,8 @@ def _difference(found: Comparison, value: float, plus: bool = False) -> str:
     return f"{'−' if value < 0 else '+' if plus else ''}{digits}"
 
 
-def _p(found: Comparison) -> str:
-    p = found.p_adjusted
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-    after = f" after Holm's correction for {found.claims} claims" if found.claims > 1 else ""
-    return f"{found.test} {shown}{after}"
+def _format_p(comparison: Comparison) -> str:
+    p = comparison.p_adjusted
+    text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    after = f" after Holm's correction for {comparison.claims} claims" if comparison.claims > 1 else ""
+    return f"{test_name(comparison.test)} {text}{after}"

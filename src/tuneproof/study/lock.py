@@ -1,112 +1,93 @@
-"""One process a study: a lock on its directory that dies with its holder.
+"""One process per study: a lock on its folder that dies with its holder.
 
-In: a study's directory. Out: the lock held, or an error that names who holds it.
-Knows nothing of: what is done under it.
+In: a study's folder. Out: the lock held, or an error that names its holder. Knows nothing of: the work done
+under it.
 """
 
 import errno
 import json
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tuneproof.atomic import make_folder
 from tuneproof.errors import RunError
 
-try:
-    import fcntl
-except ImportError:  # not POSIX: there is no such lock
-    fcntl = None  # type: ignore[assignment]
-
 LOCK = "study.lock"
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+WAIT_S = 0.2  # outlasts a holder that removes the file at this moment
 
 
 class StudyLock:
-    """A context in which no other process works in the study's directory.
+    """A context in which no other process works in the study's folder.
 
-    `take` may come as soon as the directory may be made. The system gives the lock back when its holder
-    dies, however it dies; what it wrote into the file is then read by nobody.
+    `take` may come as soon as the folder may be made. The system releases the lock when its holder dies; a
+    stale file is taken over. `unguarded` is true where the file system has no locks.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / LOCK
-        self.unguarded = fcntl is None
-        self._descriptor: int | None = None
+        self.unguarded = False
+        self._lock = FileLock(self.path, WAIT_S, 0o600, thread_local=False, fallback_to_soft=False)
+        self._stat: os.stat_result | None = None  # of the file while we hold it
 
     def take(self) -> None:
-        """Take the lock; again is nothing. `unguarded` is true where the file system keeps no locks.
+        """Take the lock; without effect when it is held already.
 
-        Raises: RunError naming the process, its host and since when, where another one holds it, or
-        where the file cannot be opened.
+        Raises: RunError naming the process that holds it, or where the file cannot be locked.
         """
-        if self._descriptor is not None or self.unguarded:
+        if self._stat is not None or self.unguarded:
             return
         make_folder(self.path.parent)
-        while self._descriptor is None:
-            descriptor = self._opened()
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = _holder(descriptor)
-                os.close(descriptor)
-                raise RunError(
-                    str(self.path.parent),
-                    f"is in use by {holder}.",
-                    do="Wait for it, or name another folder with --out.",
-                ) from None
-            except OSError as error:
-                os.close(descriptor)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(
+                str(self.path.parent),
+                f"is in use by {self._holder()}.",
+                do="Wait for it, or name another folder with --out.",
+            ) from None
+        except OSError as error:
+            if error.errno in NO_LOCKS:
                 self.path.unlink(missing_ok=True)
-                if error.errno not in NO_LOCKS:
-                    raise
                 self.unguarded = True
                 return
-            if _is(descriptor, self.path):
-                self._descriptor = descriptor
-            else:  # its last holder removed the name in between
-                os.close(descriptor)
-        about = {
+            raise RunError(
+                str(self.path),
+                f"cannot be locked: {error.strerror}.",
+                do="Remove it if it is not a file, or name another folder with --out.",
+            ) from error
+        self._stat = os.stat(self.path, follow_symlinks=False)
+        holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(about).encode(), 0)
-
-    def _opened(self) -> int:
-        try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise RunError(
-                str(self.path),
-                f"could not be opened: {error.strerror}.",
-                do="Remove it if it is not a file, or name another folder with --out.",
-            ) from error
+        self.path.write_text(json.dumps(holder))
 
     def check(self) -> None:
-        """Whether the directory is still there and ours.
-
-        Raises: RunError where it was moved or removed meanwhile.
-        """
-        if self._descriptor is not None and not _is(self._descriptor, self.path):
+        """Raises: RunError where the folder was moved or removed while the study ran."""
+        if self._stat is not None and not self._is_ours():
             raise RunError(
                 str(self.path.parent),
                 "was moved or removed while the study ran.",
                 do="Put it back, or run the study again.",
             )
 
-    def give_back(self) -> None:
-        """Remove the file and let the next one in."""
-        if self._descriptor is None:
+    def release(self) -> None:
+        """Remove the file and let the next process in."""
+        if self._stat is None:
             return
-        if _is(self._descriptor, self.path):
-            self.path.unlink()
-        os.close(self._descriptor)
-        self._descriptor = None
+        if self._is_ours():
+            with suppress(PermissionError):  # Windows keeps the name of an open file
+                self.path.unlink()
+        self._lock.release()
+        self._stat = None
 
     def __enter__(self) -> "StudyLock":
         if self.path.parent.is_dir():
@@ -116,21 +97,20 @@ class StudyLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.give_back()
+        self.release()
 
+    def _is_ours(self) -> bool:
+        """Whether the file of that name is still the one that we locked."""
+        try:
+            return self._stat is not None and os.path.samestat(
+                os.stat(self.path, follow_symlinks=False), self._stat
+            )
+        except OSError:
+            return False
 
-def _is(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one of that name."""
-    try:
-        there = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return False
-    return os.path.samestat(os.fstat(descriptor), there)
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        about: Any = json.loads(os.pread(descriptor, 4096, 0))
-        return f"process {int(about['pid'])} on {about['host']} since {about['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process that has just begun"
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self.path.read_bytes()[:4096])
+            return f"process {int(holder['pid'])} on {holder['host']} since {holder['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process that has just begun"

@@ -1,29 +1,35 @@
-"""Whether what a study's folder holds belongs to this plan: else refused, accepted or begun again.
+"""Whether a study's folder belongs to this plan: its arms are resumed, refused, accepted or restarted.
 
-In: a plan, what was asked for. Out: arms that are finished, an error that says what differs.
-Knows nothing of: how an arm is carried out.
+In: a plan, a policy. Out: finished arms; an error that names the differences.
+Knows nothing of: how an arm runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tuneproof.arms.memory_plan import Foresight
+from tuneproof.arms.memory_plan import MemoryPlan, with_settings
 from tuneproof.atomic import read_json
-from tuneproof.context.study_data import Shared
 from tuneproof.errors import RecipeError, did_you_mean
-from tuneproof.record.changes import Changes, arm_folders, changed_since, fitted_before, told
-from tuneproof.record.study_folder import ARM
-from tuneproof.study.plan import Plan, Work
+from tuneproof.record.changes import (
+    ChangeLog,
+    arm_folders,
+    find_differences,
+    join_differences,
+    read_memory_settings,
+)
+from tuneproof.record.study_folder import ARM, FORMAT, SPLITS, format_error, study_format
+from tuneproof.study.arm_runs import ArmRun
+from tuneproof.study.plan import Plan
 
-EVERY = "all"
+ALL = "all"
 
 
 @dataclass(frozen=True)
-class Change:
+class ResumePolicy:
     """What to do where an arm differs from what its folder holds.
 
-    restart: arms (their names or folders; "all") that are moved aside and begin again. accept: take the
-    others as they are.
+    restart: arms (names, folders or "all") that are moved aside and start again. accept: keep the others
+    as they are.
     """
 
     restart: tuple[str, ...] = ()
@@ -31,97 +37,104 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Blocked:
-    """An arm whose folder holds something that depends on other facts, with the differences."""
+class ChangedArm:
+    """An arm whose folder depends on other facts, with the differences."""
 
-    work: Work
-    found: list[str]
+    run: ArmRun
+    differences: list[str]
 
 
-def finished(work: Work) -> bool:
-    """Whether the arm is there already; whose it is was looked at before."""
-    file = work.folder / ARM
+def is_finished(run: ArmRun) -> bool:
+    """Whether the arm is finished; `refuse_changes` has checked that it is this one."""
+    file = run.folder / ARM
     return file.is_file() and read_json(file).get("status") == "done"
 
 
-def to_restart(plan: Plan, change: Change) -> list[Work]:
-    """The arms that were asked to begin again.
+def arms_to_restart(plan: Plan, policy: ResumePolicy) -> list[ArmRun]:
+    """The arms that the policy restarts.
 
     Raises: RecipeError for a name that no arm has.
     """
-    for name in change.restart:
-        if name != EVERY and not any(_called(work, name) for work in plan.works):
-            names = list(dict.fromkeys(work.arm.name for work in plan.works))
+    for name in policy.restart:
+        if name != ALL and not any(_is_named(run, name) for run in plan.arms):
+            names = list(dict.fromkeys(run.arm.name for run in plan.arms))
             raise RecipeError(
-                "--restart", f"{name!r} is not an arm of this study.", do=did_you_mean(name, [*names, EVERY])
+                "--restart", f"{name!r} is not an arm of this study.", do=did_you_mean(name, [*names, ALL])
             )
-    return [work for work in plan.works if any(_called(work, n) for n in (*change.restart,))]
+    return [run for run in plan.arms if any(_is_named(run, name) for name in policy.restart)]
 
 
-def _called(work: Work, name: str) -> bool:
-    return name in (EVERY, work.arm.name, work.folder.name, work.label)
+def _is_named(run: ArmRun, name: str) -> bool:
+    return name in (ALL, run.arm.name, run.folder.name, run.label)
 
 
-def blocked_works(plan: Plan, restarted: Sequence[Work]) -> list[Blocked]:
-    """The arms whose folders hold what depends on other facts, and were not accepted before."""
-    changes, found = Changes(plan.folder), []
-    for work in plan.works:
-        if work in restarted or work.impossible:
+def refuse_other_items(plan: Plan, policy: ResumePolicy) -> None:
+    """Raise RecipeError if the folder holds a study on other items or in another format.
+
+    Restarting every arm is always allowed.
+    """
+    file = plan.folder / SPLITS
+    if ALL in policy.restart or not file.is_file():
+        return
+    if study_format(plan.folder) != FORMAT:
+        raise format_error(plan.folder)
+    old = read_json(file).get("fingerprints") or {}
+    new = plan.study.splits.report.get("fingerprints") or {}
+    if old != new:
+        parts = [part for part in new if old.get(part) != new[part]]
+        raise RecipeError(
+            str(plan.folder),
+            f"holds a study on other items: the items or labels of {', '.join(parts)} differ.",
+            "A study's folder takes more arms, models and seeds, but the same items.",
+            "Name another folder with --out, or run every arm again with --restart all.",
+        )
+
+
+def changed_arms(plan: Plan, restarted: Sequence[ArmRun]) -> list[ChangedArm]:
+    """The arms whose folders depend on other facts, where that was not accepted before."""
+    log, changed = ChangeLog(plan.folder), []
+    for run in plan.arms:
+        if run in restarted or run.impossible:
             continue
-        accepted = changes.accepted(work.folder, work.fingerprint)
-        differing = changed_since(work.folder, work.facts, accepted)
-        if differing:
-            found.append(Blocked(work, differing))
-    return found
+        accepted = log.accepted(run.folder, run.fingerprint)
+        differences = find_differences(run.folder, run.facts, accepted)
+        if differences:
+            changed.append(ChangedArm(run, differences))
+    return changed
 
 
-def refusal(blocked: Sequence[Blocked]) -> RecipeError:
-    """Says of the first arm what differs, and what can be done."""
-    first = blocked[0]
-    state = "a finished arm" if finished(first.work) else "an arm that was begun"
-    others = f" ({len(blocked) - 1} more arms differ.)" if len(blocked) > 1 else ""
+def refusal(changed: Sequence[ChangedArm]) -> RecipeError:
+    """The error that names what differs in the first arm, and what to do."""
+    first = changed[0]
+    state = "a finished arm" if is_finished(first.run) else "an unfinished arm"
+    others = f" ({len(changed) - 1} more arms differ.)" if len(changed) > 1 else ""
     return RecipeError(
-        str(first.work.folder),
-        f"is {state} from other settings: {told(first.found)}.{others}",
-        do=f"Run it again with --restart {first.work.arm.name} (the old one is moved aside), keep it as "
-        "it is with --accept-change (recorded), give the arm another name, or name another folder "
-        "with --out.",
+        str(first.run.folder),
+        f"is {state} with other settings: {join_differences(first.differences)}.{others}",
+        do=f"Run it again with --restart {first.run.arm.name} (the old one is moved aside), keep it with "
+        "--accept-change (recorded), give the arm another name, or name another folder with --out.",
     )
 
 
-def changed(plan: Plan, restarted: Sequence[Work], accepted: Sequence[Blocked]) -> list[str]:
-    """Move aside what begins again, record what is accepted. Returns what there is to say."""
-    changes, said = Changes(plan.folder), []
-    folders = {work.folder: changed_since(work.folder, work.facts) for work in restarted}
-    if restarted and len(restarted) == len(plan.works):  # arms of earlier recipes, too
+def apply_policy(plan: Plan, restarted: Sequence[ArmRun], accepted: Sequence[ChangedArm]) -> list[str]:
+    """Move restarted arms aside and record accepted changes. Returns messages about it."""
+    log, messages = ChangeLog(plan.folder), []
+    folders = {run.folder: find_differences(run.folder, run.facts) for run in restarted}
+    if restarted and len(restarted) == len(plan.arms):  # arms of earlier recipes, too
         folders |= {folder: [] for folder in arm_folders(plan.folder) if folder not in folders}
-    for folder, found in folders.items():
+    for folder, differences in folders.items():
         if folder.is_dir():
-            to = changes.restart(folder, found)
-            said.append(f"{folder.name} begins again; what was there is in {to}.")
-    for each in accepted:
-        changes.accept(each.work.folder, each.work.facts, each.found)
-        said.append(f"{each.work.label} is taken as it is, though {told(each.found)}.")
-    return said
+            moved = log.restart(folder, differences)
+            messages.append(f"{folder.name} restarts; its earlier files are in {moved}.")
+    for arm in accepted:
+        log.accept(arm.run.folder, arm.run.facts, arm.differences)
+        messages.append(f"{arm.run.label} is kept, although {join_differences(arm.differences)}.")
+    return messages
 
 
-def as_begun(work: Work, foresight: Foresight) -> Foresight:
-    """The settings that fitted the memory when the arm began: another micro-batch gives other bits."""
-    fitted = fitted_before(work.folder)
-    if not fitted or fitted == foresight.chosen:
-        return foresight
-    return replace(foresight, shared=under(foresight.shared, fitted), chosen=fitted)
-
-
-def under(shared: Shared, fitted: Mapping[str, object]) -> Shared:
-    """The same under settings, by their dotted names, that were chosen to fit the memory."""
-    parts = {
-        part: getattr(shared.recipe, part).model_copy(update=_of(part, fitted))
-        for part in ("train", "predict")
-    }
-    return replace(shared, recipe=shared.recipe.model_copy(update=parts))
-
-
-def _of(part: str, fitted: Mapping[str, object]) -> dict[str, object]:
-    names = {key.partition(".")[2]: key for key in fitted if key.startswith(f"{part}.")}
-    return {name: fitted[key] for name, key in names.items()}
+def as_started(run: ArmRun, plan: MemoryPlan) -> MemoryPlan:
+    """The memory settings with which an unfinished arm started: another micro-batch gives other bits."""
+    settings = read_memory_settings(run.folder)
+    if not settings or settings == plan.chosen:
+        return plan
+    return replace(plan, study=with_settings(plan.study, settings), chosen=settings)

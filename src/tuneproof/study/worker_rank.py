@@ -1,84 +1,82 @@
-"""The other processes of a team: they take part in every arm of the leader's study, and write nothing.
+"""The other processes of a group: they take part in every arm of the main process, and write nothing.
 
-In: the leader's recipe, its words as they come. Out: nothing but the work done together.
-Knows nothing of: how an arm is carried out, what the leader writes.
+In: the recipe, the main process's broadcasts. Out: nothing but the work done together.
+Knows nothing of: how an arm runs, what the main process writes.
 """
 
 import signal
 import tempfile
-from collections.abc import Generator
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
-from tuneproof.context.model_spec import make_compute
+from tuneproof.arms.memory_plan import with_settings
+from tuneproof.context.monitor import Monitor
 from tuneproof.errors import RunError, StoppedError
-from tuneproof.process_group import FAILED, DismissedError, Team
+from tuneproof.process_group import FAILED, ArmDismissedError, ProcessGroup
 from tuneproof.recipe.recipe import Recipe
-from tuneproof.study.plan import Plan, look_ahead
-from tuneproof.study.resume import under
-from tuneproof.study.run import let_go, longest_item, outcome_of
-from tuneproof.study.signals import signals_put_back
+from tuneproof.study.arm_session import ArmSession, runner_of
+from tuneproof.study.plan import plan_study
+from tuneproof.study.signals import preserved_signals
 
 
-def follow_leader(recipe: Recipe, team: Team) -> None:
-    """Take part until the leader ends.
+def follow_main_process(recipe: Recipe, group: ProcessGroup) -> None:
+    """Take part until the main process ends.
 
-    Raises: StoppedError where the leader stops; what went wrong here alone.
+    Raises: StoppedError where the main process stops; whatever failed here alone.
     """
-    with tempfile.TemporaryDirectory() as folder, signals_put_back() as heard:
-        for each in heard:  # Ctrl-C reaches every process of a terminal; the leader says what it means
+    with tempfile.TemporaryDirectory() as folder, preserved_signals() as handled:
+        for each in handled:  # Ctrl-C reaches every process of a terminal; the main one decides
             signal.signal(each, signal.SIG_IGN)
         try:
-            plan = look_ahead(recipe.model_copy(update={"out": folder}))
+            plan = plan_study(recipe.model_copy(update={"out": folder}))
         except Exception:
-            team.meet(FAILED)  # the leader found the same and stops, or is told
+            group.barrier(FAILED)  # the main process found the same and stops, or learns of it
             raise
-        while (order := _heard(team)) is not None:
+        session = ArmSession(plan, Monitor())
+        while (order := _next_order(group)) is not None:
             if order:
-                _take_part(plan, order, team)
+                _take_part(session, order, group)
 
 
-def _heard(team: Team) -> dict[str, Any] | None:
-    """The leader's next arm; empty where it came to nothing before it began, None at the end."""
+def _next_order(group: ProcessGroup) -> dict[str, Any] | None:
+    """The main process's next arm; empty where it was dismissed before it started, None at the end."""
     try:
-        return team.say()
-    except DismissedError:
+        return group.broadcast()
+    except ArmDismissedError:
         return {}
 
 
-def _take_part(plan: Plan, order: dict[str, Any], team: Team) -> None:
-    """One arm with the others, to its end or until the leader's is over."""
+def _take_part(session: ArmSession, order: dict[str, Any], group: ProcessGroup) -> None:
+    """One arm with the others, to its end or until the main process dismisses it."""
     try:
-        for _ in _arm(plan, order, team):
-            pass
-        team.meet()
-    except DismissedError:
+        _run(session, order, group)
+        group.barrier()
+    except ArmDismissedError:
         pass
     except StoppedError:
         raise
     except Exception:
-        if team.broken:
+        if group.broken:
             raise
         try:
-            team.meet(FAILED)
-        except DismissedError:  # it went wrong for the leader too, who says so
+            group.barrier(FAILED)
+        except ArmDismissedError:  # it failed in the main process too, which reports it
             return
         raise
 
 
-def _arm(plan: Plan, order: dict[str, Any], team: Team) -> Generator[Any, None, Any]:
-    work = plan.works[order["place"]]
-    if work.fingerprint != order["fingerprint"]:
+def _run(session: ArmSession, order: dict[str, Any], group: ProcessGroup) -> None:
+    run = session.plan.arms[order["index"]]
+    if run.fingerprint != order["fingerprint"]:
         raise RunError(
-            f"process {team.rank}",
-            f"sees another {work.label} than the leading process: data, model or versions differ.",
+            f"process {group.rank}",
+            f"sees another {run.label} than the main process: data, model or versions differ.",
             do="Give every machine the same files and packages.",
         )
-    let_go(plan, work)
-    shared = plan.shared
-    if work.size is not None:
-        shared = shared.sampled(work.size, work.seed or 0)
+    session.release_models(run)
+    context = session.context(run, session.monitor)
     if order["settings"]:
-        shared = under(shared, order["settings"])
-    if not plan.compute:
-        plan.compute.append(make_compute(plan.recipe.compute, longest_item(plan)))
-    return outcome_of(plan, work, shared)
+        context = replace(context, study=with_settings(context.study, order["settings"]))
+    with context.resume_logs or nullcontext():
+        runner_of(run)(context)

@@ -1,4 +1,4 @@
-"""The shelf of tasks.
+"""The catalog of tasks.
 
 In: nothing. Out: TASKS, by name. Knows nothing of: recipes, models, splits.
 """

@@ -1,4 +1,4 @@
-"""The demo: reviews written for this project, carried by the package.
+"""The demo: reviews written for this project, shipped with the package.
 
 In: the package's own file. Out: rows and a prompt.
 Knows nothing of: splits, models, the network.
@@ -30,7 +30,7 @@ def read(options: DemoOptions) -> Rows:
         data = file.read_bytes()
     except FileNotFoundError:
         raise DataError(
-            "tuneproof/tasks/demo/reviews.jsonl", "is not there.", do="Install the package again."
+            "tuneproof/tasks/demo/reviews.jsonl", "does not exist.", do="Install the package again."
         ) from None
     parts: dict[str, list[Example]] = {"train": [], "test": []}
     for line in data.decode("utf-8").splitlines():
@@ -47,9 +47,9 @@ def read(options: DemoOptions) -> Rows:
 
 
 def demo_prompt(options: DemoOptions, labels: Sequence[str]) -> Prompt:
-    """A sentence to go on with: the carried model has read reviews, never instructions.
+    """A sentence to continue: the demo's model has read reviews, never instructions.
 
-    Chosen on the train part, where "Sentiment:" tells the labels apart no better than chance.
+    Chosen on the train part, where "Sentiment:" separates the labels no better than chance.
     """
     return replace(
         sentiment_prompt(options, labels),

@@ -1,30 +1,31 @@
 """A data set on the hub as tables, at a pinned revision.
 
-In: its name, revision and configuration. Out: one table a part.
-Knows nothing of: labels, prompts, splits, files of the user's own.
+In: its name, revision and configuration. Out: one table for each part.
+Knows nothing of: labels, prompts, splits, the user's own files.
 """
 
 from pathlib import Path
+from typing import Any
 
 from tuneproof.errors import DataError, DataUnreachedError
-from tuneproof.hub.offline import never_reached
+from tuneproof.hub.offline import is_unreachable
 from tuneproof.tasks.tables import Table
 
 READERS = ("parquet", "csv", "json", "arrow", "text")
 
 
 def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, Table]:
-    """The parts of a data set on the hub, class numbers turned into class names.
+    """The parts of a data set on the hub, with class names instead of class numbers.
 
-    Raises: DataError where it cannot be fetched, or only by code that comes with it; DataUnreachedError
-    where the hub was not reached.
+    Raises: DataError if it cannot be downloaded, or only with code of its own; DataUnreachedError if
+    the hub was not reached.
     """
     import datasets
 
-    if Path(name).exists():  # datasets would take it for the hub's
+    if Path(name).exists():  # datasets would read it instead of the hub's
         raise DataError(
             name,
-            "is a file or folder here, and hub: names a data set on the hub.",
+            "is a file or folder here, but hub: names a data set on the hub.",
             do="Name the file with path:.",
         )
     try:
@@ -32,31 +33,36 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
         if builder.name not in READERS:
             raise DataError(
                 f"hub data set {name}",
-                f"is read by {builder.name}, which is not used here.",
-                f"Read are {', '.join(READERS)}: rows without code and without archives.",
+                f"needs the reader {builder.name}, which is not allowed.",
+                f"Allowed: {', '.join(READERS)}, which run no code and unpack no archives.",
                 "Use its Parquet files.",
             )
         builder.download_and_prepare()
         parts = builder.as_dataset()
     except (OSError, ValueError, RuntimeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        kind = DataUnreachedError if never_reached(error) else DataError
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        kind = DataUnreachedError if is_unreachable(error) else DataError
         raise kind(
             f"hub data set {name}",
-            f"could not be fetched at revision {revision}: {said}.",
+            f"could not be downloaded at revision {revision}: {reason}.",
             do="Connect to the network, or name local files with path:.",
         ) from None
-    tables = {}
-    for part, rows in parts.items():
-        columns = {column: list(rows[column]) for column in rows.column_names}
-        for column, feature in rows.features.items():
-            if isinstance(feature, datasets.ClassLabel):
-                columns[column] = [
-                    feature.int2str(value) if value is not None and value >= 0 else None
-                    for value in columns[column]
-                ]
-        about = {"hub": name, "revision": revision, "config": config, "part": str(part)}
-        tables[str(part)] = Table(
-            f"{name}, {part}", columns, range(1, len(rows) + 1), about={**about, "rows": len(rows)}
-        )
-    return tables
+    about = {"hub": name, "revision": revision, "config": config}
+    return {
+        str(part): _to_table(f"{name}, {part}", rows, {**about, "part": str(part)})
+        for part, rows in parts.items()
+    }
+
+
+def _to_table(name: str, rows: Any, about: dict[str, Any]) -> Table:
+    """A part's rows with class names instead of class numbers."""
+    from datasets import ClassLabel
+
+    columns = {column: list(rows[column]) for column in rows.column_names}
+    for column, feature in rows.features.items():
+        if isinstance(feature, ClassLabel):
+            columns[column] = [
+                feature.int2str(value) if value is not None and value >= 0 else None
+                for value in columns[column]
+            ]
+    return Table(name, columns, range(1, len(rows) + 1), about={**about, "rows": len(rows)})

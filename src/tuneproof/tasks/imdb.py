@@ -3,31 +3,23 @@
 In: the train and test files, or the hub. Out: rows and a prompt.
 Knows nothing of: splits, models, scores.
 
-The files are sorted by label, negatives first, so the first hundred rows are of one class.
+The files are sorted by label, negatives first: the first hundred rows have one label.
 """
+
+from dataclasses import replace
 
 from pydantic import Field
 
-from tuneproof.tasks.sentiment import (
-    LABELS,
-    METRICS,
-    Source,
-    label_number,
-    read_halves,
-    sentiment_prompt,
-    text_at,
-)
-from tuneproof.tasks.tables import Table
-from tuneproof.tasks.task import Example, Rows, Task, TaskOptions
+from tuneproof.tasks.public_data import read_labelled_rows
+from tuneproof.tasks.sentiment import LABEL_ALIASES, LABELS, METRICS, sentiment_prompt
+from tuneproof.tasks.task import PublicSource, Rows, Task, TaskOptions
 
-_SOURCE = Source(
+_SOURCE = PublicSource(
+    name="Large Movie Review Dataset",
     hub="stanfordnlp/imdb",
     revision="e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
-    train=("train",),
-    test=("test",),
-    hub_test="test",
+    licence="no licence is stated; for research, see https://ai.stanford.edu/~amaas/data/sentiment",
 )
-_LICENCE = "no licence is stated; for research, see https://ai.stanford.edu/~amaas/data/sentiment"
 
 
 class ImdbOptions(TaskOptions):
@@ -40,34 +32,18 @@ class ImdbOptions(TaskOptions):
     )
 
 
-def _examples(table: Table, part: str) -> list[Example]:
-    labels = table.column("label", "label")
-    items = []
-    for index, value in enumerate(table.column("text", "text")):
-        name = f"{part}-{index:05d}"
-        text = text_at(table, index, value).replace("<br />", "\n")
-        items.append(Example(name, text, label_number(table, index, labels[index]), name))
-    return items
-
-
 def read(options: ImdbOptions) -> Rows:
     """25,000 reviews to train on and 25,000 to test on; the unlabelled ones are not read.
 
-    Ids are the part and the row from 0, e.g. train-00123. `<br />` becomes a line break, the only
-    change to the text. Raises: DataError for missing files and malformed rows.
+    `<br />` becomes a line break, the only change to the text.
+    Raises: DataError for missing files and malformed rows.
     """
-    halves = read_halves(_SOURCE, options.path)
-    about = {"train": dict(halves.train.about), "test": dict(halves.test.about)}
-    return Rows(
-        parts={"train": _examples(halves.train, "train"), "test": _examples(halves.test, "test")},
-        labels=LABELS,
-        source={
-            "name": "Large Movie Review Dataset",
-            "parts": about,
-            "licence": _LICENCE,
-            "changes": "<br /> became a line break",
-        },
-    )
+    rows = read_labelled_rows(_SOURCE, LABELS, options.path, LABEL_ALIASES, id_digits=5)
+    parts = {
+        part: [replace(item, text=item.text.replace("<br />", "\n")) for item in items]
+        for part, items in rows.parts.items()
+    }
+    return replace(rows, parts=parts, source={**rows.source, "changes": "<br /> became a line break"})
 
 
 TASK = Task(
@@ -81,5 +57,6 @@ TASK = Task(
     labels=LABELS,
     metrics=METRICS,
     paper="Maas et al. 2011, Learning Word Vectors for Sentiment Analysis",
-    licence=_LICENCE,
+    licence=_SOURCE.licence,
+    source=_SOURCE,
 )

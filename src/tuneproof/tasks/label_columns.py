@@ -1,7 +1,7 @@
-"""The columns of an own labels file, checked: every problem with its rows.
+"""The columns of the user's own labels file, checked: every error names its rows.
 
-In: tables. Out: texts, labels, ids and groups as strings, and the names of the labels.
-Knows nothing of: options' defaults, prompts, splits.
+In: tables. Out: texts, labels, ids and groups as strings, and the labels' names.
+Knows nothing of: defaults of options, prompts, splits.
 """
 
 import math
@@ -11,16 +11,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuneproof.errors import DataError
-from tuneproof.tasks.delimited import LONGEST_CELL
+from tuneproof.tasks.delimited import MAX_CELL_LENGTH
 from tuneproof.tasks.tables import Table
 
-MOST_LABELS = 1000
-LONGEST_LABEL = 1000  # characters
+MAX_LABELS = 1000
+MAX_LABEL_LENGTH = 1000  # characters
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell is null or not a number."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def as_name(value: Any) -> str | None:
-    """A label, id or group as text: 1 and 1.0 are "1", true is "true"; None where it is missing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """A label, id or group as text: 1 and 1.0 are "1", true is "true"; None if it is missing."""
+    if is_missing(value):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -31,30 +36,30 @@ def as_name(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def text_column(table: Table, name: str) -> list[str]:
+def read_texts(table: Table, name: str) -> list[str]:
     """The texts, stripped; an empty or missing one is "".
 
-    Raises: DataError where the column is not text.
+    Raises: DataError if the column is not text.
     """
     texts = []
     numbers = 0
     values = table.column(name, "text")
     for index, value in enumerate(values):
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if is_missing(value):
             texts.append("")
             continue
         if not isinstance(value, str):
             raise DataError(
-                table.at(index),
-                f"the column {name} holds {_kind(value)}, not text.",
-                do="Name the column of the texts with text:.",
+                table.locate(index),
+                f"the column {name} contains {_kind(value)}, not text.",
+                do="Set text: to the column of the texts.",
             )
-        if len(value) > LONGEST_CELL:
+        if len(value) > MAX_CELL_LENGTH:
             raise DataError(
-                table.at(index),
+                table.locate(index),
                 f"the column {name} has {len(value):,} characters.",
-                f"At most {LONGEST_CELL:,} are read.",
-                "Cut the text into several rows.",
+                f"At most {MAX_CELL_LENGTH:,} are allowed.",
+                "Split the text into several rows.",
             )
         texts.append(value.strip())
         numbers += _is_number(value)
@@ -62,8 +67,8 @@ def text_column(table: Table, name: str) -> list[str]:
     if filled and numbers == filled:
         raise DataError(
             table.name,
-            f"the column {name} holds numbers, not text (the first is {next(filter(None, texts))}).",
-            do="Name the column of the texts with text:.",
+            f"the column {name} contains numbers, not text (the first is {next(filter(None, texts))}).",
+            do="Set text: to the column of the texts.",
         )
     return texts
 
@@ -83,77 +88,77 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def refuse_empty(table: Table, texts: Sequence[str]) -> None:
-    """Raises DataError where a text is empty."""
+def check_no_empty_text(table: Table, texts: Sequence[str]) -> None:
+    """Raises DataError if a text is empty."""
     empty = [index for index, text in enumerate(texts) if not text]
     if empty:
-        holds = "text is" if len(empty) == 1 else "texts are"
+        subject = "text is" if len(empty) == 1 else "texts are"
         raise DataError(
             table.name,
-            f"{len(empty):,} {holds} empty ({table.rows(empty)}).",
+            f"{len(empty):,} {subject} empty ({table.list_rows(empty)}).",
             do="Fill them in, or set drop_empty: true to leave these rows out.",
         )
 
 
-def slice_column(table: Table, name: str) -> list[str]:
+def read_slice_values(table: Table, name: str) -> list[str]:
     """The values of a further column as text; a missing one is "".
 
-    Raises: DataError where there is no such column.
+    Raises: DataError if there is no such column.
     """
     return [as_name(value) or "" for value in table.column(name, "slices")]
 
 
-def label_column(table: Table, name: str) -> list[str]:
+def read_labels(table: Table, name: str) -> list[str]:
     """The labels as text.
 
-    Raises: DataError where one is missing, or where the column holds no classes.
+    Raises: DataError if one is missing, or if the column contains lists or objects.
     """
     labels: list[str] = []
     missing: list[int] = []
     for index, value in enumerate(table.column(name, "label")):
         if isinstance(value, (list, dict)):
             raise DataError(
-                table.at(index),
-                f"the column {name} holds {_kind(value)}, not names.",
-                "One label an item is read.",
+                table.locate(index),
+                f"the column {name} contains {_kind(value)}, not names.",
+                "Each item has one label.",
             )
         label = as_name(value)
         if label is None:
             missing.append(index)
         labels.append(label or "")
     if missing:
-        holds = "row has" if len(missing) == 1 else "rows have"
+        subject = "row has" if len(missing) == 1 else "rows have"
         raise DataError(
             table.name,
-            f"{len(missing):,} {holds} no label ({table.rows(missing)}).",
-            do="Fill them in, or take these rows out.",
+            f"{len(missing):,} {subject} no label ({table.list_rows(missing)}).",
+            do="Fill them in, or remove these rows.",
         )
     return labels
 
 
-def label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The labels found in all tables, in order: by value where all are numbers, else by name.
+def collect_label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The labels of all tables, sorted: by value if all are numbers, else by name.
 
-    Raises: DataError for too many, only one, or two that differ in case or spaces alone.
+    Raises: DataError for too many, only one, or two that differ only in case or spaces.
     """
     counts: Counter[str] = Counter()
     for column in columns:
         counts.update(column)
     name = tables[0].name
-    if len(counts) > MOST_LABELS:
+    if len(counts) > MAX_LABELS:
         raise DataError(
             name,
-            f"the label column holds {len(counts):,} different values.",
-            f"At most {MOST_LABELS:,} labels are allowed.",
-            "Does label: name the right column?",
+            f"the label column contains {len(counts):,} different values.",
+            f"At most {MAX_LABELS:,} labels are allowed.",
+            "Check that label: names the right column.",
         )
     longest = max(counts, key=len, default="")
-    if len(longest) > LONGEST_LABEL:
+    if len(longest) > MAX_LABEL_LENGTH:
         raise DataError(
             name,
             f"a label has {len(longest):,} characters; it begins {longest[:30]!r}.",
-            f"At most {LONGEST_LABEL:,} are allowed.",
-            "Does label: name the right column?",
+            f"At most {MAX_LABEL_LENGTH:,} are allowed.",
+            "Check that label: names the right column.",
         )
     folded: dict[str, str] = {}
     for label in counts:
@@ -163,8 +168,8 @@ def label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tu
             raise DataError(
                 name,
                 f"the labels {first!r} ({counts[first]:,} rows) and {second!r} "
-                f"({counts[second]:,} rows) differ in case or spaces alone.",
-                do="Write them alike, or name every label with labels: [...].",
+                f"({counts[second]:,} rows) differ only in case or spaces.",
+                do="Write them the same way, or name every label with labels: [...].",
             )
         folded[key] = label
     if len(counts) < 2:
@@ -172,31 +177,31 @@ def label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tu
             name,
             f"every row has the label {next(iter(counts))!r}.",
             "Two or more labels are needed.",
-            "Does label: name the right column?",
+            "Check that label: names the right column.",
         )
     if all(_is_number(label) for label in counts):
         return tuple(sorted(counts, key=lambda label: (float(label), label)))
     return tuple(sorted(counts))
 
 
-def refuse_unknown(table: Table, column: Sequence[str], labels: Sequence[str]) -> None:
+def check_labels(table: Table, column: Sequence[str], labels: Sequence[str]) -> None:
     """Raises DataError with the first rows whose label is not one of `labels`."""
-    known = set(labels)
-    wrong = [index for index, label in enumerate(column) if label not in known]
+    allowed = set(labels)
+    wrong = [index for index, label in enumerate(column) if label not in allowed]
     if not wrong:
         return
     first = column[wrong[0]]
-    others = f" So it is in {len(wrong):,} rows ({table.rows(wrong)})." if len(wrong) > 1 else ""
-    shown = ", ".join(labels[:10]) + (f" and {len(labels) - 10:,} more" if len(labels) > 10 else "")
+    count = f" {len(wrong):,} rows have such a label ({table.list_rows(wrong)})." if len(wrong) > 1 else ""
+    names = ", ".join(labels[:10]) + (f" and {len(labels) - 10:,} more" if len(labels) > 10 else "")
     raise DataError(
-        table.at(wrong[0]),
-        f'the label "{first}" is not one of {shown}.{others}',
-        do="Mend the row, or name the labels with labels: [...].",
+        table.locate(wrong[0]),
+        f'the label "{first}" is not one of {names}.{count}',
+        do="Fix the row, or name the labels with labels: [...].",
     )
 
 
-def refuse_rare(name: str, column: Sequence[str], labels: Sequence[str]) -> None:
-    """Raises DataError where a label has fewer than two items."""
+def check_label_counts(name: str, column: Sequence[str], labels: Sequence[str]) -> None:
+    """Raises DataError if a label has fewer than two items."""
     counts = Counter(column)
     rare = [label for label in labels if counts[label] < 2]
     if rare:
@@ -204,50 +209,51 @@ def refuse_rare(name: str, column: Sequence[str], labels: Sequence[str]) -> None
         raise DataError(
             name,
             f"the label {rare[0]!r} has {amount}.",
-            "Every label needs two or more, to be in train and in another part.",
-            "Add items, or take the label out.",
+            "Every label needs at least two items: one for train, one for another part.",
+            "Add items, or remove the label.",
         )
 
 
-def id_column(table: Table, name: str | None, part: str) -> list[str]:
-    """The ids: the column's, else the part's name and the row.
+def read_ids(table: Table, name: str | None, part: str) -> list[str]:
+    """The ids: those of the column, or the part's name and the row number.
 
-    Raises: DataError where one is missing or stands twice.
+    Raises: DataError if one is missing or repeated.
     """
     if name is None:
         return [f"{part}-{number}" for number in table.numbers]
     ids: list[str] = []
     seen: dict[str, int] = {}
-    twins: list[int] = []
+    repeated: list[int] = []
     for index, value in enumerate(table.column(name, "id")):
         identity = as_name(value)
         if identity is None:
-            raise DataError(table.at(index), "the id is missing.", do="Fill it in, or leave out id.")
+            raise DataError(table.locate(index), "the id is missing.", do="Fill it in, or leave out id.")
         if identity in seen:
-            twins.append(index)
+            repeated.append(index)
         seen.setdefault(identity, index)
         ids.append(identity)
-    if twins:
-        first = ids[twins[0]]
-        many = f"{len(twins):,} ids stand" if len(twins) > 1 else "an id stands"
+    if repeated:
+        first = ids[repeated[0]]
+        count = f"{len(repeated):,} ids are" if len(repeated) > 1 else "one id is"
         raise DataError(
-            table.at(twins[0]),
-            f"the id {first!r} also stands in {table.noun} {table.numbers[seen[first]]}; "
-            f"{many} twice ({table.rows(twins)}).",
+            table.locate(repeated[0]),
+            f"the id {first!r} is also in {table.noun} {table.numbers[seen[first]]}; "
+            f"{count} repeated ({table.list_rows(repeated)}).",
             do="Make the ids unique, or leave out id.",
         )
     return ids
 
 
-def group_column(table: Table, name: str) -> list[str]:
+def read_groups(table: Table, name: str) -> list[str]:
     """The groups as text.
 
-    Raises: DataError where one is missing.
+    Raises: DataError if one is missing.
     """
     groups = []
     for index, value in enumerate(table.column(name, "group")):
         group = as_name(value)
         if group is None:
-            raise DataError(table.at(index), "the group is missing.", do="Fill it in, or leave out group.")
+            message = "the group is missing."
+            raise DataError(table.locate(index), message, do="Fill it in, or leave out group.")
         groups.append(group)
     return groups

@@ -1,65 +1,76 @@
-"""The columns of a table of questions, checked: every problem with its row.
+"""The columns of a table of questions, checked: every error names its row.
 
 In: a table and the names of its columns. Out: rows of questions.
 Knows nothing of: where the table came from, splits, models.
 
 The answers of a row are {"text": [...], "answer_start": [...]} as on the hub, a list of texts, or one
-text; as JSON where the table holds text alone. An empty cell, null or an empty list: no answer.
+text; as JSON if the table holds only text. An empty cell, null or an empty list means no answer.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tuneproof.errors import DataError
-from tuneproof.tasks.label_columns import as_name, text_column
+from tuneproof.tasks.label_columns import as_name, is_missing, read_texts
 from tuneproof.tasks.question_rows import QuestionRow
 from tuneproof.tasks.tables import Table
 
 SHAPES = 'Answers are {"text": […], "answer_start": […]}, a list of texts, one text, or empty.'
 
 
-def question_rows(
-    table: Table, question: str, context: str, answers: str | None, identity: str | None, title: str | None
-) -> list[QuestionRow]:
-    """Every row of the table. `answers` None: none are known (new questions).
+@dataclass(frozen=True)
+class QuestionColumns:
+    """The names of a table's columns.
+
+    `answers` None: the questions are new. `id` None: ids are row numbers. `title` None: no titles.
+    """
+
+    question: str = "question"
+    context: str = "context"
+    answers: str | None = "answers"
+    id: str | None = None
+    title: str | None = None
+
+
+def read_question_rows(table: Table, columns: QuestionColumns) -> list[QuestionRow]:
+    """Every row of the table.
 
     Raises: DataError with the row for a missing column and for a cell of another shape.
     """
-    questions = _whole_texts(table, question, "question")
-    contexts = _whole_texts(table, context, "context")
-    cells = table.column(answers, "answers") if answers else [None] * len(table.numbers)
-    ids = _ids(table, identity)
-    titles = _titles(table, title)
+    questions = _unstripped_texts(table, columns.question, "question")
+    contexts = _unstripped_texts(table, columns.context, "context")
+    cells = table.column(columns.answers, "answers") if columns.answers else [None] * len(table.numbers)
+    ids = _ids(table, columns.id)
+    titles = _titles(table, columns.title)
     rows = []
     for index, cell in enumerate(cells):
-        texts, starts = _answers(table.at(index), cell)
+        where = table.locate(index)
+        answers = _answers(where, cell)
         rows.append(
-            QuestionRow(
-                table.at(index), ids[index], titles[index], contexts[index], questions[index], texts, starts
-            )
+            QuestionRow(where, ids[index], titles[index], contexts[index], questions[index], *answers)
         )
     return rows
 
 
-def _whole_texts(table: Table, name: str, setting: str) -> list[str]:
-    """The texts as they are: offsets count from their first character, so nothing is stripped."""
+def _unstripped_texts(table: Table, name: str, setting: str) -> list[str]:
+    """The texts unstripped, because offsets count from their first character."""
     values = table.column(name, setting)
-    text_column(table, name)  # refuses what is no text
+    read_texts(table, name)  # raises an error for what is not text
     return [value if isinstance(value, str) else "" for value in values]
 
 
 def _ids(table: Table, name: str | None) -> list[str]:
     if name is None:
         return [f"row-{number}" for number in table.numbers]
-    found = []
+    ids = []
     for index, value in enumerate(table.column(name, "id")):
         identity = as_name(value)
         if identity is None:
-            raise DataError(table.at(index), "the id is missing.", do="Fill it in, or leave id out.")
-        found.append(identity)
-    return found
+            raise DataError(table.locate(index), "the id is missing.", do="Fill it in, or leave out id.")
+        ids.append(identity)
+    return ids
 
 
 def _titles(table: Table, name: str | None) -> list[str]:
@@ -69,7 +80,7 @@ def _titles(table: Table, name: str | None) -> list[str]:
 
 
 def _answers(where: str, cell: Any) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_missing(cell):
         return (), ()
     if isinstance(cell, str):
         stripped = cell.strip()
@@ -85,33 +96,33 @@ def _answers(where: str, cell: Any) -> tuple[tuple[str, ...], tuple[int | None, 
         return _texts_and_starts(where, cell)
     if isinstance(cell, Sequence) and not isinstance(cell, (str, bytes)):
         return _texts(where, cell), (None,) * len(cell)
-    raise DataError(where, f"the answers are {type(cell).__name__}.", SHAPES)
+    raise DataError(where, f"the answers have the type {type(cell).__name__}.", SHAPES)
 
 
 def _texts_and_starts(where: str, cell: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
     if not isinstance(cell.get("text"), list):
-        raise DataError(where, "the answers hold no list of texts.", SHAPES)
+        raise DataError(where, "the answers contain no list of texts.", SHAPES)
     texts = _texts(where, cell["text"])
     starts = cell.get("answer_start")
     if starts is None:
         return texts, (None,) * len(texts)
     if not isinstance(starts, list) or len(starts) != len(texts):
-        amount = len(starts) if isinstance(starts, list) else "no list of"
+        count = len(starts) if isinstance(starts, list) else "no list of"
         raise DataError(
             where,
-            f"there are {len(texts)} answers and {amount} answer_start.",
+            f"there are {len(texts)} answers and {count} answer_start.",
             "Each answer has one.",
-            "Mend the row, or leave answer_start out.",
+            "Fix the row, or leave answer_start out.",
         )
     for start in starts:
         if isinstance(start, bool) or not isinstance(start, int):
-            raise DataError(where, f"answer_start is {start!r}.", "It counts characters from 0.")
+            raise DataError(where, f"answer_start is {start!r}.", "It is a number of characters, from 0.")
     return texts, tuple(starts)
 
 
 def _texts(where: str, values: Sequence[Any]) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str) or not value.strip():
-            found = "an answer is empty." if value == "" else f"an answer is {value!r}, no text."
-            raise DataError(where, found, SHAPES, "No answer is an empty list.")
+            problem = "an answer is empty." if value == "" else f"the answer {value!r} is not text."
+            raise DataError(where, problem, SHAPES, "Write an empty list for no answer.")
     return tuple(values)

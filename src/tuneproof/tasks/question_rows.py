@@ -1,6 +1,6 @@
-"""Questions as examples: answers found in their contexts, groups, casing, balance.
+"""Questions as examples: answers located in their contexts, groups, casing.
 
-In: rows as they were read, from whichever kind of file. Out: examples, and what was left out.
+In: rows as read, from any kind of file. Out: examples.
 Knows nothing of: files, columns, splits, models.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tuneproof.errors import DataError
-from tuneproof.tasks.normalise import normalised
-from tuneproof.tasks.task import Example, Gold, Overlap, Question, QuestionPrompt
+from tuneproof.tasks.normalise import normalise_text
+from tuneproof.tasks.task import Example, GoldAnswer, Overlap, Question, QuestionPrompt
 
 LABELS = ("answerable", "unanswerable")
 METRICS = (
@@ -39,9 +39,9 @@ NO_ANSWER = "unanswerable"
 
 @dataclass(frozen=True)
 class QuestionRow:
-    """One question as a file has it. `starts` are characters from 0, None where none is given.
+    """One question as in its file. `starts` count characters from 0; None if the file gives none.
 
-    `where` names the row for an error; `title` is "" where the source has none.
+    `where` names the row for an error; `title` is "" if the source has none.
     """
 
     where: str
@@ -53,108 +53,109 @@ class QuestionRow:
     starts: tuple[int | None, ...]
 
 
-def lower(text: str) -> str:
-    """The text in lower case, every character in its place (İ, which would become two, stays)."""
+def lowercase_text(text: str) -> str:
+    """The text in lower case and of the same length (İ, which would become two characters, stays)."""
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered
     return "".join(small if len(small := char.lower()) == 1 else char for char in text)
 
 
-def examples_of(rows: Sequence[QuestionRow], lowercase: bool) -> list[Example]:
-    """The rows as examples; groups are the titles, or the paragraphs where there is none.
+def build_examples(rows: Sequence[QuestionRow], lowercase: bool) -> list[Example]:
+    """The rows as examples; groups are the titles, or the paragraphs if there are no titles.
 
-    Raises: DataError for an empty question or context, and for an id that stands twice.
+    Raises: DataError for an empty question or context, and for a repeated id.
     """
-    made: list[Example] = []
+    examples: list[Example] = []
     seen: dict[str, str] = {}
     for row in rows:
-        for what, text in (("question", row.question), ("context", row.context)):
+        for name, text in (("question", row.question), ("context", row.context)):
             if not text.strip():
-                raise DataError(row.where, f"the {what} is empty.", do="Fill it in, or take the row out.")
+                raise DataError(row.where, f"the {name} is empty.", do="Fill it in, or remove the row.")
         if row.id in seen:
             raise DataError(
-                row.where, f"the id {row.id!r} also stands in {seen[row.id]}.", do="Make the ids unique."
+                row.where, f"the id {row.id!r} is also in {seen[row.id]}.", do="Make the ids unique."
             )
         seen[row.id] = row.where
-        made.append(_example(row, lowercase))
-    return made
+        examples.append(_build_example(row, lowercase))
+    return examples
 
 
-def _example(row: QuestionRow, lowercase: bool) -> Example:
+def _build_example(row: QuestionRow, lowercase: bool) -> Example:
     question, context, answers = row.question, row.context, row.answers
     if lowercase:
-        question, context = lower(question), lower(context)
-        answers = tuple(lower(answer) for answer in answers)
-    golds = tuple(_gold(context, text, start) for text, start in zip(answers, row.starts, strict=True))
+        question, context = lowercase_text(question), lowercase_text(context)
+        answers = tuple(lowercase_text(answer) for answer in answers)
+    golds = tuple(
+        _locate_answer(context, text, start) for text, start in zip(answers, row.starts, strict=True)
+    )
     paragraph = hashlib.sha256(context.encode()).hexdigest()[:12]
-    asked = Question(question.strip(), context, golds, paragraph)
     return Example(
         id=row.id,
         text=f"{' '.join(question.split())}\n{context}",
         label=0 if golds else 1,
         group=row.title or f"paragraph {paragraph}",
-        question=asked,
+        question=Question(question.strip(), context, golds, paragraph),
     )
 
 
-def _gold(context: str, text: str, start: int | None) -> Gold:
-    """The answer where it stands: as given, else at the nearest place."""
+def _locate_answer(context: str, text: str, start: int | None) -> GoldAnswer:
+    """The answer at the start that the source gives, or at the nearest occurrence."""
     if start is not None and start >= 0 and context.startswith(text, start):
-        return Gold(text, start, "given")
-    places = []
-    at = context.find(text)
-    while at >= 0:
-        places.append(at)
-        at = context.find(text, at + 1)
-    if not places:
-        return Gold(text, -1, "absent")
+        return GoldAnswer(text, start, "source")
+    occurrences = []
+    position = context.find(text)
+    while position >= 0:
+        occurrences.append(position)
+        position = context.find(text, position + 1)
+    if not occurrences:
+        return GoldAnswer(text, -1, "absent")
     if start is None:
-        return Gold(text, places[0], "searched")
-    return Gold(text, min(places, key=lambda place: abs(place - start)), "moved")
+        return GoldAnswer(text, occurrences[0], "searched")
+    return GoldAnswer(text, min(occurrences, key=lambda position: abs(position - start)), "moved")
 
 
-def asked_json(asked: Question) -> str:
+def question_to_json(question: Question) -> str:
     """The question, without its context, for a study's items file."""
-    golds = [[gold.text, gold.start] for gold in asked.golds]
-    values = {"question": asked.question, "paragraph": asked.paragraph, "golds": golds}
+    golds = [[gold.text, gold.start] for gold in question.golds]
+    values = {"question": question.question, "paragraph": question.paragraph, "golds": golds}
     return json.dumps(values, ensure_ascii=False)
 
 
-def asked_from(text: str, stored: str) -> Question:
-    """What `asked_json` stored, with the context from the item's text."""
+def question_from_json(text: str, stored: str) -> Question:
+    """The question that `question_to_json` stored, with the context from the item's text."""
     values = json.loads(stored)
-    golds = tuple(Gold(answer, start) for answer, start in values["golds"])
+    golds = tuple(GoldAnswer(answer, start) for answer, start in values["golds"])
     return Question(values["question"], text.partition("\n")[2], golds, values["paragraph"])
 
 
-def renamed(part: str, rows: Sequence[QuestionRow]) -> list[QuestionRow]:
-    """Rows whose ids name their part, for sources that have none of their own."""
+def prefix_ids(part: str, rows: Sequence[QuestionRow]) -> list[QuestionRow]:
+    """The rows with their part in their ids, for sources without ids."""
     return [replace(row, id=f"{part}-{row.id}") for row in rows]
 
 
-def same_paragraph(train: Sequence[str], held: Sequence[str]) -> Overlap:
-    """Train items whose paragraph is a held-out item's, case, spaces and punctuation apart."""
-    known: dict[str, str] = {}
+def find_shared_paragraphs(train_texts: Sequence[str], held_texts: Sequence[str]) -> Overlap:
+    """Train items with the paragraph of a held-out item, ignoring case, spaces and punctuation."""
+    keys: dict[str, str] = {}
 
-    def key(text: str) -> str:
+    def paragraph_key(text: str) -> str:
         context = text.partition("\n")[2]
-        if context not in known:
-            known[context] = normalised(context)
-        return known[context]
+        if context not in keys:
+            keys[context] = normalise_text(context)
+        return keys[context]
 
-    place = {key(text): index for index, text in enumerate(train)}
-    held_keys = [key(text) for text in held]
-    wanted = set(held_keys)
+    index_of = {paragraph_key(text): index for index, text in enumerate(train_texts)}
+    held_keys = [paragraph_key(text) for text in held_texts]
+    held_set = set(held_keys)
     return Overlap(
-        gives_T=np.array([key(text) in wanted for text in train], dtype=bool),
-        given_by_H=np.array([place.get(name, -1) for name in held_keys], dtype=np.int64),
-        piece_H=np.zeros(len(held), dtype=bool),
+        leaks_T=np.array([paragraph_key(text) in held_set for text in train_texts], dtype=bool),
+        leaked_by_H=np.array([index_of.get(key, -1) for key in held_keys], dtype=np.int64),
+        contained_H=np.zeros(len(held_texts), dtype=bool),
     )
 
 
 def question_prompt(options: Any, labels: Sequence[str]) -> QuestionPrompt:
-    """The words around a question, with the way to say that it has no answer."""
+    """The prompt for a question; it says how to answer if the context holds no answer."""
     return QuestionPrompt(
         instruction="Answer the question with a short piece of the context, word for word. "
         f"If the context does not answer it, say {NO_ANSWER}.",

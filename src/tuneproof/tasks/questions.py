@@ -1,6 +1,6 @@
-"""Own questions file: SQuAD's JSON, or any table with a question, its context and the answers.
+"""The user's own questions file: SQuAD's JSON, or any table of questions, contexts and answers.
 
-In: files of the user's own. Out: rows and a prompt.
+In: the user's own files. Out: rows and a prompt.
 Knows nothing of: splits, models, scores.
 """
 
@@ -11,19 +11,19 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from tuneproof.errors import DataError
-from tuneproof.tasks.question_columns import question_rows
+from tuneproof.tasks.question_columns import QuestionColumns, read_question_rows
 from tuneproof.tasks.question_rows import (
     LABELS,
     METRICS,
     NO_ANSWER,
     QuestionRow,
-    examples_of,
+    build_examples,
+    find_shared_paragraphs,
+    prefix_ids,
     question_prompt,
-    renamed,
-    same_paragraph,
 )
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
-from tuneproof.tasks.tables import Reading, Table, read_table
+from tuneproof.tasks.tables import TextFormat, read_table
 from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions
 
 _LICENCE = "the user's own"
@@ -31,15 +31,15 @@ LOWERCASE = "Lower-case questions, contexts and answers: for data whose casing g
 
 
 class QuestionsOptions(TaskOptions):
-    """An own file of questions about contexts; without an answer: it cannot be answered."""
+    """The user's own file of questions about contexts; a question without an answer is unanswerable."""
 
     path: str = Field(
         min_length=1,
         description="The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .jsonl or .parquet with a "
-        "row a question. Train, if test is named.",
+        "row for each question; the train part if test is set.",
     )
-    dev: str | None = Field(None, description="A second file that chooses (with test).")
-    test: str | None = Field(None, description="A second file that reports.")
+    dev: str | None = Field(None, description="A second file for dev, which chooses; needs test.")
+    test: str | None = Field(None, description="A second file for test, which reports.")
     question: str = Field("question", min_length=1, description="A table's column of questions.")
     context: str = Field("context", min_length=1, description="A table's column of contexts.")
     answers: str = Field(
@@ -55,99 +55,87 @@ class QuestionsOptions(TaskOptions):
         None,
         min_length=1,
         description="A table's column of articles: an article stays on one side of a split and is "
-        "resampled whole (default: paragraphs are).",
+        "resampled as a whole (default: the same for paragraphs).",
     )
     lowercase: bool = Field(False, description=LOWERCASE)
-    no_answer: str = Field(NO_ANSWER, min_length=1, description="What a model says where there is no answer.")
+    no_answer: str = Field(NO_ANSWER, min_length=1, description="What a model says if there is no answer.")
     instruction: str | None = Field(
-        None, min_length=1, description="The prompt's first line (default: names no_answer)."
+        None, min_length=1, description="The prompt's first line (default: one that contains no_answer)."
     )
     template: str = Field(
         "Context: {context}\nQuestion: {question}\nAnswer:",
-        description="The prompt around an item; holds {context} and {question} once each.",
+        description="The prompt of an item; contains {context} and {question} once each.",
     )
     encoding: str = Field("utf-8-sig", min_length=1, description="The text files' encoding.")
     delimiter: str | None = Field(
         None, description="What separates cells (default: comma for .csv, tab for .tsv)."
     )
     quotes: bool = Field(
-        True, description="Quotation marks quote cells; false: they are ordinary characters."
+        True, description="Quotation marks enclose cells; false: they are ordinary characters."
     )
 
     @field_validator("template")
     @classmethod
-    def _holes(cls, template: str) -> str:
+    def _check_fields(cls, template: str) -> str:
         if template.count("{context}") != 1 or template.count("{question}") != 1:
-            raise ValueError("it must hold {context} and {question} once each")
+            raise ValueError("it must contain {context} and {question} once each")
         return template
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         if self.dev and not self.test:
-            raise ValueError("dev needs test beside it")
+            raise ValueError("dev also needs test")
         if self.instruction and self.no_answer not in self.instruction:
-            raise ValueError(f"instruction must hold no_answer, {self.no_answer!r}")
+            raise ValueError(f"instruction must contain no_answer, {self.no_answer!r}")
         return self
 
 
 def read_parts(
-    files: Mapping[str, str], options: Any, columns: Mapping[str, str | None], reading: Reading
+    files: Mapping[str, Path], columns: QuestionColumns, text_format: TextFormat
 ) -> tuple[dict[str, list[QuestionRow]], dict[str, Any]]:
-    """The rows of each part's file, and what each file is.
+    """The rows of each part's file, and a description of each file.
 
     Raises: DataError with the row for everything that a file can get wrong.
     """
     parts: dict[str, list[QuestionRow]] = {}
     about: dict[str, Any] = {}
     for part, path in files.items():
-        if is_squad_file(Path(path)):
+        if is_squad_file(path):
             parts[part], about[part] = read_squad(path)
             continue
-        table = read_table(path, reading)
-        parts[part], about[part] = rows_of_table(table, columns), dict(table.about)
-        if columns["id"] is None and len(files) > 1:
-            parts[part] = renamed(part, parts[part])
+        table = read_table(path, text_format)
+        parts[part], about[part] = read_question_rows(table, columns), dict(table.about)
+        if columns.id is None and len(files) > 1:
+            parts[part] = prefix_ids(part, parts[part])
     return parts, about
 
 
-def rows_of_table(table: Table, columns: Mapping[str, str | None]) -> list[QuestionRow]:
-    """The rows of a table by the names of its columns."""
-    return question_rows(
-        table,
-        str(columns["question"]),
-        str(columns["context"]),
-        columns["answers"],
-        columns["id"],
-        columns["title"],
-    )
-
-
-def rows_of_parts(
-    parts: Mapping[str, Sequence[QuestionRow]], options: Any, source: Mapping[str, Any]
+def build_rows(
+    parts: Mapping[str, Sequence[QuestionRow]], lowercase: bool, source: Mapping[str, Any]
 ) -> Rows:
     """The parts as examples.
 
-    Raises: DataError where an id stands in two parts, or no question can be answered.
+    Raises: DataError if two parts share an id, or if no question has an answer.
     """
-    made: dict[str, list[Example]] = {}
+    examples: dict[str, list[Example]] = {}
     seen: dict[str, str] = {}
     for part, rows in parts.items():
-        items = examples_of(rows, options.lowercase)
+        items = build_examples(rows, lowercase)
         for item in items:
             if seen.setdefault(item.id, part) != part:
                 raise DataError(
                     f"{part} part",
-                    f"the id {item.id!r} also stands in {seen[item.id]}.",
-                    do="Make the ids unique over all files.",
+                    f"the id {item.id!r} is also in {seen[item.id]}.",
+                    do="Make the ids unique across all files.",
                 )
-        made[part] = items
-    kinds = {item.label for items in made.values() for item in items}
-    if 0 not in kinds:
-        raise DataError(str(source["name"]), "no question has an answer.", do="Is answers: the right column?")
-    changes = {"changes": "lower-cased"} if options.lowercase else {}
-    return Rows(
-        parts=made, labels=LABELS if 1 in kinds else LABELS[:1], source={**source, **changes}, grouped=True
-    )
+        examples[part] = items
+    labels = {item.label for items in examples.values() for item in items}
+    if 0 not in labels:
+        do = "Check that answers: names the right column."
+        raise DataError(str(source["name"]), "no question has an answer.", do=do)
+    changes = {"changes": "lower-cased"} if lowercase else {}
+    names = LABELS if 1 in labels else LABELS[:1]
+    return Rows(parts=examples, labels=names, source={**source, **changes}, grouped=True)
 
 
 def read(options: QuestionsOptions) -> Rows:
@@ -155,21 +143,21 @@ def read(options: QuestionsOptions) -> Rows:
 
     Raises: DataError with the row for everything that a file can get wrong.
     """
-    named = {"train": options.path, "dev": options.dev, "test": options.test}
-    files = {part: path for part, path in named.items() if path}
+    paths = {"train": options.path, "dev": options.dev, "test": options.test}
+    files = {part: Path(path) for part, path in paths.items() if path}
     if len(files) == 1:
-        files = {"all": options.path}
-    columns = {name: getattr(options, name) for name in ("question", "context", "answers", "id", "title")}
-    reading = Reading(options.encoding, options.delimiter, options.quotes)
-    parts, about = read_parts(files, options, columns, reading)
+        files = {"all": files["train"]}
+    columns = QuestionColumns(options.question, options.context, options.answers, options.id, options.title)
+    text_format = TextFormat(options.encoding, options.delimiter, options.quotes)
+    parts, about = read_parts(files, columns, text_format)
     source = {"name": options.path, "parts": about, "licence": _LICENCE}
-    return rows_of_parts(parts, options, source)
+    return build_rows(parts, options.lowercase, source)
 
 
 def prompt(options: QuestionsOptions, labels: Sequence[str]) -> QuestionPrompt:
-    """The words around a question, as the options say."""
-    usual = question_prompt(options, labels)
-    instruction = options.instruction or usual.instruction.replace(usual.no_answer, options.no_answer)
+    """The prompt for a question, as the options set it."""
+    default = question_prompt(options, labels)
+    instruction = options.instruction or default.instruction.replace(default.no_answer, options.no_answer)
     return QuestionPrompt(instruction, options.template, options.no_answer)
 
 
@@ -177,12 +165,12 @@ TASK = Task(
     name="questions",
     version=1,
     kind="questions",
-    title="Own questions file",
+    title="Your own questions file",
     options=QuestionsOptions,
     read=read,
     prompt=prompt,
     metrics=METRICS,
     paper="none: the user's own data",
     licence=_LICENCE,
-    overlaps=same_paragraph,
+    overlaps=find_shared_paragraphs,
 )

@@ -1,6 +1,6 @@
 """SQuAD's own JSON (versions 1.1 and 2.0, plain or gzip) as rows of questions.
 
-In: a path. Out: rows, and what the file is. Knows nothing of: columns, splits, models.
+In: a path. Out: rows, and a description of the file. Knows nothing of: columns, splits, models.
 """
 
 import gzip
@@ -15,19 +15,19 @@ from tuneproof.tasks.question_rows import QuestionRow
 from tuneproof.tasks.text_file import FileBytes, decode, read_bytes
 
 ENDINGS = (".json", ".json.gz")
-MOST_BYTES = 2_000_000_000  # unpacked; SQuAD's train file has 42 million
+MAX_BYTES = 2_000_000_000  # unpacked; SQuAD's train file has 42 million
 SHAPE = 'SQuAD has {"data": [{"title": …, "paragraphs": [{"context": …, "qas": […]}]}]}.'
 
 
 def is_squad_file(path: Path) -> bool:
-    """Whether the name is that of a JSON file, which may hold SQuAD's shape."""
+    """Whether the name is that of a JSON file."""
     return path.name.lower().endswith(ENDINGS)
 
 
 def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
     """Every question of the file in its order, and {path, sha256, rows, version}.
 
-    Raises: DataError with the article, paragraph and question where the file has another shape.
+    Raises: DataError with the article, paragraph and question if the file has another shape.
     """
     path = Path(path).expanduser()
     file = read_bytes(path)
@@ -37,11 +37,13 @@ def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(file.name, f"is not JSON: {error}.", do=SHAPE) from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-        raise DataError(file.name, "is JSON of another shape.", SHAPE, "Rows with columns? Name them .jsonl.")
+        raise DataError(
+            file.name, "is not SQuAD's JSON.", SHAPE, "If it has one object per line, name it .jsonl."
+        )
     rows = list(_rows(file.name, value["data"]))
     if not rows:
-        raise DataError(file.name, "holds no question.", SHAPE)
-    version = str(value.get("version") or "not said")
+        raise DataError(file.name, "contains no question.", SHAPE)
+    version = str(value.get("version") or "unknown")
     about = {"path": str(path), "sha256": file.sha256, "rows": len(rows), "version": version}
     return rows, about
 
@@ -51,13 +53,13 @@ def _unpacked(file: FileBytes) -> FileBytes:
         return file
     try:
         unpacker = zlib.decompressobj(wbits=31)
-        data = unpacker.decompress(file.data, MOST_BYTES)
+        data = unpacker.decompress(file.data, MAX_BYTES)
         if unpacker.unconsumed_tail:
-            raise DataError(file.name, f"unpacks to more than {MOST_BYTES:,} bytes.")
+            raise DataError(file.name, f"unpacks to more than {MAX_BYTES:,} bytes.")
         if not unpacker.eof:
             raise EOFError
     except (zlib.error, EOFError, gzip.BadGzipFile):
-        raise DataError(file.name, "is damaged: gzip cannot unpack it.", do="Fetch it again.") from None
+        raise DataError(file.name, "is damaged: gzip cannot unpack it.", do="Download it again.") from None
     return FileBytes(file.name, data, file.sha256)
 
 
@@ -66,37 +68,24 @@ def _rows(name: str, articles: list[Any]) -> Iterator[QuestionRow]:
         where = f"{name}, article {a}"
         title = str(_dict(article, where).get("title") or "")
         for p, paragraph in enumerate(_list(article, "paragraphs", where), 1):
-            place = f"{where}, paragraph {p}"
-            context = _text(_dict(paragraph, place), "context", place)
-            for q, asked in enumerate(_list(paragraph, "qas", place), 1):
-                yield _row(f"{place}, question {q}", title, context, asked)
+            in_paragraph = f"{where}, paragraph {p}"
+            context = _text(_dict(paragraph, in_paragraph), "context", in_paragraph)
+            for q, question in enumerate(_list(paragraph, "qas", in_paragraph), 1):
+                yield _row(f"{in_paragraph}, question {q}", title, context, question)
 
 
-def _row(where: str, title: str, context: str, asked: Any) -> QuestionRow:
-    values = _dict(asked, where)
+def _row(where: str, title: str, context: str, question: Any) -> QuestionRow:
+    values = _dict(question, where)
     answers = _list(values, "answers", where)
-    impossible = values.get("is_impossible", False)
-    if not isinstance(impossible, bool):
-        raise DataError(where, f"is_impossible is {impossible!r}.", "It is true or false.")
-    if impossible and answers:
-        raise DataError(
-            where,
-            "is_impossible is true and there are answers.",
-            do="Take the answers out, or set is_impossible to false.",
-        )
-    if "is_impossible" in values and not impossible and not answers:
-        raise DataError(
-            where,
-            "is_impossible is false and there is no answer.",
-            do="Add the answer, or set is_impossible to true.",
-        )
+    _check_impossible(where, values, answers)
     texts, starts = [], []
-    for answer in answers:
-        found = _dict(answer, f"{where}, answers")
-        texts.append(_text(found, "text", where))
-        start = found.get("answer_start")
+    for value in answers:
+        answer = _dict(value, f"{where}, answers")
+        texts.append(_text(answer, "text", where))
+        start = answer.get("answer_start")
         if start is not None and (isinstance(start, bool) or not isinstance(start, int)):
-            raise DataError(where, f"answer_start is {start!r}.", "It counts characters from 0.")
+            problem = f"answer_start is {start!r}."
+            raise DataError(where, problem, "It is a number of characters, from 0.")
         starts.append(start)
     identity = values.get("id")
     if identity is None or not str(identity).strip():
@@ -106,6 +95,24 @@ def _row(where: str, title: str, context: str, asked: Any) -> QuestionRow:
     )
 
 
+def _check_impossible(where: str, values: Mapping[str, Any], answers: list[Any]) -> None:
+    impossible = values.get("is_impossible", False)
+    if not isinstance(impossible, bool):
+        raise DataError(where, f"is_impossible is {impossible!r}.", "Allowed: true, false.")
+    if impossible and answers:
+        raise DataError(
+            where,
+            "is_impossible is true, but there are answers.",
+            do="Remove the answers, or set is_impossible to false.",
+        )
+    if "is_impossible" in values and not impossible and not answers:
+        raise DataError(
+            where,
+            "is_impossible is false, but there is no answer.",
+            do="Add the answer, or set is_impossible to true.",
+        )
+
+
 def _dict(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise DataError(where, f"is not an object but {type(value).__name__}.", SHAPE)
@@ -113,16 +120,15 @@ def _dict(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _list(value: Mapping[str, Any], key: str, where: str) -> list[Any]:
-    found = value.get(key)
-    if not isinstance(found, list):
-        raise DataError(where, f"{key} is missing or no list.", SHAPE)
-    return found
+    values = value.get(key)
+    if not isinstance(values, list):
+        raise DataError(where, f"{key} is missing or not a list.", SHAPE)
+    return values
 
 
 def _text(value: Mapping[str, Any], key: str, where: str) -> str:
-    found = value.get(key)
-    if not isinstance(found, str) or not found.strip():
-        empty = isinstance(found, str)
-        said = "is missing" if found is None else "is empty" if empty else "is no text"
-        raise DataError(where, f"{key} {said}.", do="Fill it in, or take the question out.")
-    return found
+    text = value.get(key)
+    if not isinstance(text, str) or not text.strip():
+        problem = "is missing" if text is None else "is empty" if isinstance(text, str) else "is not text"
+        raise DataError(where, f"{key} {problem}.", do="Fill it in, or remove the question.")
+    return text

@@ -1,9 +1,9 @@
-"""SQuAD 2.0: questions about Wikipedia's paragraphs, half of those in dev without an answer.
+"""SQuAD 2.0: questions about Wikipedia's paragraphs, half of those in dev unanswerable.
 
 In: the official JSON, Parquet of the same schema, or the hub. Out: rows and a prompt.
 Knows nothing of: splits, models, scores.
 
-The official dev part is the test part here: it reports. Dev, which chooses, is cut from train.
+The official dev part is the test part here. Our dev part is cut from train.
 """
 
 from pathlib import Path
@@ -11,28 +11,24 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tuneproof.errors import DataError
-from tuneproof.tasks.hub import read_hub
-from tuneproof.tasks.question_rows import METRICS, question_prompt, same_paragraph
-from tuneproof.tasks.questions import LOWERCASE, read_parts, rows_of_parts, rows_of_table
-from tuneproof.tasks.tables import Reading
-from tuneproof.tasks.task import Rows, Task, TaskOptions
+from tuneproof.tasks.public_data import find_files, read_tables
+from tuneproof.tasks.question_columns import QuestionColumns, read_question_rows
+from tuneproof.tasks.question_rows import METRICS, find_shared_paragraphs, question_prompt
+from tuneproof.tasks.questions import LOWERCASE, build_rows, read_parts
+from tuneproof.tasks.tables import TextFormat
+from tuneproof.tasks.task import PublicSource, Rows, Task, TaskOptions
 
-_HUB = "rajpurkar/squad_v2"
-_REVISION = "3ffb306f725f7d2ce8394bc1873b24868140c412"
-_LICENCE = "CC BY-SA 4.0"
-_COLUMNS: dict[str, str | None] = {
-    "question": "question",
-    "context": "context",
-    "answers": "answers",
-    "id": "id",
-    "title": "title",
-}
+_SOURCE = PublicSource(
+    name="SQuAD 2.0",
+    hub="rajpurkar/squad_v2",
+    revision="3ffb306f725f7d2ce8394bc1873b24868140c412",
+    licence="CC BY-SA 4.0",
+    train_files=("train-v2.0", "train"),
+    test_files=("dev-v2.0", "validation"),
+    hub_test="validation",
+)
+_COLUMNS = QuestionColumns(id="id", title="title")
 _ENDINGS = (".json", ".json.gz", ".parquet")
-_NAMES = {
-    "train": ("train-v2.0", "train", "train-00000-of-00001"),
-    "test": ("dev-v2.0", "validation", "validation-00000-of-00001"),
-}
 
 
 class SquadOptions(TaskOptions):
@@ -44,38 +40,18 @@ class SquadOptions(TaskOptions):
         "validation as .parquet. Default: the hub.",
     )
     train: str | None = Field(
-        None, description="Instead of path: the file to train on, .json, .json.gz or .parquet."
+        None, description="Instead of path: the file for train, .json, .json.gz or .parquet."
     )
-    test: str | None = Field(None, description="The file that reports (with train).")
+    test: str | None = Field(None, description="The file for test, which reports; needs train.")
     lowercase: bool = Field(False, description=LOWERCASE)
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         if (self.train is None) != (self.test is None):
-            raise ValueError("train and test go together")
+            raise ValueError("set both train and test, or neither")
         if self.path and self.train:
-            raise ValueError("name a folder with path, or two files with train and test")
+            raise ValueError("name either a folder with path, or two files with train and test")
         return self
-
-
-def _in_folder(path: str) -> dict[str, str]:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        found = "is a file, not a folder." if folder.exists() else "is not there."
-        raise DataError(str(folder), found, do="Name the folder of both files, or them with train and test.")
-    files = {}
-    for part, names in _NAMES.items():
-        there = [folder / f"{name}{end}" for name in names for end in _ENDINGS]
-        first = next((file for file in there if file.is_file()), None)
-        if first is None:
-            raise DataError(
-                str(folder),
-                f"holds no {names[0]} or {names[1]} file.",
-                f"Endings that are read: {', '.join(_ENDINGS)}.",
-                "Name both files with train and test, or leave path out to fetch them.",
-            )
-        files[part] = str(first)
-    return files
 
 
 def read(options: SquadOptions) -> Rows:
@@ -84,17 +60,17 @@ def read(options: SquadOptions) -> Rows:
     Raises: DataError for missing files and malformed rows.
     """
     if options.path is None and options.train is None:
-        tables = read_hub(_HUB, _REVISION)
-        named = {"train": tables["train"], "test": tables["validation"]}
-        parts = {part: rows_of_table(table, _COLUMNS) for part, table in named.items()}
-        about = {part: dict(table.about) for part, table in named.items()}
+        tables = read_tables(_SOURCE, None)
+        parts = {part: read_question_rows(table, _COLUMNS) for part, table in tables.items()}
+        about = {part: dict(table.about) for part, table in tables.items()}
     else:
         if options.path is not None:
-            files = _in_folder(options.path)
+            files = find_files(_SOURCE, options.path, _ENDINGS)
         else:
-            files = {"train": str(options.train), "test": str(options.test)}
-        parts, about = read_parts(files, options, _COLUMNS, Reading())
-    return rows_of_parts(parts, options, {"name": "SQuAD 2.0", "parts": about, "licence": _LICENCE})
+            files = {"train": Path(str(options.train)), "test": Path(str(options.test))}
+        parts, about = read_parts(files, _COLUMNS, TextFormat())
+    source = {"name": _SOURCE.name, "parts": about, "licence": _SOURCE.licence}
+    return build_rows(parts, options.lowercase, source)
 
 
 TASK = Task(
@@ -107,6 +83,7 @@ TASK = Task(
     prompt=question_prompt,
     metrics=METRICS,
     paper="Rajpurkar et al. 2018, arXiv:1806.03822",
-    licence=_LICENCE,
-    overlaps=same_paragraph,
+    licence=_SOURCE.licence,
+    source=_SOURCE,
+    overlaps=find_shared_paragraphs,
 )

@@ -1,39 +1,34 @@
 """SST-2: phrases of film reviews, negative or positive.
 
-In: GLUE's train and dev files, or the hub. Out: rows in groups of one parent sentence, a prompt.
+In: GLUE's train and dev files, or the hub. Out: rows grouped by parent sentence, a prompt.
 Knows nothing of: splits, models, scores.
 
-GLUE's train part holds full sentences and their phrases as items of their own, so a random split
-tests on pieces of what was trained on: 98.8 % of the held-out phrases at 80:20. The parent
-sentences are not in the file; they are found by containment (6,885 of SST's 6,920).
+GLUE's train part holds full sentences, and their phrases as separate items. A random split therefore
+tests on pieces of the training texts: 98.8 % of the held-out phrases at 80:20. The parent sentences
+are not in the file; containment recovers them (6,885 of SST's 6,920).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
-from tuneproof.tasks.sentiment import (
-    LABELS,
-    METRICS,
-    Source,
-    label_number,
-    read_halves,
-    sentiment_prompt,
-    text_at,
-)
-from tuneproof.tasks.spans import parents, span_overlap
-from tuneproof.tasks.tables import Table
-from tuneproof.tasks.task import Example, Overlap, Rows, Task, TaskOptions
+from tuneproof.tasks.public_data import read_labelled_rows, with_groups
+from tuneproof.tasks.sentiment import LABEL_ALIASES, LABELS, METRICS, sentiment_prompt
+from tuneproof.tasks.spans import find_parents, find_span_overlap
+from tuneproof.tasks.task import Overlap, PublicSource, Rows, Task, TaskOptions
 
-SHORTEST_GIVEAWAY = 3  # words; shorter train phrases ("the film") stand in any sentence
-_SOURCE = Source(
+MIN_LEAKING_WORDS = 3  # shorter train phrases ("the film") occur in any sentence
+_SOURCE = PublicSource(
+    name="SST-2 in GLUE",
     hub="stanfordnlp/sst2",
     revision="8d51e7e4887a4caaa95b3fbebbf53c0490b58bbb",
-    train=("glue_train", "train"),
-    test=("glue_dev", "dev", "validation"),
+    licence="no licence is stated; for research, see https://nlp.stanford.edu/sentiment",
+    train_files=("glue_train", "train"),
+    test_files=("glue_dev", "dev", "validation"),
     hub_test="validation",
+    text="sentence",
 )
-_LICENCE = "no licence is stated; for research, see https://nlp.stanford.edu/sentiment"
 
 
 class Sst2Options(TaskOptions):
@@ -46,40 +41,22 @@ class Sst2Options(TaskOptions):
     )
 
 
-def _examples(table: Table, part: str) -> list[Example]:
-    labels = table.column("label", "label")
-    items = []
-    for index, value in enumerate(table.column("sentence", "text")):
-        name = f"{part}-{index:06d}"
-        text = text_at(table, index, value)
-        items.append(Example(name, text, label_number(table, index, labels[index]), name))
-    return items
-
-
 def read(options: Sst2Options) -> Rows:
     """GLUE train as train, GLUE dev (872 sentences) as test; the group is the parent sentence.
 
-    Ids are the part's name on the hub and the row from 0, e.g. train-000123. GLUE's own test part
-    has no labels and is not read. Raises: DataError for missing files and malformed rows.
+    GLUE's own test part has no labels and is not read.
+    Raises: DataError for missing files and malformed rows.
     """
-    halves = read_halves(_SOURCE, options.path)
-    train = _examples(halves.train, "train")
-    parent = parents([item.text for item in train])
-    train = [
-        Example(item.id, item.text, item.label, train[parent[index]].id) for index, item in enumerate(train)
-    ]
-    about = {"train": dict(halves.train.about), "test": dict(halves.test.about)}
-    return Rows(
-        parts={"train": train, "test": _examples(halves.test, "validation")},
-        labels=LABELS,
-        source={"name": "SST-2 in GLUE", "parts": about, "licence": _LICENCE},
-        grouped=True,
-    )
+    rows = read_labelled_rows(_SOURCE, LABELS, options.path, LABEL_ALIASES)
+    train = rows.parts["train"]
+    parents = find_parents([item.text for item in train])
+    grouped = with_groups(train, [train[parent].id for parent in parents])
+    return replace(rows, parts={**rows.parts, "train": grouped}, grouped=True)
 
 
 def overlaps(train_texts: Sequence[str], held_texts: Sequence[str]) -> Overlap:
-    """A held-out text is given away by a train text that holds it, or that stands in it (3 words up)."""
-    return span_overlap(train_texts, held_texts, SHORTEST_GIVEAWAY)
+    """A train text leaks a held-out text that it contains, or whose phrase of 3 words or more it is."""
+    return find_span_overlap(train_texts, held_texts, MIN_LEAKING_WORDS)
 
 
 TASK = Task(
@@ -94,6 +71,7 @@ TASK = Task(
     metrics=METRICS,
     paper="Socher et al. 2013, Recursive Deep Models for Semantic Compositionality; "
     "Wang et al. 2019, GLUE, arXiv:1804.07461",
-    licence=_LICENCE,
+    licence=_SOURCE.licence,
+    source=_SOURCE,
     overlaps=overlaps,
 )

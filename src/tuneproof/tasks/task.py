@@ -1,6 +1,6 @@
-"""What a task is: where rows come from, the words of the prompt, labels, groups, metrics.
+"""What a task is: where rows come from, the prompt, labels, groups, metrics.
 
-In: nothing. Out: the types that every task on the shelf fills in.
+In: nothing. Out: the types that every task fills in.
 Knows nothing of: models, splits, scores.
 """
 
@@ -14,34 +14,53 @@ from pydantic import BaseModel, ConfigDict
 
 
 class TaskOptions(BaseModel):
-    """Settings of a task; every task's options are a subclass with its own fields."""
+    """Settings of a task; every task subclasses it with its own fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """One accepted answer: `context[start:start + len(text)]`, or start -1 where it does not stand there.
+@dataclass(frozen=True)
+class PublicSource:
+    """A public data set: where it is on the hub, and what its files and columns are called.
 
-    `found` says where the start comes from: "given" by the source and right; "moved" to the nearest
-    place where the answer stands; "searched", since none was given; "absent".
+    `train_files` and `test_files` are file names without their ending, tried in order; `hub_test` is
+    the part on the hub that reports. `text` and `label` are the columns of a task of kind "labels".
+    """
+
+    name: str
+    hub: str
+    revision: str
+    licence: str
+    train_files: tuple[str, ...] = ("train",)
+    test_files: tuple[str, ...] = ("test",)
+    hub_test: str = "test"
+    text: str = "text"
+    label: str = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class GoldAnswer:
+    """One accepted answer: `context[start:start + len(text)]`, or start -1 if the context does not hold it.
+
+    `start_from` says where the start comes from: the "source", which gave the right one; "moved" from a
+    wrong one to the nearest occurrence; "searched", as the source gave none; "absent", not in the context.
     """
 
     text: str
     start: int
-    found: Literal["given", "moved", "searched", "absent"] = "given"
+    start_from: Literal["source", "moved", "searched", "absent"] = "source"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a context. `golds` are the accepted answers, none: it cannot be answered.
+    """A question about a context. `golds` are the accepted answers; with none it is unanswerable.
 
-    `paragraph` names the context: equal for equal contexts.
+    `paragraph` identifies the context: equal for equal contexts.
     """
 
     question: str
     context: str
-    golds: tuple[Gold, ...]
+    golds: tuple[GoldAnswer, ...]
     paragraph: str
 
     @property
@@ -54,9 +73,9 @@ class Question:
 class Example:
     """One item. `label` indexes the task's labels; items of one `group` stay on one side of a split.
 
-    `values` are the item's in the task's own columns (`Rows.columns`), by which the report slices.
-    Of a task of questions `question` holds the item; `text` is then the question on one line with the
-    context after it, and the labels are answerable and unanswerable.
+    `values` are the item's entries in `Rows.columns`, by which the report slices the scores.
+    In a task of questions, `question` holds the item, `text` is the question on one line followed by the
+    context, and the labels are answerable and unanswerable.
     """
 
     id: str
@@ -67,21 +86,21 @@ class Example:
     question: Question | None = None
 
     @property
-    def asked(self) -> Question:
-        """The question of a task of questions."""
-        assert self.question is not None, "an item of a task of labels has no question"
+    def required_question(self) -> Question:
+        """The question of an item in a task of questions."""
+        assert self.question is not None, "an item in a task of labels has no question"
         return self.question
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a task reads: its parts, its labels, and where they came from.
+    """What a task reads: its parts, its labels, and where they come from.
 
     `parts` is {"all": [...]}, or the source's own parts: "train", "test" and perhaps "dev".
-    `source` says path or hub id, revision, sha256 and licence.
+    `source` holds path or hub id, revision, sha256 and licence.
     `dropped` counts the rows that were left out, by reason.
-    `grouped` is true where the groups mean something (otherwise every item is its own group).
-    `columns` name the further columns by which the report slices the scores.
+    `grouped` is true if the groups mean something (otherwise every item is its own group).
+    `columns` names the further columns by which the report slices the scores.
     """
 
     parts: Mapping[str, Sequence[Example]]
@@ -94,11 +113,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The words around an item.
+    """The prompt for an item.
 
-    `template` and `cloze` hold `{text}` once; `cloze` holds `{mask}` once as well.
-    `words` are what a decoder continues with, in the order of the labels; `cloze_words`
-    what an encoder puts at the mask.
+    `template` and `cloze` hold `{text}` once; `cloze` also holds `{mask}` once. In the order of the
+    labels, `words` are what a decoder continues with, `cloze_words` what an encoder puts at the mask.
     """
 
     instruction: str
@@ -110,9 +128,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class QuestionPrompt:
-    """The words around a question; `template` holds `{context}` and `{question}` once each.
+    """The prompt for a question; `template` holds `{context}` and `{question}` once each.
 
-    `no_answer` is what a model says where the context holds no answer.
+    `no_answer` is what a model says if the context does not hold the answer.
     """
 
     instruction: str
@@ -122,27 +140,26 @@ class QuestionPrompt:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What T train texts give away of H held-out texts.
+    """How T train texts leak H held-out texts.
 
-    `gives_T`: this train text gives some held-out text away.
-    `given_by_H`: one train text that gives this held-out text away, or -1.
-    `piece_H`: this held-out text is a piece of a train text (it stands whole inside it).
+    `leaks_T`: this train text leaks some held-out text.
+    `leaked_by_H`: the index of one train text that leaks this held-out text, or -1.
+    `contained_H`: a train text contains this whole held-out text.
     """
 
-    gives_T: NDArray[np.bool_]
-    given_by_H: NDArray[np.int64]
-    piece_H: NDArray[np.bool_]
+    leaks_T: NDArray[np.bool_]
+    leaked_by_H: NDArray[np.int64]
+    contained_H: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One item of the shelf. `kind` says what its items ask for: a label, or an answer in a context.
+    """One task. `kind` is what its items ask for: a label, or an answer in a context.
 
-    `read(options)` gives the rows, `prompt(options, labels)` the words around them. Of `metrics`
-    the first is the primary one; those for two labels alone are left out where there are more.
-    `overlaps(train_texts, held_texts)` says what gives a held-out text away beyond the equality
-    of the normalised texts; None: nothing else does. `labels`: where they are the task's own and
-    not the file's.
+    `read(options)` returns the rows, `prompt(options, labels)` the prompt. The first of `metrics` is
+    the primary one; those defined for two labels only are left out for more. `source`: the public
+    data set that it reads. `overlaps(train_texts, held_texts)` finds leaks beyond equal normalised
+    texts; None: there are no others. `labels`: set if the task fixes them, None if the file does.
     """
 
     name: str
@@ -155,5 +172,6 @@ class Task:
     metrics: tuple[str, ...]
     paper: str
     licence: str
+    source: PublicSource | None = None
     overlaps: Callable[[Sequence[str], Sequence[str]], Overlap] | None = None
     labels: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""A file's bytes as text, or an error that says what the file is instead.
+"""A file's bytes as text, or an error that says what kind of file it is.
 
 In: a path and an encoding. Out: text, size and checksum.
 Knows nothing of: columns, labels, tasks.
@@ -12,7 +12,7 @@ from stat import S_ISREG
 
 from tuneproof.errors import DataError, RecipeError
 
-MOST_BYTES = 8_000_000_000
+MAX_BYTES = 8_000_000_000
 _MAGIC = (
     (b"PAR1", "Parquet", "Name it .parquet."),
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "Save the sheet as CSV."),
@@ -35,7 +35,7 @@ _MARKS = (
 
 @dataclass(frozen=True)
 class FileBytes:
-    """What stands in a file."""
+    """A file's content."""
 
     name: str
     data: bytes
@@ -45,36 +45,36 @@ class FileBytes:
 def read_bytes(path: Path) -> FileBytes:
     """The file's bytes.
 
-    Raises: DataError where it is missing, no file, too large, empty or not readable.
+    Raises: DataError if it is missing, not a regular file, too large, empty or not readable.
     """
     name = str(path)
     if path.is_dir():
         raise DataError(name, "is a folder.", do="Name one file.")
     try:
-        kind = path.stat()
-        if not S_ISREG(kind.st_mode):
-            raise DataError(name, "is no regular file but a device or a pipe.", do="Name a file.")
-        if kind.st_size > MOST_BYTES:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            raise DataError(name, "is a device or a pipe, not a regular file.", do="Name a file.")
+        if status.st_size > MAX_BYTES:
             raise DataError(
                 name,
-                f"has {kind.st_size:,} bytes.",
-                f"At most {MOST_BYTES:,} are read.",
-                "Split the file, or keep the columns that are needed.",
+                f"has {status.st_size:,} bytes.",
+                f"At most {MAX_BYTES:,} are allowed.",
+                "Split the file, or keep only the columns that you need.",
             )
         data = path.read_bytes()
     except FileNotFoundError:
-        near = _beside(path)
-        hint = f"Did you mean {near}?" if near else "Check the path; it starts from where you are."
-        raise DataError(name, "is not there.", do=hint) from None
+        near = _closest_file(path)
+        hint = f"Did you mean {near}?" if near else "Check the path; it is relative to the current folder."
+        raise DataError(name, "does not exist.", do=hint) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise DataError(name, f"cannot be read: {reason}.", do="Check the path.") from None
     if not data.strip():
-        raise DataError(name, "is empty.", do="It needs a header and rows.")
+        raise DataError(name, "is empty.", do="Add a header and rows.")
     return FileBytes(name, data, hashlib.sha256(data).hexdigest())
 
 
-def _beside(path: Path) -> str | None:
+def _closest_file(path: Path) -> str | None:
     from difflib import get_close_matches
 
     try:
@@ -88,7 +88,7 @@ def _beside(path: Path) -> str | None:
 def decode(file: FileBytes, encoding: str) -> str:
     """The bytes as text.
 
-    Raises: RecipeError for an unknown encoding; DataError where the bytes are no text in it.
+    Raises: RecipeError for an unknown encoding; DataError if the bytes are not text in it.
     """
     try:
         codecs.lookup(encoding)
@@ -97,43 +97,43 @@ def decode(file: FileBytes, encoding: str) -> str:
         raise RecipeError(
             "task.labels.encoding",
             f"{encoding!r} is not an encoding.",
-            "Known are utf-8-sig, cp1252, latin-1, utf-16 and more.",
+            "Examples: utf-8-sig, cp1252, latin-1, utf-16.",
         ) from None
-    for magic, what, do in _MAGIC:
+    for magic, kind, do in _MAGIC:
         if file.data.startswith(magic):
-            raise DataError(file.name, f"is not text: it is {what}.", do=do)
+            raise DataError(file.name, f"is not text: it is {kind}.", do=do)
     try:
         text = file.data.decode(encoding)
     except UnicodeDecodeError as error:
-        at = len(file.data) - len(error.object) + error.start  # a byte order mark is cut off
-        raise _undecodable(file, encoding, at) from None
+        offset = len(file.data) - len(error.object) + error.start  # a byte order mark is cut off
+        raise _undecodable(file, encoding, offset) from None
     except UnicodeError as error:  # utf-16 without a mark, and the like
         raise DataError(
-            file.name, f"is not {encoding}: {error}.", do="Name its encoding with encoding:."
+            file.name, f"is not {encoding}: {error}.", do="Set encoding: to the file's encoding."
         ) from None
     if "\0" in text:
-        other = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
-        hint = f"Set encoding: {other}." if other else "Name a CSV, TSV, JSONL or Parquet file."
+        marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
+        hint = f"Set encoding: {marked}." if marked else "Name a CSV, TSV, JSONL or Parquet file."
         row = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{file.name}, line {row}", "holds a zero byte: this is a binary file.", do=hint)
+        raise DataError(f"{file.name}, line {row}", "contains a zero byte: this is a binary file.", do=hint)
     return text
 
 
-def _undecodable(file: FileBytes, encoding: str, at: int) -> DataError:
-    line = file.data.count(b"\n", 0, at) + 1
-    found = f"byte {at} (0x{file.data[at]:02x}) is not {encoding.removesuffix('-sig')}."
+def _undecodable(file: FileBytes, encoding: str, offset: int) -> DataError:
+    line = file.data.count(b"\n", 0, offset) + 1
+    problem = f"byte {offset} (0x{file.data[offset]:02x}) is not {encoding.removesuffix('-sig')}."
     marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
     if marked:
-        return DataError(f"{file.name}, line {line}", found, do=f"Set encoding: {marked}.")
+        return DataError(f"{file.name}, line {line}", problem, do=f"Set encoding: {marked}.")
     head = file.data[:65536]
     if b"\0" in head or sum(byte < 9 for byte in head) > len(head) // 100:
         return DataError(
-            file.name, "is not text but a binary file.", do="Name a CSV, TSV, JSONL or Parquet file."
+            file.name, "is a binary file, not text.", do="Name a CSV, TSV, JSONL or Parquet file."
         )
-    start = max(at - 15, file.data.rfind(b"\n", 0, at) + 1)
-    near = file.data[start : at + 15].split(b"\n")[0].decode("cp1252", "replace").strip()
+    start = max(offset - 15, file.data.rfind(b"\n", 0, offset) + 1)
+    near = file.data[start : offset + 15].split(b"\n")[0].decode("cp1252", "replace").strip()
     return DataError(
         f"{file.name}, line {line}",
-        found,
-        do=f"Save it as UTF-8, or set encoding: cp1252 if “{near}” reads well.",
+        problem,
+        do=f"Save it as UTF-8, or set encoding: cp1252 if “{near}” looks right.",
     )

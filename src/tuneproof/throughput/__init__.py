@@ -1,1 +1,1 @@
-"""FLOPs of training, and what the device attains."""
+"""FLOPs of training, and the peak of the device."""

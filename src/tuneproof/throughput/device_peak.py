@@ -1,9 +1,8 @@
-"""What the device attains: operations a second of matrix products, bytes a second of a copy. Measured.
+"""The peak of a device, measured: FLOPs per second of matrix products, bytes per second of a copy.
 
 In: a device, a precision. Out: two rates. Knows nothing of: models, arms.
 
-Wall time, by as many threads as torch works with. Nothing is drawn from torch's random numbers, and no
-setting changes.
+Measures wall time with torch's own number of threads. It draws no random numbers and changes no setting.
 """
 
 import time
@@ -14,77 +13,79 @@ from typing import Any
 
 import torch
 
-from tuneproof.models.oom import give_back, tried
+from tuneproof.models.oom import release_memory, run_or_oom
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-SIDES = {"cpu": 1024, "cuda": 4096}  # of the square matrices; other devices: between the two
-OTHER_SIDE = 2048
-COPIED_BYTES = 128 * 2**20  # more than a processor's caches, or a GPU's, hold
-AT_ONCE = {"cuda": 10}  # products and copies between two looks at the clock
-LEAST_TURNS, MOST_TURNS, ENOUGH_S = 2, 8, 0.15
+SIDES = {"cpu": 1024, "cuda": 4096}  # of the square matrices
+OTHER_SIDE = 2048  # on any other device
+COPIED_BYTES = 128 * 2**20  # larger than the caches of a CPU or GPU
+CALLS_PER_TIMING = {"cuda": 10}
+MIN_TIMINGS, MAX_TIMINGS, ENOUGH_S = 2, 8, 0.15
 
 
 @dataclass(frozen=True)
-class DeviceRates:
-    """Attainable rates: operations of matrix products a second (2 a multiply-add), bytes a second moved.
+class DevicePeak:
+    """Attainable rates: FLOPs per second of matrix products (2 per multiply-add), bytes moved per second.
 
-    A copy of n bytes moves 2n: they are read and written.
+    A copy of n bytes moves 2n: it reads and writes them.
     """
 
-    matrix_operations_per_s: float
+    flops_per_s: float
     bandwidth_bytes_per_s: float
 
 
-def device_rates(device: torch.device, precision: str) -> DeviceRates | None:
-    """Measure both, once a process, in well under a second; None where memory is too small for it.
+def measure_device_peak(device: torch.device, precision: str) -> DevicePeak | None:
+    """Measure both rates once per process, in well under a second; None if memory is too small.
 
-    precision: fp32, bf16 or fp16, in which the matrices are; float32 ones are multiplied as torch is set
-    up to. The best of several turns counts: what a device attains, not what its neighbours leave.
+    precision: fp32, bf16 or fp16, the type of the matrices; float32 follows torch's matmul precision.
+    The fastest of several timings counts: what the device attains, not what its neighbours leave.
     """
-    return _measured(device, precision, torch.get_num_threads())
+    return _cached_peak(device, precision, torch.get_num_threads())
 
 
 @cache
-def _measured(device: torch.device, precision: str, threads: int) -> DeviceRates | None:
-    done, found = tried(lambda: _measure(device, DTYPES[precision]))
-    give_back()
-    return found if done else None
+def _cached_peak(device: torch.device, precision: str, threads: int) -> DevicePeak | None:
+    done, peak = run_or_oom(lambda: _measure(device, DTYPES[precision]))
+    release_memory()
+    return peak if done else None
 
 
 @torch.no_grad()
-def _measure(device: torch.device, dtype: torch.dtype) -> DeviceRates:
-    return DeviceRates(_matrix_rate(device, dtype), _bandwidth(device))
+def _measure(device: torch.device, dtype: torch.dtype) -> DevicePeak:
+    return DevicePeak(_matmul_flops_per_s(device, dtype), _bandwidth(device))
 
 
-def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+def _matmul_flops_per_s(device: torch.device, dtype: torch.dtype) -> float:
     side = SIDES.get(device.type, OTHER_SIDE)
     values = torch.arange(side * side, device=device).sin().view(side, side).to(dtype)
     product = torch.empty_like(values)
-    return 2 * side**3 / _best_s(device, lambda: torch.mm(values, values, out=product))
+    return 2 * side**3 / _fastest_s(device, lambda: torch.mm(values, values, out=product))
 
 
 def _bandwidth(device: torch.device) -> float:
-    here = torch.ones(COPIED_BYTES // 4, dtype=torch.float32, device=device)
-    there = torch.empty_like(here)
-    return 2 * COPIED_BYTES / _best_s(device, lambda: there.copy_(here))
+    source = torch.ones(COPIED_BYTES // 4, dtype=torch.float32, device=device)
+    target = torch.empty_like(source)
+    return 2 * COPIED_BYTES / _fastest_s(device, lambda: target.copy_(source))
 
 
-def _best_s(device: torch.device, work: Callable[[], Any]) -> float:
-    """Seconds of the fastest turn, after one that is not counted."""
-    times = AT_ONCE.get(device.type, 1)
+def _fastest_s(device: torch.device, work: Callable[[], Any]) -> float:
+    """Seconds of the fastest call, after one warm-up call."""
+    calls = CALLS_PER_TIMING.get(device.type, 1)
     work()
-    _wait(device)
-    begun = time.perf_counter()
-    found: list[float] = []
-    while len(found) < LEAST_TURNS or (len(found) < MOST_TURNS and time.perf_counter() - begun < ENOUGH_S):
-        since = time.perf_counter()
-        for _ in range(times):
+    _synchronize(device)
+    first = time.perf_counter()
+    times_s: list[float] = []
+    while len(times_s) < MIN_TIMINGS or (
+        len(times_s) < MAX_TIMINGS and time.perf_counter() - first < ENOUGH_S
+    ):
+        start = time.perf_counter()
+        for _ in range(calls):
             work()
-        _wait(device)
-        found.append((time.perf_counter() - since) / times)
-    return min(found)
+        _synchronize(device)
+        times_s.append((time.perf_counter() - start) / calls)
+    return min(times_s)
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type != "cpu":
         torch.get_device_module(device).synchronize()

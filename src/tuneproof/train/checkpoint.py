@@ -1,7 +1,7 @@
-"""Trained weights: captured, written, read, put back; and the best of them by loss on dev.
+"""Trained weights: capture, write, read and restore them; and the best of them by loss on dev.
 
-In: a model with marked trainable weights; a dev loss an evaluation. Out: named tensors, safetensors files.
-Knows nothing of: how the loss came about, optimizers, methods, the study's file names.
+In: a model with marked trainable weights; the dev loss of each evaluation. Out: named tensors, safetensors
+files. Knows nothing of: how the loss is computed, optimizers, methods, the study's file names.
 """
 
 import errno
@@ -18,7 +18,7 @@ from torch import nn
 
 from tuneproof.atomic import write_with
 from tuneproof.errors import ModelError, RunError
-from tuneproof.models.fsdp import own_part
+from tuneproof.models.fsdp import local_part
 
 Weights = dict[str, torch.Tensor]
 
@@ -26,10 +26,10 @@ Weights = dict[str, torch.Tensor]
 def capture_trained(model: nn.Module) -> Weights:
     """Copies of the trainable parameters on the CPU, by name; tied weights once.
 
-    Of a model that is shared out over processes: of what this one holds.
+    Of a sharded model: this process's parts.
     """
     return {
-        name: own_part(parameter.detach()).to("cpu", copy=True).contiguous()
+        name: local_part(parameter.detach()).to("cpu", copy=True).contiguous()
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
@@ -37,30 +37,30 @@ def capture_trained(model: nn.Module) -> Weights:
 
 @torch.no_grad()
 def restore_trained(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Put captured weights back in place, exactly.
+    """Copy captured weights back into the model, exactly.
 
     Raises: ModelError where names, shapes or dtypes are not those of the model's trainable weights;
-    nothing is moved then.
+    no weight changes then.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    odd = sorted(trainable.keys() ^ weights.keys())
-    if odd:
-        side = "saved weights" if odd[0] in trainable else "model's trainable weights"
+    unmatched = sorted(trainable.keys() ^ weights.keys())
+    if unmatched:
+        side = "saved weights" if unmatched[0] in trainable else "model's trainable weights"
         raise ModelError(
-            odd[0],
-            f"is missing in the {side}, the first of {len(odd)}.",
+            unmatched[0],
+            f"is missing in the {side}, the first of {len(unmatched)}.",
             do="Restore into the same model with the same method applied.",
         )
     for name, parameter in trainable.items():
-        saved, held = weights[name], own_part(parameter)
-        if saved.shape != held.shape or saved.dtype != held.dtype:
+        saved, own = weights[name], local_part(parameter)
+        if saved.shape != own.shape or saved.dtype != own.dtype:
             raise ModelError(
                 name,
-                f"was saved as {_kind(saved)}, the model has {_kind(held)}.",
+                f"was saved as {_describe(saved)}, the model has {_describe(own)}.",
                 do="Restore into the same model with the same method applied.",
             )
     for name, parameter in trainable.items():
-        own_part(parameter).copy_(weights[name])
+        local_part(parameter).copy_(weights[name])
 
 
 def write_weights(
@@ -73,9 +73,9 @@ def write_weights(
 def save_weights(
     path: Path, weights: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None
 ) -> None:
-    """The same without the care: for a folder that is made as a whole.
+    """The same for a file inside an atomic folder: not complete or absent by itself.
 
-    Raises: OSError where the system refuses, which safetensors says in its own way.
+    Raises: OSError where the system refuses; safetensors raises its own error.
     """
     try:
         save_file(dict(weights), path, dict(notes or {}))
@@ -92,16 +92,16 @@ def read_weights(path: Path) -> Weights:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise ModelError(str(path), "is not there.", do="Run the arm again.") from None
+        raise ModelError(str(path), "does not exist.", do="Run the arm again.") from None
     except SafetensorError as error:
         raise ModelError(
-            str(path), f"is not a whole safetensors file: {error}.", do="Run the arm again."
+            str(path), f"is not a complete safetensors file: {error}.", do="Run the arm again."
         ) from None
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What became of one evaluation. `is_best`: its weights are kept; `stop`: patience is used up."""
+class EvaluationOutcome:
+    """is_best: the evaluation has the lowest loss so far; stop: patience is exhausted."""
 
     is_best: bool
     stop: bool
@@ -110,9 +110,9 @@ class Offer:
 class BestOnDev:
     """Keeps the trainable weights of the evaluation with the lowest dev loss.
 
-    path: a safetensors file to keep them in; None keeps them in memory. patience: evaluations in a
-    row without a lower loss after which `offer` says stop; None never does. Equal is not lower: of
-    equals the earliest is kept.
+    path: a safetensors file for them; None keeps them in memory. patience: stop after this many
+    evaluations in a row without a lower loss; None: never. Equal is not lower: of equals the earliest
+    is the best.
 
     Source: Prechelt 1998, "Early Stopping - But When?", section 2.
     Differs: counts evaluations since the best one, not rises in a row.
@@ -126,8 +126,8 @@ class BestOnDev:
         self.evaluations_since_best = 0
         self._weights: Weights | None = None
 
-    def offer(self, model: nn.Module, dev_loss: float, step: int) -> Offer:
-        """Take note of an evaluation after `step`; keep the weights where its loss is the lowest.
+    def record(self, model: nn.Module, dev_loss: float, step: int) -> EvaluationOutcome:
+        """Record an evaluation after `step`; keep the weights if its loss is the lowest.
 
         Raises: RunError where the loss is not finite.
         """
@@ -141,23 +141,23 @@ class BestOnDev:
         is_best = dev_loss < self.loss
         if is_best:
             self.loss, self.step, self.evaluations_since_best = dev_loss, step, 0
-            self._keep(model)
+            self._store(model)
         else:
             self.evaluations_since_best += 1
-        return Offer(is_best, self.used_up)
+        return EvaluationOutcome(is_best, self.is_patience_exhausted)
 
     def restore(self, model: nn.Module) -> int:
-        """Put the best weights back into the model; returns the step that they come from.
+        """Copy the best weights into the model; returns their step.
 
-        Raises: RunError where nothing was offered.
+        Raises: RunError where no evaluation was recorded.
         """
         if self.step is None:
             raise RunError("best on dev", "no evaluation took place.", do="Evaluate at least once.")
-        restore_trained(model, self._kept())
+        restore_trained(model, self.weights())
         return self.step
 
     def state(self) -> dict[str, Any]:
-        """What it counts, as JSON takes it; `take_back` gives it and the weights to another one."""
+        """The counters, as JSON values; `load_state` restores them."""
         return {
             "loss": None if self.step is None else self.loss,
             "step": self.step,
@@ -165,12 +165,17 @@ class BestOnDev:
             "evaluations_since_best": self.evaluations_since_best,
         }
 
-    def kept(self) -> Weights:
-        """The best weights; empty where nothing was offered."""
-        return {} if self.step is None else self._kept()
+    def weights(self) -> Weights:
+        """The best weights; empty where no evaluation was recorded."""
+        if self.step is None:
+            return {}
+        if self.path is not None:
+            return read_weights(self.path)
+        assert self._weights is not None  # set with self.step
+        return self._weights
 
-    def take_back(self, state: Mapping[str, Any], weights: Weights) -> None:
-        """Go on from what `state` and `kept` gave."""
+    def load_state(self, state: Mapping[str, Any], weights: Weights) -> None:
+        """Restore the results of `state` and `weights`."""
         self.step, self.evaluations = state["step"], state["evaluations"]
         self.evaluations_since_best = state["evaluations_since_best"]
         self.loss = math.inf if self.step is None else state["loss"]
@@ -182,27 +187,21 @@ class BestOnDev:
             write_weights(self.path, weights)
 
     @property
-    def used_up(self) -> bool:
-        """Whether patience is."""
+    def is_patience_exhausted(self) -> bool:
+        """Whether as many evaluations as `patience` passed without a lower loss."""
         return self.patience is not None and self.evaluations_since_best >= self.patience
 
-    def _keep(self, model: nn.Module) -> None:
+    def _store(self, model: nn.Module) -> None:
         if self.path is not None:
             notes = {"step": str(self.step), "dev_loss": repr(self.loss)}
             write_weights(self.path, capture_trained(model), notes)
         elif self._weights is None:
             self._weights = capture_trained(model)
-        else:  # in place: there is never a second copy
+        else:  # in place: no second copy
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    self._weights[name].copy_(own_part(parameter.detach()))
-
-    def _kept(self) -> Weights:
-        if self.path is None:
-            assert self._weights is not None  # set with self.step
-            return self._weights
-        return read_weights(self.path)
+                    self._weights[name].copy_(local_part(parameter.detach()))
 
 
-def _kind(tensor: torch.Tensor) -> str:
+def _describe(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,41 +1,42 @@
-"""Gradients of large embeddings on a CPU: the rows that were read, not the whole vocabulary.
+"""Gradients of large embeddings on a CPU: only the rows that were read, not the whole vocabulary.
 
-In: a model with marked trainable weights. Out: the same gradients, written and wiped row by row.
+In: a model with marked trainable weights. Out: the same gradients, written and cleared row by row.
 Knows nothing of: losses, optimizers' rules, data.
 
-A dense gradient of an embedding is V·D zeros anew at every step, 94 MB for 30,522 x 768, of which a batch
-writes a few hundred rows: 43 ms of CPU time a step, measured, against 0.7 here. What optimizers and the
-gradient's norm see is the same dense tensor.
+A dense gradient of an embedding is V·D new zeros at every step, 94 MB for 30,522 x 768, of which a batch
+writes a few hundred rows: 43 ms of CPU time a step, measured, against 0.7 here. Optimizers and the
+gradient's norm see the same dense tensor.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import torch
 from torch import nn
 
-LEAST_WEIGHTS = 2**20  # below, zeros cost nothing
+MIN_WEIGHTS = 2**20  # below, zeros are cheap
 
 
 class RowGradients:
-    """One buffer a large embedding, which stays its gradient from step to step."""
+    """One buffer per large embedding, which stays its gradient from step to step."""
 
     def __init__(self, model: nn.Module) -> None:
         self._buffers: list[tuple[nn.Embedding, torch.Tensor]] = [
             (module, torch.zeros_like(module.weight)) for module in _large(model)
         ]
-        self._read: list[list[torch.Tensor]] = [[] for _ in self._buffers]
+        self._rows_read: list[list[torch.Tensor]] = [[] for _ in self._buffers]
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Backward passes add to the buffers; afterwards the modules are as they were."""
+    def active(self) -> Iterator[None]:
+        """Within the context backward passes add to the buffers; afterwards the modules are as before."""
         hooks = []
-        for (module, buffer), read in zip(self._buffers, self._read, strict=True):
+        for (module, buffer), rows in zip(self._buffers, self._rows_read, strict=True):
             module.sparse = True
             module.weight.grad = buffer
-            hooks.append(
-                module.weight.register_hook(lambda found, read=read: read.append(found._indices()[0]))
-            )
+            hook = module.weight.register_hook(lambda grad, rows=rows: rows.append(grad._indices()[0]))
+            hooks.append(hook)
         try:
             yield
         finally:
@@ -45,31 +46,26 @@ class RowGradients:
                 module.sparse = False
                 module.weight.grad = None
 
-    def wipe(self, whole: bool = False) -> None:
-        """Zeros where the last passes wrote, or everywhere: a gradient that is not finite spreads."""
-        for (module, buffer), read in zip(self._buffers, self._read, strict=True):
-            if whole:
+    def clear(self, all_rows: bool = False) -> None:
+        """Zero the rows that the last passes wrote, or all rows after a gradient that is not finite."""
+        for (module, buffer), rows in zip(self._buffers, self._rows_read, strict=True):
+            if all_rows:
                 buffer.zero_()
-            elif read:
-                buffer.index_fill_(0, torch.cat(read), 0)
-            read.clear()
+            elif rows:
+                buffer.index_fill_(0, torch.cat(rows), 0)
+            rows.clear()
             module.weight.grad = buffer
 
 
 def _large(model: nn.Module) -> list[nn.Embedding]:
-    """Trainable embeddings on the CPU whose weight no other module reads (a tied head would)."""
-    seen: dict[int, int] = {}
-    for module in model.modules():
-        for weight in module.parameters(recurse=False):
-            seen[id(weight)] = seen.get(id(weight), 0) + 1
-    return [
-        module
-        for module in model.modules()
-        if type(module) is nn.Embedding
-        and module.weight.requires_grad
-        and type(module.weight.data) is torch.Tensor  # not a fake one
-        and module.weight.device.type == "cpu"
-        and module.weight.numel() >= LEAST_WEIGHTS
-        and seen[id(module.weight)] == 1
-        and not (module.sparse or module.scale_grad_by_freq or module.max_norm)
-    ]
+    """Trainable embeddings on the CPU whose weight no other module shares (a tied head does)."""
+    uses = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
+    return [module for module in model.modules() if _is_large(module) and uses[id(module.weight)] == 1]
+
+
+def _is_large(module: nn.Module) -> TypeGuard[nn.Embedding]:
+    if type(module) is not nn.Embedding or module.sparse or module.scale_grad_by_freq or module.max_norm:
+        return False
+    weight = module.weight
+    is_real = type(weight.data) is torch.Tensor  # not a fake one
+    return is_real and weight.requires_grad and weight.device.type == "cpu" and weight.numel() >= MIN_WEIGHTS

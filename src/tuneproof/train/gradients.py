@@ -1,4 +1,4 @@
-"""The gradient of one effective batch, micro-batch by micro-batch, in smaller ones where memory ends.
+"""The gradient of one effective batch, accumulated over micro-batches that shrink when memory runs out.
 
 In: a model, a batch on the host, a loss as (sum, count). Out: gradients as means over the batch's units.
 Knows nothing of: optimizers, schedules, what is supervised.
@@ -14,23 +14,23 @@ from torch import nn
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
-from tuneproof.models.device import on_device
+from tuneproof.models.device import to_device
 from tuneproof.models.fsdp import is_sharded
-from tuneproof.models.oom import WAY_OUT, give_back, tried
-from tuneproof.process_group import FULL, GO_ON, Team, present
+from tuneproof.models.oom import OOM_ADVICE, is_oom, release_memory
+from tuneproof.process_group import CONTINUE, OUT_OF_MEMORY, ProcessGroup, current_group
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-IDS_SHOWN = 8
+MAX_IDS = 8  # in an error message
 
 
 @dataclass(frozen=True)
 class LossSum:
-    """A micro-batch's loss: its sum over supervised units, and how many there were.
+    """A micro-batch's loss: its sum over supervised units, and their number.
 
-    A unit is an item for a head, a supervised token for a language model. `sum` is a scalar tensor
-    with its graph; `tokens` counts what the model read, without padding.
+    A unit is an item for a head, a supervised token for a language model. sum: a scalar tensor with
+    its graph. tokens: read by the model, without padding.
     """
 
     sum: torch.Tensor
@@ -43,158 +43,157 @@ CountFn = Callable[[Any], int]
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What the backward passes of one effective batch add up to."""
+class LossTotals:
+    """Mean loss and tokens of one effective batch."""
 
     loss: torch.Tensor
     tokens: int
 
 
 @dataclass(frozen=True)
-class Tried:
-    """The gradients are there: the batch as it was cut in the end, its units, its sums, the retries."""
+class BatchGradients:
+    """The gradients are on the parameters; this is the batch as split in the end, its units and totals."""
 
     batch: Batch
     count: int
-    sums: Sums
+    totals: LossTotals
     retries: int
 
 
-def gradients(
+def compute_gradients(
     model: nn.Module,
     batch: Batch,
     loss: LossFn,
     count: CountFn,
     accelerator: "Accelerator",
-    number: int,
+    step: int,
     seed: int,
     clear: Callable[[], None],
-) -> Tried:
-    """Accumulate the batch's gradients; where memory runs out, again in half the micro-batches.
+) -> BatchGradients:
+    """Accumulate the batch's gradients; out of memory, try again with every micro-batch halved.
 
-    clear: takes back what a pass that was broken off has added.
+    clear: removes the gradients of a failed pass.
 
-    Of several processes each has its hand of the batch; gradients, loss, counts and tokens are of the
+    Of several processes each has its part of the batch; gradients, loss, counts and tokens are of the
     whole batch in all of them.
     """
-    retries, team = 0, present()
-    team.meet()
+    retries, group = 0, current_group()
+    group.barrier()
     while True:
         own = sum(count(micro_batch) for micro_batch in batch.micro_batches)
-        total = _total_count(own, batch, number, team)
-        fill = team.most(len(batch.micro_batches)) if is_sharded(model) else 0
-        torch.manual_seed(seed_of(seed, number, team.rank))
-        done, sums = _tried(
-            model,
-            team,
-            lambda batch=batch, total=total, own=own, fill=fill: accumulate(  # type: ignore[misc]
-                model, batch, loss, total, accelerator, number, own, fill
-            ),
-        )
-        if done:
-            assert sums is not None
-            if not is_sharded(model):  # else the backward pass has
-                team.sum_gradients(p for p in model.parameters() if p.requires_grad)
-            return Tried(batch, total, _summed(sums, team), retries)
+        total = _total_count(own, batch, step, group)
+        passes = group.all_reduce_max(len(batch.micro_batches)) if is_sharded(model) else 0
+        torch.manual_seed(step_seed(seed, step, group.rank))
+        totals = None
+        try:
+            totals = accumulate_gradients(model, batch, loss, total, accelerator, step, own, passes)
+        except (RuntimeError, MemoryError) as error:  # gone after this block, and its tensors with it
+            if not is_oom(error):
+                raise
+        if _fits_in_group(model, group, totals is not None):
+            assert totals is not None
+            if not is_sharded(model):  # otherwise the backward pass does it
+                group.all_reduce_gradients(p for p in model.parameters() if p.requires_grad)
+            return BatchGradients(batch, total, _reduce_totals(totals, group), retries)
         clear()
-        give_back()
+        release_memory()
         smaller = batch.halved()
         if smaller is None:
             raise RunError(
-                f"step {number}",
-                f"the device has too little memory for a micro-batch of {shown(batch)} one by one.",
+                f"step {step}",
+                f"the device has too little memory for a micro-batch of {ids_text(batch)} one by one.",
                 "The weights are still those from before this step.",
-                f"Write train: {{gradient_checkpointing: true}}, or see what fits. {WAY_OUT}",
+                f"Write train: {{gradient_checkpointing: true}}. {OOM_ADVICE}",
             )
         batch, retries = smaller, retries + 1
 
 
-def _tried(model: nn.Module, team: Team, work: Callable[[], Sums]) -> tuple[bool, Sums | None]:
-    """As `tried`, and False where memory ran out in any process.
+def _fits_in_group(model: nn.Module, group: ProcessGroup, fits: bool) -> bool:
+    """Whether the batch fitted the memory of every process; fits: of this one.
 
-    Raises: RunError where it ran out and the weights are shared out: the others wait in the middle of
-    a pass, and cannot be told.
+    Raises: RunError where it did not fit in a sharded model: the others wait in the middle of a pass and
+    cannot be notified.
     """
-    done, sums = tried(work)
-    if not done and team.size > 1 and is_sharded(model):
-        team.broken = True
+    if not fits and group.world_size > 1 and is_sharded(model):
+        group.broken = True
         raise RunError(
-            f"process {team.rank}",
-            "ran out of memory in a model shared out over the processes.",
+            f"process {group.rank}",
+            "ran out of memory in a model that is sharded over the processes.",
             do="Write train: {micro_batch: N} with a smaller N, or gradient_checkpointing: true.",
         )
-    return FULL not in team.meet(GO_ON if done else FULL), sums
+    return OUT_OF_MEMORY not in group.barrier(CONTINUE if fits else OUT_OF_MEMORY)
 
 
-def _summed(sums: Sums, team: Team) -> Sums:
-    if team.size == 1:
-        return sums
-    loss, tokens = team.totals([sums.loss.item(), sums.tokens])
-    return Sums(torch.tensor(loss, device=sums.loss.device), int(tokens))
+def _reduce_totals(totals: LossTotals, group: ProcessGroup) -> LossTotals:
+    if group.world_size == 1:
+        return totals
+    loss, tokens = group.all_reduce_sum([totals.loss.item(), totals.tokens])
+    return LossTotals(torch.tensor(loss, device=totals.loss.device), int(tokens))
 
 
-def accumulate(
+def accumulate_gradients(
     model: nn.Module,
     batch: Batch,
     loss: LossFn,
     total: int,
     accelerator: "Accelerator",
-    number: int,
+    step: int,
     own: int | None = None,
-    fill: int = 0,
-) -> Sums:
+    passes: int = 0,
+) -> LossTotals:
     """Forward and backward of every micro-batch; gradients and loss are means over `total` units.
 
     own: units of this process's micro-batches (None: all of them).
-    fill: passes that every process makes at least, since each needs the others' shards of the weights;
-    those beyond the batch are of one item that counts nothing.
+    passes: that every process makes at least, since each needs the others' shards of the weights; those
+    beyond the batch are of one item that counts nothing.
     """
     mean_loss = torch.zeros((), device=accelerator.device)
     counted = tokens = 0
     own = total if own is None else own
     for micro_batch in batch.micro_batches:
-        inputs = on_device(micro_batch, accelerator.device)
+        inputs = to_device(micro_batch, accelerator.device)
         with accelerator.autocast():
             part = loss(model, inputs)
-        wide = torch.promote_types(part.sum.dtype, torch.float32)
-        share = part.sum.to(wide) / total
+        dtype = torch.promote_types(part.sum.dtype, torch.float32)
+        share = part.sum.to(dtype) / total
         if share.requires_grad:  # a micro-batch without a supervised unit may have no graph
             accelerator.backward(share)
         mean_loss += share.detach()
         counted += part.count
         tokens += part.tokens
-    for _ in range(fill - len(batch.micro_batches)):
+    for _ in range(passes - len(batch.micro_batches)):
         assert batch.collate is not None
-        inputs = on_device(batch.collate(np.array([0])), accelerator.device)
+        inputs = to_device(batch.collate(np.array([0])), accelerator.device)
         with accelerator.autocast():
-            nothing = loss(model, inputs).sum * 0
-        accelerator.backward(nothing)
+            zero = loss(model, inputs).sum * 0
+        accelerator.backward(zero)
     if counted != own:
         raise RunError(
-            f"step {number}",
+            f"step {step}",
             f"the loss counted {counted} supervised units where the batch has {own}.",
             do="Let loss and count agree on what is supervised.",
         )
-    return Sums(mean_loss, tokens)
+    return LossTotals(mean_loss, tokens)
 
 
-def _total_count(own: int, batch: Batch, number: int, team: Team) -> int:
-    total = int(team.totals([own])[0])
+def _total_count(own: int, batch: Batch, step: int, group: ProcessGroup) -> int:
+    total = int(group.all_reduce_sum([own])[0])
     if total < 1:
         raise RunError(
-            f"step {number}",
-            f"nothing is supervised in the batch of {shown(batch)}: its loss would be 0 / 0.",
-            do="Look at how these items are encoded; a longer max_length may save their labels.",
+            f"step {step}",
+            f"nothing is supervised in the batch of {ids_text(batch)}: its loss would be 0 / 0.",
+            do="Check how these items are encoded; a longer max_length may keep their labels.",
         )
     return total
 
 
-def shown(batch: Batch) -> str:
-    more = len(batch.ids) - IDS_SHOWN
-    return ", ".join(batch.ids[:IDS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def ids_text(batch: Batch) -> str:
+    """The batch's ids for an error message, the first of them where there are many."""
+    more = len(batch.ids) - MAX_IDS
+    return ", ".join(batch.ids[:MAX_IDS]) + (f" and {more} more" if more > 0 else "")
 
 
-def seed_of(seed: int, number: int, rank: int = 0) -> int:
-    """Of a step's random numbers; those of the first process are those of one alone."""
-    parts = [seed, number, rank] if rank else [seed, number]
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of a step's random numbers; the main process has that of a single process."""
+    parts = [seed, step, rank] if rank else [seed, step]
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

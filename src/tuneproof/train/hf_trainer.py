@@ -1,9 +1,9 @@
-"""The Hugging Face Trainer in the loop's place: the same batches, its own optimizer, schedule and clipping.
+"""The Hugging Face Trainer instead of the loop: the same batches, its own optimizer, schedule and clipping.
 
-In: what `fit` takes. Out: the same `Step`s. Knows nothing of: tasks, methods, metrics, files.
+In: the arguments of `fit`. Out: the same `Step`s. Knows nothing of: tasks, methods, metrics, files.
 
-The Trainer calls back where ours yields: it runs in a thread of its own, which waits while the caller has
-the step in hand.
+Where our loop yields, the Trainer calls back: it runs in its own thread, which waits while the caller
+handles a step.
 """
 
 import math
@@ -19,20 +19,21 @@ import torch
 from torch import nn
 
 from tuneproof.errors import RunError
-from tuneproof.train.gradients import CountFn, LossFn, LossSum, seed_of
+from tuneproof.train.gradients import CountFn, LossFn, LossSum, step_seed
 from tuneproof.train.loop import BatchesFn, Step
 from tuneproof.train.optimizer import ScheduleKind, warmup_steps
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from transformers import TrainingArguments
 
-# our names of the schedules: the Trainer's
+# our name of a schedule: the Trainer's
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 @dataclass(frozen=True)
-class Rates:
-    """What the Trainer makes its optimizer and schedule of; meanings as in the recipe."""
+class TrainerSettings:
+    """Settings of the Trainer's optimizer and schedule; meanings as in the recipe."""
 
     learning_rate: float
     weight_decay: float
@@ -41,64 +42,55 @@ class Rates:
     clip_norm: float
 
 
-def fit_by_trainer(
+def fit_with_trainer(
     model: nn.Module,
     batches: BatchesFn,
     loss: LossFn,
     count: CountFn,
-    rates: Rates,
+    settings: TrainerSettings,
     *,
     epochs: int,
     steps_per_epoch: int,
     seed: int,
     accelerator: "Accelerator",
 ) -> Iterator[Step]:
-    """Train by transformers' Trainer; yields after every update, and goes on when asked for the next.
+    """Train with transformers' Trainer; yields after every update, and continues on `next`.
 
-    batches: as `fit` takes them, a micro-batch each: the Trainer's accumulation multiplies what a head
-    learns (transformers#47688). Groups of weights, AdamW, schedule, clipping and autocast are the Trainer's
-    own. Dropout is seeded a step, as in `fit`, so that both draw the same masks.
+    batches: as in `fit`, one micro-batch each: the Trainer's accumulation multiplies the gradients of a
+    head (transformers#47688). Parameter groups, AdamW, schedule, clipping and autocast are the Trainer's
+    own. Dropout is seeded at every step, as in `fit`, so that both draw the same masks.
 
-    Raises: RunError where a loss is not finite; by then the weights have moved.
+    Raises: RunError where a loss is not finite; the weights have moved by then.
     """
-    told = _Told()
-    with tempfile.TemporaryDirectory() as folder:  # the Trainer wants one; nothing is written
-        trainer = _trainer(
-            model,
-            _Epochs(batches, steps_per_epoch),
-            loss,
-            count,
-            rates,
-            epochs,
-            seed,
-            accelerator,
-            told,
-            folder,
-        )
-        thread = Thread(target=told.run, args=(trainer,), daemon=True)
+    exchange = _Exchange()
+    loader = _Epochs(batches, steps_per_epoch)
+    with tempfile.TemporaryDirectory() as folder:  # the Trainer requires one; nothing is written
+        arguments = _training_arguments(settings, epochs, steps_per_epoch, seed, accelerator, folder)
+        trainer = _make_trainer(model, loader, loss, count, arguments, exchange)
+        thread = Thread(target=exchange.run, args=(trainer,), daemon=True)
         thread.start()
         try:
-            while (step := told.steps.get()) is not None:
+            while (step := exchange.steps.get()) is not None:
                 if isinstance(step, BaseException):
                     raise step
                 yield step
-                told.answers.put(False)
+                exchange.stop_requests.put(False)
         finally:
-            told.answers.put(True)  # where the caller wants no more
+            exchange.stop_requests.put(True)  # the caller stops early
             thread.join()
 
 
 @dataclass
-class _Told:
-    """What the Trainer's thread and the caller's tell each other; `last` is the loss of this step."""
+class _Exchange:
+    """The data between the Trainer's thread and the caller's. loss: of the current step."""
 
     steps: SimpleQueue[Any] = field(default_factory=SimpleQueue)
-    answers: SimpleQueue[bool] = field(default_factory=SimpleQueue)
-    last: LossSum | None = None
-    begun: float = 0.0
+    stop_requests: SimpleQueue[bool] = field(default_factory=SimpleQueue)
+    loss: LossSum | None = None
+    step_start: float = 0.0
 
     def run(self, trainer: Any) -> None:
-        """The thread: train, and say that the end is reached, or what went wrong."""
+        """Train in the thread; puts None at the end, or the error."""
         try:
             trainer.train()
         except BaseException as error:
@@ -108,7 +100,7 @@ class _Told:
 
 
 class _Epochs:
-    """The batches of every epoch in turn, as the Trainer asks a loader for them."""
+    """The data loader of the Trainer: each iteration yields the batches of the next epoch."""
 
     def __init__(self, batches: BatchesFn, steps_per_epoch: int) -> None:
         self.batches, self.steps_per_epoch, self.epoch = batches, steps_per_epoch, 0
@@ -119,38 +111,34 @@ class _Epochs:
     def __iter__(self) -> Iterator[Any]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         for batch in self.batches(epoch):
-            (whole,) = batch.micro_batches
-            yield whole
+            (micro_batch,) = batch.micro_batches
+            yield micro_batch
 
 
-def _trainer(
+def _make_trainer(
     model: nn.Module,
     loader: _Epochs,
     loss: LossFn,
     count: CountFn,
-    rates: Rates,
-    epochs: int,
-    seed: int,
-    accelerator: "Accelerator",
-    told: _Told,
-    folder: str,
+    arguments: "TrainingArguments",
+    exchange: _Exchange,
 ) -> Any:
-    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainerCallback
 
-    class Ours(Trainer):
+    class LoopTrainer(Trainer):
         def get_train_dataloader(self) -> Any:
             return loader
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            told.begun = time.perf_counter()
-            torch.manual_seed(seed_of(seed, self.state.global_step + 1))
+            exchange.step_start = time.perf_counter()
+            torch.manual_seed(step_seed(arguments.seed, self.state.global_step + 1))
             return super().training_step(model, inputs, num_items_in_batch)
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
-            told.last = loss(model, inputs)
-            return told.last.sum / count(inputs)
+            exchange.loss = loss(model, inputs)
+            return exchange.loss.sum / count(inputs)
 
-    class Telling(TrainerCallback):
+    class StepCallback(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" not in logs:
                 return
@@ -158,33 +146,48 @@ def _trainer(
                 raise RunError(
                     f"step {state.global_step}",
                     f"the Trainer's loss is {logs['loss']}.",
-                    do="Lower the learning rate, lengthen the warm-up, or look at these items.",
+                    do="Lower the learning rate, lengthen the warm-up, or check these items.",
                 )
-            assert told.last is not None
-            told.steps.put(
+            assert exchange.loss is not None
+            exchange.steps.put(
                 Step(
                     step=state.global_step,
                     epoch=state.global_step / loader.steps_per_epoch,
                     loss=logs["loss"],
-                    count=told.last.count,
+                    count=exchange.loss.count,
                     learning_rate=logs["learning_rate"],
                     gradient_norm=logs["grad_norm"],
-                    tokens=told.last.tokens,
-                    time_s=time.perf_counter() - told.begun,
+                    tokens=exchange.loss.tokens,
+                    time_s=time.perf_counter() - exchange.step_start,
                 )
             )
-            if told.answers.get():
+            if exchange.stop_requests.get():
                 control.should_training_stop = True
+
+    trainer = LoopTrainer(model, arguments, train_dataset=[None], callbacks=[StepCallback()])
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _training_arguments(
+    settings: TrainerSettings,
+    epochs: int,
+    steps_per_epoch: int,
+    seed: int,
+    accelerator: "Accelerator",
+    folder: str,
+) -> "TrainingArguments":
+    from transformers import TrainingArguments
 
     precision = accelerator.mixed_precision
     arguments = TrainingArguments(
         folder,
         num_train_epochs=epochs,
-        learning_rate=rates.learning_rate,
-        weight_decay=rates.weight_decay,
-        lr_scheduler_type=SCHEDULES[rates.schedule],
-        warmup_steps=warmup_steps(epochs * loader.steps_per_epoch, rates.warmup_share),
-        max_grad_norm=rates.clip_norm,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type=SCHEDULES[settings.schedule],
+        warmup_steps=warmup_steps(epochs * steps_per_epoch, settings.warmup_share),
+        max_grad_norm=settings.clip_norm,
         optim="adamw_torch",
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -196,7 +199,5 @@ def _trainer(
         fp16=precision == "fp16",
         seed=seed,
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # one process, one device: no copies on the others
-    trainer = Ours(model, arguments, train_dataset=[None], callbacks=[Telling()])
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    arguments._n_gpu = min(1, arguments.n_gpu)  # one process uses one device
+    return arguments

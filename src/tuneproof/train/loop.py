@@ -1,4 +1,4 @@
-"""The training loop: a generator of steps, so that everything else is the caller's next line.
+"""The training loop: a generator of steps; everything else is the caller's next line.
 
 In: a model, batches on the host, a loss as (sum, count), an optimizer, a schedule. Out: `Step`s.
 Knows nothing of: tasks, methods, metrics, files.
@@ -23,10 +23,10 @@ from torch.distributed.tensor import DTensor
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
-from tuneproof.models.oom import WAY_OUT, ran_out
-from tuneproof.process_group import present
+from tuneproof.models.oom import OOM_ADVICE, is_oom
+from tuneproof.process_group import current_group
 from tuneproof.train.embeddings import RowGradients
-from tuneproof.train.gradients import CountFn, LossFn, LossSum, gradients, shown
+from tuneproof.train.gradients import BatchGradients, CountFn, LossFn, LossSum, compute_gradients, ids_text
 from tuneproof.train.optimizer import Schedule
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Step:
     step: from 1. epoch: passes over train so far (0.5 is half of the first). loss: mean per
     supervised unit of the effective batch, before the update. count: those units. learning_rate:
     of this update. gradient_norm: L2, before clipping. tokens: read, without padding. time_s: of
-    this step, the caller's own time between steps not counted. skipped: no weight moved, since fp16's
-    scaled gradient overflowed, or loss or gradient was not finite and `nonfinite` is skip;
-    gradient_norm is None then. micro_batches: how many the batch was
-    cut into; retries: how often in this step memory ran out and they were halved.
+    this step, without the caller's time between steps. skipped: no weight moved, since fp16's scaled
+    gradient overflowed, or loss or gradient was not finite and `nonfinite` is skip; gradient_norm is
+    None then. micro_batches: of the batch in the end. retries: how often they were halved in this step
+    because memory ran out.
     """
 
     step: int
@@ -73,10 +73,10 @@ class Step:
 
 
 def make_accelerator(device: str, precision: str) -> "Accelerator":
-    """Accelerate's view of this machine. `device`: cpu, or any other word for the best one there is.
+    """Accelerate's view of this machine.
 
-    `precision`: fp32, bf16 or fp16; the last two are autocast, the trained weights stay float32.
-    One process has one precision: Accelerate refuses a second one.
+    device: cpu, or anything else for the best one available. precision: fp32, bf16 or fp16; the last two
+    are autocast, trained weights stay float32. Accelerate refuses a second precision in one process.
     """
     from accelerate import Accelerator
 
@@ -100,64 +100,67 @@ def fit(
     halvings: int = 0,
     nonfinite: Nonfinite = "stop",
 ) -> Iterator[Step]:
-    """Train; yields after every update, and goes on when asked for the next step.
+    """Train; yields after every update, and continues with the next step on `next`.
 
     batches: epoch (from 0) → its effective batches, micro-batches collated and on the host.
     loss: (model, micro-batch on the device) → `LossSum`. count: supervised units of a micro-batch
-    on the host; known before the first backward, so that every micro-batch's sum is divided by the
-    whole batch's count and 1×8, 2×4 and 8×1 are one and the same update.
-    schedule: step from 0 → factor on the rates that the optimizer came with.
+    on the host, counted before the first backward pass: every micro-batch's sum is divided by the whole
+    batch's count, so that 1×8, 2×4 and 8×1 are the same update.
+    schedule: step from 0 → factor on the optimizer's initial learning rates.
     clip_norm: bound of the gradient's global L2 norm. start: steps already done; halvings: how often
-    their micro-batches had been halved (the sum of their `retries`). nonfinite: "skip" leaves out an
+    their micro-batches were halved (the sum of their `retries`). nonfinite: "skip" leaves out an
     update whose loss or gradient is not finite (`Step.skipped`) instead of stopping.
 
-    Random numbers (dropout) are seeded by (seed, step) at every step: what the caller draws in
-    between changes nothing, and a step can be done again. `train()` is set again at every step.
+    Random numbers (dropout) are seeded by (seed, step) at every step: random numbers that the caller
+    draws in between change nothing, and a step can be repeated. `train()` is set again at every step.
 
-    In several processes (see `Team`) each one's `batches` give its hand of every effective batch; the
-    update is that of the whole batch, and the same in all of them.
+    In several processes (see `ProcessGroup`) each one's `batches` yield its part of every effective
+    batch; the update is that of the whole batch, the same in all of them.
 
-    Where the device runs out of memory before the weights move, the step is done again with every
+    When the device runs out of memory before the weights move, the step is repeated with every
     micro-batch halved, and so are all later ones: the same sum over the same items. Without dropout the
-    update is the same to rounding (1e-6); with it the masks are other draws, as with another `micro_batch`.
+    update is the same to rounding (1e-6); with dropout the masks differ, as with another `micro_batch`.
 
     Raises: RunError, the weights as before the step, where loss or gradient is not finite, a batch has
     nothing supervised, an epoch is not `steps_per_epoch` long, or one item does not fit the device.
-    Source: transformers#34198 on what the mean of unequal micro-batches' means gets wrong.
+    Source: transformers#34198 on the error in the mean of unequal micro-batches' means.
     """
     accelerator = accelerator or make_accelerator("auto", "fp32")
     _check_start(model, optimizer, accelerator)
     model.to(accelerator.device)
-    job = _Job(
-        model,
-        loss,
-        count,
-        optimizer,
-        schedule,
-        accelerator,
-        clip_norm,
-        seed,
-        steps_per_epoch,
-        [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups],
-        RowGradients(model if present().size == 1 else nn.Module()),
-        nonfinite,
+    loop = _Loop(
+        model, loss, count, optimizer, schedule, accelerator, clip_norm, seed, steps_per_epoch, nonfinite
     )
 
-    def steps(halvings: int) -> Iterator[Step]:
-        with job.rows.kept():
-            for number, batch in _numbered(batches, epochs, steps_per_epoch, start):
-                for _ in range(halvings):
-                    batch = batch.halved() or batch
-                step = _take(job, number, batch)
-                halvings += step.retries
-                yield step
-
-    return steps(halvings)
+    return _run_steps(loop, _numbered(batches, epochs, steps_per_epoch, start), halvings)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What stays the same from step to step; `rates` are those that the optimizer came with."""
+def _run_steps(loop: "_Loop", numbered: Iterable[tuple[int, Batch]], halvings: int) -> Iterator[Step]:
+    """One update after the other; halvings: of every batch's micro-batches, so far."""
+    with loop.row_gradients.active():
+        for number, batch in numbered:
+            for _ in range(halvings):
+                batch = batch.halved() or batch
+            start_s = time.perf_counter()
+            loop.prepare_step(number)
+            gradients = compute_gradients(
+                loop.model,
+                batch,
+                loop.loss,
+                loop.count,
+                loop.accelerator,
+                number,
+                loop.seed,
+                loop.clear_gradients,
+            )
+            step = _update_weights(loop, number, batch, gradients, start_s)
+            halvings += step.retries
+            yield step
+
+
+@dataclass
+class _Loop:
+    """What stays the same from step to step. initial_rates: the optimizer's own learning rates."""
 
     model: nn.Module
     loss: LossFn
@@ -168,91 +171,96 @@ class _Job:
     clip_norm: float
     seed: int
     steps_per_epoch: int
-    rates: list[float]
-    rows: RowGradients
     nonfinite: Nonfinite
 
-    def clear(self, whole: bool = False) -> None:
-        """No gradients; `whole`: also where no row was read."""
+    def __post_init__(self) -> None:
+        groups = self.optimizer.param_groups
+        self.initial_rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
+        alone = current_group().world_size == 1  # other processes may read other rows
+        self.row_gradients = RowGradients(self.model if alone else nn.Module())
+
+    def prepare_step(self, number: int) -> None:
+        """Training mode, and the schedule's learning rates of step `number` (from 1)."""
+        self.model.train()
+        factor = self.schedule(number - 1)
+        for group, rate in zip(self.optimizer.param_groups, self.initial_rates, strict=True):
+            group["lr"] = rate * factor
+
+    def clear_gradients(self, all_rows: bool = False) -> None:
+        """Remove the gradients. all_rows: also of embedding rows that were not read."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.rows.wipe(whole)
+        self.row_gradients.clear(all_rows)
 
 
-def _take(job: _Job, number: int, batch: Batch) -> Step:
-    """One update by this batch."""
-    begun = time.perf_counter()
-    job.model.train()
-    factor = job.schedule(number - 1)
-    for group, rate in zip(job.optimizer.param_groups, job.rates, strict=True):
-        group["lr"] = rate * factor
-    scaler, optimizer = job.accelerator.scaler, job.optimizer
-    done = gradients(job.model, batch, job.loss, job.count, job.accelerator, number, job.seed, job.clear)
+def _update_weights(
+    loop: _Loop, number: int, batch: Batch, gradients: BatchGradients, start_s: float
+) -> Step:
+    """Clip the gradients and update the weights; start_s: when the step started."""
+    scaler, optimizer = loop.accelerator.scaler, loop.optimizer
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    with _room_to_move(number):
+    with _name_oom_of_update(number):
         if scaler is not None:
             scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(trained, job.clip_norm)
+        norm = nn.utils.clip_grad_norm_(trained, loop.clip_norm)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
-        # The one place where the host waits for the device.
-        mean_loss, gradient_norm = torch.stack((done.sums.loss, norm.float())).tolist()
+        # the only place where the host waits for the device
+        mean_loss, gradient_norm = torch.stack((gradients.totals.loss, norm.float())).tolist()
         try:
-            skipped = _update(job, mean_loss, gradient_norm, batch, number)
+            skipped = _update(loop, mean_loss, gradient_norm, batch, number)
         finally:
-            job.clear(whole=not math.isfinite(gradient_norm + mean_loss))
+            loop.clear_gradients(all_rows=not math.isfinite(gradient_norm + mean_loss))
     return Step(
         step=number,
-        epoch=number / job.steps_per_epoch,
+        epoch=number / loop.steps_per_epoch,
         loss=mean_loss,
-        count=done.count,
+        count=gradients.count,
         learning_rate=optimizer.param_groups[0]["lr"],
         gradient_norm=None if skipped else gradient_norm,
-        tokens=done.sums.tokens,
-        time_s=time.perf_counter() - begun,
+        tokens=gradients.totals.tokens,
+        time_s=time.perf_counter() - start_s,
         skipped=skipped,
-        micro_batches=len(done.batch.micro_batches),
-        retries=done.retries,
+        micro_batches=len(gradients.batch.micro_batches),
+        retries=gradients.retries,
     )
 
 
 @contextmanager
-def _room_to_move(number: int) -> Iterator[None]:
-    """Smaller micro-batches are no help where gradients and the optimizer's state alone are too much.
+def _name_oom_of_update(number: int) -> Iterator[None]:
+    """Out of memory here is an error: smaller micro-batches do not shrink the optimizer's state.
 
     Raises: RunError.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
+        if not is_oom(error):
             raise
         raise RunError(
             f"step {number}",
             "the device has too little memory for the gradients and the optimizer's state.",
-            "Weights may have moved in part: this run is lost.",
-            f"Train fewer weights. {WAY_OUT}",
+            "Some weights may have moved: this run cannot go on.",
+            f"Train fewer weights. {OOM_ADVICE}",
         ) from None
 
 
-def _update(job: _Job, mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> bool:
-    """Move the weights, or refuse to; true where fp16's scaler, or who asked for it, skipped the step."""
-    scaler = job.accelerator.scaler
+def _update(loop: _Loop, mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> bool:
+    """Move the weights; True where fp16's scaler or `nonfinite` skips the step instead."""
+    scaler = loop.accelerator.scaler
     overflowed = not math.isfinite(gradient_norm)
-    bad_loss = not math.isfinite(mean_loss)
-    if (bad_loss or (overflowed and scaler is None)) and job.nonfinite == "skip":
+    is_error = not math.isfinite(mean_loss) or (overflowed and scaler is None)
+    if is_error and loop.nonfinite == "skip":
         if scaler is not None:
             scaler.update()
         return True
-    if bad_loss:
-        raise _not_finite("loss", mean_loss, batch, number)
-    if overflowed and scaler is None:
-        raise _not_finite("gradient's norm", gradient_norm, batch, number)
+    if is_error:
+        raise _not_finite_error(mean_loss, gradient_norm, batch, number)
     if scaler is None:
-        job.optimizer.step()
-    else:
-        scaler.step(job.optimizer)
-        scaler.update()
-        if overflowed and scaler.get_scale() < 1:  # no smaller scale will save it
-            raise _not_finite("gradient's norm", gradient_norm, batch, number)
+        loop.optimizer.step()
+        return False
+    scaler.step(loop.optimizer)
+    scaler.update()
+    if overflowed and scaler.get_scale() < 1:  # a smaller scale does not help
+        raise _not_finite_error(mean_loss, gradient_norm, batch, number)
     return overflowed
 
 
@@ -266,41 +274,43 @@ def _numbered(
             number += 1
             if number > start:
                 yield number, batch
-        found = number - epoch * steps_per_epoch
-        if found != steps_per_epoch:
+        count = number - epoch * steps_per_epoch
+        if count != steps_per_epoch:
             raise RunError(
                 f"epoch {epoch + 1}",
-                f"{found} batches came where {steps_per_epoch} were announced.",
-                do="Give steps_per_epoch the number of batches.",
+                f"has {count} batches where steps_per_epoch is {steps_per_epoch}.",
+                do="Set steps_per_epoch to the number of batches.",
             )
 
 
 def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator") -> None:
-    if accelerator.num_processes != present().size:
+    if accelerator.num_processes != current_group().world_size:
         raise RunError(
             "fit",
-            f"{accelerator.num_processes} processes share this run, and it knows of {present().size}.",
+            f"Accelerate runs {accelerator.num_processes} processes, tuneproof {current_group().world_size}.",
             do="Call tuneproof.process_group.join(device) in each of them first.",
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise RunError(
             "fit",
             "the accelerator divides the loss by gradient_accumulation_steps, and so does the loop.",
-            do="Leave gradient_accumulation_steps at 1 and give micro-batches.",
+            do="Leave gradient_accumulation_steps at 1 and pass micro-batches.",
         )
     half = [n for n, p in model.named_parameters() if p.requires_grad and p.dtype == torch.float16]
     if half:
         raise RunError(
             "fit",
-            f"{len(half)} trained weights are float16, the first {half[0]}: updates would round away.",
-            do="Load what is trained as float32; precision: fp16 computes in float16 all the same.",
+            f"{len(half)} trained weights are float16, the first {half[0]}: updates would round to zero.",
+            do="Load trained weights as float32; precision: fp16 still computes in float16.",
         )
 
 
-def _not_finite(what: str, value: float, batch: Batch, number: int) -> RunError:
+def _not_finite_error(mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> RunError:
+    is_loss = not math.isfinite(mean_loss)
+    value = f"loss is {mean_loss}" if is_loss else f"gradient's norm is {gradient_norm}"
     return RunError(
         f"step {number}",
-        f"the {what} is {value} in the batch of {shown(batch)}.",
+        f"the {value} in the batch of {ids_text(batch)}.",
         "The weights are still those from before this step.",
-        "Lower the learning rate, lengthen the warm-up, or look at these items.",
+        "Lower the learning rate, lengthen the warm-up, or check these items.",
     )

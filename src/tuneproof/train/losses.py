@@ -1,4 +1,4 @@
-"""The losses that arms train on, as sums over supervised units.
+"""The training losses of arms, as sums over supervised units.
 
 In: a model, a micro-batch on the device. Out: a loss with its graph.
 Knows nothing of: data, optimizers, which weights train.
@@ -10,7 +10,7 @@ import torch
 
 from tuneproof.families.family import Family
 from tuneproof.models.heads import class_logits
-from tuneproof.models.lm_logits import LOGITS_AT_ONCE, log_totals, words_logits
+from tuneproof.models.lm_logits import MAX_FLOAT32_LOGITS, lm_head_logits, log_sum_exp
 from tuneproof.train.gradients import LossSum
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")
@@ -19,47 +19,47 @@ INPUTS = ("input_ids", "attention_mask", "position_ids")
 def head_loss(model: Any, family: Family, part: dict[str, Any]) -> LossSum:
     """Summed cross-entropy of a classification head; an item is one supervised unit.
 
-    part: a padded batch [B, T], `labels` [B], and `tokens`, how many of it are real.
+    part: a padded batch [B, T], `labels` [B], and `tokens`, the number of real ones.
     """
     logits_BC = class_logits(model, family, {name: part[name] for name in INPUTS})
     summed = torch.nn.functional.cross_entropy(logits_BC.float(), part["labels"], reduction="sum")
     return LossSum(summed, len(part["labels"]), part["tokens"])
 
 
-def words_loss(model: Any, part: dict[str, Any]) -> LossSum:
+def answer_loss(model: Any, part: dict[str, Any]) -> LossSum:
     """Summed cross-entropy of the answers' tokens after their prompts; no other logits are computed.
 
-    part: a left-padded batch [B, T], `answers` [S], the supervised tokens, `places` [S], where each
-    is predicted (see `words_logits`), `keep`, and `tokens`, how many of the batch are real.
+    part: a left-padded batch [B, T], `answers` [S], the supervised tokens, `positions` [S], where each
+    is predicted, and `keep` (see `lm_head_logits`), and `tokens`, the number of real ones.
     """
     batch = {name: part[name] for name in INPUTS}
-    logits_SV = words_logits(model, batch, part["keep"], part["places"])
+    logits_SV = lm_head_logits(model, batch, part["keep"], part["positions"])
     summed = _SummedCrossEntropy.apply(logits_SV, part["answers"])
     return LossSum(summed, len(part["answers"]), part["tokens"])
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy summed over rows in float32, the gradient in the logits' own type.
+    """Cross-entropy summed over rows in float32, with the gradient in the logits' own dtype.
 
-    It keeps the logits and one number a row: no log-probabilities, no float32 copy of half-precision
-    logits, where torch's own keeps two tensors of the vocabulary's width beside them.
+    It saves the logits and one number per row for the backward pass: no log-probabilities, no float32
+    copy of half-precision logits. torch's own saves two more tensors of the vocabulary's width.
     """
 
     @staticmethod
     def forward(ctx: Any, logits_SV: torch.Tensor, answers_S: torch.Tensor) -> torch.Tensor:
-        totals_S = log_totals(logits_SV)
+        totals_S = log_sum_exp(logits_SV)
         ctx.save_for_backward(logits_SV, answers_S, totals_S)
         return (totals_S - logits_SV.gather(1, answers_S[:, None])[:, 0].float()).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         logits_SV, answers_S, totals_S = ctx.saved_tensors
-        found_SV = torch.empty_like(logits_SV)
-        rows = max(1, LOGITS_AT_ONCE // logits_SV.shape[-1])
+        gradient_SV = torch.empty_like(logits_SV)
+        rows = max(1, MAX_FLOAT32_LOGITS // logits_SV.shape[-1])
         for start in range(0, len(logits_SV), rows):
             piece = slice(start, start + rows)
             shares = (logits_SV[piece].float() - totals_S[piece, None]).exp_()
             answers = answers_S[piece, None]
             shares.scatter_add_(1, answers, shares.new_full(answers.shape, -1.0))
-            found_SV[piece] = shares.mul_(gradient)
-        return found_SV, None
+            gradient_SV[piece] = shares.mul_(gradient)
+        return gradient_SV, None

@@ -1,6 +1,7 @@
-"""AdamW without decay on norms and biases, and the schedules of the learning rate.
+"""AdamW without decay on norms and biases, and learning rate schedules.
 
-In: a model with marked trainable weights, a rate, a kind of schedule. Out: an optimizer; a factor a step.
+In: a model with marked trainable weights, a learning rate, a kind of schedule. Out: an optimizer; a factor
+for each step.
 Knows nothing of: data, losses, devices' names.
 """
 
@@ -22,7 +23,7 @@ FUSED_ON = {"cpu", "cuda", "mps", "xpu"}
 
 
 def decaying_names(model: nn.Module) -> set[str]:
-    """Names of the parameters that decay pulls towards zero: every matrix outside the norms.
+    """Names of the parameters with weight decay: every matrix outside the norms.
 
     Source: transformers, `Trainer.get_decay_parameter_names`.
     Differs: vectors that are neither norm nor bias (DoRA's magnitudes) do not decay either.
@@ -41,8 +42,8 @@ def decaying_names(model: nn.Module) -> set[str]:
 def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW over the trainable parameters; matrices decay, norms and biases do not.
 
-    Betas 0.9 and 0.999, epsilon 1e-8, one fused kernel where torch has one (on a CPU seven times
-    as fast as one call a tensor).
+    Betas 0.9 and 0.999, epsilon 1e-8, torch's fused kernel where there is one (on a CPU seven times as
+    fast as one call per tensor).
 
     Raises: ModelError where nothing is trainable.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2.
@@ -52,30 +53,31 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) 
         raise ModelError(
             "optimizer",
             "none of the model's weights is trainable.",
-            do="Use a method that marks what it trains.",
+            do="Use a method that marks trainable weights.",
         )
     decaying = decaying_names(model)
     matrices = [p for name, p in trainable.items() if name in decaying]
     vectors = [p for name, p in trainable.items() if name not in decaying]
-    groups = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((matrices, weight_decay), (vectors, 0.0))
-        if parameters
-    ]
-    fused = all(p.device.type in FUSED_ON and p.is_floating_point() for p in trainable.values())
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    fused = all(map(_can_fuse, trainable.values()))
     return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
 
 
+def _can_fuse(parameter: torch.Tensor) -> bool:
+    return parameter.device.type in FUSED_ON and parameter.is_floating_point()
+
+
 def warmup_steps(total_steps: int, warmup_share: float) -> int:
-    """Steps over which the rate rises; a single step has none: it would be taken with a rate of zero."""
+    """Number of warm-up steps; a single step has none, since its learning rate would be zero."""
     return math.ceil(total_steps * warmup_share) if total_steps > 1 else 0
 
 
 def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> Schedule:
     """The factor on the learning rate as a function of the step, which counts from 0.
 
-    From 0 in a line to 1 over the first ceil(total_steps · warmup_share) steps, then in a line or
-    half a cosine wave towards 0 at `total_steps`, or constant.
+    It rises linearly from 0 to 1 over the first ceil(total_steps · warmup_share) steps, then falls
+    linearly or along half a cosine wave to 0 at `total_steps`, or stays constant.
 
     Raises: RecipeError where the kind is unknown.
     Source: transformers, `get_{linear,cosine,constant}_schedule_with_warmup`; Loshchilov and
@@ -83,18 +85,18 @@ def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> 
     """
     if kind not in get_args(ScheduleKind):
         raise RecipeError(
-            "schedule", f"{kind!r} is not known.", do=did_you_mean(kind, get_args(ScheduleKind))
+            "schedule", f"{kind!r} is not a schedule.", do=did_you_mean(kind, get_args(ScheduleKind))
         )
     warmup = warmup_steps(total_steps, warmup_share)
 
     def factor(step: int) -> float:
         if step < warmup:
             return step / warmup
-        falling = max(1, total_steps - warmup)
+        decay_steps = max(1, total_steps - warmup)
         if kind == "linear":
-            return max(0.0, (total_steps - step) / falling)
+            return max(0.0, (total_steps - step) / decay_steps)
         if kind == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / falling)))
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / decay_steps)))
         return 1.0
 
     return factor

@@ -1,17 +1,17 @@
-"""Checkpoints of a run: complete or absent, checked before use, the newest valid one wins.
+"""Checkpoints of a run: complete or absent, checked before use; the newest valid one is loaded.
 
-In: a model, its optimizer, the best on dev, where training stands. Out: folders, and all of it back.
-Knows nothing of: how training goes, what it is for, when it is stopped.
+In: a model, its optimizer, the best on dev, the state of training. Out: folders, and all of it restored.
+Knows nothing of: the training loop, its purpose, when it is stopped.
 
     step-<N>/            after the update of step N
-        trained.safetensors    the weights that train
-        best.safetensors       the best on dev, where it is not those
-        optimizer.safetensors  <weight>|<what AdamW keeps of it>
+        trained.safetensors    the trained weights
+        best.safetensors       the best on dev, unless they are the same
+        optimizer.safetensors  <weight>|<entry of AdamW's state>
         steps.jsonl            the lines written so far
-        state.json             where training stands (see `Place`), the scaler of fp16, what it belongs to
+        state.json             the state of training (see `TrainingState`), fp16's scaler, the fingerprint
         MANIFEST.json          SHA-256 of each
 
-Random numbers need no place here: dropout is seeded by (seed, step), the order of items by (seed, epoch).
+Random numbers need no state: dropout is seeded by (seed, step), the order of items by (seed, epoch).
 """
 
 import math
@@ -27,18 +27,18 @@ from torch import nn
 
 from tuneproof.atomic import (
     MANIFEST,
+    atomic_folder,
     check_folder,
     read_json,
     remove_folder,
     remove_leftovers,
     set_aside,
-    whole_folder,
-    write_inside,
+    write_in_folder,
     write_json,
 )
 from tuneproof.errors import ModelError, RunError, TuneproofError
-from tuneproof.models.fsdp import is_sharded, made_whole, part_of, parts_of, whole_of
-from tuneproof.process_group import Team, present
+from tuneproof.models.fsdp import gather_full_tensor, gather_full_weights, is_sharded, local_parts, shard_like
+from tuneproof.process_group import ProcessGroup, current_group
 from tuneproof.train.checkpoint import (
     BestOnDev,
     Weights,
@@ -49,30 +49,30 @@ from tuneproof.train.checkpoint import (
 )
 from tuneproof.train.loop import Step
 
-FORMAT = 1
+FORMAT = 2
 NAME = re.compile(r"step-(0|[1-9][0-9]{0,11})")
-BAD = "bad-"  # begins the name of what was set aside
-KEPT = 2  # checkpoints that stay
-WORTH = 20  # writing one may take a twentieth of the time
+BAD = "bad-"  # prefix of renamed invalid checkpoints
+MAX_CHECKPOINTS = 2
+INTERVAL_PER_COST = 20  # writing takes at most a twentieth of the time
 TRAINED, BEST, OPTIMIZER = "trained.safetensors", "best.safetensors", "optimizer.safetensors"
 STATE, LINES = "state.json", "steps.jsonl"
-NEEDED = {TRAINED, OPTIMIZER, STATE, LINES}
+REQUIRED = {TRAINED, OPTIMIZER, STATE, LINES}
 
 
 @dataclass
-class Place:
-    """Where training stands.
+class TrainingState:
+    """The state of training.
 
-    step: updates done. pending: the last of them where what follows an update (evaluation, its line)
-    is not done yet. halvings: of micro-batches, for want of memory. train_s: seconds so far;
-    compile_s: those of them that went into compiling layers. skipped: updates left out since they
-    were not finite. resumed_at: steps from which it was taken up.
+    step: updates done. pending: the last of them while its evaluation and its line are not done yet.
+    halvings: of micro-batches, when memory ran out. train_s: seconds so far, of which compile_s went into
+    compiling layers. skipped: updates left out because they were not finite. resumed_at: steps from
+    which training resumed.
     """
 
     step: int = 0
     halvings: int = 0
     pending: Step | None = None
-    done: bool = False
+    is_finished: bool = False
     evaluations: list[dict[str, float]] = field(default_factory=list)
     train_s: float = 0.0
     compile_s: float = 0.0
@@ -80,33 +80,33 @@ class Place:
     resumed_at: list[int] = field(default_factory=list)
 
     def stages(self) -> dict[str, float]:
-        """Seconds of compiling, where there were any, and of training beside them."""
-        told = {"compile": self.compile_s} if self.compile_s else {}
-        return {**told, "train": self.train_s - self.compile_s}
+        """Seconds of compiling, if any, and of the rest of training."""
+        compiling = {"compile": self.compile_s} if self.compile_s else {}
+        return {**compiling, "train": self.train_s - self.compile_s}
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; a loss that is not finite is null."""
-        found = asdict(self)
+        values = asdict(self)
         if self.pending is not None and not math.isfinite(self.pending.loss):
-            found["pending"]["loss"] = None
-        return found
+            values["pending"]["loss"] = None
+        return values
 
     @classmethod
-    def of(cls, found: dict[str, Any]) -> "Place":
-        """What `as_json` gave."""
-        pending = found["pending"]
+    def from_json(cls, values: dict[str, Any]) -> "TrainingState":
+        """The inverse of `as_json`."""
+        pending = values["pending"]
         if pending is not None:
             loss = math.nan if pending["loss"] is None else pending["loss"]
             pending = Step(**{**pending, "loss": loss})
-        return cls(**{**found, "pending": pending})
+        return cls(**{**values, "pending": pending})
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A valid one, read back."""
+    """A valid checkpoint in memory."""
 
     folder: Path
-    place: Place
+    state: TrainingState
     trained: Weights
     best: Weights
     best_state: dict[str, Any]
@@ -114,111 +114,109 @@ class Checkpoint:
     scaler: dict[str, Any] | None
     lines: bytes
 
-    def put_back(
+    def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, best: BestOnDev, scaler: Any
     ) -> None:
-        """Give model, optimizer, best on dev and scaler what they had.
+        """Restore the state of model, optimizer, best on dev and scaler.
 
-        Where the model is shared out over processes, each takes its part of what is whole here.
+        Where the model is sharded, each process restores its part of the full weights.
 
-        Raises: ModelError where weights are not those of the model.
+        Raises: ModelError where the weights are another model's.
         """
-        restore_trained(model, parts_of(model, self.trained))
-        best.take_back(self.best_state, parts_of(model, self.best))
+        restore_trained(model, local_parts(model, self.trained))
+        best.load_state(self.best_state, local_parts(model, self.best))
         _restore_optimizer(model, optimizer, self.optimizer)
         if scaler is not None and self.scaler is not None:
             scaler.load_state_dict(self.scaler)
 
 
-def handed_out(found: Checkpoint | None, team: Team) -> Checkpoint | None:
-    """The leader's checkpoint, in every process."""
-    if team.size == 1:
-        return found
-    sets = (
-        {} if found is None else {"trained": found.trained, "best": found.best, "optimizer": found.optimizer}
-    )
-    about = team.say(
-        None
-        if found is None
-        else {
-            "place": found.place.as_json(),
-            "best_state": found.best_state,
-            "scaler": found.scaler,
+def broadcast_checkpoint(checkpoint: Checkpoint | None, group: ProcessGroup) -> Checkpoint | None:
+    """The main process's checkpoint, in every process."""
+    if group.world_size == 1:
+        return checkpoint
+    weights: dict[str, Weights] = {}
+    header = None
+    if checkpoint is not None:
+        weights = {"trained": checkpoint.trained, "best": checkpoint.best, "optimizer": checkpoint.optimizer}
+        header = {
+            "state": checkpoint.state.as_json(),
+            "best_state": checkpoint.best_state,
+            "scaler": checkpoint.scaler,
             "tensors": {
                 kind: {name: [list(t.shape), str(t.dtype)] for name, t in tensors.items()}
-                for kind, tensors in sets.items()
+                for kind, tensors in weights.items()
             },
         }
-    )
-    if about is None:
+    header = group.broadcast(header)
+    if header is None:
         return None
-    for kind, named in about["tensors"].items():
-        made = {
-            name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
-            for name, (shape, dtype) in named.items()
-        }
-        sets[kind] = sets.get(kind, made)
-        team.copy_from_leader(sets[kind].values())
-    return found or Checkpoint(
+    for kind, tensors in header["tensors"].items():
+        if kind not in weights:
+            weights[kind] = {
+                name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
+                for name, (shape, dtype) in tensors.items()
+            }
+        group.broadcast_tensors(weights[kind].values())
+    return checkpoint or Checkpoint(
         folder=Path(),
-        place=Place.of(about["place"]),
-        best_state=about["best_state"],
-        scaler=about["scaler"],
+        state=TrainingState.from_json(header["state"]),
+        best_state=header["best_state"],
+        scaler=header["scaler"],
         lines=b"",
-        **sets,
+        **weights,
     )
 
 
-class Keeper:
-    """Writes an arm's checkpoints and finds the newest that is valid and its own.
+class CheckpointManager:
+    """Writes an arm's checkpoints and loads the newest valid one of the same run.
 
-    folder: where they are. belongs: what they belong to; accepted: other such texts that are taken for
-    it. every_s: seconds of training after which one is due; None: never.
+    fingerprint: of the run; accepted: fingerprints of earlier runs whose checkpoints may be used.
+    every_s: seconds of training between checkpoints; None: write none in between.
     """
 
     def __init__(
         self,
         folder: Path,
-        belongs: str,
+        fingerprint: str,
         accepted: frozenset[str] = frozenset(),
         every_s: float | None = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder, self.belongs, self.accepted = folder, belongs, accepted
+        self.folder, self.fingerprint, self.accepted = folder, fingerprint, accepted
         self.every_s, self.clock = every_s, clock
-        self.set_aside: list[str] = []
+        self.rejected: list[str] = []
         self.written = 0
-        self._last = clock()
-        self._cost = 0.0
+        self._last_write = clock()
+        self._cost_s = 0.0
 
     @property
-    def due(self) -> bool:
-        """Whether so much time has passed that another one is worth its writing."""
+    def is_due(self) -> bool:
+        """Whether the next checkpoint is due."""
         if self.every_s is None:
             return False
-        wait = max(self.every_s, WORTH * self._cost) if self.every_s else 0
-        return self.clock() - self._last >= wait
+        wait = max(self.every_s, INTERVAL_PER_COST * self._cost_s) if self.every_s else 0
+        return self.clock() - self._last_write >= wait
 
     @property
     def newest_name(self) -> str:
-        """The newest one's folder, or that there is none."""
-        found = self._numbered()
-        return str(found[0][1]) if found else "none was written"
+        """The folder of the newest checkpoint, or a phrase that there is none."""
+        numbered = self._numbered()
+        return str(numbered[0][1]) if numbered else "none was written"
 
-    def newest(self) -> Checkpoint | None:
-        """The newest valid checkpoint; newer ones that are not are set aside, with the reason.
+    def load_newest(self) -> Checkpoint | None:
+        """The newest valid checkpoint; newer invalid ones are renamed, with the reason in `rejected`.
 
-        Also begins to count the time to the next one.
+        The time to the next checkpoint starts here.
         """
-        self._last = self.clock()
+        self._last_write = self.clock()
         remove_leftovers(self.folder)
         for _, folder in self._numbered():
             try:
                 return self._read(folder)
             except (TuneproofError, OSError, KeyError, TypeError, ValueError) as error:
                 new = set_aside(folder, BAD)
-                what = str(error) if isinstance(error, TuneproofError) else f"is damaged ({error!r})"
-                self.set_aside.append(f"{folder.name} is not used and was renamed {new.name}: {what}")
+                reason = str(error) if isinstance(error, TuneproofError) else f"is damaged ({error!r})"
+                self.rejected.append(f"{folder.name} is not used and was renamed {new.name}: {reason}")
         return None
 
     def save(
@@ -226,50 +224,52 @@ class Keeper:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         best: BestOnDev,
-        place: Place,
+        state: TrainingState,
         lines: bytes,
         scaler: Any = None,
     ) -> Path:
-        """Write a checkpoint, check it, and let the oldest go.
+        """Write a checkpoint, check it, and remove the oldest.
 
-        Of several processes all call it, and the leader writes.
+        With several processes all of them call it, and the main one writes.
 
-        Raises: RunError where it cannot be written; the earlier ones stand then.
+        Raises: RunError where it cannot be written; earlier ones stay.
         """
-        begun = self.clock()
-        path = self.folder / f"step-{place.step}"
-        trained, kept = capture_trained(model), best.kept()
+        start = self.clock()
+        path = self.folder / f"step-{state.step}"
+        trained = _full(model, capture_trained(model))
+        best_weights = _full(model, best.weights())
         tensors = _optimizer_tensors(model, optimizer)
-        if is_sharded(model):
-            trained, kept = made_whole(model, trained), made_whole(model, kept)
-        if not present().leads:
+        if not current_group().is_main:
             return path
-        same = _equal(trained, kept)
-        state = {
+        best_file = TRAINED if _equal(trained, best_weights) else BEST
+        values = {
             "format": FORMAT,
-            "belongs": self.belongs,
-            "place": place.as_json(),
-            "best": {**best.state(), "weights": _where(kept, same)},
+            "fingerprint": self.fingerprint,
+            "training": state.as_json(),
+            "best": {**best.state(), "weights": best_file if best_weights else None},
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
-        with whole_folder(path) as inside:
-            write_inside(inside / TRAINED, lambda file: save_weights(file, trained))
-            if kept and not same:
-                write_inside(inside / BEST, lambda file: save_weights(file, kept))
-            write_inside(inside / OPTIMIZER, lambda file: save_weights(file, tensors))
-            write_inside(inside / LINES, lambda file: file.write_bytes(lines))
-            write_json(inside / STATE, state)
-        check_folder(path)  # before an older one goes
-        older = [folder for step, folder in self._numbered() if step <= place.step]
-        for folder in older[KEPT:]:
-            remove_folder(folder)
+        with atomic_folder(path) as inside:
+            write_in_folder(inside / TRAINED, lambda file: save_weights(file, trained))
+            if best_weights and best_file == BEST:
+                write_in_folder(inside / BEST, lambda file: save_weights(file, best_weights))
+            write_in_folder(inside / OPTIMIZER, lambda file: save_weights(file, tensors))
+            write_in_folder(inside / LINES, lambda file: file.write_bytes(lines))
+            write_json(inside / STATE, values)
+        check_folder(path)  # before older ones are removed
+        self._remove_older(state.step)
         self.written += 1
-        self._last = self.clock()
-        self._cost = self._last - begun
+        self._last_write = self.clock()
+        self._cost_s = self._last_write - start
         return path
 
+    def _remove_older(self, newest: int) -> None:
+        older = [folder for step, folder in self._numbered() if step <= newest]
+        for folder in older[MAX_CHECKPOINTS:]:
+            remove_folder(folder)
+
     def clear(self) -> None:
-        """Remove the checkpoints of an arm that is complete; what was set aside stays."""
+        """Remove the checkpoints of a complete arm; renamed invalid ones stay."""
         for _, folder in self._numbered():
             remove_folder(folder)
         remove_leftovers(self.folder)
@@ -277,44 +277,44 @@ class Keeper:
             self.folder.rmdir()
 
     def _numbered(self) -> list[tuple[int, Path]]:
-        """(step, folder) of everything called as one, the highest step first; clocks do not matter."""
+        """(step, folder) of every checkpoint by name, the highest step first; times do not matter."""
         names = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
-        found = [(int(match[1]), path) for path in names if (match := NAME.fullmatch(path.name))]
-        return sorted(found, reverse=True)
+        numbered = [(int(match[1]), path) for path in names if (match := NAME.fullmatch(path.name))]
+        return sorted(numbered, reverse=True)
 
     def _read(self, folder: Path) -> Checkpoint:
-        """Raises what is wrong with it."""
+        """Raises: RunError or ModelError where it is invalid or another run's."""
         if folder.is_symlink() or not folder.is_dir():
             raise RunError(str(folder), "is not a folder.")
         check_folder(folder)
-        listed = set(read_json(folder / MANIFEST))
-        lacking = sorted(NEEDED - listed)
-        if lacking:
-            raise RunError(str(folder), f"lacks {', '.join(lacking)}.")
-        state = read_json(folder / STATE)
-        if state["format"] != FORMAT:
-            raise RunError(str(folder), f"has the format {state['format']!r}, not {FORMAT}.")
-        if state["belongs"] != self.belongs and state["belongs"] not in self.accepted:
+        missing = sorted(REQUIRED - set(read_json(folder / MANIFEST)))
+        if missing:
+            raise RunError(str(folder), f"is missing {', '.join(missing)}.")
+        values = read_json(folder / STATE)
+        if values["format"] != FORMAT:
+            raise RunError(str(folder), f"has the format {values['format']!r}, not {FORMAT}.")
+        if values["fingerprint"] != self.fingerprint and values["fingerprint"] not in self.accepted:
             raise RunError(str(folder), "belongs to another run.")
-        place = Place.of(state["place"])
-        if folder.name != f"step-{place.step}":
-            raise RunError(str(folder), f"is of step {place.step}.")
-        trained = read_weights(folder / TRAINED)
-        where = state["best"]["weights"]
+        state = TrainingState.from_json(values["training"])
+        if folder.name != f"step-{state.step}":
+            raise RunError(str(folder), f"is of step {state.step}.")
+        trained, best_file = read_weights(folder / TRAINED), values["best"]["weights"]
+        best = trained if best_file == TRAINED else read_weights(folder / BEST) if best_file else {}
         return Checkpoint(
             folder=folder,
-            place=place,
+            state=state,
             trained=trained,
-            best=trained if where == TRAINED else read_weights(folder / BEST) if where else {},
-            best_state=state["best"],
+            best=best,
+            best_state=values["best"],
             optimizer=read_weights(folder / OPTIMIZER),
-            scaler=state["scaler"],
+            scaler=values["scaler"],
             lines=(folder / LINES).read_bytes(),
         )
 
 
-def _where(kept: Weights, same: bool) -> str | None:
-    return (TRAINED if same else BEST) if kept else None
+def _full(model: nn.Module, weights: Weights) -> Weights:
+    """Full weights, gathered where the model is sharded."""
+    return gather_full_weights(model, weights) if is_sharded(model) else weights
 
 
 def _equal(a: Weights, b: Weights) -> bool:
@@ -322,29 +322,26 @@ def _equal(a: Weights, b: Weights) -> bool:
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Weights:
-    """What the optimizer keeps of each trained weight, by the weight's name."""
+    """The optimizer's state of each trained weight, by the weight's name."""
     return {
-        f"{name}|{key}": whole_of(torch.as_tensor(value), parameter)
+        f"{name}|{key}": gather_full_tensor(torch.as_tensor(value), parameter)
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
 
 
 def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Weights) -> None:
-    """Raises ModelError where they are of other weights."""
+    """Raises: ModelError where the state is of a weight that does not train."""
     by_name = dict(model.named_parameters())
     state: dict[int, dict[str, torch.Tensor]] = {}
     groups = optimizer.state_dict()["param_groups"]
-    live = [p for group in optimizer.param_groups for p in group["params"]]
-    places = {id(p): place for p, place in zip(live, _flat(groups), strict=True)}
-    for key, tensor in tensors.items():
-        name, _, what = key.rpartition("|")
-        if name not in by_name or id(by_name[name]) not in places:
-            raise ModelError(name, "has an optimizer's state and is not trained.")
-        held = part_of(tensor, by_name[name]) if tensor.ndim else tensor
-        state.setdefault(places[id(by_name[name])], {})[what] = held
+    trained = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    indices = [index for group in groups for index in group["params"]]
+    index_of = dict(zip(trained, indices, strict=True))
+    for name_and_key, tensor in tensors.items():
+        name, _, key = name_and_key.rpartition("|")
+        if name not in by_name or id(by_name[name]) not in index_of:
+            raise ModelError(name, "has an optimizer's state but does not train.")
+        value = shard_like(tensor, by_name[name]) if tensor.ndim else tensor
+        state.setdefault(index_of[id(by_name[name])], {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _flat(groups: list[dict[str, Any]]) -> list[int]:
-    return [place for group in groups for place in group["params"]]

@@ -1,6 +1,6 @@
-"""Steps sent to TensorBoard, W&B, trackio or MLflow while an arm trains, through Accelerate.
+"""Training steps logged to TensorBoard, W&B, trackio or MLflow, through Accelerate.
 
-In: names of trackers, what to call the run. Out: trackers that take numbers by step.
+In: names of trackers, a name of the run. Out: trackers that log numbers by step.
 Knows nothing of: models, losses, the study's own files.
 """
 
@@ -20,7 +20,7 @@ def check_trackers(names: Sequence[str]) -> None:
             raise RecipeError(
                 "train.trackers",
                 f"the package {name} is not installed.",
-                do=f"pip install {name}, or take it out: every step is in steps.jsonl as well.",
+                do=f"pip install {name}, or remove it: every step is in steps.jsonl as well.",
             )
 
 
@@ -40,7 +40,9 @@ def _tracker(name: str, project: str, run: str, folder: Path) -> Any:
 def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[Any]]:
     """Trackers of one arm's run, finished at the end; TensorBoard writes into `study`/tensorboard.
 
-    The project is called as the study's folder. Raises: RunError where a tracker does not start.
+    The project has the name of the study's folder.
+
+    Raises: RunError where a tracker does not start.
     """
     started: list[Any] = []
     try:
@@ -48,12 +50,12 @@ def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[
             tracker = _tracker(name, study.resolve().name, run, study / "tensorboard")
             try:
                 tracker.start()
-            except Exception as error:  # whatever the package raises: no login, no network
-                said = " ".join(str(error).split()) or type(error).__name__
+            except Exception as error:  # packages raise anything: no login, no network
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise RunError(
                     f"tracker {name}",
-                    f"did not start: {said.rstrip('.')}.",
-                    do="Mend it, or take it out of train.trackers.",
+                    f"did not start: {reason.rstrip('.')}.",
+                    do="Fix it, or remove it from train.trackers.",
                 ) from error
             started.append(tracker)
         yield started
@@ -63,7 +65,7 @@ def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[
 
 
 def track(trackers: Sequence[Any], values: Mapping[str, Any], step: int) -> None:
-    """Send what is a number to every tracker."""
+    """Log the values that are numbers to every tracker."""
     numbers = {
         name: value
         for name, value in values.items()

@@ -2,17 +2,11 @@
 
 import re
 
-from tuneproof.report.charts.forest import (
-    Mark,
-    cost_figure,
-    difference_scale,
-    difference_strip,
-    pareto,
-    score_scale,
-)
-from tuneproof.report.charts.learning_curves import Bin, reliability_figure
+from tuneproof.report.charts.calibration import Bin, reliability_figure
+from tuneproof.report.charts.cost import Mark, cost_figure, pareto
+from tuneproof.report.charts.forest import difference_scale, difference_strip, score_scale
 from tuneproof.report.charts.svg import Scale, log_ticks, safe, tag, thin, ticks
-from tuneproof.report.rounding import Style
+from tuneproof.report.formatting import NumberStyle
 from tuneproof.report.tables import Score
 
 
@@ -43,13 +37,13 @@ def test_arms_without_trainable_parameters_stand_at_zero() -> None:
     marks = [Mark("lexical", 0, 0.8, "grey"), Mark("full", 2e7, 0.9, "blue")]
     picture = cost_figure(marks, "trainable parameters", "Accuracy")
     assert ">0</text>" in picture
-    assert "Worth their cost: lexical, full." in picture
+    assert "Pareto front: lexical, full." in picture
 
 
 def test_a_difference_says_what_the_test_set_could_show() -> None:
     pair = {"arm": "full", "over": "head", "difference": 0.02, "low": -0.01, "high": 0.05, "mde": 0.04}
-    strip = difference_strip(pair, Style(True, 1), difference_scale([pair]))
-    assert "+2.0; a true one of 4.0 is found 80 times in 100" in strip
+    strip = difference_strip(pair, NumberStyle(True, 1), difference_scale([pair]))
+    assert "+2.0; smallest detectable difference 4.0" in strip
     assert 'class="mde"' in strip
 
 
@@ -70,4 +64,4 @@ def test_a_reliability_picture_draws_before_and_after() -> None:
     bins = [Bin(0.6, 0.5, 10), Bin(0.9, 0.95, 90)]
     picture = reliability_figure("full", bins, bins[:1], "red")
     assert len(re.findall("<circle", picture)) == 3
-    assert "sure to 90.0 %, right in 95.0 % of 90 items" in picture
+    assert "confidence 90.0 %, accuracy 95.0 % on 90 items" in picture

@@ -3,7 +3,7 @@
 import pytest
 
 from tuneproof.report.charts.label_efficiency import SizedLine, _sentence
-from tuneproof.report.rounding import Style
+from tuneproof.report.formatting import NumberStyle
 from tuneproof.report.tables import ArmRow, Score
 
 ROW = ArmRow("full", None, "full", "tuned", (), "done", "", {}, 10, 10, 1.0, 1, 1.0)
@@ -18,16 +18,19 @@ def said(*outcomes: str | None) -> str:
     ]
     sizes = [*(50, 200, 800)[: len(adds)], 4000]
     scores = [Score(0.8)] * len(sizes)
-    return _sentence(SizedLine(ROW, "red", sizes, scores, [*adds, None]), Style())
+    return _sentence(SizedLine(ROW, "red", sizes, scores, [*adds, None]), NumberStyle())
 
 
 @pytest.mark.parametrize(
     ("outcomes", "sentence"),
     [
-        (("better", "cannot tell"), "full on 200 items cannot be told from itself on all 4,000"),
+        (
+            ("better", "cannot tell"),
+            "full on 200 items is not shown to be worse than on all 4,000, which add +5.0",
+        ),
         (("better", "better"), "full on all 4,000 items is better than on 50, 200."),
         ((None, "better"), "full on all 4,000 items is better than on 200."),
-        ((None, None), "full: no sample could be compared with the whole of train."),
+        ((None, None), "full: no sample could be compared with all of train."),
         (("worse",), "full on 50 items is better than on all 4,000: +5.0."),
     ],
 )

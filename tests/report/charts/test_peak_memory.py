@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.made_study import write_study
 from tuneproof.record.study_folder import read_study
-from tuneproof.report.charts.peak_memory import PARTS, peaks
+from tuneproof.report.charts.peak_memory import PARTS, peak_memory
 from tuneproof.report.page import render
 from tuneproof.report.tables import pooled_rows
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 def test_the_strips_are_as_long_as_the_bytes(folder) -> None:
     rows = pooled_rows(read_study(folder))
-    found = peaks(rows)
+    found = peak_memory(rows)
     assert found is not None
     for plot_row in found["rows"]:
         row = next(row for row in rows if row.label == plot_row.name)
@@ -46,6 +46,6 @@ def test_the_page_shows_prediction_measurement_and_error(folder) -> None:
 
 
 def test_without_a_prediction_there_is_no_section(folder) -> None:
-    assert peaks([]) is None
+    assert peak_memory([]) is None
     rows = [row for row in pooled_rows(read_study(folder)) if row.kind == "baseline"]
-    assert peaks(rows) is None
+    assert peak_memory(rows) is None

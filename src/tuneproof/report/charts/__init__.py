@@ -1,1 +1,1 @@
-"""The pictures of a report, as SVG."""
+"""The figures of a report, as inline SVG."""

@@ -1,6 +1,6 @@
 """A folder with good rows, a canary, and a standard input that must not be read.
 
-In: nothing. Out: what every test of a bad input begins with. Knows nothing of: any single input.
+In: nothing. Out: what every test of a bad input starts from. Knows nothing of: any single input.
 """
 
 import io
@@ -27,14 +27,14 @@ GOOD = "review,mood\n" + "\n".join(ROWS) + "\n"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the program said."""
+    """The exit code and output of one run of the program."""
 
     code: int
     out: str
     err: str
 
     def refused(self, *words: str) -> None:
-        """One line on standard error that holds these words, exit code 1 or 2, no traceback."""
+        """One line on standard error with these words in it, exit code 1 or 2, no traceback."""
         assert self.code in (1, 2), self.err
         assert self.err.startswith("tuneproof: ")
         assert len(self.err.splitlines()) == 1, self.err
@@ -54,8 +54,8 @@ class Touch:
 
 
 @dataclass(frozen=True)
-class Place:
-    """The test's folder. `answers` is a standard input that would say yes to everything."""
+class Workspace:
+    """The test's folder. `answers` is a standard input that says yes to everything."""
 
     folder: Path
     canary: Path
@@ -65,8 +65,8 @@ class Place:
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
 
-    def say(self, *words: str) -> Answer:
-        """Run the program with these words."""
+    def run_command(self, *words: str) -> Answer:
+        """Run the program with these arguments."""
         self.capsys.readouterr()
         code = main(list(words))
         said = self.capsys.readouterr()
@@ -74,13 +74,13 @@ class Place:
 
     def check(self, *more: str, model: str | None = "model", arms: str = "head") -> Answer:
         """`check` of the good rows."""
-        named = ["--model", model] if model else []
-        return self.say("check", *OWN, *named, "--arms", arms, *more)
+        named = ["--models", model] if model else []
+        return self.run_command("check", *OWN, *named, "--arms", arms, *more)
 
     def run(self, *more: str, model: str | None = "model", arms: str = "head") -> Answer:
         """`run` of the good rows into `study`."""
-        named = ["--model", model] if model else []
-        return self.say("run", *OWN, *named, "--arms", arms, "--quiet", "--out", "study", *more)
+        named = ["--models", model] if model else []
+        return self.run_command("run", *OWN, *named, "--arms", arms, "--quiet", "--out", "study", *more)
 
     def evil(self) -> bytes:
         """A pickle that makes the canary when it is read."""
@@ -96,13 +96,13 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, capsys):
-    """The folder; afterwards nothing has been asked, and there is no canary."""
+def workspace(tmp_path, monkeypatch, capsys):
+    """The folder; afterwards there is no canary and nothing was read from standard input."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.csv").write_text(GOOD)
     answers = io.StringIO("y\n" * 20)
     monkeypatch.setattr("sys.stdin", answers)
-    made = Place(tmp_path, tmp_path / "canary", capsys, answers)
+    made = Workspace(tmp_path, tmp_path / "canary", capsys, answers)
     yield made
     assert not made.canary.exists(), "a stranger's code ran"
-    assert answers.tell() == 0, "something was asked on standard input"
+    assert answers.tell() == 0, "standard input was read"

@@ -13,8 +13,8 @@ from tests.test_recipes import RECIPES
 from tuneproof.cli.main import main
 from tuneproof.errors import DataUnreachedError, ModelUnreachedError
 from tuneproof.families.models import resolve_model
-from tuneproof.hub.download import fetch
-from tuneproof.hub.offline import cache_alone, never_reached
+from tuneproof.hub.download import download_model
+from tuneproof.hub.offline import cache_only, is_unreachable
 from tuneproof.tasks.hub import read_hub
 
 
@@ -35,7 +35,7 @@ def test_there_are_recipes() -> None:
 def test_a_recipe_is_checked_offline_and_what_needs_the_hub_is_counted(path, offline, capsys):
     assert main(["check", str(path)]) == 0
     said = capsys.readouterr().out
-    assert "Hub     not reached: 6 checks skipped." in said
+    assert "Hub     not reachable: 6 checks skipped." in said
     assert said.count("        skipped: ") == 6
     assert "impossible" not in said
     assert main(["check", str(path), "--json"]) == 0
@@ -47,7 +47,7 @@ def test_a_recipe_is_checked_offline_and_what_needs_the_hub_is_counted(path, off
 def test_run_stops_where_check_skips(offline, capsys, tmp_path):
     out = tmp_path / "study"
     assert main(["run", str(RECIPES[0]), "--out", str(out)]) == 2
-    assert "could not be fetched" in capsys.readouterr().err
+    assert "could not be downloaded" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -56,27 +56,27 @@ def test_rows_of_ones_own_are_divided_and_audited_where_the_model_alone_lacks(
 ):
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "own.csv")
-    words = ["check", *OWN, "--model", "distilbert", "--arms", "majority,head"]
+    words = ["check", *OWN, "--models", "distilbert", "--arms", "majority,head"]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "train 28, dev 4, test 8; labels bad, good" in said
-    assert "not reached: 3 checks skipped" in said
-    assert "distilbert: bert encoder. Not fetched" in said
+    assert "not reachable: 3 checks skipped" in said
+    assert "distilbert: bert encoder. Not downloaded" in said
     (tmp_path / "own.csv").write_text("review,mood\na,good\n")
     assert main(words) == 2
 
 
 def test_a_model_of_ones_own_is_read_where_the_rows_alone_lack(offline, capsys):
-    assert main(["check", "sst2", "--model", "demo", "--arms", "majority,head"]) == 0
+    assert main(["check", "sst2", "--models", "demo", "--arms", "majority,head"]) == 0
     said = capsys.readouterr().out
-    assert "not reached: 4 checks skipped" in said
-    assert "Not fetched" not in said
+    assert "not reachable: 4 checks skipped" in said
+    assert "Not downloaded" not in said
 
 
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["--set", "task.path=nowhere"], "nowhere: is not there."),
+        (["--set", "task.path=nowhere"], "nowhere: does not exist."),
         (["--set", "models=[models/nowhere]"], "models/nowhere: is not on this machine"),
         (["--set", "models=[distilbert@other]"], "is not on this machine"),
         (["--set", "models=[minilm, minilm]"], "two models are called minilm"),
@@ -127,7 +127,7 @@ def test_a_hub_that_answers_is_not_skipped(tmp_path):
 
 def test_a_source_says_that_it_was_not_reached(offline):
     with pytest.raises(ModelUnreachedError):
-        fetch(resolve_model("distilbert"), weights=False)
+        download_model(resolve_model("distilbert"), weights=False)
     with pytest.raises(DataUnreachedError):
         read_hub("stanfordnlp/sst2", "main")
 
@@ -143,22 +143,22 @@ def test_no_answer_is_told_from_an_answer():
     absent = LocalEntryNotFoundError("not in the cache")
     absent.__cause__ = caught.value
     answer = sys.modules[client].Response(503, request=sys.modules[client].Request("GET", "http://a"))
-    assert never_reached(caught.value)
-    assert never_reached(absent)
-    assert never_reached(ConnectionError("no route"))
+    assert is_unreachable(caught.value)
+    assert is_unreachable(absent)
+    assert is_unreachable(ConnectionError("no route"))
     for kind in (HfHubHTTPError, GatedRepoError):
-        assert not never_reached(kind("no", response=answer))
+        assert not is_unreachable(kind("no", response=answer))
     absent.__cause__ = HfHubHTTPError("service unavailable", response=answer)
     for error in (absent, FileNotFoundError("a file"), ValueError("no"), OSError(28, "full")):
-        assert not never_reached(error)
+        assert not is_unreachable(error)
 
 
 def test_the_cache_alone_is_asked_for_a_while():
     from huggingface_hub import is_offline_mode
 
     before = is_offline_mode()
-    with cache_alone():
+    with cache_only():
         assert is_offline_mode()
-    with pytest.raises(ZeroDivisionError), cache_alone():
+    with pytest.raises(ZeroDivisionError), cache_only():
         raise ZeroDivisionError
     assert is_offline_mode() == before

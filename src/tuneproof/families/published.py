@@ -1,11 +1,10 @@
-"""Public facts of the shelf's models: their configurations, and the counts that others published.
+"""The published configurations of the catalog's models, and the parameter counts that others published.
 
-In: nothing. Out: what each model's config.json says on the hub, at the revision on the shelf.
+In: nothing. Out: what each model's config.json says on the hub, at the revision in the catalog.
 Knows nothing of: files, weights, how a parameter is counted.
 
-The configurations of gated models lie behind a consent; what they say is public knowledge and
-stands in the papers and in many projects. With them a model can be counted before anything is
-fetched.
+The configurations of gated models need consent to download; their content is public knowledge, in the
+papers and in many projects. With them a model can be counted before anything is downloaded.
 """
 
 from collections.abc import Mapping
@@ -22,8 +21,8 @@ LLAMA_3_ROPE = {
 
 
 @dataclass(frozen=True)
-class Published:
-    """A count that somebody published. `differs` says why the architecture's own is another one."""
+class PublishedCount:
+    """A published parameter count. `differs`: why the architecture's own count is another one."""
 
     count: int
     source: str
@@ -31,12 +30,12 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a model's config.json says. `held`: modules of the checkpoint that it does not name."""
+class PublishedConfig:
+    """What a model's config.json says. `unnamed_modules`: the checkpoint has them, the file does not."""
 
     values: Mapping[str, Any]
-    published: Published | None = None
-    held: tuple[str, ...] = ()
+    parameters: PublishedCount | None = None
+    unnamed_modules: tuple[str, ...] = ()
 
 
 LLAMA_3_2 = {
@@ -78,27 +77,17 @@ GEMMA = {
     "torch_dtype": "bfloat16",
 }
 GEMMA_2 = {
+    **GEMMA,
     "architectures": ["Gemma2ForCausalLM"],
     "model_type": "gemma2",
-    "vocab_size": 256000,
     "hidden_size": 2304,
     "intermediate_size": 9216,
     "num_hidden_layers": 26,
-    "num_attention_heads": 8,
     "num_key_value_heads": 4,
-    "head_dim": 256,
-    "max_position_embeddings": 8192,
     "sliding_window": 4096,
     "query_pre_attn_scalar": 256,
     "attn_logit_softcapping": 50.0,
     "final_logit_softcapping": 30.0,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": True,
-    "bos_token_id": 2,
-    "eos_token_id": 1,
-    "pad_token_id": 0,
-    "torch_dtype": "bfloat16",
 }
 MISTRAL = {
     "architectures": ["MistralForCausalLM"],
@@ -143,43 +132,38 @@ BERT = {
     "pad_token_id": 0,
 }
 MINILM = {
+    **BERT,
     "architectures": ["BertModel"],
-    "model_type": "bert",
-    "vocab_size": 30522,
     "hidden_size": 384,
     "intermediate_size": 1536,
     "num_hidden_layers": 6,
-    "num_attention_heads": 12,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "pad_token_id": 0,
 }
 
 
-def _tensors(name: str, count: int, differs: str = "") -> Published:
+def _tensors(name: str, count: int, differs: str = "") -> PublishedCount:
     source = f"the sizes of the tensors at https://huggingface.co/{name}"
-    return Published(count, source, differs)
+    return PublishedCount(count, source, differs)
 
 
-LLAMA_3_2_1B = Facts(LLAMA_3_2, _tensors("meta-llama/Llama-3.2-1B", 1_235_814_400))
-GEMMA_2B = Facts(
+LLAMA_3_2_1B = PublishedConfig(LLAMA_3_2, _tensors("meta-llama/Llama-3.2-1B", 1_235_814_400))
+GEMMA_2B = PublishedConfig(
     GEMMA,
-    Published(
+    PublishedCount(
         524_550_144 + 1_981_884_416,
         "Gemma team 2024, arXiv:2403.08295, table 2",
         "The report counts 256,128 rows of embeddings, the checkpoint holds 256,000.",
     ),
 )
-GEMMA_2_2B = Facts(
-    GEMMA_2, Published(589_824_000 + 2_024_517_888, "Gemma team 2024, arXiv:2408.00118, table 2")
+GEMMA_2_2B = PublishedConfig(
+    GEMMA_2, PublishedCount(589_824_000 + 2_024_517_888, "Gemma team 2024, arXiv:2408.00118, table 2")
 )
-MISTRAL_7B = Facts(MISTRAL, _tensors("mistralai/Mistral-7B-v0.1", 7_241_732_096))
-MISTRAL_7B_INSTRUCT = Facts(
+MISTRAL_7B = PublishedConfig(MISTRAL, _tensors("mistralai/Mistral-7B-v0.1", 7_241_732_096))
+MISTRAL_7B_INSTRUCT = PublishedConfig(
     {**MISTRAL, "sliding_window": None, "rope_theta": 1000000.0},
     _tensors("mistralai/Mistral-7B-Instruct-v0.2", 7_241_732_096),
 )
-DISTILBERT_BASE = Facts(DISTILBERT, _tensors("distilbert/distilbert-base-uncased", 66_985_530))
-BERT_BASE = Facts(
+DISTILBERT_BASE = PublishedConfig(DISTILBERT, _tensors("distilbert/distilbert-base-uncased", 66_985_530))
+BERT_BASE = PublishedConfig(
     BERT,
     _tensors(
         "google-bert/bert-base-uncased",
@@ -187,6 +171,6 @@ BERT_BASE = Facts(
         "The checkpoint also holds a pooler (590,592) and a next-sentence head (1,538), which its "
         "configuration does not name.",
     ),
-    held=("pooler", "cls.seq_relationship"),
+    unnamed_modules=("pooler", "cls.seq_relationship"),
 )
-MINILM_L6 = Facts(MINILM)
+MINILM_L6 = PublishedConfig(MINILM)

@@ -1,0 +1,97 @@
+"""What the code of one arm needs: study data, arm, model, device, seed, monitor, checkpoints.
+
+In: the parts. Out: one object that is handed on instead of them.
+Knows nothing of: how an arm of any kind runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneproof.context.compute import Compute
+from tuneproof.context.model_spec import ModelSpec
+from tuneproof.context.monitor import Monitor
+from tuneproof.context.study_data import StudyData
+from tuneproof.data.splits import Splits
+from tuneproof.recipe.recipe import Arm, Recipe
+
+if TYPE_CHECKING:
+    from tuneproof.models.oom import AdaptiveBatchSize
+    from tuneproof.models.resume_log import ResumeLog, ResumeLogs
+    from tuneproof.train.resume import CheckpointManager
+
+
+@dataclass
+class LoadedModel:
+    """The model that consecutive prompt arms share: none of them changes it, so it is loaded once."""
+
+    spec: ModelSpec | None = None
+    model: Any = None
+
+    def get(self, spec: ModelSpec, load: Callable[[], Any]) -> Any:
+        """The model of `spec`, loaded where it is not there."""
+        if self.spec is not spec:
+            self.release()
+            self.model, self.spec = load(), spec
+        return self.model
+
+    def release(self) -> None:
+        """Free the weights."""
+        self.spec = self.model = None
+
+
+@dataclass(frozen=True)
+class ArmContext:
+    """One arm with its model, seed and everything that running it takes.
+
+    steps_file: where training steps are logged. checkpoints, resume_logs: where a stopped arm continues
+    from; None: nowhere.
+    """
+
+    study: StudyData
+    arm: Arm
+    spec: ModelSpec
+    compute: Compute
+    seed: int = 0
+    monitor: Monitor = field(default_factory=Monitor)
+    loaded: LoadedModel = field(default_factory=LoadedModel)
+    steps_file: Path | None = None
+    checkpoints: "CheckpointManager | None" = None
+    resume_logs: "ResumeLogs | None" = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The study's recipe, with the settings chosen to fit the memory."""
+        return self.study.recipe
+
+    @property
+    def splits(self) -> Splits:
+        """Train, dev and test as this arm gets them."""
+        return self.study.splits
+
+    @property
+    def options(self) -> Any:
+        """The options of the arm's method."""
+        return self.arm.options
+
+    def batch_size(self, resume_log: "ResumeLog | None" = None, count: bool = True) -> "AdaptiveBatchSize":
+        """How many items to predict at once, reporting to the monitor.
+
+        count: whether finished items move the progress bar.
+        """
+        from tuneproof.models.oom import AdaptiveBatchSize
+
+        def on_oom(size: int) -> None:
+            self.monitor.message(
+                f"Out of memory while predicting {size} items at once. Continuing with half as many; "
+                "the predictions do not change.",
+                level="warning",
+                recorded=True,
+            )
+
+        def on_progress(done: int) -> None:
+            self.monitor.progress(done if count else 0)
+
+        size = self.recipe.predict.batch_size
+        return AdaptiveBatchSize(size, resume_log, on_progress, on_oom)

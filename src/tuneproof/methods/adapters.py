@@ -1,0 +1,95 @@
+"""Adapters beside a frozen base, of every kind that peft has.
+
+In: a loaded model, its family, options, a function that makes the PeftConfig.
+Out: the model with adapters that alone (and the head) train. Knows nothing of: data, the loop.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuneproof.errors import ModelError
+from tuneproof.families.family import Family
+from tuneproof.methods.layers import targets_in_last
+from tuneproof.methods.options import AdapterOptions, last_layers, trains_words
+
+ApplyFn = Callable[[Any, Family, Any, Sequence[str]], Any]
+
+
+@dataclass(frozen=True)
+class AdapterTargets:
+    """What every PeftConfig takes, by peft's own names: pass it on as `**targets.arguments()`.
+
+    `target_modules`: the linear layers that adapters stand beside; `modules_to_save`: the modules that
+    train whole (the head, and what the checkpoint did not hold).
+    """
+
+    task_type: str
+    target_modules: list[str]
+    modules_to_save: list[str] | None
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a PeftConfig."""
+        return {
+            "task_type": self.task_type,
+            "target_modules": self.target_modules,
+            "modules_to_save": self.modules_to_save,
+        }
+
+
+def with_adapters(make_config: Callable[[Any, AdapterTargets], Any]) -> ApplyFn:
+    """A method's `apply` from a function (options, targets) that makes the PeftConfig."""
+
+    def apply(model: Any, family: Family, options: Any, fresh: Sequence[str] = ()) -> Any:
+        return _adapt(model, make_config(options, _targets(model, family, options, fresh)))
+
+    return apply
+
+
+def _targets(model: Any, family: Family, options: AdapterOptions, fresh: Sequence[str]) -> AdapterTargets:
+    """Raises ModelError where the model has no such layers."""
+    from peft import TaskType
+
+    heads = [] if trains_words(options) else family.head_names(model)
+    over_labels = TaskType.QUESTION_ANS if hasattr(model, "qa_outputs") else TaskType.SEQ_CLS
+    modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
+    others = [name for name in modules if name.split(".")[0] not in heads]  # a random pooler, say
+    last = last_layers(options)
+    return AdapterTargets(
+        task_type=over_labels if heads else TaskType.CAUSAL_LM,
+        target_modules=family.adapter_targets(model, options.targets)
+        if last is None
+        else targets_in_last(model, family, options.targets, last),
+        modules_to_save=[*heads, *others] or None,
+    )
+
+
+def _adapt(model: Any, config: Any) -> Any:
+    """Raises ModelError where peft cannot."""
+    import torch
+    from peft import get_peft_model
+
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:  # Mamba's mixers, for one
+        reason = str(error).rpartition("] ")[2].split(". ")[0].rstrip(".")
+        raise ModelError(
+            type(model).__name__, f"peft cannot put adapters there: {reason}.", do="Use head or full."
+        ) from None
+    if any(p.dtype in (torch.bfloat16, torch.float16) for p in adapted.parameters()):
+        _hold_in_float32(adapted)
+    return adapted
+
+
+def _hold_in_float32(adapted: Any) -> None:
+    """Beside a base in half precision, hold what trains in float32 and leave its inputs as they are.
+
+    The forward pass runs under autocast, which casts the small weights; peft would cast every layer's
+    input to theirs instead, and keep the copies for the backward pass.
+    """
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    for module in adapted.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False

@@ -1,0 +1,157 @@
+"""Settings that methods share: a method's options inherit the groups that it honours, and no other.
+
+In: nothing. Out: one frozen class for each group, and what the stages read from options of any method.
+Knows nothing of: how a method is carried out.
+"""
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tuneproof.settings import Settings
+
+LAST = re.compile(r"last ([1-9][0-9]{0,5})")
+
+
+class MethodOptions(Settings):
+    """Settings of every method."""
+
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="What the arm is called (default: the method's name); two arms of one method "
+        "need two names.",
+    )
+
+
+class PromptOptions(MethodOptions):
+    """Settings of every method that prompts the pretrained model and trains nothing."""
+
+    scoring: Literal["likelihood", "generate"] = Field(
+        "likelihood",
+        description="likelihood: the log-probability of each label's words; generate: greedy text that is "
+        "searched for a label (text without one counts as unparsed, never as a label). "
+        "Questions are always answered by generating.",
+    )
+    calibration: Literal["contextual", "none"] = Field(
+        "contextual",
+        description="contextual: divide by the label probabilities of content-free inputs "
+        "(Zhao et al. 2021, arXiv:2102.09690, section 5); the raw score is recorded as well.",
+    )
+
+
+class PoolingOption(MethodOptions):
+    """The setting of a method whose head reads pooled features of the frozen base."""
+
+    pooling: Literal["auto", "first", "mean", "last"] = Field(
+        "auto",
+        description="Which hidden states become the features; auto: the best on dev of first and mean "
+        "(encoder) or last and mean (decoder).",
+    )
+
+
+class StrengthsOption(MethodOptions):
+    """The setting of a method that fits a head by regularised regression."""
+
+    strengths: tuple[float, ...] = Field(
+        (0.01, 0.1, 1.0, 10.0),
+        min_length=1,
+        description="Weights of the loss beside L2 (scikit-learn's C, for 1,000 items) in the head's fit on "
+        "standardised features; dev chooses.",
+    )
+
+
+class TunedOptions(MethodOptions):
+    """Settings of every method with a training loop."""
+
+    objective: Literal["head", "words"] = Field(
+        "head",
+        description="head: a classification head on the last real token (decoder) or the first "
+        "(encoder), for questions a head that marks the answer's start and end; words: a decoder "
+        "continues with the label's words or the answer, the loss on them alone.",
+    )
+    epochs: int | None = Field(None, ge=1, le=1000, description="Passes over train (default: train.epochs).")
+    learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak learning rate of AdamW.")
+
+
+class EngineOption(MethodOptions):
+    """The setting of a method that the Hugging Face Trainer can train as well."""
+
+    engine: Literal["loop", "trainer"] = Field(
+        "loop",
+        description="What trains: our loop, or the Hugging Face Trainer with its own optimizer, "
+        "schedule and clipping, which writes no checkpoints. Both in one study are compared step by step.",
+    )
+
+
+class LayersOption(MethodOptions):
+    """The setting of a method that can train the last layers alone."""
+
+    layers: str = Field(
+        "all",
+        description="Which layers train. last N: the upper N and what follows them; the embeddings and "
+        "the lower layers stay frozen and read each item once: every epoch, evaluation and seed "
+        "starts from their cached states.",
+    )
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _check_layers(cls, value: Any) -> str:
+        if isinstance(value, str) and (value == "all" or LAST.fullmatch(value)):
+            return value
+        raise ValueError("it should be all, or last N with N from 1, such as last 4")
+
+
+class WeightsOption(MethodOptions):
+    """The setting of a method that can start from random weights."""
+
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained",
+        description="random: the same architecture from random weights, which shows what pretraining bought.",
+    )
+
+
+class AdapterOptions(LayersOption, EngineOption, TunedOptions):
+    """Settings of every method that trains adapters beside a frozen base."""
+
+    targets: Literal["all-linear", "attention"] | tuple[str, ...] = Field(
+        "all-linear",
+        description="all-linear: every linear layer of the blocks (Schulman 2025, LoRA Without Regret); "
+        "attention: those of attention alone; or a list of layer names, such as [q_proj, v_proj].",
+    )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _check_targets(cls, value: Any) -> Any:
+        names = value if isinstance(value, list | tuple) else ()
+        if value in ("all-linear", "attention") or (names and all(isinstance(n, str) and n for n in names)):
+            return value
+        raise ValueError("it should be all-linear, attention or a list of layer names")
+
+
+def trains_words(options: MethodOptions) -> bool:
+    """Whether the model learns to continue with words (otherwise a head learns, or nothing does)."""
+    return isinstance(options, TunedOptions) and options.objective == "words"
+
+
+def starts_random(options: MethodOptions) -> bool:
+    """Whether training starts from random weights."""
+    return isinstance(options, WeightsOption) and options.weights == "random"
+
+
+def uses_trainer(options: MethodOptions) -> bool:
+    """Whether the Hugging Face Trainer trains."""
+    return isinstance(options, EngineOption) and options.engine == "trainer"
+
+
+def generates_text(options: MethodOptions) -> bool:
+    """Whether labels are read off generated text."""
+    return isinstance(options, PromptOptions) and options.scoring == "generate"
+
+
+def last_layers(options: MethodOptions) -> int | None:
+    """How many of the last layers train; None: all do, or the method has no such setting."""
+    match = LAST.fullmatch(options.layers) if isinstance(options, LayersOption) else None
+    return int(match[1]) if match else None

@@ -1,0 +1,117 @@
+"""The label's words after a prompt: cross-entropy over their tokens, a token is one supervised unit.
+
+In: the arm's context. Out: batches, losses, label probabilities from the words' likelihood, token rows.
+Knows nothing of: optimizers, checkpoints, which weights train.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.prompt_encoding import encode_label_prompts
+from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
+from tuneproof.context.study_data import as_predictions
+from tuneproof.data.encode import EncodedAnswers, EncodedCloze, EncodedPrompts, encode_answers
+from tuneproof.inference.label_likelihood import probabilities, score_cloze, score_labels, scored_rows
+from tuneproof.inference.prediction import Predictions
+from tuneproof.models.activation_cache import TokenRow
+from tuneproof.models.lm_logits import MAX_PIECE_TOKENS
+from tuneproof.models.resume_log import ResumeLog
+from tuneproof.objectives.answers import collate_answers
+from tuneproof.objectives.head import dev_values
+from tuneproof.objectives.objective import FloatArray, IntArray, Part
+from tuneproof.tasks.task import Example
+from tuneproof.train.gradients import LossSum
+from tuneproof.train.losses import answer_loss
+
+
+@dataclass
+class LabelWordsObjective:
+    """Cross-entropy of the gold label's words after the prompt."""
+
+    context: ArmContext
+    _prompts: dict[str, EncodedPrompts] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def train(self) -> EncodedAnswers:
+        """The tokens of train, the answers marked."""
+        context, settings = self.context, self.context.recipe.encode
+        return encode_answers(
+            context.spec.tokenizer,
+            context.spec.family,
+            context.study.prompt,
+            context.splits.train,
+            (),
+            context.spec.max_length,
+            settings.truncate,
+            settings.chat,
+        )
+
+    def encode(self, name: str, examples: Sequence[Example]) -> EncodedPrompts:
+        """A part's prompts with every label's words."""
+        if name not in self._prompts:
+            self._prompts[name] = encode_label_prompts(self.context.study, self.context.spec, examples, ())
+        return self._prompts[name]
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of every train item."""
+        return self.train.tokens_N
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The train items."""
+        return [example.id for example in self.context.splits.train]
+
+    def rows(self, part: str) -> list[TokenRow]:
+        """Prompts with the gold label's words; of dev and test with each label's but its last token."""
+        if part == "train":
+            return [TokenRow(ids) for ids in self.train.ids]
+        prompts = self.encode(part, self.context.splits.part(part))
+        return [TokenRow(ids) for ids in scored_rows(prompts) if len(ids) <= MAX_PIECE_TOKENS]
+
+    def collate(self, indices: IntArray) -> Part:
+        """Left-padded rows, so that the answers end every row."""
+        return collate_answers(self.train, indices, self.context.spec.pad.id)
+
+    def count(self, part: Part) -> int:
+        """Tokens of answers."""
+        return len(part["answers"])
+
+    def loss(self, model: Any, part: Part) -> LossSum:
+        """Summed cross-entropy over the answers' tokens; no other logits are computed."""
+        return answer_loss(model, part)
+
+    def predict(self, model: Any, examples: Sequence[Example], name: str) -> Predictions:
+        """The labels' shares of their words' likelihood."""
+        prompts = self.encode(name, examples)
+        shares_NC = probabilities(label_scores(self.context, model, prompts))
+        labels = self.context.study.labels
+        return as_predictions(labels, examples, shares_NC, prompts.tokens_N, prompts.truncated_N)
+
+    def evaluate(self, model: Any, dev: Sequence[Example]) -> dict[str, float]:
+        """Loss and accuracy on dev."""
+        return dev_values(self.predict(model, dev, "dev"))
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Three train items, the supervised tokens marked."""
+        return [
+            prompt_sample(self.context.spec, example, self.train.ids[i], self.train.supervised[i])
+            for i, example in enumerate(self.context.splits.train[:SAMPLE_ITEMS])
+        ]
+
+
+def label_scores(
+    context: ArmContext,
+    model: Any,
+    encoded: EncodedPrompts | EncodedCloze,
+    resume_log: ResumeLog | None = None,
+) -> FloatArray:
+    """Log-likelihoods [N, C] of the labels' words."""
+    score: Any = score_cloze if isinstance(encoded, EncodedCloze) else score_labels
+    with context.compute.autocast():
+        return score(
+            model, encoded, context.spec.pad.id, context.batch_size(resume_log), context.compute.device
+        )

@@ -1,0 +1,125 @@
+"""Score against cost with the Pareto front, as inline SVG.
+
+In: a cost and a score per arm. Out: a figure, coloured by CSS variables.
+Knows nothing of: files, pages, how costs and scores were measured.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from tuneproof.report.charts.svg import (
+    HEIGHT,
+    PLOT,
+    WIDTH,
+    Point,
+    Scale,
+    figure,
+    frame,
+    label,
+    log_ticks,
+    tag,
+    ticks,
+)
+from tuneproof.report.formatting import abbreviate_count, format_percent
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One arm in a figure of score (y) against cost (x)."""
+
+    name: str
+    x: float
+    y: float
+    ink: str
+
+
+def pareto(marks: Sequence[Mark]) -> list[Mark]:
+    """The Pareto front, cheapest first: no cheaper mark is at least as good."""
+    front: list[Mark] = []
+    for mark in sorted(marks, key=lambda m: (m.x, -m.y)):
+        if not front or mark.y > front[-1].y:
+            front.append(mark)
+    return front
+
+
+def _overlap(box: Box, occupied: Sequence[Box]) -> float:
+    """The area that a box shares with others, plus a penalty for what lies outside the figure."""
+    left, top, right, bottom = box
+    outside = max(0.0, PLOT.left - left) + max(0.0, right - WIDTH) + max(0.0, bottom - PLOT.bottom)
+    area = (outside + max(0.0, -top)) * 20
+    for x0, y0, x1, y1 in occupied:
+        area += max(0.0, min(right, x1) - max(left, x0)) * max(0.0, min(bottom, y1) - max(top, y0))
+    return area
+
+
+def _name_boxes(marks: Sequence[Mark], points: dict[str, tuple[float, float]]) -> dict[str, Box]:
+    """Place each name beside, above or below its point, where it overlaps least."""
+    occupied: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in points.values()]
+    boxes_by_name = {}
+    for mark in sorted(marks, key=lambda m: points[m.name]):
+        x, y = points[mark.name]
+        wide = 5.9 * len(mark.name)
+        corners = [(x + 9, y - 7), (x - 9 - wide, y - 7)]
+        for distance in (9, 22, 35):
+            for left in (x - wide / 2, x - wide + 6, x - 6):
+                corners += [(left, y + distance), (left, y - distance - 13)]
+        boxes = [(left, top, left + wide, top + 13) for left, top in corners]
+        best = min(boxes, key=lambda box: _overlap(box, occupied))
+        occupied.append(best)
+        boxes_by_name[mark.name] = best
+    return boxes_by_name
+
+
+def _cost_scale(marks: Sequence[Mark]) -> tuple[Scale, list[tuple[float, str]]]:
+    """A log scale of the positive costs, and its ticks; zero has its own tick on the left."""
+    costs = [mark.x for mark in marks if mark.x > 0]
+    zero = len(costs) < len(marks)
+    start = PLOT.left + (34 if zero else 10)
+    low, high = (min(costs), max(costs)) if costs else (1.0, 10.0)
+    if high < low * 4:
+        middle = math.sqrt(low * high)
+        low, high = middle / 3, middle * 3
+    scale = Scale(low, high, float(start), PLOT.right - 10, log=True)
+    tick_labels = [
+        (scale(value), abbreviate_count(value) if value >= 1 else f"{value:g}")
+        for value in log_ticks(low, high)
+    ]
+    return scale, ([(PLOT.left + 8, "0")] if zero else []) + tick_labels
+
+
+def _front_line(points: Sequence[Point]) -> Markup:
+    """A stepped line through the points, extended to the right edge."""
+    corners = [points[0]]
+    for x, y in points[1:]:
+        corners += [(x, corners[-1][1]), (x, y)]
+    corners.append((PLOT.right, corners[-1][1]))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+    return tag("polyline", {"points": line, "class": "front"})
+
+
+def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
+    """Score against cost on a log scale, with the Pareto front as a stepped line."""
+    x_scale, x_ticks = _cost_scale(marks)
+    values = [mark.y for mark in marks]
+    room = max((max(values) - min(values)) * 0.12, 0.01)
+    low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
+    y_scale = Scale(low, high, PLOT.bottom, PLOT.top)
+    points = {m.name: (x_scale(m.x) if m.x > 0 else PLOT.left + 8, y_scale(m.y)) for m in marks}
+    drawn = frame(
+        y_scale, [(v, format_percent(v, 0)) for v in ticks(low, high, 5)], x_ticks, x_title, y_title
+    )
+    front = pareto(marks)
+    drawn.append(_front_line([points[mark.name] for mark in front]))
+    boxes = _name_boxes(marks, points)
+    for mark in marks:
+        x, y = points[mark.name]
+        drawn.append(tag("circle", {"cx": x, "cy": y, "r": 4.5, "style": f"fill:{mark.ink}"}))
+        left, top, _, _ = boxes[mark.name]
+        drawn.append(label(left, top + 11, mark.name, {"class": "name"}))
+    best = ", ".join(mark.name for mark in front)
+    return figure((WIDTH, HEIGHT), f"{y_title} against {x_title}", f"Pareto front: {best}.", drawn)

@@ -1,0 +1,170 @@
+"""The arms of a study as runs: a method with its options, a model, a seed, and what its result depends on.
+
+In: a recipe, models, splits. Out: ArmRuns in the recipe's order.
+Knows nothing of: weights, how an arm runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneproof.context.audit_encoding import why_no_cloze
+from tuneproof.context.model_spec import ModelSpec, why_impossible
+from tuneproof.context.study_data import StudyData
+from tuneproof.data.splits import Splits
+from tuneproof.errors import RecipeError
+from tuneproof.recipe.recipe import Arm, Recipe
+from tuneproof.record.changes import fingerprint_of
+from tuneproof.record.provenance import versions
+from tuneproof.record.study_folder import arm_folder
+
+# Settings that never change an arm's result.
+NEUTRAL_SETTINGS = {
+    "compute.disk",
+    "compute.memory",  # the settings chosen to fit it are recorded with the arm
+    "train.trackers",
+    "train.checkpoint_minutes",
+    "train.self_test",
+}
+BASELINE_PACKAGES = ("python", "tuneproof", "numpy", "scipy", "scikit-learn")
+MODEL_PACKAGES = (*BASELINE_PACKAGES, "torch", "transformers", "tokenizers", "accelerate", "peft")
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """One arm of the study, with its model (None for a baseline), seed and folder.
+
+    index: from 0. impossible: why this model cannot run it. train_size: items of train that it learns
+    from (None: all). facts: everything that its result depends on; `fingerprint` changes with any of them.
+    """
+
+    index: int
+    arm: Arm
+    spec: ModelSpec | None
+    seed: int | None
+    folder: Path
+    impossible: str | None = None
+    train_size: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the facts."""
+        return fingerprint_of(self.facts)
+
+    @property
+    def random_seed(self) -> int:
+        """The seed of random draws; 0 where the method has none of its own."""
+        return 0 if self.seed is None else self.seed
+
+    @property
+    def label(self) -> str:
+        """Model, arm, sample size and seed in one line."""
+        parts = [self.spec.name if self.spec else "", self.arm.name]
+        parts += [f"on {self.train_size:,} items"] if self.train_size else []
+        parts += [f"seed {self.seed}"] if self.seed is not None else []
+        return " ".join(part for part in parts if part)
+
+
+def list_arm_runs(
+    recipe: Recipe, models: Sequence[ModelSpec], study: StudyData | None, machine: Mapping[str, Any]
+) -> list[ArmRun]:
+    """The arms in the order of the recipe: method by method, model by model, seed by seed.
+
+    After them come the arms on samples of train; those have every seed, since the seed draws the sample.
+    study: None where the rows are not known. machine: where arms run (see `resolve_compute`).
+
+    Raises: RecipeError where no model of the recipe can run an arm.
+    """
+    runs: list[ArmRun] = []
+    shared = shared_facts(recipe, study.splits, machine) if study is not None else None
+
+    def add(arm: Arm, spec: ModelSpec | None, seed: int | None, reason: str | None, size: int | None) -> None:
+        folder = arm_folder(Path(recipe.out), spec.name if spec else None, arm.name, seed, size)
+        is_complete = shared is not None and (spec is None or spec.is_complete)
+        facts = arm_facts(recipe, arm, spec, {"seed": seed, "train size": size}, shared) if is_complete else {}
+        runs.append(ArmRun(len(runs), arm, spec, seed, folder, reason, size, facts))
+
+    trainable: list[tuple[Arm, ModelSpec | None]] = []
+    for arm, spec, reason in _arms_by_model(recipe, models, study):
+        has_seeds = arm.method.chance and not reason
+        for seed in recipe.seeds if has_seeds else (None,):
+            add(arm, spec, seed, reason, None)
+        if arm.method.kind != "prompt" and not reason:
+            trainable.append((arm, spec))
+    for size in recipe.train_sizes:
+        for arm, spec in trainable:
+            for seed in recipe.seeds:
+                add(arm, spec, seed, None, size)
+    return runs
+
+
+def _arms_by_model(
+    recipe: Recipe, models: Sequence[ModelSpec], study: StudyData | None
+) -> Iterator[tuple[Arm, ModelSpec | None, str | None]]:
+    """Each arm with each model (None for a baseline), and why it is impossible, if it is.
+
+    Raises: RecipeError where no model of the recipe can run an arm.
+    """
+    for arm in recipe.arms:
+        if arm.method.kind == "baseline":
+            yield arm, None, None
+            continue
+        reasons = []
+        for spec in models:
+            reason = why_impossible(arm, spec, recipe.task.kind)
+            if reason is None and study is not None and spec.is_complete:
+                reason = why_no_cloze(study, arm, spec)
+            reasons.append(reason)
+        for spec, reason in zip(models, reasons, strict=True):
+            yield arm, spec, reason
+        if reasons and all(reasons):
+            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+
+
+def shared_facts(recipe: Recipe, splits: Splits, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What every arm's result depends on besides its settings: items, labels, where it runs."""
+    fingerprints = splits.report.get("fingerprints") or {}
+    items = {f"the items of {part}": str(value) for part, value in fingerprints.items()}
+    version = {f"version of the task {recipe.task_name}": recipe.task.version}
+    return {"labels": list(splits.labels), **items, **version, **machine}
+
+
+def arm_facts(
+    recipe: Recipe,
+    arm: Arm,
+    spec: ModelSpec | None,
+    sample: Mapping[str, Any],
+    shared: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything that an arm's result depends on, by name. sample: its seed and train size."""
+    facts = {**_settings(arm, recipe), "method": arm.method_name, **sample}
+    shared = dict(shared or {})
+    packages: tuple[str, ...] = BASELINE_PACKAGES
+    if spec is None:
+        shared = {name: value for name, value in shared.items() if not name.startswith("compute.")}
+    else:
+        packages = (*MODEL_PACKAGES, *(("bitsandbytes",) if arm.method.quantizes else ()))
+        facts["model"] = spec.source.path_or_id
+        facts |= {f"the model's {file}": digest for file, digest in spec.files.items()}
+    installed = versions()
+    return {**facts, **shared} | {f"version of {name}": installed[name] for name in packages}
+
+
+def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
+    """The settings that an arm's result depends on, by their dotted names."""
+    values = recipe.values()
+    parts = {
+        "baseline": ("split",),
+        "prompt": ("split", "encode", "compute", "predict"),
+        "tuned": ("split", "encode", "compute", "predict", "train"),
+    }[arm.method.kind]
+    if arm.method.apply is None and arm.method.kind == "tuned":
+        parts = tuple(part for part in parts if part != "train")
+    settings = {f"{part}.{key}": value for part in parts for key, value in values[part].items()}
+    task = values["task"][recipe.task_name]
+    settings |= {f"task.{recipe.task_name}.{key}": value for key, value in task.items()}
+    options = arm.options.model_dump(mode="json")
+    settings |= {f"{arm.method_name}.{key}": value for key, value in options.items()}
+    return {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}

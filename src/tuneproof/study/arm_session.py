@@ -1,0 +1,247 @@
+"""One arm from start to finish: its context, its run, its files; failures are recorded.
+
+In: a plan, a monitor, an arm. Out: the arm's folder. Knows nothing of: other arms, the report.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from tuneproof.arms.baseline import run_baseline
+from tuneproof.arms.memory_plan import MemoryPlan, plan_memory
+from tuneproof.arms.save import write_arm
+from tuneproof.atomic import write_json
+from tuneproof.context.arm_context import ArmContext, LoadedModel
+from tuneproof.context.compute import Compute, make_compute
+from tuneproof.context.monitor import ArmFinished, ArmStarted, Monitor
+from tuneproof.context.study_data import ArmResult, StudyData
+from tuneproof.data.splits import PARTS
+from tuneproof.errors import RunError, StoppedError, TuneproofError
+from tuneproof.memory.usage import peak_bytes, reset_peak, resident_bytes
+from tuneproof.metrics import METRICS, evaluate
+from tuneproof.process_group import ProcessGroup, current_group
+from tuneproof.record.changes import ChangeLog, write_facts
+from tuneproof.record.study_folder import ARM, CHECKPOINTS, RESUME_LOGS, STEPS
+from tuneproof.redact import redact
+from tuneproof.study.arm_runs import ArmRun
+from tuneproof.study.plan import Plan
+from tuneproof.study.resume import as_started
+
+
+@dataclass
+class ArmSession:
+    """What the arms of a running study share in this process."""
+
+    plan: Plan
+    monitor: Monitor
+    loaded: LoadedModel = field(default_factory=LoadedModel)
+
+    @cached_property
+    def compute(self) -> Compute:
+        """Device and precision, chosen before the first arm with a model."""
+        compute = make_compute(self.plan.recipe.compute, longest_item(self.plan))
+        self.monitor.message(compute.sentence, "detail")
+        return compute
+
+    def context(self, run: ArmRun, monitor: Monitor) -> ArmContext:
+        """The context of an arm with a model."""
+        from tuneproof.models.resume_log import ResumeLogs
+        from tuneproof.train.resume import CheckpointManager
+
+        assert run.spec is not None
+        minutes = self.plan.recipe.train.checkpoint_minutes
+        return ArmContext(
+            study=sampled_study(self.plan, run),
+            arm=run.arm,
+            spec=run.spec,
+            compute=self.compute,
+            seed=run.random_seed,
+            monitor=monitor,
+            loaded=self.loaded,
+            steps_file=run.folder / STEPS,
+            checkpoints=CheckpointManager(
+                run.folder / CHECKPOINTS,
+                run.fingerprint,
+                ChangeLog(self.plan.folder).accepted(run.folder, run.fingerprint),
+                every_s=None if minutes is None else 60 * minutes,
+            ),
+            resume_logs=ResumeLogs(run.folder / RESUME_LOGS, run.fingerprint),
+        )
+
+    def release_models(self, next_run: ArmRun | None = None) -> None:
+        """Free the shared model, unless the next arm prompts it."""
+        prompts = next_run is not None and next_run.arm.method.kind == "prompt"
+        if not prompts or next_run is None or self.loaded.spec is not next_run.spec:
+            self.loaded.release()
+
+
+def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool:
+    """Run one arm and write its files. Returns False where it failed: that is recorded, not raised.
+
+    notes: added to the arm's record.
+    """
+    plan, group = session.plan, current_group()
+    monitor = replace(session.monitor, notes=list(notes))
+    monitor.notify(ArmStarted(run.index + 1, len(plan.arms), run.label))
+    started = time.perf_counter()
+    if run.impossible:
+        write_json(run.folder / ARM, {**_about(plan, run), "status": "impossible", "reason": run.impossible})
+        monitor.notify(ArmFinished(run.label, "impossible", run.impossible, 0.0))
+        return True
+    session.release_models(run)
+    status = "done"
+    try:
+        context, memory = _prepare(session, run, monitor)
+        reset_peak()
+        resident = resident_bytes()
+        if context is None:
+            result = run_baseline(memory.study, run.arm, monitor)
+        else:
+            run_model = runner_of(run)
+            with context.resume_logs or nullcontext():
+                result = run_model(context)
+        seconds, peaks = time.perf_counter() - started, peak_bytes()
+        ledger = {"memory": memory.record(peaks, resident), **result.training_speed()}
+        _write(plan, run, result, ledger, {"wall_s": seconds, "peaks": peaks, "notes": monitor.notes})
+        line = _primary_score(plan, result)
+    except StoppedError:
+        group.stop()
+        raise
+    except Exception as error:  # recorded as it is; the other arms do not pay for it
+        session.release_models()
+        if group.world_size > 1 and (group.broken or not isinstance(error, TuneproofError)):
+            group.broken = True  # the other processes' state is unknown: resume from the checkpoint
+            raise _group_error(group, error) from error
+        status, line, seconds = "failed", failure_reason(error), time.perf_counter() - started
+        write_json(run.folder / ARM, {**_about(plan, run), "status": status, "reason": line})
+    if run.spec is not None:
+        group.dismiss()
+    monitor.notify(ArmFinished(run.label, status, line, seconds))
+    return status == "done"
+
+
+def runner_of(run: ArmRun) -> Callable[[ArmContext], ArmResult]:
+    """The function that runs an arm with a model, by the kind of its method."""
+    if run.arm.method.kind == "prompt":
+        from tuneproof.arms.prompted import run_prompted
+
+        return run_prompted
+    from tuneproof.arms.tuned import run_tuned
+
+    return run_tuned
+
+
+def sampled_study(plan: Plan, run: ArmRun) -> StudyData:
+    """The study data, with the sample of train where the arm learns from one."""
+    return plan.study if run.train_size is None else plan.study.sampled(run.train_size, run.random_seed)
+
+
+def longest_item(plan: Plan) -> int:
+    """Tokens of the study's longest item over all models; of questions the most that are read."""
+    if plan.study.kind == "questions":
+        return max(spec.max_length for spec in plan.models)
+    return max(
+        int(spec.encode(part, plan.study.splits.part(part), plan.recipe.encode).tokens_N.max())
+        for spec in plan.models
+        for part in PARTS
+    )
+
+
+def remove_checkpoints(run: ArmRun) -> None:
+    """Remove the checkpoints and resume logs of a finished arm."""
+    if (run.folder / RESUME_LOGS).is_dir():
+        from tuneproof.models.resume_log import remove_resume_logs
+
+        remove_resume_logs(run.folder / RESUME_LOGS)
+    if (run.folder / CHECKPOINTS).is_dir():
+        from tuneproof.train.resume import CheckpointManager
+
+        CheckpointManager(run.folder / CHECKPOINTS, run.fingerprint).clear()
+
+
+def failure_reason(error: Exception) -> str:
+    """An error as the record states it; of an unforeseen one its type and place, without secrets."""
+    if isinstance(error, TuneproofError):
+        return str(error)
+    frame = extract_tb(error.__traceback__)[-1]
+    message = redact(f"{type(error).__name__}: {error}")
+    return f"{message} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmContext | None, MemoryPlan]:
+    """The arm's context (None for a baseline) under the settings that fit the memory; writes its facts."""
+    if run.spec is None:
+        write_facts(run.folder, run.facts, None)
+        return None, MemoryPlan(sampled_study(session.plan, run))
+    context = session.context(run, monitor)
+    if session.plan.recipe.compute.memory is not None:
+        monitor.stage("memory")
+    memory = plan_memory(context)
+    if memory.sentence:
+        monitor.message(f"{run.label}: {memory.sentence}")
+    memory = as_started(run, memory)
+    write_facts(run.folder, run.facts, memory.chosen)
+    current_group().broadcast({"index": run.index, "fingerprint": run.fingerprint, "settings": memory.chosen})
+    return replace(context, study=memory.study), memory
+
+
+def _write(
+    plan: Plan, run: ArmRun, result: ArmResult, ledger: Mapping[str, Any], measured: Mapping[str, Any]
+) -> None:
+    """Write the arm's files; of an arm on a sample no weights, as there are many of them."""
+    peaks = measured["peaks"]
+    result = replace(
+        result,
+        ledger={**result.ledger, **{name: entry for name, entry in ledger.items() if entry}},
+        notes=[*result.notes, *measured["notes"]],
+        save=result.save if run.train_size is None else None,
+    )
+    about = {
+        **_about(plan, run),
+        "status": "done",
+        "time_s": result.time_s,
+        "wall_s": measured["wall_s"],
+        "peak_memory_bytes": peaks.get("device", peaks["process"]),
+        "peaks": peaks,
+    }
+    write_arm(run.folder, result, about, plan.recipe, plan.study.splits.grouped)
+    remove_checkpoints(run)
+
+
+def _about(plan: Plan, run: ArmRun) -> dict[str, Any]:
+    """What arm.json says of every arm, whatever became of it."""
+    spec = run.spec
+    return {
+        "arm": run.arm.name,
+        "method": run.arm.method_name,
+        "kind": run.arm.method.kind,
+        "model": spec.name if spec else None,
+        "source": spec.origin if spec else None,
+        "model_files": spec.files if spec else None,
+        "commit": spec.commit if spec else None,
+        "seed": run.seed,
+        "train_size": run.train_size,
+        "order": run.index,
+        "options": run.arm.options.model_dump(mode="json"),
+        "fingerprint": run.fingerprint,
+        "labels": list(plan.study.labels),
+    }
+
+
+def _primary_score(plan: Plan, result: ArmResult) -> str:
+    """The task's first metric of the arm, for the line that ends it."""
+    metric = METRICS[plan.recipe.task.metrics[0]]
+    return f"{metric.title.lower()} {evaluate(metric, result.test.items):.3f}"
+
+
+def _group_error(group: ProcessGroup, error: Exception) -> RunError:
+    return RunError(
+        f"process {group.rank} of {group.world_size}",
+        f"cannot continue with the others: {failure_reason(error)}",
+        do="The same command resumes from the last checkpoint.",
+    )

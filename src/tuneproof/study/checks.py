@@ -1,0 +1,138 @@
+"""What a recipe requests that this machine, its task or its models cannot do, found before anything runs.
+
+In: a recipe and what is known so far. Out: RecipeError for the first problem.
+Knows nothing of: weights, files of a study.
+"""
+
+from collections.abc import Sequence
+
+from tuneproof.context.compute import check_compute
+from tuneproof.data.splits import Splits
+from tuneproof.errors import RecipeError
+from tuneproof.methods.options import generates_text, uses_trainer
+from tuneproof.metrics import METRICS
+from tuneproof.process_group import launched
+from tuneproof.recipe.recipe import Arm, Recipe
+from tuneproof.train.trackers import check_trackers
+
+
+def _check_parallel(recipe: Recipe) -> None:
+    """Raises RecipeError for what sharded weights do not allow."""
+    if recipe.compute.parallel != "fsdp":
+        return
+    for arm in recipe.arms:
+        if arm.method.quantizes:
+            raise RecipeError(
+                f"arms: {arm.name}",
+                "quantises its weights, which compute.parallel: fsdp cannot shard.",
+                do="Write compute: {parallel: ddp}, or use lora.",
+            )
+    if recipe.compute.precision == "fp16":
+        raise RecipeError(
+            "compute.precision",
+            "fp16 cannot be combined with compute.parallel: fsdp: the shards have no common loss scale.",
+            do="Write bf16 or fp32, or compute: {parallel: ddp}.",
+        )
+
+
+def _check_engines(recipe: Recipe) -> None:
+    """Raises RecipeError for what the Hugging Face Trainer does not do."""
+    arms = [arm for arm in recipe.arms if uses_trainer(arm.options)]
+    if not arms:
+        return
+    conflict, do = "", ""
+    if (recipe.train.micro_batch or recipe.train.batch_size) < recipe.train.batch_size:
+        conflict = "train.micro_batch"
+        do = "Leave it out: the Trainer's accumulation multiplies what a head learns (transformers#47688)."
+    elif recipe.compute.memory is not None:
+        conflict, do = "compute.memory", "Leave it out: it may choose micro-batches."
+    elif recipe.train.nonfinite != "stop":
+        conflict, do = "train.nonfinite: skip", "Leave it out, or use engine: loop."
+    elif launched():
+        conflict, do = "several processes", "Start it without a launcher."
+    if conflict:
+        raise RecipeError(
+            f"arms: {arms[0].name}", f"engine: trainer cannot be combined with {conflict}.", do=do
+        )
+
+
+def check_machine(recipe: Recipe, here: bool = True) -> None:
+    """Raises RecipeError where a requested device or package is missing.
+
+    here: whether arms run on this machine.
+    """
+    if recipe.models:
+        _check_parallel(recipe)
+        _check_engines(recipe)
+        if here:
+            check_compute(recipe.compute)
+        check_trackers(recipe.train.trackers)
+    for arm in recipe.arms:
+        if arm.method.check is not None:
+            arm.method.check()
+
+
+def check_model_names(names: Sequence[str]) -> None:
+    """Raises RecipeError where two models have one name."""
+    if len(set(names)) < len(names):
+        raise RecipeError(
+            "models",
+            f"two models are called {max(names, key=list(names).count)}.",
+            do="Give one a name: {FOLDER: {name: ...}}.",
+        )
+
+
+def check_train_sizes(recipe: Recipe, splits: Splits) -> None:
+    """Raises RecipeError for a sample size that train does not allow."""
+    available, smallest = len(splits.train), len(splits.labels)
+    for size in recipe.train_sizes:
+        if not smallest <= size < available:
+            raise RecipeError(
+                "train_sizes",
+                f"{size:,} is not a sample of the {available:,} train items.",
+                f"Allowed: {smallest:,} (one item per label) to {available - 1:,}.",
+                "Arms on all train items always run.",
+            )
+
+
+def check_metrics(recipe: Recipe, labels: Sequence[str] | None) -> None:
+    """Raises RecipeError for a metric that does not fit the task, its labels or the arms.
+
+    labels: None where they are unknown.
+    """
+    for name in recipe.metrics:
+        _check_metric("metrics", name, labels, recipe.task.kind)
+    for claim in recipe.claims:
+        if claim.metric:
+            _check_metric("claim.metric", claim.metric, labels, recipe.task.kind)
+            _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
+
+
+def _check_probabilities(name: str, arms: list[Arm]) -> None:
+    for arm in arms:
+        if METRICS[name].needs == "probabilities" and generates_text(arm.options):
+            raise RecipeError(
+                "claim.metric",
+                f"{name} needs probabilities, and {arm.name} generates text.",
+                do="Use accuracy, or scoring: likelihood.",
+            )
+
+
+def _check_metric(where: str, name: str, labels: Sequence[str] | None, kind: str) -> None:
+    metric = METRICS[name]
+    if metric.kind != kind:
+        allowed = [other for other, candidate in METRICS.items() if candidate.kind == kind]
+        raise RecipeError(
+            where,
+            f"{name} is for tasks of {metric.kind}, and this is one of {kind}.",
+            f"Allowed: {', '.join(allowed)}.",
+        )
+    missing = metric.missing_requirement() if metric.missing_requirement is not None else None
+    if missing:
+        raise RecipeError(where, missing, do="Or use another metric.")
+    if metric.binary_only and labels is not None and len(labels) != 2:
+        raise RecipeError(
+            where,
+            f"{name} is for two labels, and there are {len(labels)}.",
+            do="Use " + (f"{name}_macro or accuracy." if f"{name}_macro" in METRICS else "accuracy."),
+        )

@@ -130,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"ours against lm-eval {lm_eval.__version__} (transformers {transformers.__version__}, torch "
         f"{torch.__version__}), one thread, process-CPU time, median (spread) of {options.times} "
-        f"alternations; {options.items} items, batch {options.batch}, hidden {options.hidden} x {options.layers}"
+        f"alternations; {options.items} items, batch {options.batch}, "
+        f"hidden {options.hidden} x {options.layers}"
     )
     agreed = True
     for case in CASES:

@@ -103,7 +103,7 @@ def _subject(case: Case, folder: Path) -> Any:
     from tuneproof.families.models import resolve_model
     from tuneproof.memory.simulate_step import SimulatedArm
     from tuneproof.methods import METHODS
-    from tuneproof.models.load import read_config
+    from tuneproof.models.checkpoint_files import read_config
 
     method = METHODS[case.method]
     named = {"objective": case.objective} if "objective" in method.options.model_fields else {}

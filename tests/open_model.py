@@ -11,7 +11,8 @@ from typing import Any
 
 from tuneproof.families import Family, family_of
 from tuneproof.families.models import resolve_model
-from tuneproof.models.load import load_model, read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.load import load_model
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 

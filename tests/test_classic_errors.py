@@ -30,8 +30,9 @@ from tuneproof.inference.prediction import Predictions, read_predictions, write_
 from tuneproof.metrics import METRICS, LabelItems, evaluate
 from tuneproof.metrics.labels import confusion
 from tuneproof.metrics.metric import UNPARSED
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer
 from tuneproof.models.heads import class_logits
-from tuneproof.models.load import load_model, read_config, read_tokenizer
+from tuneproof.models.load import load_model
 from tuneproof.recipe.recipe import recipe_from
 from tuneproof.record.conclude import compare_folders
 from tuneproof.record.study_folder import read_study
@@ -41,7 +42,8 @@ from tuneproof.settings import ScoreSettings
 from tuneproof.study.plan import check
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.task import Example, Prompt
-from tuneproof.train.loop import LossSum, fit
+from tuneproof.train.gradients import LossSum
+from tuneproof.train.loop import fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 
 PROMPT = Prompt(
@@ -145,7 +147,7 @@ def test_before_and_after_on_different_items_are_not_compared(tmp_path):
 
 def test_a_study_does_not_take_another_splits_arms(tmp_path):
     run_recorded(small_recipe(tmp_path, [], ["majority"]))
-    with pytest.raises(RecipeError, match="holds a study on other items"):
+    with pytest.raises(RecipeError, match="holds a study with different items"):
         run_recorded(small_recipe(tmp_path, [], ["majority"], split={"seed": 5}))
 
 

@@ -165,7 +165,8 @@ def children_of(process: subprocess.Popen) -> list[int]:
     return sorted(child.pid for child in psutil.Process(process.pid).children())
 
 
-@pytest.mark.parametrize("parallel", ["fsdp", pytest.param("ddp", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["fsdp", "ddp"])
 def test_two_processes_killed_and_stopped_go_on_to_the_same(tmp_path, models, parallel) -> None:
     full = [{"full": {"learning_rate": 2e-4}}]
     one = odd_recipe(tmp_path, models["distilbert"], full, parallel, "one", **LONG)

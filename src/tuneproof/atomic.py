@@ -49,11 +49,8 @@ def _as_run_error(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         do = ADVICE.get(error.errno or 0, "Name another folder with --out.")
-        raise RunError(
-            str(path),
-            f"could not be written: {error.strerror or error}.",
-            do=f"{do} Files written before are complete.",
-        ) from error
+        problem = f"could not be written: {error.strerror or error}."
+        raise RunError(str(path), problem, do=f"{do} Files written before are complete.") from error
 
 
 def _sync(path: Path) -> None:
@@ -92,10 +89,7 @@ def open_private(path: str, flags: int) -> int:
 
 
 def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then fsync and rename it into place.
-
-    Only its owner can read the file, whatever the umask is.
-    """
+    """Let `write` fill a temporary file that only its owner can read, fsync it and rename it to `path`."""
     path = Path(path)
     make_folder(path.parent)
     temporary = _temporary_path(path)
@@ -131,10 +125,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in the file.
-
-    Raises: RunError if the file is missing or not JSON.
-    """
+    """The JSON value in the file. Raises: RunError if the file is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
@@ -222,10 +213,7 @@ def remove_folder(path: Path) -> None:
 
 
 def rename_folder(old: Path, new: Path) -> None:
-    """Move a folder to another path on the same disk.
-
-    Raises: RunError if the system refuses.
-    """
+    """Move a folder to another path on the same disk. Raises: RunError if the system refuses."""
     with _as_run_error(new):
         _rename(old, new)
         _sync(new.parent)
@@ -233,10 +221,7 @@ def rename_folder(old: Path, new: Path) -> None:
 
 
 def set_aside(path: Path, prefix: str) -> Path:
-    """Rename a file or folder to `prefix` and its name, and a number if that exists; delete nothing.
-
-    Returns the new path.
-    """
+    """Rename a file or folder to `prefix` and its name (numbered if that exists); return the new path."""
     for number in range(1, 10_000):
         new = path.with_name(f"{prefix}{path.name}{'' if number == 1 else f'-{number}'}")
         if not os.path.lexists(new):
@@ -268,10 +253,7 @@ class AppendFile:
             self._file = open(path, "ab", opener=open_private)  # noqa: SIM115 - closed by `close`
 
     def write(self, text: str, sync: bool = False) -> None:
-        """Append `text`; with `sync` it is on the disk when this returns.
-
-        Raises: RunError if the system refuses.
-        """
+        """Append `text`; with `sync` it is on the disk on return. Raises: RunError if the system refuses."""
         with _as_run_error(self.path):
             before_operation("append", self.path)
             self._file.write(text.encode())
@@ -290,10 +272,7 @@ class AppendFile:
 
 
 def check_folder(path: Path) -> None:
-    """Compare a folder that `atomic_folder` wrote with its manifest.
-
-    Raises: RunError naming the first file that is missing or changed.
-    """
+    """Check a folder against its manifest. Raises: RunError naming a file that is missing or changed."""
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict):
         raise RunError(str(path / MANIFEST), "is not a manifest.", do="Run the arm again.")
@@ -302,6 +281,5 @@ def check_folder(path: Path) -> None:
         if not file.is_file() or file.is_symlink() or path not in file.parents or ".." in file.parts:
             raise RunError(str(file), "is missing.", do="Run the arm again.")
         if sha256_of_file(file) != digest:
-            raise RunError(
-                str(file), "has changed since it was saved (checksum differs).", do="Run the arm again."
-            )
+            problem = "has changed since it was saved (checksum differs)."
+            raise RunError(str(file), problem, do="Run the arm again.")

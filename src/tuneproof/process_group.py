@@ -209,10 +209,7 @@ def launched() -> bool:
 
 
 def join(device: str) -> ProcessGroup:
-    """Join the processes that the launcher started; without one, stay a group of one.
-
-    device: as compute.device.
-    """
+    """Join the processes that the launcher started (device: as compute.device), or stay a group of one."""
     global _current
     if launched() and _current is SINGLE_PROCESS:
         from accelerate import PartialState

@@ -19,27 +19,32 @@ UNITS = {
 
 
 def parse_memory_size(text: str, where: str) -> int:
-    """Parse an amount of memory: "15GB" is 15 · 10⁹ bytes, "15GiB" is 15 · 2³⁰.
-
-    Raises: RecipeError if the text is not an amount.
-    """
+    """Bytes in "15GB" (15 · 10⁹) or "15GiB" (15 · 2³⁰). Raises: RecipeError if it is not an amount."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
     unit = {name.lower(): size for name, size in UNITS.items()}.get(match[2].lower()) if match else None
     size = round(float(match[1]) * unit) if match and unit else 0
     if size < 1:
-        raise RecipeError(
-            where,
-            f"{text!r} is not an amount of memory.",
-            f"Units: {', '.join(UNITS)}.",
-            "Write 15GB, 16GiB or auto.",
-        )
+        problem = f"{text!r} is not an amount of memory."
+        raise RecipeError(where, problem, f"Units: {', '.join(UNITS)}.", "Write 15GB, 16GiB or auto.")
     return size
 
 
-class Settings(BaseModel):
+class DescribedModel(BaseModel):
+    """Frozen fields, each described by the string below it; unknown keys are errors."""
+
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Put the descriptions on one line, before the schema is built."""
+        for field in cls.__pydantic_fields__.values():
+            field.description = " ".join(field.description.split()) if field.description else None
+
+
+class Settings(DescribedModel):
     """Frozen settings; unknown keys, infinity and a boolean for a number are errors."""
 
-    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -53,149 +58,108 @@ class Settings(BaseModel):
 class SplitSettings(Settings):
     """How items are split into train, dev (chooses) and test (reports)."""
 
-    kind: Literal["auto", "official", "shares"] = Field(
-        "auto",
-        description="official: use the test part of the source; shares: divide all items by `shares`; "
-        "auto: official if the source has a test part, otherwise shares.",
-    )
-    shares: tuple[float, ...] = Field(
-        (80.0, 20.0),
-        min_length=2,
-        max_length=3,
-        description="train:test or train:dev:test as positive numbers, which need not add up to 100. "
-        "With two numbers, dev is cut from train by `dev_share`.",
-    )
-    dev_share: float = Field(
-        0.1, gt=0, lt=1, description="Share of train that becomes dev if the source has no dev part."
-    )
-    leak_safe: bool = Field(
-        True,
-        description="Keep groups together, and drop train items that give away a dev or test item. "
-        "false: a plain random split, as in most projects; the report then shows the overlap.",
-    )
-    seed: int = Field(0, ge=0, description="Seed of the split and of the subsets below.")
-    balance_train: bool = Field(
-        False,
-        description="Drop random items of the larger classes from train until all labels are equally "
-        "frequent. Dropped items are counted; dev and test keep their proportions.",
-    )
-    train_size: int | None = Field(
-        None, ge=2, description="Maximum number of train items, sampled stratified by label."
-    )
-    dev_size: int | None = Field(None, ge=2, description="Maximum number of dev items, sampled the same way.")
-    test_size: int | None = Field(
-        None, ge=2, description="Maximum number of test items, sampled the same way."
-    )
+    kind: Literal["auto", "official", "shares"] = "auto"
+    """official: use the test set of the source; shares: divide all items by `shares`; auto: official if the
+    source has a test set, otherwise shares."""
+    shares: tuple[float, ...] = Field((80.0, 20.0), min_length=2, max_length=3)
+    """train:test or train:dev:test as positive numbers, which need not add up to 100. With two numbers, dev
+    is cut from train by `dev_share`."""
+    dev_share: float = Field(0.1, gt=0, lt=1)
+    """Share of train that becomes dev if the source has no dev part."""
+    leak_safe: bool = True
+    """Keep groups together, and drop train items that give away a dev or test item. false: a plain random
+    split, as in most projects; the report then shows the overlap."""
+    seed: int = Field(0, ge=0)
+    """Seed of the split and of the subsets below."""
+    balance_train: bool = False
+    """Drop random items of the larger classes from train until all labels are equally frequent. Dropped items
+    are counted; dev and test keep their proportions."""
+    train_size: int | None = Field(None, ge=2)
+    """Maximum number of train items, sampled stratified by label."""
+    dev_size: int | None = Field(None, ge=2)
+    """Maximum number of dev items, sampled the same way."""
+    test_size: int | None = Field(None, ge=2)
+    """Maximum number of test items, sampled the same way."""
 
 
 class EncodeSettings(Settings):
     """How texts become tokens."""
 
-    max_length: int = Field(
-        256, ge=8, le=131072, description="Maximum number of tokens per item, including the prompt."
-    )
-    truncate: Literal["end", "start", "middle"] = Field(
-        "end",
-        description="Where to cut a text that is too long. middle keeps the first quarter and the last "
-        "three quarters of the tokens that fit (Sun et al. 2019, arXiv:1905.05583, section 5.3.1). "
-        "The prompt and the label are never cut.",
-    )
-    stride: int = Field(
-        96,
-        ge=0,
-        le=65536,
-        description="Questions, span head: tokens shared by neighbouring windows of a long context. "
-        "An answer longer than this may not fit whole into any window.",
-    )
-    answer_tokens: int = Field(
-        30, ge=1, le=1024, description="Questions: maximum number of tokens in an answer."
-    )
-    chat: Literal["auto", "never"] = Field(
-        "auto", description="auto: use the chat template of the model if it has one; never: plain prompts."
-    )
+    max_length: int = Field(256, ge=8, le=131072)
+    """Maximum number of tokens per item, including the prompt."""
+    truncate: Literal["end", "start", "middle"] = "end"
+    """Where to cut a text that is too long. middle keeps the first quarter and the last three quarters of the
+    tokens that fit (Sun et al. 2019, arXiv:1905.05583, section 5.3.1). The prompt and the label are never
+    cut."""
+    stride: int = Field(96, ge=0, le=65536)
+    """Questions, span head: tokens shared by neighbouring windows of a long context. An answer longer than
+    this may not fit whole into any window."""
+    answer_tokens: int = Field(30, ge=1, le=1024)
+    """Questions: maximum number of tokens in an answer."""
+    chat: Literal["auto", "never"] = "auto"
+    """auto: use the chat template of the model if it has one; never: plain prompts."""
 
 
 class TrainSettings(Settings):
     """How arms are trained; the learning rate is an option of the method."""
 
-    epochs: int = Field(3, ge=1, le=1000, description="Passes over train.")
-    min_steps: int = Field(
-        0,
-        ge=0,
-        description="Minimum number of steps; epochs are added to reach it. On a few hundred items three "
-        "epochs are too few (Zhang et al. 2021, arXiv:2006.05987, section 4).",
-    )
-    batch_size: int = Field(16, ge=1, description="Items per optimizer step.")
-    micro_batch: int | None = Field(
-        None, ge=1, description="Items on the device at once (default: batch_size). The update is the same."
-    )
-    group_by_length: bool = Field(
-        False,
-        description="Put items of similar length into a batch to reduce padding. The seed still draws the "
-        "order and the batch size is the same, but length decides which items share a batch.",
-    )
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="Learning rate after the warm-up: decay to zero, or constant."
-    )
-    warmup_share: float = Field(
-        0.06,
-        ge=0,
-        lt=1,
-        description="Share of the steps during which the learning rate rises (Mosbach et al. 2021).",
-    )
-    weight_decay: float = Field(
-        0.01, ge=0, lt=1, description="AdamW weight decay of weight matrices; norms and biases have none."
-    )
-    clip_norm: float = Field(
-        1.0, gt=0, description="Maximum gradient norm (global, L2); larger gradients are scaled down."
-    )
-    evals_per_epoch: int = Field(
-        1, ge=1, le=100, description="Evaluations on dev per epoch; the weights of the best one are kept."
-    )
-    patience: int | None = Field(
-        None, ge=1, description="Stop after this many evaluations without a lower dev loss."
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="Recompute activations in the backward pass: less memory, more time."
-    )
-    nonfinite: Literal["stop", "skip"] = Field(
-        "stop",
-        description="If a loss or gradient is not finite: stop the arm, or skip the update. Skipped updates "
-        "are counted.",
-    )
-    self_test: bool = Field(
-        True,
-        description="Before the first step, check on a few items that batching does not change predictions, "
-        "that micro-batches add up to the gradient of the batch, and that all trained weights get a "
-        "gradient.",
-    )
-    checkpoint_minutes: float | None = Field(
-        1.0,
-        ge=0,
-        description="Minutes of training between checkpoints, and at least twenty times as long as writing "
-        "one takes; 0: after every step; null: never. A stopped study resumes from the newest "
-        "checkpoint and ends with the same bits.",
-    )
-    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = Field(
-        (), description="Trackers that log the steps in addition to steps.jsonl, through Accelerate."
-    )
+    epochs: int = Field(3, ge=1, le=1000)
+    """Passes over train."""
+    min_steps: int = Field(0, ge=0)
+    """Minimum number of steps; epochs are added to reach it. On a few hundred items three epochs are too few
+    (Zhang et al. 2021, arXiv:2006.05987, section 4)."""
+    batch_size: int = Field(16, ge=1)
+    """Items per optimizer step."""
+    micro_batch: int | None = Field(None, ge=1)
+    """Items on the device at once (default: batch_size). The update is the same."""
+    group_by_length: bool = False
+    """Put items of similar length into a batch to reduce padding. The seed still draws the order and the
+    batch size is the same, but length decides which items share a batch."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Learning rate after the warm-up: decay to zero, or constant."""
+    warmup_share: float = Field(0.06, ge=0, lt=1)
+    """Share of the steps during which the learning rate rises (Mosbach et al. 2021)."""
+    weight_decay: float = Field(0.01, ge=0, lt=1)
+    """AdamW weight decay of weight matrices; norms and biases have none."""
+    clip_norm: float = Field(1.0, gt=0)
+    """Maximum gradient norm (global, L2); larger gradients are scaled down."""
+    evals_per_epoch: int = Field(1, ge=1, le=100)
+    """Evaluations on dev per epoch; the weights of the best one are kept."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many evaluations without a lower dev loss."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """If a loss or gradient is not finite: stop the arm, or skip the update. Skipped updates are counted."""
+    self_test: bool = True
+    """Before the first step, check on a few items that batching does not change predictions, that
+    micro-batches add up to the gradient of the batch, and that all trained weights get a gradient."""
+    checkpoint_minutes: float | None = Field(1.0, ge=0)
+    """Minutes of training between checkpoints, and at least twenty times as long as writing one takes; 0:
+    after every step; null: never. A stopped study resumes from the newest checkpoint and ends with the same
+    bits."""
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Trackers that log the steps in addition to steps.jsonl, through Accelerate."""
 
 
 class PredictSettings(Settings):
     """How the arms predict."""
 
-    batch_size: int = Field(32, ge=1, description="Items on the device at once; results do not depend on it.")
+    batch_size: int = Field(32, ge=1)
+    """Items on the device at once; results do not depend on it."""
 
 
 class ScoreSettings(Settings):
     """How predictions are scored and compared."""
 
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of all intervals.")
-    draws: int = Field(10_000, ge=200, le=1_000_000, description="Number of bootstrap draws.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
-    power: float = Field(
-        0.8, gt=0.05, lt=1, description="Power for which the smallest detectable difference is computed."
-    )
+    level: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence level of all intervals."""
+    draws: int = Field(10_000, ge=200, le=1_000_000)
+    """Number of bootstrap draws."""
+    seed: int = Field(0, ge=0)
+    """Seed of the bootstrap."""
+    power: float = Field(0.8, gt=0.05, lt=1)
+    """Power for which the smallest detectable difference is computed."""
 
 
 class AuditSettings(Settings):
@@ -211,38 +175,32 @@ class AuditSettings(Settings):
             "answer_not_in_context",
         ],
         ...,
-    ] = Field((), description="Audit errors to report without stopping the study.")
+    ] = ()
+    """Audit errors to report without stopping the study."""
 
 
 class ComputeSettings(Settings):
     """Where and in which precision all arms of a study run."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device to run on.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: fp32 on a CPU, bf16 on a GPU that supports it, otherwise fp16."
-    )
-    threads: int | None = Field(None, ge=1, description="CPU threads (default: chosen by torch).")
-    memory: str | None = Field(
-        None,
-        description="Memory limit: auto (what is free when an arm starts) or an amount such as 15GB. The "
-        "peak of each arm is then predicted, and micro-batch, gradient checkpointing and prediction batch "
-        "are chosen to fit; the effective batch size stays the same. Default: use the settings as written.",
-    )
-    parallel: Literal["ddp", "fsdp"] = Field(
-        "ddp",
-        description="Training under a launcher (torchrun, accelerate launch). ddp: every process holds all "
-        "weights; fsdp: every process holds a shard (FSDP2), and all weights on dev and after training.",
-    )
-    compile: bool = Field(
-        False,
-        description="Use torch.compile on the layers while an arm trains. It pays on GPUs; on a CPU it "
-        "usually gains nothing. The first steps are slower, and the report says by how much.",
-    )
-    disk: str = Field(
-        "20GB",
-        description="Disk space for cached activations of frozen layers (layers: last N). If they need more, "
-        "the frozen layers run in every step instead. The result is the same.",
-    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to run on."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: fp32 on a CPU, bf16 on a GPU that supports it, otherwise fp16."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads (default: chosen by torch)."""
+    memory: str | None = None
+    """Memory limit: auto (what is free when an arm starts) or an amount such as 15GB. The peak of each arm is
+    then predicted, and micro-batch, gradient checkpointing and prediction batch are chosen to fit; the
+    effective batch size stays the same. Default: use the settings as written."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Training under a launcher (torchrun, accelerate launch). ddp: every process holds all weights; fsdp:
+    every process holds a shard (FSDP2), and all weights on dev and after training."""
+    compile: bool = False
+    """Use torch.compile on the layers while an arm trains. It pays on GPUs; on a CPU it usually gains
+    nothing. The first steps are slower, and the report says by how much."""
+    disk: str = "20GB"
+    """Disk space for cached activations of frozen layers (layers: last N). If they need more, the frozen
+    layers run in every step instead. The result is the same."""
 
     @field_validator("memory")
     @classmethod
@@ -267,8 +225,9 @@ class ComputeSettings(Settings):
 class Claim(Settings):
     """What the study claims: `arm` is better than `over` by `metric`."""
 
-    arm: str = Field(description="The arm claimed to be better.")
-    over: str = Field(description="The arm it is compared with.")
-    metric: str | None = Field(
-        None, description="Metric of the comparison (default: the first metric of the task)."
-    )
+    arm: str
+    """The arm claimed to be better."""
+    over: str
+    """The arm it is compared with."""
+    metric: str | None = None
+    """Metric of the comparison (default: the first metric of the task)."""

@@ -201,7 +201,7 @@ def test_the_recipe_that_run_writes_runs_alone_and_skips_what_is_finished(study,
     assert (recipe.task_name, [arm.name for arm in recipe.arms]) == ("labels", ["majority", "lexical"])
     before = (folder / "arms" / "lexical" / "predictions.parquet").stat().st_mtime_ns
     assert main(["run", str(folder / "recipe.yaml")]) == 0
-    assert capsys.readouterr().out.count("finished before") == 2
+    assert capsys.readouterr().out.count("already finished") == 2
     assert (folder / "arms" / "lexical" / "predictions.parquet").stat().st_mtime_ns == before
 
 

@@ -15,4 +15,4 @@ def test_answers_that_are_too_long_to_be_learnt_whole_are_counted(tmp_path):
     plan = check(question_recipe(tmp_path, [models["llama"]], arms))
     findings = {finding.name: finding for finding in plan.findings}
     assert findings["answer_cut"].count > 0
-    assert "learnt without the end" in findings["answer_cut"].message
+    assert "learnt without their end" in findings["answer_cut"].message

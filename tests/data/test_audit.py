@@ -206,5 +206,5 @@ def test_what_is_looked_for_goes_by_the_kind_of_task_and_by_what_is_encoded() ->
     assert "unbalanced labels" in labels
     assert "unbalanced labels" not in questions
     assert "unanswerable questions, and questions whose words give the label away" in questions
-    assert any("do not fit the model" in one for one in labels)
-    assert not any("do not fit the model" in one for one in questions)
+    assert any("too long for the model" in one for one in labels)
+    assert not any("too long for the model" in one for one in questions)

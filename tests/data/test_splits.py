@@ -67,7 +67,7 @@ def test_official_without_a_test_part_is_refused():
     with pytest.raises(RecipeError) as error:
         make_splits(TASK, rows(many(100)), SplitSettings(kind="official"))
     assert str(error.value) == (
-        "split.kind: is official, but the source has no test part. Set split.kind: shares, or name a "
+        "split.kind: is official, but the source has no test set. Set split.kind: shares, or name a "
         "test file."
     )
 

@@ -52,11 +52,11 @@ def recipe(text: str | bytes, parts: Parts, *more: str, code: int = 2) -> Case:
 
 
 def meaning(setting: str) -> str:
-    """The description of a setting in the recipe's schema: 'train.epochs', 'arms.lora.rank'."""
+    """How an error explains a setting: 'train.epochs', 'arms.lora.rank'."""
     schemas = [recipe_schema()]
     for name in setting.split("."):
         schemas = [inner[name] for schema in schemas for inner in _properties(schema) if name in inner]
-    return schemas[0]["description"]
+    return f"Meaning: {schemas[0]['description']}"
 
 
 def _properties(schema: dict[str, Any]) -> Iterable[dict[str, Any]]:

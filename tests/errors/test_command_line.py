@@ -174,12 +174,20 @@ ARGUMENTS = {
     ),
     "predict none": Case(
         ["predict", "nowhere", "--input", "reviews.csv", "--text", "review"],
-        Parts("nowhere", "holds no arm (arm.json is missing).", do="Name its folder: STUDY/arms/ARM."),
+        Parts(
+            "nowhere",
+            "holds no finished arm (arm.json is missing).",
+            do="Name the folder of one: STUDY/arms/ARM.",
+        ),
         code=1,
     ),
     "predict no arm": Case(
         ["predict", "folder", "--input", "reviews.csv", "--text", "review"],
-        Parts("folder", "holds no arm (arm.json is missing).", do="Name its folder: STUDY/arms/ARM."),
+        Parts(
+            "folder",
+            "holds no finished arm (arm.json is missing).",
+            do="Name the folder of one: STUDY/arms/ARM.",
+        ),
         files={"folder/x": ""},
         code=1,
     ),
@@ -278,7 +286,7 @@ ARGUMENTS |= {
             "majority of one and majority of two",
             "the items differ: 8 and 8 items, of which 2 ids are shared.",
             allowed="Only scores on the same items are comparable.",
-            do="Run both arms in one study, so that they share its frozen items.",
+            do="Run both arms in one study, so that they share the same items.",
         ),
         first=[RUN, TWO],
         code=1,
@@ -289,7 +297,7 @@ ARGUMENTS |= {
             "majority of one and majority of two",
             "the items differ: 8 and 8 items, of which 2 ids are shared.",
             allowed="Only scores on the same items are comparable.",
-            do="Run both arms in one study, so that they share its frozen items.",
+            do="Run both arms in one study, so that they share the same items.",
         ),
         first=[RUN, TWO],
         code=1,
@@ -315,8 +323,8 @@ ARGUMENTS |= {
         [*TWO[:-3], "one", "--set", "split.seed=1"],
         Parts(
             "one",
-            "holds a study on other items: the items or labels of train, dev, test differ.",
-            allowed="A study's folder takes more arms, models and seeds, but the same items.",
+            "holds a study with different items: the items or labels of train, dev, test differ.",
+            allowed="You can add arms, models and seeds to a study; its items stay the same.",
             do="Name another folder with --out, or run every arm again with --restart all.",
         ),
         first=[RUN],
@@ -357,7 +365,11 @@ ARGUMENTS |= {
     ),
     "publish: no arm": Case(
         ["publish", "nowhere", "me/it", "--to", "there"],
-        Parts("nowhere", "holds no arm (arm.json is missing).", do="Name its folder: STUDY/arms/ARM."),
+        Parts(
+            "nowhere",
+            "holds no finished arm (arm.json is missing).",
+            do="Name the folder of one: STUDY/arms/ARM.",
+        ),
         code=1,
     ),
     "publish: no name": Case(

@@ -19,7 +19,7 @@ COUNTS = {
         "llama-3.2-1",
         Parts(
             "model",
-            '"llama-3.2-1" is not a known name, a hub id (owner/name) or a folder.',
+            "'llama-3.2-1' is not a known name, a hub id (owner/name) or a folder.",
             allowed="Did you mean llama-3.2-1b?",
         ),
     ),

@@ -63,7 +63,7 @@ MODELS = {
         "distilbrt",
         Parts(
             "model",
-            '"distilbrt" is not a known name, a hub id (owner/name) or a folder.',
+            "'distilbrt' is not a known name, a hub id (owner/name) or a folder.",
             allowed="Did you mean distilbert?",
         ),
     ),
@@ -80,7 +80,7 @@ MODELS = {
         "./models/nowhere",
         Parts(
             "model",
-            '"./models/nowhere" is not a known name, a hub id (owner/name) or a folder.',
+            "'./models/nowhere' is not a known name, a hub id (owner/name) or a folder.",
             allowed=f"Allowed: {MODEL_NAMES}.",
         ),
     ),

@@ -446,7 +446,7 @@ RECIPES = {
         "[majority]\nsplit: {kind: official}",
         Parts(
             "split.kind",
-            "is official, but the source has no test part.",
+            "is official, but the source has no test set.",
             do="Set split.kind: shares, or name a test file.",
         ),
     ),

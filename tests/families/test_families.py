@@ -179,7 +179,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ModelError) as error:
         resolve_model("distilbrt")
     assert str(error.value) == (
-        'model: "distilbrt" is not a known name, a hub id (owner/name) or a folder. Did you mean distilbert?'
+        "model: 'distilbrt' is not a known name, a hub id (owner/name) or a folder. Did you mean distilbert?"
     )
 
 

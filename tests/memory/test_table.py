@@ -178,7 +178,7 @@ def test_if_nothing_fits_the_first_change_is_named(tmp_path, monkeypatch) -> Non
     name = str(tmp_path / "small.json")
     table = estimate_memory(name, "88.5MB", ["full"], [4], [64], device="cpu")
     assert not table.rows[0].fits
-    assert table.rows[0].settings.startswith("nothing fits; first change: ")
+    assert table.rows[0].settings.startswith("no batch size fits; first change: ")
     nothing = estimate_memory(name, "1kB", ["full"], [4], [64], device="cpu")
     assert "the weights alone take" in nothing.rows[0].settings
     assert any("does not fit" in line for line in table_sentences(nothing))

@@ -15,15 +15,14 @@ from tests.tiny_models import DECODERS, ENCODERS, TYPES, tiny_config, tiny_model
 from tuneproof.errors import ModelError
 from tuneproof.families import FAMILIES, family_of
 from tuneproof.families.models import resolve_model
-from tuneproof.models.load import (
+from tuneproof.models.checkpoint_files import (
     check_tokenizer,
-    load_model,
-    pretrained_on_meta,
     read_config,
     read_tokenizer,
     require_lm_head,
     weight_names,
 )
+from tuneproof.models.load import load_model, pretrained_on_meta
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +218,7 @@ def test_the_pad_token_is_the_same_everywhere(kind, token, folders) -> None:
     opened = open_model(folders[kind], "cloze" if kind in ENCODERS else "words")
     pad = opened.family.pad_rule(opened.tokenizer, opened.config)
     assert pad.token == opened.tokenizer.pad_token == token
-    assert pad.sentence.startswith(f"{token} pads: ")
+    assert pad.sentence.startswith(f"Pad token: {token}")
     assert pad.id == opened.tokenizer.pad_token_id == opened.model.config.pad_token_id
     if kind in DECODERS:
         assert opened.model.generation_config.pad_token_id == pad.id

@@ -17,8 +17,8 @@ from tests.tiny_models import DECODERS, TYPES, tiny_model
 from tuneproof.cli.main import main
 from tuneproof.errors import ModelError
 from tuneproof.families.models import MODELS
-from tuneproof.models.checkpoint_files import read_tokenizer
-from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta, read_config
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.parameters.architecture import GROUPS
 from tuneproof.parameters.count import Count, count
 from tuneproof.parameters.ledger import fresh_weight_names
@@ -524,18 +524,18 @@ def test_the_command_prints_plain_lines_when_piped(capsys):
         "  key-value heads      8",
         "  attention            full in all 16 layers",
         "  1,235,814,400  total (LlamaForCausalLM)",
-        "Adaptation: lora (rank 8), answering by a head of 2 labels (task sst2)",
+        "Adaptation: lora (rank 8) with a head of 2 labels (task sst2)",
         "         +4,096  head: score.weight 2 × 2,048: not in the checkpoint",
         "     +5,636,096  adapters: rank 8 beside 112 linear layers: 8 × (in + out) each",
         "  1,241,454,592  total",
-        "      5,640,192  of these train (0.45 %)",
+        "      5,640,192  trainable (0.45 %)",
     ):
         assert line in output.out.splitlines()
 
 
 def test_all_weights_are_a_hundred_percent(capsys):
     assert main(["count", "mistral-7b", "--method", "full", "--task", "sst2"]) == 0
-    assert "  7,110,668,288  of these train (100 %)" in capsys.readouterr().out
+    assert "  7,110,668,288  trainable (100 %)" in capsys.readouterr().out
 
 
 def test_the_json_says_the_same(capsys):

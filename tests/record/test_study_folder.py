@@ -94,7 +94,7 @@ def test_a_study_that_was_moved_reads_the_same(study, tmp_path) -> None:
 def test_what_is_no_study_is_named(tmp_path) -> None:
     with pytest.raises(RunError, match="holds no study"):
         read_study(tmp_path)
-    with pytest.raises(RunError, match=r"holds no arm \(arm\.json is missing\)"):
+    with pytest.raises(RunError, match=r"holds no finished arm \(arm\.json is missing\)"):
         read_arm(tmp_path)
     assert read_items(tmp_path).ids == []
     (tmp_path / "items.parquet").write_bytes(b"no")

@@ -41,8 +41,8 @@ def test_r02_kills_at_random_moments_change_nothing(found) -> None:
     assert found["random moments"]["kills"] >= 3
 
 
-def test_r03_kills_in_journals_records_and_reports_change_nothing(found) -> None:
-    names = ["one journal", "one prediction file", "one report", "an arm's record"]
+def test_r03_kills_in_logs_records_and_reports_change_nothing(found) -> None:
+    names = ["one resume log", "one prediction file", "one report", "an arm's record"]
     all_alike(found, names)
 
 

@@ -169,7 +169,7 @@ def test_a_safe_split_carries_no_warning(html: str) -> None:
 
 
 def test_weighted_recall_says_that_it_is_accuracy(html: str) -> None:
-    assert re.search(r"Recall, labels weighted by support: equals accuracy", html)
+    assert re.search(r"Weighted recall: equals accuracy", html)
 
 
 def test_a_study_without_items_predictions_or_comparisons_still_has_a_page(

@@ -245,7 +245,7 @@ def test_arms_on_different_items_are_refused_by_name():
         compared(before, after)
     assert str(caught.value) == (
         "full and head: the items differ: 100 and 2500 items, of which 0 ids are shared. Only scores "
-        "on the same items are comparable. Run both arms in one study, so that they share its frozen items."
+        "on the same items are comparable. Run both arms in one study, so that they share the same items."
     )
 
 

@@ -13,7 +13,8 @@ from tests.strangers.workspace import Workspace
 from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.models import ModelSource
-from tuneproof.models.load import load_model, read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.load import load_model
 
 SOURCES = sorted((Path(__file__).parents[2] / "src").rglob("*.py"))
 

@@ -208,12 +208,12 @@ def test_other_items_in_the_same_folder_are_refused_and_change_nothing(tmp_path)
     run_recorded(recipe)
     before = bytes_of(Path(recipe.out))
     for change in ({"split": {"seed": 1}}, {"split": {"test_size": 8}}):
-        with pytest.raises(RecipeError, match="holds a study on other items"):
+        with pytest.raises(RecipeError, match="holds a study with different items"):
             run_recorded(small_recipe(tmp_path, [], ["majority", "lexical"], **change))
     rows = rows_of(("negative", "positive"))
     rows[3] = ("Something else was said about it.", "negative")
     write_rows(tmp_path / "rows-2.csv", rows)
-    with pytest.raises(RecipeError, match="holds a study on other items"):
+    with pytest.raises(RecipeError, match="holds a study with different items"):
         run_recorded(recipe)
     assert bytes_of(Path(recipe.out)) == before
 
@@ -241,7 +241,7 @@ def test_a_flipped_label_is_other_data(tmp_path) -> None:
     rows = rows_of(("negative", "positive"))
     rows[3], rows[40] = (rows[3][0], "positive"), (rows[40][0], "negative")
     write_rows(tmp_path / "rows-2.csv", rows)
-    with pytest.raises(RecipeError, match="holds a study on other items"):
+    with pytest.raises(RecipeError, match="holds a study with different items"):
         run_recorded(recipe)
 
 

@@ -5,7 +5,7 @@ import time
 import torch
 
 from tuneproof.throughput import device_peak as module
-from tuneproof.throughput.device_peak import DevicePeak, measure_device_peak
+from tuneproof.throughput.device_peak import measure_device_peak
 
 CPU = torch.device("cpu")
 
@@ -30,10 +30,10 @@ def test_a_device_is_measured_once_per_process_and_precision() -> None:
 
 
 def test_nothing_is_measured_if_memory_is_too_small(monkeypatch) -> None:
-    def raise_oom(device: torch.device, dtype: torch.dtype) -> DevicePeak:
+    def raise_oom(device: torch.device, dtype: torch.dtype) -> float:
         raise torch.OutOfMemoryError
 
     module._cached_peak.cache_clear()
-    monkeypatch.setattr(module, "_measure", raise_oom)
+    monkeypatch.setattr(module, "_matmul_flops_per_s", raise_oom)
     assert measure_device_peak(CPU, "fp32") is None
     module._cached_peak.cache_clear()

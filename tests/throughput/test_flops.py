@@ -11,7 +11,7 @@ from torch import nn
 from tests.train.tiny import collate_labels, labels_loss, llama_head
 from tuneproof.models.oom import recompute_activations
 from tuneproof.throughput.flops import TrainingCost, measure_training_cost
-from tuneproof.train.loop import LossSum
+from tuneproof.train.gradients import LossSum
 
 CPU = torch.device("cpu")
 ROWS = [([5, 6, 7, 8, 9, 10, 11], 1, 0), ([3, 4, 5], 0, 0)]

@@ -9,7 +9,8 @@ import torch
 from tests.train import tiny
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
-from tuneproof.train.loop import LossSum, Step, fit, make_accelerator
+from tuneproof.train.gradients import LossSum
+from tuneproof.train.loop import Step, fit, make_accelerator
 from tuneproof.train.optimizer import make_optimizer
 
 ROWS = tiny.make_rows(40)

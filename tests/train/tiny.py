@@ -11,7 +11,8 @@ from transformers import (
 )
 
 from tuneproof.data.batches import collate_epoch
-from tuneproof.train.loop import LossSum, fit, make_accelerator
+from tuneproof.train.gradients import LossSum
+from tuneproof.train.loop import fit, make_accelerator
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 
 PAD = 0

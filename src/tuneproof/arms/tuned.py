@@ -218,7 +218,8 @@ def weights_dtype(arm: Arm, compute: Compute) -> torch.dtype:
     What trains is float32, whatever it is computed in; quantised weights have no such dtype.
     """
     frozen = arm.method.freezes_base(arm.options) and not arm.method.quantizes
-    return compute.frozen_dtype if frozen else torch.float32
+    trains = arm.method.apply is not None  # a span head alone is fitted to the states of float32 weights
+    return compute.frozen_dtype if frozen and trains else torch.float32
 
 
 def quantization_of(arm: Arm, compute: Compute) -> Quantization | None:

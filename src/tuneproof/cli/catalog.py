@@ -43,10 +43,7 @@ CATALOGS: dict[str, Callable[[], list[str]]] = {
 
 
 def describe(name: str) -> str:
-    """Everything ("all"), one catalog, one of its entries, or the recipe's JSON schema.
-
-    Raises: RecipeError if there is no entry with this name.
-    """
+    """A catalog, an entry, "all" or the recipe's JSON schema. Raises: RecipeError for an unknown name."""
     if name == "recipe-schema":
         from tuneproof.recipe.schema import recipe_schema
 

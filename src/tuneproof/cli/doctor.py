@@ -117,15 +117,10 @@ def _devices() -> Iterator[Check]:
     if torch.backends.mps.is_available():
         yield Check("mps", "available; fp32, bf16, fp16")
     if not torch.cuda.is_available() and Path("/proc/driver/nvidia/version").exists():
-        built = torch.version.cuda
-        yield Check(
-            "cuda",
-            "an NVIDIA driver is installed, but torch sees no device",
-            "problem",
-            f"This torch is built for CUDA {built}. Check the driver version and CUDA_VISIBLE_DEVICES."
-            if built
-            else "This torch is built for CPUs. Install a CUDA build (pytorch.org).",
-        )
+        fix = "This torch is built for CPUs. Install a CUDA build (pytorch.org)."
+        if built := torch.version.cuda:
+            fix = f"This torch is built for CUDA {built}. Check the driver version and CUDA_VISIBLE_DEVICES."
+        yield Check("cuda", "an NVIDIA driver is installed, but torch sees no device", "problem", fix)
 
 
 def _cpu(torch: Any) -> Check:
@@ -203,9 +198,8 @@ def _token() -> Check:
     from huggingface_hub import constants, get_token
 
     if not get_token():
-        return Check(
-            "token", "none", "note", "Gated models (Llama, Gemma) need a token: run `hf auth login`."
-        )
+        fix = "Gated models (Llama, Gemma) need a token: run `hf auth login`."
+        return Check("token", "none", "note", fix)
     file = Path(constants.HF_TOKEN_PATH)
     if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
         return Check("token", f"set, but other users can read {file}", "problem", f"chmod 600 {file}")

@@ -86,10 +86,7 @@ def _count(args: argparse.Namespace) -> int:
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:
-    """The numbers in "8,16".
-
-    Raises: RecipeError if an entry is not a whole number.
-    """
+    """The numbers in "8,16". Raises: RecipeError if an entry is not a whole number."""
     entries = [entry.strip() for entry in text.split(",")]
     for entry in entries:
         if not entry.isdecimal():
@@ -104,16 +101,8 @@ def _memory(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_memory
     from tuneproof.memory.table import estimate_memory
 
-    table = estimate_memory(
-        args.model,
-        args.memory,
-        split_list(args.methods),
-        batches,
-        lengths,
-        args.device,
-        args.precision,
-        args.overrides,
-    )
+    methods, where = split_list(args.methods), (args.device, args.precision)
+    table = estimate_memory(args.model, args.memory, methods, batches, lengths, *where, args.overrides)
     print_memory(table, as_json=args.json)
     return 0
 
@@ -126,11 +115,8 @@ def _predict(args: argparse.Namespace) -> int:
         from tuneproof.apply.answers import answer_file
 
         if args.text:
-            raise RecipeError(
-                "--text",
-                "is for labels, but this arm answers questions.",
-                do="Name the columns of the file question and context.",
-            )
+            problem = "is for labels, but this arm answers questions."
+            raise RecipeError("--text", problem, do="Name the columns of the file question and context.")
         answer_file(Path(args.arm), args.input, args.output)
         return 0
     label_file(Path(args.arm), args.input, args.text, args.output)
@@ -141,18 +127,9 @@ def _publish(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_published
     from tuneproof.publish.publish_arm import publish_arm
 
-    published = publish_arm(
-        args.arm,
-        args.repo,
-        args.to,
-        public=args.public,
-        update=args.update,
-        merged=args.merged,
-        report=args.report,
-        base=args.base,
-        licence=args.licence,
-    )
-    print_published(published, as_json=args.json)
+    names = ("public", "update", "merged", "report", "base", "licence")
+    options = {name: getattr(args, name) for name in names}
+    print_published(publish_arm(args.arm, args.repo, args.to, **options), as_json=args.json)
     return 0
 
 
@@ -177,11 +154,8 @@ def _report(args: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in args.studies]
     if len(folders) == 1:
         if args.out:
-            raise RecipeError(
-                "--out",
-                "names the index of several studies, but only one study is given.",
-                do="Add more studies, or remove --out.",
-            )
+            problem = "names the index of several studies, but only one study is given."
+            raise RecipeError("--out", problem, do="Add more studies, or remove --out.")
         from tuneproof.report.page import render
 
         print(printable(str(render(folders[0]).html)))

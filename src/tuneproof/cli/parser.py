@@ -45,13 +45,21 @@ class Parser(argparse.ArgumentParser):
         """Refuse a value that is not among the choices, and name the nearest."""
         if action.choices is not None and value not in action.choices:
             kind = f"a value of {action.option_strings[0]}" if action.option_strings else "a command"
-            raise RecipeError(
-                self._where, f"{value!r} is not {kind}.", do=did_you_mean(value, action.choices)
-            )
+            problem = f"{value!r} is not {kind}."
+            raise RecipeError(self._where, problem, do=did_you_mean(value, action.choices))
 
     @property
     def _where(self) -> str:
         return self.prog.removeprefix("tuneproof").strip()
+
+
+def _option(parser: argparse.ArgumentParser, name: str, metavar: str, help_text: str, **more: Any) -> None:
+    """An argument with a value."""
+    parser.add_argument(name, metavar=metavar, help=help_text, **more)
+
+
+def _flag(parser: argparse.ArgumentParser, name: str, help_text: str) -> None:
+    parser.add_argument(name, action="store_true", help=help_text)
 
 
 def _add_overrides(parser: argparse.ArgumentParser, metavar: str, help_text: str) -> None:
@@ -61,54 +69,47 @@ def _add_overrides(parser: argparse.ArgumentParser, metavar: str, help_text: str
 
 
 def _add_json(parser: argparse.ArgumentParser, content: str) -> None:
-    parser.add_argument("--json", action="store_true", help=f"print {content} as JSON")
+    _flag(parser, "--json", f"print {content} as JSON")
 
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    _option(
+        parser,
         "source",
-        metavar="RECIPE|TASK|FILE",
-        help="a recipe (.yaml), a task (see `tuneproof show tasks`), or your own file",
+        "RECIPE|TASK|FILE",
+        "a recipe (.yaml), a task (see `tuneproof show tasks`), or your own file",
     )
-    parser.add_argument("--models", metavar="M,...", help="short names, hub ids or folders")
-    parser.add_argument("--arms", metavar="A,...", help="methods (see `tuneproof show methods`)")
-    parser.add_argument("--seeds", metavar="S,...", help="seeds of the arms that involve chance, e.g. 0,1,2")
-    parser.add_argument("--text", metavar="COLUMN", help="own file: the text column")
-    parser.add_argument("--label", metavar="COLUMN", help="own file: the label column")
-    parser.add_argument("--id", metavar="COLUMN", help="own file: a column of unique ids")
-    parser.add_argument("--group", metavar="COLUMN", help="own file: items of one group stay in one split")
-    parser.add_argument(
-        "--slices", metavar="COLUMN,...", help="own file: also report scores by these columns"
-    )
-    parser.add_argument(
-        "--questions", action="store_true", help="own file: questions with contexts and answers, not labels"
-    )
-    parser.add_argument("--test", metavar="FILE", help="own file: a separate test file")
-    parser.add_argument("--dev", metavar="FILE", help="own file: a separate dev file")
+    _option(parser, "--models", "M,...", "short names, hub ids or folders")
+    _option(parser, "--arms", "A,...", "methods (see `tuneproof show methods`)")
+    _option(parser, "--seeds", "S,...", "seeds of the arms that involve chance, e.g. 0,1,2")
+    _option(parser, "--text", "COLUMN", "own file: the text column")
+    _option(parser, "--label", "COLUMN", "own file: the label column")
+    _option(parser, "--id", "COLUMN", "own file: a column of unique ids")
+    _option(parser, "--group", "COLUMN", "own file: items of one group stay in one split")
+    _option(parser, "--slices", "COLUMN,...", "own file: also report scores by these columns")
+    _flag(parser, "--questions", "own file: questions with contexts and answers, not labels")
+    _option(parser, "--test", "FILE", "own file: a separate test file")
+    _option(parser, "--dev", "FILE", "own file: a separate dev file")
     _add_overrides(parser, "NAME=VALUE", "override one setting, e.g. train.epochs=1; repeatable")
-    parser.add_argument("--out", metavar="DIR", help="the folder of the study")
+    _option(parser, "--out", "DIR", "the folder of the study")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="show only the result")
-    parser.add_argument(
-        "--verbose", action="store_true", help="also show technical details, such as kernels and pad tokens"
-    )
+    _flag(parser, "--quiet", "show only the result")
+    _flag(parser, "--verbose", "also show technical details, such as kernels and pad tokens")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_study(parser)
-    parser.add_argument("--json", action="store_true", help="print report.json at the end")
+    _flag(parser, "--json", "print report.json at the end")
     _add_output(parser)
-    parser.add_argument(
-        "--restart",
-        metavar="ARM,...",
-        help="start these arms again (all: every arm); old results are moved aside",
+    _option(
+        parser, "--restart", "ARM,...", "start these arms again (all: every arm); old results are moved aside"
     )
-    parser.add_argument(
+    _flag(
+        parser,
         "--accept-change",
-        action="store_true",
-        help="continue although settings, model or versions have changed; the report says so",
+        "continue although settings, model or versions have changed; the report says so",
     )
     parser.add_argument(
         "--on",
@@ -124,7 +125,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", metavar="DIR", default="studies/demo", help="the folder of the study")
+    _option(parser, "--out", "DIR", "the folder of the study", default="studies/demo")
     _add_output(parser)
     parser.set_defaults(restart=None, accept_change=False, on="here", json=False)
 
@@ -140,29 +141,28 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_count(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--method", metavar="M", help="a method that trains (see `tuneproof show methods`)")
+    _option(parser, "model", "MODEL", MODEL_HELP)
+    _option(parser, "--method", "M", "a method that trains (see `tuneproof show methods`)")
     _add_overrides(parser, "M.NAME=VALUE", "override one setting of the method, e.g. lora.rank=8; repeatable")
-    parser.add_argument("--task", metavar="T", help="the task, which determines the head")
-    parser.add_argument("--head", metavar="H", help="the head, without a task: labels:N, span or words")
+    _option(parser, "--task", "T", "the task, which determines the head")
+    _option(parser, "--head", "H", "the head, without a task: labels:N, span or words")
     _add_json(parser, "the count")
 
 
 def _add_memory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "--memory", default="auto", metavar="15GB", help="memory of a GPU (default: what is free here)"
-    )
-    parser.add_argument("--methods", metavar="M,...", help="methods (default: all that the model supports)")
-    parser.add_argument("--batch", default="16", metavar="N,...", help="items per step (default: 16)")
-    parser.add_argument(
+    _option(parser, "model", "MODEL", MODEL_HELP)
+    _option(parser, "--memory", "15GB", "memory of a GPU (default: what is free here)", default="auto")
+    _option(parser, "--methods", "M,...", "methods (default: all that the model supports)")
+    _option(parser, "--batch", "N,...", "items per step (default: 16)", default="16")
+    _option(
+        parser,
         "--length",
+        "N,...",
+        "tokens per item (default: 256); few-shot examples come on top",
         default="256",
-        metavar="N,...",
-        help="tokens per item (default: 256); few-shot examples come on top",
     )
-    parser.add_argument("--device", default="auto", metavar="D", help="cpu or cuda")
-    parser.add_argument("--precision", default="auto", metavar="P", help="fp32, bf16 or fp16")
+    _option(parser, "--device", "D", "cpu or cuda", default="auto")
+    _option(parser, "--precision", "P", "fp32, bf16 or fp16", default="auto")
     _add_overrides(
         parser, "M.NAME=VALUE", "override one setting of a method, e.g. few-shot.shots=8; repeatable"
     )
@@ -170,30 +170,22 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arm", metavar="ARM", help="the folder of the arm: STUDY/arms/ARM")
-    parser.add_argument(
-        "--input", metavar="FILE", help="CSV, TSV, JSONL or Parquet (default: lines of standard input)"
-    )
-    parser.add_argument("--text", metavar="COLUMN", help="the text column (default: as in the study)")
-    parser.add_argument("--output", metavar="FILE", help="CSV or JSONL (default: standard output)")
+    _option(parser, "arm", "ARM", "the folder of the arm: STUDY/arms/ARM")
+    _option(parser, "--input", "FILE", "CSV, TSV, JSONL or Parquet (default: lines of standard input)")
+    _option(parser, "--text", "COLUMN", "the text column (default: as in the study)")
+    _option(parser, "--output", "FILE", "CSV or JSONL (default: standard output)")
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arm", metavar="ARM", help="the folder of the arm: STUDY/arms/ARM")
-    parser.add_argument("repo", metavar="OWNER/NAME", help="the repository on the Hugging Face hub")
-    parser.add_argument("--to", metavar="FOLDER", help="write into a folder instead of uploading")
-    parser.add_argument("--public", action="store_true", help="make the repository public (default: private)")
-    parser.add_argument(
-        "--update", action="store_true", help="replace the contents of the repository or folder"
-    )
-    parser.add_argument("--merged", action="store_true", help="merge the adapter or head into the base model")
-    parser.add_argument("--report", action="store_true", help="attach the report of the study")
-    parser.add_argument(
-        "--base", metavar="OWNER/NAME", help="the base model on the hub, if the study loaded it from a folder"
-    )
-    parser.add_argument(
-        "--licence", metavar="L", help="licence as the hub spells it, e.g. apache-2.0 (default: as the base)"
-    )
+    _option(parser, "arm", "ARM", "the folder of the arm: STUDY/arms/ARM")
+    _option(parser, "repo", "OWNER/NAME", "the repository on the Hugging Face hub")
+    _option(parser, "--to", "FOLDER", "write into a folder instead of uploading")
+    _flag(parser, "--public", "make the repository public (default: private)")
+    _flag(parser, "--update", "replace the contents of the repository or folder")
+    _flag(parser, "--merged", "merge the adapter or head into the base model")
+    _flag(parser, "--report", "attach the report of the study")
+    _option(parser, "--base", "OWNER/NAME", "the base model on the hub, if the study loaded it from a folder")
+    _option(parser, "--licence", "L", "licence as the hub spells it, e.g. apache-2.0 (default: as the base)")
     _add_json(parser, "the result")
 
 
@@ -202,15 +194,15 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", help="the folder of an arm or of a study")
-    parser.add_argument("b", metavar="B", help="the folder to compare it with")
+    _option(parser, "a", "A", "the folder of an arm or of a study")
+    _option(parser, "b", "B", "the folder to compare it with")
     parser.add_argument("--metric", help="metric of the comparison (default: the first metric of the task)")
     _add_json(parser, "the comparison")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("studies", metavar="DIR", nargs="+", help="the folder of a study")
-    parser.add_argument("--out", metavar="FILE", help="several studies: the index file (default: index.html)")
+    _option(parser, "--out", "FILE", "several studies: the index file (default: index.html)")
 
 
 COMMANDS = {

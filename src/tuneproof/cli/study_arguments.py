@@ -1,7 +1,6 @@
 """The recipe that the arguments of `run` and `check` describe: a file, or the short form.
 
-In: parsed arguments. Out: a Recipe, or an error that names the option.
-Knows nothing of: how a study is run.
+In: parsed arguments. Out: a Recipe, or an error that names the option. Knows nothing of: how a study is run.
 """
 
 import argparse
@@ -27,19 +26,13 @@ def split_list(text: str | None) -> list[str]:
 
 
 def recipe_from_args(args: argparse.Namespace) -> Recipe:
-    """The recipe in the named file, or the one that the options describe.
-
-    Raises: RecipeError if the arguments do not describe a study.
-    """
+    """The recipe in the file, or of the options. Raises: RecipeError if they do not describe a study."""
     if args.source.endswith((".yaml", ".yml")):
         return _recipe_from_file(args)
     values: dict[str, Any] = {"task": _task(args)}
     if not args.arms:
-        raise RecipeError(
-            "--arms",
-            "no arms given.",
-            do="Write, for example, --arms majority,lexical,head; `tuneproof show methods` lists all.",
-        )
+        do = "Write, for example, --arms majority,lexical,head; `tuneproof show methods` lists all."
+        raise RecipeError("--arms", "no arms given.", do=do)
     values["models"] = _models(args.models)
     values["arms"] = split_list(args.arms)
     if args.seeds:
@@ -60,27 +53,18 @@ def demo_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _models(text: str | None) -> list[str]:
-    """The entries of `--models`.
-
-    Raises: RecipeError if the text is an existing path with a comma in it.
-    """
+    """The entries of `--models`. Raises: RecipeError if the text is an existing path with a comma in it."""
     if text and "," in text and os.path.exists(text):
-        raise RecipeError(
-            "--models",
-            f"the path {text} contains a comma, and commas separate models.",
-            do="Name the model in a recipe (.yaml): models: [PATH].",
-        )
+        problem = f"the path {text} contains a comma, and commas separate models."
+        raise RecipeError("--models", problem, do="Name the model in a recipe (.yaml): models: [PATH].")
     return split_list(text)
 
 
 def _recipe_from_file(args: argparse.Namespace) -> Recipe:
     for name in ("models", "arms", "seeds", *FILE_OPTIONS):
         if getattr(args, name):
-            raise RecipeError(
-                args.source,
-                f"a recipe cannot be combined with --{name}.",
-                do="Edit the recipe, or change one setting with --set.",
-            )
+            problem = f"a recipe cannot be combined with --{name}."
+            raise RecipeError(args.source, problem, do="Edit the recipe, or change one setting with --set.")
     out = [f"out={json.dumps(args.out)}"] if args.out else []
     return read_recipe(args.source, [*args.overrides, *out])
 

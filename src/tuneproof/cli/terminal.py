@@ -33,25 +33,18 @@ class TerminalView:
     """
 
     def __init__(self, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich import progress
 
         self.console = Console(stderr=as_json, soft_wrap=True)
         self.quiet, self.verbose, self.as_json = quiet or as_json, verbose, as_json
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
+        self.bars = progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
             disable=self.quiet or not self.console.is_terminal,
@@ -160,7 +153,7 @@ def print_plan(plan: Any, as_json: bool) -> None:
     for finding in plan.findings:
         show("", finding.message, "yellow" if finding.level == "warning" else "dim")
     for spec in plan.models:
-        show("Model", f"{spec.name}: {spec.family.name} {spec.family.kind}. {' '.join(spec.notes)}")
+        show("Model", f"{spec.name}: {spec.family.name} {spec.family.kind}. {' '.join(spec.notes)}".rstrip())
     for title, text in _arm_lines(plan):
         show(title, text)
     show("Folder", str(plan.folder))
@@ -190,7 +183,7 @@ def _arm_lines(plan: Any) -> Iterator[tuple[str, str]]:
             f"{run.label}: {f'impossible: {run.impossible}' if run.impossible else run.arm.method.title}",
         )
     for claim in plan.recipe.claims:
-        yield "Claim", f"{claim.arm} over {claim.over} by {claim.metric or plan.recipe.task.metrics[0]}"
+        yield "Claim", f"{claim.arm} over {claim.over}, by {claim.metric or plan.recipe.task.metrics[0]}"
 
 
 def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ CHECKS = (
     "test items that overlap with train",
     "equal or similar texts within and across train, dev and test",
     "equal texts with different labels",
-    "a small test part",
+    "a small test set",
     "rows sorted by label",
     "items left out",
 )
@@ -49,7 +49,7 @@ CHECKS_OF_KIND = {
 
 def list_checks(task: Task, encoded: bool) -> list[str]:
     """What `audit_splits` looks for, and, if items are `encoded`, what audit_tokens looks for."""
-    tokens = ["items that do not fit the model, and malformed prompts"] if encoded else []
+    tokens = ["items that are too long for the model, and malformed prompts"] if encoded else []
     return [*CHECKS, *CHECKS_OF_KIND[task.kind], *tokens]
 
 
@@ -232,7 +232,7 @@ def _sizes(splits: Splits) -> list[Finding]:
         z = 1.96
         half = z * np.sqrt(0.8 * 0.2 / n + z * z / (4 * n * n)) / (1 + z * z / n)
         message = (
-            f"The test part has {plural(n, 'item', 'items')}: the 95 % interval of an accuracy near "
+            f"The test set has {plural(n, 'item', 'items')}: the 95 % interval of an accuracy near "
             f"80 % is about ± {100 * half:.0f} points."
         )
         findings.append(Finding("small_test", "note", message, n))

@@ -86,10 +86,7 @@ def split_micro(
 
 
 def shard_batch(batch: Indices, shard: tuple[int, int], lengths: Sequence[int] | None = None) -> Indices:
-    """Every `world_size`-th item of a batch, from `rank` on; shard: (rank, world_size).
-
-    The items are first sorted by length, so that every process has about as many tokens.
-    """
+    """Every `world_size`-th item of a batch, sorted by length, from `rank` on; shard: (rank, world_size)."""
     rank, world_size = shard
     if world_size == 1:
         return batch
@@ -99,19 +96,13 @@ def shard_batch(batch: Indices, shard: tuple[int, int], lengths: Sequence[int] |
 
 
 def batch_by_length(lengths: Sequence[int], batch_size: int) -> list[Indices]:
-    """Batches for evaluation, longest items first: little padding, and an early out of memory.
-
-    The caller restores the order: `results[np.concatenate(batches)] = outputs`.
-    """
+    """Batches, longest items first; restore the order by `results[np.concatenate(batches)] = outputs`."""
     _at_least_one(batch_size=batch_size)
     return _cut(_longest_first(np.asarray(lengths)), batch_size)
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[Indices]) -> float:
-    """Share of the tokens in these batches that are padding, each batch padded to its longest item.
-
-    0 (best) to below 1; 0 where there are no tokens.
-    """
+    """Share of padding, from 0 to below 1, in batches that are padded to their longest item."""
     tokens = np.asarray(lengths)
     real = sum(int(tokens[batch].sum()) for batch in batches)
     padded = sum(int(tokens[batch].max()) * len(batch) for batch in batches if len(batch))

@@ -1,11 +1,9 @@
 """Renders a model's chat template in a separate process with bounded time, memory and output.
 
-In: a tokenizer, turns. Out: text.
-Knows nothing of: labels, prompts, what the text is for.
+In: a tokenizer, turns. Out: text. Knows nothing of: labels, prompts, what the text is for.
 
-A template comes with the checkpoint and is a program. jinja's sandbox keeps it from our objects, but
-not from running for ever or writing a gigabyte; and if the sandbox fails, the process holds no
-tokens and no data.
+A template comes with the checkpoint and is a program. jinja's sandbox keeps it from our objects, but not from
+running for ever or writing a gigabyte; and if the sandbox fails, the process holds no tokens and no data.
 """
 
 import json
@@ -97,10 +95,7 @@ class _Process:
         return json.loads(answer) if answer.endswith(b"\n") else None
 
     def render(self, request: str) -> str:
-        """The template rendered with these values (as JSON).
-
-        Raises: ModelError.
-        """
+        """The template rendered with these values (as JSON). Raises: ModelError."""
         with self.lock:
             if self.process is None:
                 self.process = self._start()

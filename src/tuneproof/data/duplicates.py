@@ -1,7 +1,6 @@
 """Finds near duplicates among texts.
 
-In: texts. Out: pairs of similar texts.
-Knows nothing of: labels, splits, what a duplicate means.
+In: texts. Out: pairs of similar texts. Knows nothing of: labels, splits, what a duplicate means.
 """
 
 from collections import defaultdict

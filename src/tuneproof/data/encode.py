@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data import tokens
 from tuneproof.data.prefix_trie import common_prefix
 from tuneproof.data.prompt_format import (
     PromptFrame,
@@ -23,15 +24,7 @@ from tuneproof.data.prompt_format import (
     tokenize_mask_words,
 )
 from tuneproof.data.token_store import TokenRows, TokenWriter
-from tuneproof.data.tokens import (
-    IntArray,
-    TruncateSide,
-    contains_special,
-    encode_plain,
-    normalise_bos,
-    slices_to_keep,
-    special_strings,
-)
+from tuneproof.data.tokens import IntArray, TruncateSide
 from tuneproof.errors import ModelError, RecipeError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, Prompt
@@ -99,10 +92,7 @@ class EncodedCloze:
 def encode_texts(
     tokenizer: Any, family: Family, examples: Sequence[Example], max_length: int, truncate: TruncateSide
 ) -> EncodedTexts:
-    """Each text with the tokens that the tokenizer adds around it, truncated to `max_length`.
-
-    Raises: as `encode_stream`.
-    """
+    """Each text with special tokens around it, cut to `max_length` tokens. Raises: as `encode_stream`."""
     starts = range(0, len(examples), TEXTS_PER_CALL)
     texts = ([example.text for example in examples[start : start + TEXTS_PER_CALL]] for start in starts)
     return encode_stream(tokenizer, family, texts, max_length, truncate)
@@ -117,29 +107,28 @@ def encode_stream(
 
     Raises: RecipeError if `max_length` leaves no room for a text.
     """
-    strings = special_strings(tokenizer)
+    strings = tokens.special_strings(tokenizer)
     around = tokenizer(["a"], split_special_tokens=True, return_special_tokens_mask=True)
     marks = around["special_tokens_mask"][0]
     head = marks.index(0)
     tail = marks[::-1].index(0)
-    prefix = normalise_bos(around["input_ids"][0][:head], tokenizer, family)
+    prefix = tokens.normalise_bos(around["input_ids"][0][:head], tokenizer, family)
     suffix = around["input_ids"][0][len(marks) - tail :]
     room = max_length - len(prefix) - len(suffix)
     if room < 1:
-        raise RecipeError(
-            "encode.max_length",
-            f"{max_length} tokens leave no room for a text: {len(prefix) + len(suffix)} are special tokens.",
-            do="Raise it.",
+        problem = (
+            f"{max_length} tokens leave no room for a text: {len(prefix) + len(suffix)} are special tokens."
         )
+        raise RecipeError("encode.max_length", problem, do="Raise it.")
     writer, untruncated, special = TokenWriter(), array("q"), 0
     for batch in texts:
         rows = []
-        for body in encode_plain(tokenizer, batch):
-            first, last = slices_to_keep(len(body), room, truncate)
+        for body in tokens.encode_plain(tokenizer, batch):
+            first, last = tokens.slices_to_keep(len(body), room, truncate)
             rows.append(prefix + body[first] + body[last] + suffix)
             untruncated.append(len(prefix) + len(body) + len(suffix))
         writer.add(rows)
-        special += sum(contains_special(text, strings) for text in batch)
+        special += sum(tokens.contains_special(text, strings) for text in batch)
     ids, untruncated_N = writer.rows(), np.array(untruncated, dtype=np.int64)
     truncated_N = untruncated_N > room + len(prefix) + len(suffix)
     counts = {"truncated": int(truncated_N.sum()), "special_text": special}
@@ -174,16 +163,10 @@ def encode_prompts(
             checked.add(words)
         contexts.append(np.array(prompt_ids[:shared], dtype=np.int64))
         continuations.append(tuple(np.array(ids, dtype=np.int64) for ids in words))
-    return EncodedPrompts(
-        contexts=contexts,
-        continuations=continuations,
-        prompt_ids=[np.array(ids[0], dtype=np.int64) for ids in fitted.ids],
-        tokens_N=np.array([max(map(len, ids)) for ids in fitted.ids], dtype=np.int64),
-        truncated_N=fitted.truncated_N,
-        counts=fitted.counts,
-        chat=frame.has_markup,
-        first=fitted.first,
-    )
+    prompts = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
+    tokens_N = np.array([max(map(len, ids)) for ids in fitted.ids], dtype=np.int64)
+    rest = (fitted.truncated_N, fitted.counts, frame.has_markup, fitted.first)
+    return EncodedPrompts(contexts, continuations, prompts, tokens_N, *rest)
 
 
 def encode_answers(
@@ -232,15 +215,10 @@ def encode_cloze(
     words = tokenize_mask_words(tokenizer, frame, prompt.cloze_words)
     fitted = fit_frame(tokenizer, family, frame, examples, max_length, truncate)
     ids = [np.array(item[0], dtype=np.int64) for item in fitted.ids]
-    return EncodedCloze(
-        ids=ids,
-        mask_N=np.array([int(np.flatnonzero(r == tokenizer.mask_token_id)[0]) for r in ids]),
-        word_ids_C=np.array(words, dtype=np.int64),
-        tokens_N=_lengths(ids),
-        truncated_N=fitted.truncated_N,
-        counts=fitted.counts,
-        first=fitted.first,
-    )
+    mask_N = np.array([int(np.flatnonzero(row == tokenizer.mask_token_id)[0]) for row in ids])
+    words_C = np.array(words, dtype=np.int64)
+    rest = (fitted.truncated_N, fitted.counts, fitted.first)
+    return EncodedCloze(ids, mask_N, words_C, _lengths(ids), *rest)
 
 
 def _lengths(ids: Sequence[IntArray]) -> IntArray:

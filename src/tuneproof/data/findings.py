@@ -15,10 +15,7 @@ MAX_EXAMPLES = 5  # of a finding
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem or a fact of the data. An error stops the run unless the setting `allowed_by` is made.
-
-    `message` is one sentence with the numbers; `count` is the number of items that it concerns.
-    """
+    """A problem or fact with its numbers and count; an error stops the run unless `allowed_by` is set."""
 
     name: str
     level: Literal["note", "warning", "error"]
@@ -41,11 +38,8 @@ def stop_on_errors(findings: Iterable[Finding], allowed: Sequence[str] = ()) -> 
     """Raises DataError for the first error whose name is not in `allowed`, with its setting."""
     for finding in findings:
         if finding.level == "error" and finding.name not in allowed:
-            raise DataError(
-                f"audit, {finding.name}",
-                finding.message,
-                do=f"Fix it, or continue at your own risk with {finding.allowed_by}.",
-            )
+            do = f"Fix it, or continue at your own risk with {finding.allowed_by}."
+            raise DataError(f"audit, {finding.name}", finding.message, do=do)
 
 
 def plural(count: int, singular: str, plural_form: str) -> str:

@@ -120,10 +120,7 @@ def _build_prefix_groups(rows: Sequence[IntArray], max_tokens: int) -> list["_Pr
 
 
 def group_tries(tries: Sequence[PrefixTrie]) -> list[list[PrefixTrie]]:
-    """Tries to batch together while their rows grow, one token each at a time.
-
-    Every trie of a group gets as many new columns as its largest; at most half of them stay empty.
-    """
+    """Group tries of similar row counts: at most half of a group's new columns stay empty."""
     groups: list[list[PrefixTrie]] = []
     rows = 0
     for trie in sorted(tries, key=lambda trie: -len(trie.rows_R)):

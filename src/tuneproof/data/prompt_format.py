@@ -78,8 +78,7 @@ def build_frame(
 ) -> PromptFrame:
     """The frame of an item: (query, answer) shots, then `query`, which contains SLOT.
 
-    In a chat template each shot is a turn of the user and one of the model; the instruction opens the
-    first.
+    In a chat template each shot is a turn of the user and one of the model; the instruction opens the first.
     """
     if chat == "auto" and tokenizer.chat_template:
         return _build_chat_frame(tokenizer, instruction, shots, query, answers)
@@ -106,9 +105,8 @@ def _build_chat_frame(
     prompt = render_chat(tokenizer, turns, answer_follows=True)
     before, slot, after = prompt.rpartition(SLOT)
     if not slot:
-        raise ModelError(
-            "tokenizer", "its chat template drops the user's text.", do="Set encode.chat: never."
-        )
+        problem = "its chat template drops the user's text."
+        raise ModelError("tokenizer", problem, do="Set encode.chat: never.")
     continuations, after_answer = [], ""
     for answer in answers:
         answered = render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
@@ -127,10 +125,7 @@ def fit_frame(
     max_length: int,
     truncate: TruncateSide,
 ) -> FittedPrompts:
-    """The frame around every text, with and without each answer, in at most `max_length` tokens.
-
-    Raises: RecipeError if the frame alone does not fit; ModelError if the number of BOS tokens is wrong.
-    """
+    """The frame around each text. Raises: RecipeError if it does not fit; ModelError for wrong BOS tokens."""
     empty = max(map(len, _encode_all(tokenizer, family, [frame], [""])[0]))
     if empty > max_length:
         raise _no_room(max_length, empty)
@@ -139,11 +134,9 @@ def fit_frame(
 
 
 def _no_room(max_length: int, empty: int) -> RecipeError:
-    return RecipeError(
-        "encode.max_length",
-        f"{max_length} tokens are too few: the prompt without its text has {empty}.",
-        do=f"Set it above {empty}, shorten the prompt, or use fewer shots.",
-    )
+    problem = f"{max_length} tokens are too few: the prompt without its text has {empty}."
+    do = f"Set it above {empty}, shorten the prompt, or use fewer shots."
+    return RecipeError("encode.max_length", problem, do=do)
 
 
 def fit_frames(
@@ -257,10 +250,7 @@ def check_words(words: Sequence[str], tokens: Sequence[tuple[int, ...]]) -> None
 
 
 def tokenize_mask_words(tokenizer: Any, frame: PromptFrame, words: Sequence[str]) -> list[int]:
-    """The token of each word at the mask, tokenised together with the words around it.
-
-    Raises: RecipeError if a word is more than one token there, or two are the same token.
-    """
+    """The token of each word at the mask. Raises: RecipeError if it is not one token, or not unique."""
     mask = tokenizer.mask_token
     text = frame.before + "it" + frame.after
     masked = tokenizer([text], split_special_tokens=False)["input_ids"][0]
@@ -274,12 +264,9 @@ def tokenize_mask_words(tokenizer: Any, frame: PromptFrame, words: Sequence[str]
             too_long.append(f'"{word}" ({max(1, len(ids) - len(masked) + 1)} tokens)')
         tokens.append(ids[position])
     if too_long:
-        raise RecipeError(
-            "cloze words",
-            f"{', '.join(too_long)} cannot replace the mask.",
-            "A word there must be one token of the model's vocabulary.",
-            "Choose shorter or more common words.",
-        )
+        problem = f"{', '.join(too_long)} cannot replace the mask."
+        allowed = "A word there must be one token of the model's vocabulary."
+        raise RecipeError("cloze words", problem, allowed, "Choose shorter or more common words.")
     _check_mask_tokens(words, tokens, tokenizer.unk_token_id)
     return tokens
 
@@ -288,8 +275,5 @@ def _check_mask_tokens(words: Sequence[str], tokens: Sequence[int], unk_token_id
     unknown = [word for word, token in zip(words, tokens, strict=True) if token == unk_token_id]
     if unknown or len(set(tokens)) < len(tokens):
         names = ", ".join(f'"{word}"' for word in unknown or words)
-        raise RecipeError(
-            "cloze words",
-            f"{names}: " + ("not in the vocabulary." if unknown else "two are the same token."),
-            do="Choose different words, all in the model's vocabulary.",
-        )
+        problem = f"{names}: " + ("not in the vocabulary." if unknown else "two are the same token.")
+        raise RecipeError("cloze words", problem, do="Choose different words, all in the model's vocabulary.")

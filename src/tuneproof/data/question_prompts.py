@@ -13,17 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data import tokens
 from tuneproof.data.encode import EncodedAnswers, EncodedPrompts
 from tuneproof.data.prefix_trie import common_prefix
 from tuneproof.data.prompt_format import SLOT, FittedPrompts, PromptFrame, build_frame, fit_frames
-from tuneproof.data.tokens import (
-    IntArray,
-    TruncateSide,
-    encode_plain,
-    escape_special,
-    special_ids,
-    special_strings,
-)
+from tuneproof.data.tokens import IntArray, TruncateSide
 from tuneproof.errors import RecipeError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, QuestionPrompt
@@ -68,7 +62,7 @@ class QuestionFormat:
         """The template with the question filled in; in a chat template nothing in it is markup."""
         question = example.required_question.question
         if self.uses_chat:
-            question = escape_special(question, special_strings(self.tokenizer))
+            question = tokens.escape_special(question, tokens.special_strings(self.tokenizer))
         parts = self.prompt.template.partition("{context}")
         before, after = (part.replace("{question}", question) for part in (parts[0], parts[2]))
         return before + context + after
@@ -96,13 +90,13 @@ def gold_answer_text(example: Example, prompt: QuestionPrompt) -> str:
 
 def end_tokens(tokenizer: Any, after_answer: str) -> tuple[int, ...]:
     """The tokens that end an answer: the chat template's own, or the end of text, or a line end."""
-    special = special_ids(tokenizer)
+    special = tokens.special_ids(tokenizer)
     for token in tokenizer(after_answer, add_special_tokens=False)["input_ids"] if after_answer else ():
         if token in special:
             return (token,)
     if tokenizer.eos_token_id is not None:
         return (tokenizer.eos_token_id,)
-    return tuple(encode_plain(tokenizer, ["\n"])[0])
+    return tuple(tokens.encode_plain(tokenizer, ["\n"])[0])
 
 
 def encode_questions(
@@ -122,11 +116,8 @@ def encode_questions(
     prompts, cut_N = _split_answers(question_format, fitted, ends)
     longest = max((len(continuations[0]) for continuations in prompts.continuations), default=0)
     if longest >= limit:
-        raise RecipeError(
-            "encode.answer_tokens",
-            f"{limit} leaves no room to say {question_format.prompt.no_answer!r} and to end.",
-            do="Raise it, or choose a shorter no_answer.",
-        )
+        problem = f"{limit} leaves no room to say {question_format.prompt.no_answer!r} and to end."
+        raise RecipeError("encode.answer_tokens", problem, do="Raise it, or choose a shorter no_answer.")
     return EncodedQuestions(prompts, ends, _find_outside(examples, fitted), cut_N)
 
 
@@ -152,17 +143,9 @@ def _split_answers(
         contexts.append(np.array(prompt[:shared], dtype=np.int64))
         continuations.append(tuple(np.array(answer[:limit], dtype=np.int64) for answer in answers))
     prompt_ids = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
-    prompts = EncodedPrompts(
-        contexts=contexts,
-        continuations=continuations,
-        prompt_ids=prompt_ids,
-        tokens_N=np.array([len(ids) for ids in prompt_ids], dtype=np.int64),
-        truncated_N=fitted.truncated_N,
-        counts=fitted.counts,
-        chat=question_format.uses_chat,
-        first=fitted.first,
-    )
-    return prompts, cut_N
+    tokens_N = np.array([len(ids) for ids in prompt_ids], dtype=np.int64)
+    rest = (fitted.truncated_N, fitted.counts, question_format.uses_chat, fitted.first)
+    return EncodedPrompts(contexts, continuations, prompt_ids, tokens_N, *rest), cut_N
 
 
 def encode_gold_answers(

@@ -77,29 +77,18 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     if settings.balance_train:
         parts["train"] = _balance(parts["train"], len(rows.labels), settings.seed, dropped)
     parts = {name: _cut_to_size(parts[name], name, rows.labels, settings) for name in PARTS}
-    return Splits(
-        train=parts["train"],
-        dev=parts["dev"],
-        test=parts["test"],
-        labels=rows.labels,
-        grouped=rows.grouped,
-        report=_report(task, rows, parts, settings, kind, dropped, key),
-        columns=rows.columns,
-    )
+    report = _report(task, rows, parts, settings, kind, dropped, key)
+    return Splits(**parts, labels=rows.labels, grouped=rows.grouped, report=report, columns=rows.columns)
 
 
 def _choose_kind(rows: Rows, settings: SplitSettings) -> str:
     if settings.kind == "official" and "test" not in rows.parts:
-        raise RecipeError(
-            "split.kind",
-            "is official, but the source has no test part.",
-            do="Set split.kind: shares, or name a test file.",
-        )
+        problem = "is official, but the source has no test set."
+        raise RecipeError("split.kind", problem, do="Set split.kind: shares, or name a test file.")
     if any(share <= 0 for share in settings.shares):
         shares = ":".join(f"{share:g}" for share in settings.shares)
-        raise RecipeError(
-            "split.shares", f"{shares} has a share that is not above zero.", do="Write [70, 10, 20]."
-        )
+        problem = f"{shares} has a share that is not above zero."
+        raise RecipeError("split.shares", problem, do="Write [70, 10, 20].")
     has_test = "test" in rows.parts
     return ("official" if has_test else "shares") if settings.kind == "auto" else settings.kind
 
@@ -126,9 +115,8 @@ def _cut(
         if rows.grouped:
             reason = f"belong to the group {items[0].group!r}"
             do = "Name another group column, or leave group out."
-        raise DataError(
-            "split", f"all {len(items):,} items {reason}, so that no part can be held out.", do=do
-        )
+        problem = f"all {len(items):,} items {reason}, so that no part can be held out."
+        raise DataError("split", problem, do=do)
     labels = np.array([item.label for item in items], dtype=np.int64)
     part_N = assign_parts(labels, groups, shares, random)
     return [[items[i] for i in np.flatnonzero(part_N == part)] for part in range(len(shares))]
@@ -228,11 +216,8 @@ def _cut_to_size(
     """The part in its seeded order, cut to its size; a smaller part is a prefix of a larger one."""
     size = getattr(settings, f"{name}_size")
     if size is not None and size < len(labels):
-        raise RecipeError(
-            f"split.{name}_size",
-            f"{size} is less than the number of labels, {len(labels)}.",
-            do="Raise it: each label needs an item.",
-        )
+        problem = f"{size} is less than the number of labels, {len(labels)}."
+        raise RecipeError(f"split.{name}_size", problem, do="Raise it: each label needs an item.")
     random = np.random.default_rng([settings.seed, 2, PARTS.index(name)])
     order = stratified_order(np.array([item.label for item in items], dtype=np.int64), random)
     return [items[index] for index in order[:size]]

@@ -62,10 +62,7 @@ def _divide_items(target_P: NDArray[np.float64], assigned_P: Ints, count: int) -
 
 
 def stratified_order(labels_N: Ints, random: np.random.Generator) -> Ints:
-    """A random order of the items in which every prefix has the labels in their shares.
-
-    The first items are one of each label: a prefix of C items has all C labels.
-    """
+    """A random order whose prefixes have the labels in their shares; the first items are one of each."""
     rank_N = np.zeros(len(labels_N))
     shuffled = random.permutation(len(labels_N))
     for label in np.unique(labels_N):

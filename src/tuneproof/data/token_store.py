@@ -1,7 +1,6 @@
 """Stores the tokens of many items as one array: in memory at first, then in an unnamed file.
 
-In: rows of token ids, as they come. Out: a sequence of them.
-Knows nothing of: tokenizers, what a row is for.
+In: rows of token ids, as they come. Out: a sequence of them. Knows nothing of: tokenizers, what a row is for.
 """
 
 import tempfile

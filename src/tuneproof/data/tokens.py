@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BRACKETED = re.compile(r"<\S+>|\[\S+\]")
 IntArray = NDArray[np.int64]
 TruncateSide = Literal["end", "start", "middle"]
+PLAIN = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}  # of a tokenizer
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,12 @@ def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Ids of the texts without added tokens; what looks like a special token is plain text."""
     if not texts:
         return []
-    encode = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
-    ids = tokenizer(list(texts), **encode)["input_ids"]
+    ids = tokenizer(list(texts), **PLAIN)["input_ids"]
     strings, forbidden = special_strings(tokenizer), special_ids(tokenizer)
     for index, text in enumerate(texts):
         # If the vocabulary contains the string itself (unigram models), it has to be broken up.
         if contains_special(text, strings) and not forbidden.isdisjoint(ids[index]):
-            ids[index] = tokenizer([escape_special(text, strings)], **encode)["input_ids"][0]
+            ids[index] = tokenizer([escape_special(text, strings)], **PLAIN)["input_ids"][0]
     return ids
 
 
@@ -115,11 +115,7 @@ def normalise_bos(ids: list[int], tokenizer: Any, family: Family) -> list[int]:
 
 
 def slices_to_keep(length: int, keep: int, side: TruncateSide) -> tuple[slice, slice]:
-    """The head and the tail that remain if `keep` of `length` tokens fit.
-
-    Source: Sun et al. 2019, arXiv:1905.05583, section 5.3.1 (head and tail; here a quarter and
-    three quarters).
-    """
+    """Head and tail that remain of `length` tokens. Source: Sun et al. 2019, arXiv:1905.05583, 5.3.1."""
     if keep >= length:
         return slice(0, length), slice(length, length)
     head = {"end": keep, "start": 0, "middle": keep // 4}[side]
@@ -130,14 +126,7 @@ def cut_text(tokenizer: Any, text: str, keep: int, side: TruncateSide) -> str:
     """The text truncated to about `keep` of its tokens, at the characters where the tokens end."""
     if keep <= 0:
         return ""
-    encoded = tokenizer(
-        [text],
-        add_special_tokens=False,
-        split_special_tokens=True,
-        return_offsets_mapping=True,
-        verbose=False,
-    )
-    offsets = encoded["offset_mapping"][0]
+    offsets = tokenizer([text], **PLAIN, return_offsets_mapping=True)["offset_mapping"][0]
     if keep >= len(offsets):
         return text
     head, tail = slices_to_keep(len(offsets), keep, side)

@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.tokens import (
-    IntArray,
-    contains_special,
-    count_bos_tokens,
-    encode_plain,
-    pad_batch,
-    special_ids,
-    special_strings,
-)
+from tuneproof.data import tokens
+from tuneproof.data.tokens import IntArray
 from tuneproof.errors import DataError
 from tuneproof.families.family import Family
 from tuneproof.tasks.task import Example, Question
@@ -106,41 +99,31 @@ class EncodedWindows:
 def build_window_template(tokenizer: Any, family: Family) -> WindowTemplate:
     """The tokenizer's own tokens around question and context; for a causal model, plain words."""
     if family.kind == "decoder":
-        begin = (tokenizer.bos_token_id,) * count_bos_tokens(tokenizer, family)
-        end = encode_plain(tokenizer, ["\nAnswer:"])[0]
+        begin = (tokenizer.bos_token_id,) * tokens.count_bos_tokens(tokenizer, family)
+        end = tokens.encode_plain(tokenizer, ["\nAnswer:"])[0]
         return WindowTemplate(begin, (), tuple(end), "Question: {question}\nContext: ", None, True)
     pair = tokenizer("a", "b", split_special_tokens=True, return_token_type_ids=True)
     ids, sides = pair["input_ids"], pair.sequence_ids(0)
     first, second = sides.index(0), sides.index(1)
     types = pair["token_type_ids"]
     between = first + sides.count(0)
-    return WindowTemplate(
-        prefix=tuple(ids[:first]),
-        middle=tuple(ids[between:second]),
-        suffix=tuple(ids[second + sides.count(1) :]),
-        question_template="{question}",
-        token_types=(types[first], types[second]),
-        null_is_last=False,
-    )
+    prefix, middle, suffix = ids[:first], ids[between:second], ids[second + sides.count(1) :]
+    token_types = (types[first], types[second])
+    return WindowTemplate(tuple(prefix), tuple(middle), tuple(suffix), "{question}", token_types, False)
 
 
 def encode_contexts(tokenizer: Any, contexts: Sequence[str]) -> list[Context]:
     """Every context as tokens with their characters; equal contexts are tokenised once."""
     unique = list(dict.fromkeys(contexts))
-    strings, forbidden = special_strings(tokenizer), special_ids(tokenizer)
+    strings, forbidden = tokens.special_strings(tokenizer), tokens.special_ids(tokenizer)
     encoded_contexts: dict[str, Context] = {}
-    options = {
-        "add_special_tokens": False,
-        "split_special_tokens": True,
-        "verbose": False,
-        "return_offsets_mapping": True,
-    }
+    options = {**tokens.PLAIN, "return_offsets_mapping": True}
     for start in range(0, len(unique), 1024):
         texts = unique[start : start + 1024]
         encoded = tokenizer(texts, **options)
         for row, text in enumerate(texts):
             ids, offsets = encoded["input_ids"][row], encoded["offset_mapping"][row]
-            if contains_special(text, strings) and not forbidden.isdisjoint(ids):
+            if tokens.contains_special(text, strings) and not forbidden.isdisjoint(ids):
                 escaped = tokenizer([_escape_in_place(text, strings)], **options)
                 ids, offsets = escaped["input_ids"][0], escaped["offset_mapping"][0]
             encoded_contexts[text] = _build_context(text, ids, offsets)
@@ -169,16 +152,13 @@ def _build_context(text: str, ids: list[int], offsets: Sequence[tuple[int, int]]
 def encode_windows(
     tokenizer: Any, family: Family, examples: Sequence[Example], max_length: int, stride: int
 ) -> EncodedWindows:
-    """Every question in as many windows as its context needs; neighbours share `stride` tokens.
-
-    Raises: DataError if a question leaves too little room for its context.
-    """
+    """Every question's windows, overlapping by `stride` tokens. Raises: DataError if one has no room."""
     template = build_window_template(tokenizer, family)
     texts = [
         template.question_template.replace("{question}", example.required_question.question)
         for example in examples
     ]
-    questions = encode_plain(tokenizer, texts)
+    questions = tokens.encode_plain(tokenizer, texts)
     contexts = encode_contexts(tokenizer, [example.required_question.context for example in examples])
     fixed = len(template.prefix) + len(template.middle) + len(template.suffix)
     windows: list[Window] = []
@@ -256,7 +236,7 @@ def collate_windows(windows: Sequence[Window], pad_id: int) -> "dict[str, torch.
     position; `null`, `start` and `end` [B] are positions."""
     import torch  # here, so that windows can be built and audited without it
 
-    batch = pad_batch([window.ids for window in windows], pad_id, "right")
+    batch = tokens.pad_batch([window.ids for window in windows], pad_id, "right")
     allowed_BT = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
     for row, window in enumerate(windows):
         allowed_BT[row, window.context_start : window.context_start + window.context_length] = True

@@ -14,10 +14,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(config: Any) -> Family:
-    """The family that serves a configuration; `auto` of the right kind where no other one does.
-
-    Raises: ModelError where the model is neither a causal nor a masked language model.
-    """
+    """The family of a configuration. Raises: ModelError if it is no causal or masked language model."""
     for family in FAMILIES.values():
         if config.model_type in family.model_types:
             return family

@@ -7,13 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneproof.errors import ModelError
-from tuneproof.families.family import (
-    Family,
-    choose_pad,
-    decoder_has_words_head,
-    encoder_has_words_head,
-    position_limit,
-)
+from tuneproof.families.family import Family, decoder_has_words_head, encoder_has_words_head
 
 FAMILY = Family(
     name="auto",
@@ -25,8 +19,6 @@ FAMILY = Family(
     head_modules=("score", "qa_outputs"),
     words_head=("lm_head.", "embed_out.", "output."),
     bos="tokenizer",
-    pad_rule=choose_pad,
-    position_limit=position_limit,
     has_words_head=decoder_has_words_head,
 )
 
@@ -62,9 +54,6 @@ def family_by_kind(config: Any) -> Family:
             return ENCODER
         if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             return FAMILY
-    raise ModelError(
-        "model",
-        f"the architecture {kind} is neither a causal nor a masked language model.",
-        "Models that continue a text or fill in a mask can be used.",
-        "Name another one.",
-    )
+    problem = f"the architecture {kind} is neither a causal nor a masked language model."
+    allowed = "Models that continue a text or fill in a mask can be used."
+    raise ModelError("model", problem, allowed, "Name another one.")

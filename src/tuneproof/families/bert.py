@@ -5,7 +5,7 @@ In: nothing. Out: one Family. Knows nothing of: weights, methods, tasks.
 Source: Devlin et al. 2019, arXiv:1810.04805; Sanh et al. 2019, arXiv:1910.01108.
 """
 
-from tuneproof.families.family import Family, choose_pad, encoder_has_words_head, position_limit
+from tuneproof.families.family import Family, encoder_has_words_head
 
 ATTENTION = (*("query", "key", "value", "attention.output.dense"), *("q_lin", "k_lin", "v_lin", "out_lin"))
 FAMILY = Family(
@@ -18,7 +18,5 @@ FAMILY = Family(
     head_modules=("pre_classifier", "classifier", "qa_outputs"),
     words_head=("cls.predictions.transform", "vocab_transform."),
     bos="tokenizer",
-    pad_rule=choose_pad,
-    position_limit=position_limit,
     has_words_head=encoder_has_words_head,
 )

@@ -40,11 +40,8 @@ def blocks_of(model: Any) -> Blocks:
     for name, module in model.named_modules():
         if isinstance(module, ModuleList) and len(module) == layers:
             return Blocks(name, tuple(module))
-    raise ModelError(
-        type(model).__name__,
-        f"has no list of its {layers} layers, each with weights of its own.",
-        do="Write layers: all.",
-    )
+    problem = f"has no list of its {layers} layers, each with weights of its own."
+    raise ModelError(type(model).__name__, problem, do="Write layers: all.")
 
 
 def weights_below(model: Any, last: int) -> set[str]:

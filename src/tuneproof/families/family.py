@@ -27,6 +27,49 @@ class PadRule:
     sentence: str
 
 
+def choose_pad(tokenizer: Any, config: Any) -> PadRule:
+    """The pad token: a dedicated, reserved, unknown or end token, in this order; none is added."""
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    rows = getattr(config.get_text_config(), "vocab_size", None) or len(tokenizer)
+    end = tokenizer.eos_token
+
+    def usable(token: str | None) -> bool:
+        return token is not None and token in vocabulary and vocabulary[token] < rows
+
+    def pad_with(token: str, reason: str) -> PadRule:
+        return PadRule(vocabulary[token], token, f"Pad token: {token}{reason}.")
+
+    own = tokenizer.pad_token
+    if usable(own) and own not in (end, tokenizer.unk_token, *RESERVED_TOKENS):
+        return pad_with(own, ", the tokenizer's own")
+    for token in PAD_TOKENS + RESERVED_TOKENS:
+        if usable(token) and token != end:
+            return pad_with(token, ", a reserved token; the tokenizer names no pad token")
+    if usable(tokenizer.unk_token) and tokenizer.unk_token != end:
+        reason = "; the tokenizer has neither a pad token nor a reserved token"
+        return pad_with(tokenizer.unk_token, reason)
+    token = end if usable(end) else min(vocabulary, key=vocabulary.__getitem__)
+    reason = ", the only one available; only the attention mask separates padding from real tokens"
+    return pad_with(token, reason)
+
+
+def position_limit(config: Any) -> int | None:
+    """Tokens that an item may have, or None; RoBERTa's positions start behind the pad token's id."""
+    text = config.get_text_config()
+    limit = getattr(text, "max_position_embeddings", None)
+    if limit is None:
+        return None
+    if text.model_type in ROBERTA_POSITIONS:
+        return int(limit) - int(text.pad_token_id or 0) - 1
+    return int(limit)
+
+
+ROBERTA_POSITIONS = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text"),
+    *("longformer", "mpnet", "ibert", "xmod", "esm"),
+)
+
+
 @dataclass(frozen=True)
 class Family:
     """One entry of the catalog.
@@ -49,9 +92,9 @@ class Family:
     head_modules: tuple[str, ...]
     words_head: tuple[str, ...]
     bos: Literal["one", "tokenizer"]
-    pad_rule: Callable[[Any, Any], PadRule]
-    position_limit: Callable[[Any], int | None]
     has_words_head: Callable[[Any, "Family", set[str]], bool]
+    pad_rule: Callable[[Any, Any], PadRule] = choose_pad
+    position_limit: Callable[[Any], int | None] = position_limit
 
     def adapter_targets(self, model: Any, targets: TargetNames = "all-linear") -> list[str]:
         """Names of the linear layers that adapters stand beside, as peft matches them.
@@ -71,11 +114,8 @@ class Family:
         else:
             matched = [end for end in names if any(name.endswith(f".{end}") for name in layers)]
         if not matched:
-            raise ModelError(
-                type(model).__name__,
-                f"has no linear layers known as {targets} targets.",
-                do="Use targets: all-linear, a list of layer names, or head or full.",
-            )
+            do = "Use targets: all-linear, a list of layer names, or head or full."
+            raise ModelError(type(model).__name__, f"has no linear layers known as {targets} targets.", do=do)
         return matched
 
     def head_names(self, model: Any) -> list[str]:
@@ -88,12 +128,9 @@ def _check_names(model: Any, names: Sequence[str], layers: Sequence[str]) -> Non
     for end in names:
         if not any(name.endswith(f".{end}") for name in layers):
             ends = dict.fromkeys(name.rpartition(".")[2] for name in layers)
-            raise ModelError(
-                type(model).__name__,
-                f"has no linear layer {end} in its blocks.",
-                f"Allowed in targets: {', '.join(ends)}.",
-                did_you_mean(end, ends),
-            )
+            problem = f"has no linear layer {end} in its blocks."
+            allowed = f"Allowed in targets: {', '.join(ends)}."
+            raise ModelError(type(model).__name__, problem, allowed, did_you_mean(end, ends))
 
 
 def _is_linear(module: Any) -> bool:
@@ -101,71 +138,6 @@ def _is_linear(module: Any) -> bool:
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, Linear | Conv1D)
-
-
-def choose_pad(tokenizer: Any, config: Any) -> PadRule:
-    """The token that pads: a dedicated one, else a reserved one, else the unknown, else the end.
-
-    Nothing is added to the vocabulary, so the embeddings keep their size.
-    """
-    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-    rows = getattr(config.get_text_config(), "vocab_size", None) or len(tokenizer)
-    end = tokenizer.eos_token
-
-    def usable(token: str | None) -> bool:
-        return token is not None and token in vocabulary and vocabulary[token] < rows
-
-    own = tokenizer.pad_token
-    if usable(own) and own not in (end, tokenizer.unk_token, *RESERVED_TOKENS):
-        return PadRule(vocabulary[own], own, f"{own} pads: the tokenizer's own pad token.")
-    for token in PAD_TOKENS + RESERVED_TOKENS:
-        if usable(token) and token != end:
-            return PadRule(
-                vocabulary[token],
-                token,
-                f"{token} pads: the tokenizer names no pad token, and the vocabulary reserves it.",
-            )
-    if usable(tokenizer.unk_token) and tokenizer.unk_token != end:
-        token = tokenizer.unk_token
-        return PadRule(
-            vocabulary[token], token, f"{token} pads: the tokenizer has no pad token and no reserved one."
-        )
-    token = end if usable(end) else min(vocabulary, key=vocabulary.__getitem__)
-    return PadRule(
-        vocabulary[token],
-        token,
-        f"{token} pads: the tokenizer has nothing else; the attention mask alone tells padding "
-        "from a real one.",
-    )
-
-
-def position_limit(config: Any) -> int | None:
-    """Tokens an item may have at most, or None where the configuration names no limit.
-
-    Models with RoBERTa's positions start to count behind the pad token's id.
-    """
-    text = config.get_text_config()
-    limit = getattr(text, "max_position_embeddings", None)
-    if limit is None:
-        return None
-    if text.model_type in ROBERTA_POSITIONS:
-        return int(limit) - int(text.pad_token_id or 0) - 1
-    return int(limit)
-
-
-ROBERTA_POSITIONS = (
-    "roberta",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "camembert",
-    "roberta-prelayernorm",
-    "data2vec-text",
-    "longformer",
-    "mpnet",
-    "ibert",
-    "xmod",
-    "esm",
-)
 
 
 def decoder_has_words_head(config: Any, family: Family, weights: set[str]) -> bool:

@@ -5,19 +5,8 @@ In: nothing. Out: one Family. Knows nothing of: weights, methods, tasks.
 Source: Gemma team 2024, arXiv:2403.08295 and arXiv:2408.00118 (soft-capped logits, alternating windows).
 """
 
-from tuneproof.families.family import Family, choose_pad, decoder_has_words_head, position_limit
+from dataclasses import replace
 
-FAMILY = Family(
-    name="gemma",
-    kind="decoder",
-    model_types=("gemma", "gemma2"),
-    targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-    attention=("q_proj", "k_proj", "v_proj", "o_proj"),
-    head="score",
-    head_modules=("score",),
-    words_head=("lm_head.",),
-    bos="one",
-    pad_rule=choose_pad,
-    position_limit=position_limit,
-    has_words_head=decoder_has_words_head,
-)
+import tuneproof.families.llama as llama
+
+FAMILY = replace(llama.FAMILY, name="gemma", model_types=("gemma", "gemma2"), head_modules=("score",))

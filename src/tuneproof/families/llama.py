@@ -5,7 +5,7 @@ In: nothing. Out: one Family. Knows nothing of: weights, methods, tasks.
 Source: Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783.
 """
 
-from tuneproof.families.family import Family, choose_pad, decoder_has_words_head, position_limit
+from tuneproof.families.family import Family, decoder_has_words_head
 
 FAMILY = Family(
     name="llama",
@@ -17,7 +17,5 @@ FAMILY = Family(
     head_modules=("score", "qa_outputs"),
     words_head=("lm_head.",),
     bos="one",
-    pad_rule=choose_pad,
-    position_limit=position_limit,
     has_words_head=decoder_has_words_head,
 )

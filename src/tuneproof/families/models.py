@@ -3,14 +3,13 @@
 In: a name, a hub id or a folder. Out: a ModelSource. Knows nothing of: tokenizers, weights, tasks.
 """
 
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import tuneproof.families.published as published
 from tuneproof.errors import ModelError, did_you_mean
-from tuneproof.families import published
 from tuneproof.families.published import PublishedConfig
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -117,42 +116,29 @@ def _refuse_links(folder: Path) -> None:
     allowed = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
     for file in sorted(folder.iterdir()):
         if file.is_symlink() and not any(file.resolve().is_relative_to(path) for path in allowed):
-            raise ModelError(
-                str(file),
-                "is a link that leads out of the model's folder.",
-                do="Put the file itself there, or name the folder where it is.",
-            )
+            do = "Put the file itself there, or name the folder where it is."
+            raise ModelError(str(file), "is a link that leads out of the model's folder.", do=do)
 
 
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
-    """Check what the file names tell; `weights`: whether they must exist.
-
-    Raises: ModelError where the folder has no model that is safe to load.
-    """
+    """A folder as a source, checked by its file names. Raises: ModelError if no safe model is there."""
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            str(folder),
-            "holds an adapter, not a whole model.",
-            do="Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder.",
-        )
+        do = "Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder."
+        raise ModelError(str(folder), "holds an adapter, not a whole model.", do=do)
     if not (folder / "config.json").is_file():
-        raise ModelError(
-            str(folder),
-            "holds no config.json, so it is not a model's folder.",
-            do="Name the folder that save_pretrained wrote, a hub id, or one of: " + ", ".join(MODELS) + ".",
-        )
+        do = "Name the folder that save_pretrained wrote, a hub id, or one of: " + ", ".join(MODELS) + "."
+        raise ModelError(str(folder), "holds no config.json, so it is not a model's folder.", do=do)
     _refuse_links(folder)
     names = [file.name for file in folder.iterdir() if file.is_file()]
     if weights and not any(file.endswith(".safetensors") for file in names):
         pickles = sorted(file for file in names if file.endswith(PICKLES))
         if pickles:
-            raise ModelError(
-                str(folder),
-                f"holds its weights only as {pickles[0]}, a format that can run code when it is read.",
-                "Weights are read from .safetensors files.",
+            problem = f"holds its weights only as {pickles[0]}, a format that can run code when it is read."
+            do = (
                 "If you trust the file, convert it once: AutoModel.from_pretrained(folder)"
-                ".save_pretrained(new_folder), with the class the model was trained as.",
+                ".save_pretrained(new_folder), with the class the model was trained as."
             )
+            raise ModelError(str(folder), problem, "Weights are read from .safetensors files.", do)
         raise ModelError(str(folder), "holds no weights.", do="It must hold model.safetensors or its shards.")
     return ModelSource(name=_safe(name), path_or_id=str(folder), revision=None, local=True)
 
@@ -160,8 +146,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
 def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> ModelSource:
     """A short name, a hub id ("owner/name", "owner/name@revision") or a folder, as a source.
 
-    Without `weights` a folder needs none, and a configuration file is a source too.
-    Downloads nothing.
+    Without `weights` a folder needs none, and a configuration file is a source too. Downloads nothing.
 
     Raises: ModelError where it is none of the three, or the folder has no usable model.
     """
@@ -185,11 +170,8 @@ def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> Mod
     if match and not name.startswith((".", "/", "~")) and ".." not in name:
         hub_id, revision = match.groups()
         return ModelSource(_safe(hub_id.split("/")[1]), hub_id, revision or "main", False)
-    raise ModelError(
-        "model",
-        f"{json.dumps(name, ensure_ascii=False)} is not a known name, a hub id (owner/name) or a folder.",
-        did_you_mean(name, MODELS),
-    )
+    problem = f"{name!r} is not a known name, a hub id (owner/name) or a folder."
+    raise ModelError("model", problem, did_you_mean(name, MODELS))
 
 
 def published_config(source: ModelSource) -> PublishedConfig | None:

@@ -7,17 +7,10 @@ The configurations of gated models need consent to download; their content is pu
 papers and in many projects. With them a model can be counted before anything is downloaded.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-LLAMA_3_ROPE = {
-    "factor": 32.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192,
-    "rope_type": "llama3",
-}
 
 
 @dataclass(frozen=True)
@@ -38,106 +31,46 @@ class PublishedConfig:
     unnamed_modules: tuple[str, ...] = ()
 
 
-LLAMA_3_2 = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "vocab_size": 128256,
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 64,
-    "max_position_embeddings": 131072,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 500000.0,
-    "rope_scaling": LLAMA_3_ROPE,
-    "tie_word_embeddings": True,
-    "bos_token_id": 128000,
-    "eos_token_id": 128001,
-    "torch_dtype": "bfloat16",
-}
-GEMMA = {
-    "architectures": ["GemmaForCausalLM"],
-    "model_type": "gemma",
-    "vocab_size": 256000,
-    "hidden_size": 2048,
-    "intermediate_size": 16384,
-    "num_hidden_layers": 18,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 1,
-    "head_dim": 256,
-    "max_position_embeddings": 8192,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": True,
-    "bos_token_id": 2,
-    "eos_token_id": 1,
-    "pad_token_id": 0,
-    "torch_dtype": "bfloat16",
-}
-GEMMA_2 = {
-    **GEMMA,
-    "architectures": ["Gemma2ForCausalLM"],
-    "model_type": "gemma2",
-    "hidden_size": 2304,
-    "intermediate_size": 9216,
-    "num_hidden_layers": 26,
-    "num_key_value_heads": 4,
-    "sliding_window": 4096,
-    "query_pre_attn_scalar": 256,
-    "attn_logit_softcapping": 50.0,
-    "final_logit_softcapping": 30.0,
-}
-MISTRAL = {
-    "architectures": ["MistralForCausalLM"],
-    "model_type": "mistral",
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-5,
-    "sliding_window": 4096,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "torch_dtype": "bfloat16",
-}
-DISTILBERT = {
-    "architectures": ["DistilBertForMaskedLM"],
-    "model_type": "distilbert",
-    "vocab_size": 30522,
-    "dim": 768,
-    "hidden_dim": 3072,
-    "n_layers": 6,
-    "n_heads": 12,
-    "max_position_embeddings": 512,
-    "pad_token_id": 0,
-    "sinusoidal_pos_embds": False,
-}
-BERT = {
-    "architectures": ["BertForMaskedLM"],
-    "model_type": "bert",
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "pad_token_id": 0,
-}
-MINILM = {
-    **BERT,
-    "architectures": ["BertModel"],
-    "hidden_size": 384,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 6,
-}
+LLAMA_3_2 = json.loads("""{
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 128256,
+    "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "head_dim": 64, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0, "rope_scaling": {"factor": 32.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "tie_word_embeddings": true, "bos_token_id": 128000, "eos_token_id": 128001, "torch_dtype": "bfloat16"
+}""")
+GEMMA = json.loads("""{
+    "architectures": ["GemmaForCausalLM"], "model_type": "gemma", "vocab_size": 256000,
+    "hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18, "num_attention_heads": 8,
+    "num_key_value_heads": 1, "head_dim": 256, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0, "tie_word_embeddings": true, "bos_token_id": 2, "eos_token_id": 1,
+    "pad_token_id": 0, "torch_dtype": "bfloat16"
+}""")
+GEMMA_2 = GEMMA | json.loads("""{
+    "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "hidden_size": 2304,
+    "intermediate_size": 9216, "num_hidden_layers": 26, "num_key_value_heads": 4, "sliding_window": 4096,
+    "query_pre_attn_scalar": 256, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0
+}""")
+MISTRAL = json.loads("""{
+    "architectures": ["MistralForCausalLM"], "model_type": "mistral", "vocab_size": 32000,
+    "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "max_position_embeddings": 32768, "rms_norm_eps": 1e-5,
+    "sliding_window": 4096, "rope_theta": 10000.0, "tie_word_embeddings": false, "bos_token_id": 1,
+    "eos_token_id": 2, "torch_dtype": "bfloat16"
+}""")
+DISTILBERT = json.loads("""{
+    "architectures": ["DistilBertForMaskedLM"], "model_type": "distilbert", "vocab_size": 30522,
+    "dim": 768, "hidden_dim": 3072, "n_layers": 6, "n_heads": 12, "max_position_embeddings": 512,
+    "pad_token_id": 0, "sinusoidal_pos_embds": false
+}""")
+BERT = json.loads("""{
+    "architectures": ["BertForMaskedLM"], "model_type": "bert", "vocab_size": 30522, "hidden_size": 768,
+    "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "max_position_embeddings": 512, "type_vocab_size": 2, "pad_token_id": 0
+}""")
+MINILM = BERT | json.loads("""{
+    "architectures": ["BertModel"], "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6
+}""")
 
 
 def _tensors(name: str, count: int, differs: str = "") -> PublishedCount:

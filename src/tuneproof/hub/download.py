@@ -1,7 +1,6 @@
 """Downloads a model's files from the hub and verifies their checksums.
 
-In: a ModelSource. Out: the folder that holds its files.
-Knows nothing of: what the files contain.
+In: a ModelSource. Out: the folder that holds its files. Knows nothing of: what the files contain.
 """
 
 from pathlib import Path
@@ -12,15 +11,8 @@ from tuneproof.hub.offline import is_unreachable
 from tuneproof.hub.verify_cache import find_damaged, remove_from_cache
 
 SMALL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
+    *("config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab*", "merges.txt", "*.model", "chat_template*"),
 )
 WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
 
@@ -41,56 +33,35 @@ def download_model(source: ModelSource, weights: bool) -> Path:
         folder = _snapshot(source, weights)
     if damaged := find_damaged(folder, weights):
         remove_from_cache(damaged)
-        raise ModelError(
-            source.path_or_id,
-            f"the hub sent another file than it announced for {damaged[0].name} (checksum differs).",
-            do="Try again, and check whether a proxy changes downloads.",
-        )
+        problem = f"the hub sent another file than it announced for {damaged[0].name} (checksum differs)."
+        do = "Try again, and check whether a proxy changes downloads."
+        raise ModelError(source.path_or_id, problem, do=do)
     return folder
 
 
 def _snapshot(source: ModelSource, weights: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     bars_enabled = not are_progress_bars_disabled()
     if not weights:
         disable_progress_bars()  # small files take no time
     try:
-        return Path(
-            snapshot_download(
-                source.path_or_id,
-                revision=source.revision,
-                allow_patterns=list(SMALL_FILES + (WEIGHT_FILES if weights else ())),
-            )
-        )
-    except GatedRepoError:
-        raise ModelError(
-            source.path_or_id,
-            "requires you to accept its terms before downloading.",
-            do=f"Accept them at https://huggingface.co/{source.path_or_id}, then log in with "
-            "`hf auth login`.",
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise ModelError(
-            source.path_or_id,
-            f"the hub has no such model (revision {source.revision}).",
-            do="Check the name; if the model is private, log in with `hf auth login`.",
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, http_error_type()) as error:
+        files = [*SMALL_FILES, *(WEIGHT_FILES if weights else ())]
+        return Path(snapshot_download(source.path_or_id, revision=source.revision, allow_patterns=files))
+    except errors.GatedRepoError:
+        problem = "requires you to accept its terms before downloading."
+        do = f"Accept them at https://huggingface.co/{source.path_or_id}, then log in with `hf auth login`."
+        raise ModelError(source.path_or_id, problem, do=do) from None
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        problem = f"the hub has no such model (revision {source.revision})."
+        do = "Check the name; if the model is private, log in with `hf auth login`."
+        raise ModelError(source.path_or_id, problem, do=do) from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, http_error_type()) as error:
         kind = ModelUnreachedError if is_unreachable(error) else ModelError
-        raise kind(
-            source.path_or_id,
-            f"is not on this machine and could not be downloaded ({type(error).__name__}).",
-            do="Connect to the network, or name a folder that holds the model.",
-        ) from None
+        problem = f"is not on this machine and could not be downloaded ({type(error).__name__})."
+        do = "Connect to the network, or name a folder that holds the model."
+        raise kind(source.path_or_id, problem, do=do) from None
     finally:
         if bars_enabled:
             enable_progress_bars()

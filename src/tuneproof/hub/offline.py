@@ -13,10 +13,7 @@ UNREACHABLE_ERRORS = {"ConnectError", "ConnectTimeout", "ReadTimeout", "OfflineM
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether the hub did not respond: no network, no such host, a timeout, or HF_HUB_OFFLINE.
-
-    Any response is False: missing, gated, malformed or "service unavailable".
-    """
+    """Whether the hub gave no response at all: no network, a timeout, or HF_HUB_OFFLINE."""
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -16,10 +16,7 @@ DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def find_damaged(snapshot: Path, weights: bool = True) -> list[Path]:
-    """The snapshot's files whose checksum differs from the blob's name.
-
-    Without `weights`, safetensors files are skipped. Each file is read once per process.
-    """
+    """Files whose checksum is not the blob's name; without `weights`, no safetensors. Each read once."""
     damaged = []
     for file in sorted(snapshot.rglob("*")):
         if not weights and file.suffix == ".safetensors":

@@ -125,10 +125,7 @@ def answer_columns(predictions: AnswerPredictions) -> tuple[dict[str, Any], dict
 
 
 def read_answer_columns(columns: dict[str, list[Any]], about: dict[str, Any]) -> AnswerPredictions:
-    """The predictions in the columns of `answer_columns`.
-
-    Raises: KeyError if a column is missing.
-    """
+    """The predictions in the columns of `answer_columns`. Raises: KeyError if a column is missing."""
     return AnswerPredictions(
         ids=columns["id"],
         groups=columns["group"],

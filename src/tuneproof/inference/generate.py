@@ -46,23 +46,22 @@ def generate_answers(
     device: str | torch.device = "cpu",
     ends: Sequence[int] = (),
 ) -> list[str]:
-    """The model's greedy answer to each prompt, without the prompt.
+    """The model's greedy answer to each prompt, without the prompt; it does not depend on other rows.
 
     An answer ends with an end-of-text token or one of `ends`, with the end of its first line that is not
-    empty, or after `max_new_tokens`. It does not depend on other rows.
+    empty, or after `max_new_tokens`.
 
-    The prefix of all prompts is read once. Prompts of a batch with a common prefix (questions on one
-    text) share its keys and values, also while answers are generated. A finished row is not read any
-    further. A model that takes no tries (see `shares_prefixes`) reads each prompt separately, left-padded.
+    The prefix of all prompts is read once. Prompts of a batch with a common prefix (questions on one text)
+    share its keys and values. A model that takes no tries (see `shares_prefixes`) reads each prompt alone.
     """
     model.eval()
-    answers = [""] * len(prompts.prompt_ids)
+    rows = prompts.prompt_ids
+    answers = [""] * len(rows)
     if not answers:
         return answers
     eos = inner_model(model).generation_config.eos_token_id
     end_ids = [] if eos is None else list(eos) if isinstance(eos, list | tuple) else [eos]
     stop_rule = _StopRule(tokenizer, sorted({*end_ids, *ends}), max_new_tokens)
-    rows = prompts.prompt_ids
     if shares_prefixes(model):
         shared = read_shared_prefix(model, rows, device)
         shared_length = 0 if shared is None else len(shared)
@@ -165,13 +164,8 @@ def _generate_separate_rows(
         finished = [stop_rule.is_finished(row) for row in input_ids_BT[:, width:].tolist()]
         return torch.tensor(finished, device=input_ids_BT.device)
 
-    config = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=stop_rule.max_tokens,
-        pad_token_id=pad_id,
-        eos_token_id=list(stop_rule.end_ids) or None,
-    )
+    ids = {"pad_token_id": pad_id, "eos_token_id": list(stop_rule.end_ids) or None}
+    config = GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=stop_rule.max_tokens, **ids)
     with torch.inference_mode():
         _, cache = prefill(model, batch, 1)
         output_BT = model.generate(
@@ -188,17 +182,14 @@ def parse_answer(text: str, words: Sequence[str]) -> int:
     """The index of the label whose words begin the answer, or UNPARSED.
 
     Case, spaces and punctuation before the words do not matter ("**Positive**." is positive). The words
-    must be whole ("positively" is not positive) and come first ("not positive" names no label). If
-    words of another label follow in the same line ("positive or negative"), the answer is ambiguous and
-    UNPARSED. If one label's words begin another's, the longer ones count.
+    must be whole and come first. If words of another label follow in the same line, the answer is ambiguous
+    and UNPARSED. If one label's words begin another's, the longer ones count.
     """
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    line = " ".join(line.casefold().split())
+    first_line = next((line for line in text.splitlines() if line.strip()), "")
+    line = " ".join(first_line.casefold().split())
     order = sorted(range(len(words)), key=lambda label: -len(words[label]))
-    patterns = {
-        label: re.compile(rf"(?<!\w){re.escape(' '.join(words[label].casefold().split()))}(?!\w)")
-        for label in order
-    }
+    phrases = {label: re.escape(" ".join(words[label].casefold().split())) for label in order}
+    patterns = {label: re.compile(rf"(?<!\w){phrase}(?!\w)") for label, phrase in phrases.items()}
     punctuation = re.match(r"\W*", line)
     start = punctuation.end() if punctuation else 0
     for label in order:
@@ -212,10 +203,7 @@ def parse_answer(text: str, words: Sequence[str]) -> int:
 
 
 def parse_question_answer(text: str, no_answer: str) -> str:
-    """The generated answer, or "" if it says that there is none.
-
-    It does if it begins with `no_answer` as a whole; case, spaces and punctuation before do not matter.
-    """
+    """The generated answer, or "" if it begins with `no_answer` as whole words, after any punctuation."""
     answer = " ".join(text.split())
     phrase = re.escape(" ".join(no_answer.split()))
     return "" if re.match(rf"\W*{phrase}(?!\w)", answer, flags=re.IGNORECASE) else answer

@@ -35,10 +35,7 @@ CONTENT_FREE_TEXTS = ("N/A", "", "[MASK]")
 
 @dataclass(frozen=True)
 class _Row:
-    """One forward pass: an item's tokens, and the labels scored by it with their tokens to look up.
-
-    `tail`: positions at the end of the row whose logits are needed.
-    """
+    """One forward pass: an item's tokens, labels with tokens to look up in it; tail: logits at the end."""
 
     item: int
     ids: IntArray
@@ -61,9 +58,8 @@ def score_labels(
 ) -> FloatArray:
     """Summed log-probability (natural log) of each label's tokens after the prompt: scores [N, C].
 
-    The prefix of all prompts is read once. Prompts and labels of a batch form prefix tries, in which no
-    shared prefix is read twice: the labels are branches of one prompt. A model that takes no tries (see
-    `shares_prefixes`) reads one row per different beginning of a label.
+    The prefix of all prompts is read once; prompts and labels of a batch form prefix tries. A model that
+    takes no tries (see `shares_prefixes`) reads one row per different beginning of a label.
     """
     model.eval()
     scores_NC = _empty_scores(prompts)
@@ -79,14 +75,12 @@ def score_labels(
         rows = [row for item in items for row in _make_rows(prompts, item)]
         tries = build_prefix_tries([row.ids[shared_length:] for row in rows])
         batch = PrefixTrieBatch(model, tries, pad_id, device, shared)
-        logs_K = trie_token_log_probs(batch, *_locate_tokens(rows, tries))
-        return logs_K.double().cpu().numpy()
+        return trie_token_log_probs(batch, *_locate_tokens(rows, tries)).double().cpu().numpy()
 
     lengths = [len(context) for context in contexts]
     weights = [count_logit_positions(continuations) for continuations in prompts.continuations]
-    batches = batch_by_prefix(
-        contexts, shared_length, adaptive_size.size, weights, max_logit_positions(model)
-    )
+    maximum = max_logit_positions(model)
+    batches = batch_by_prefix(contexts, shared_length, adaptive_size.size, weights, maximum)
     for items, logs_K in run_in_batches(lengths, adaptive_size, work, batches):
         _add_scores(scores_NC, [row for item in items for row in _make_rows(prompts, item)], logs_K)
     return scores_NC
@@ -134,20 +128,16 @@ def _score_separate_rows(
     adaptive_size: AdaptiveBatchSize,
     device: str | torch.device,
 ) -> FloatArray:
-    """The same scores without tries.
+    """The same scores from left-padded rows without tries.
 
-    Rows are left-padded, so that logits exist only at their last positions. Labels that differ only in
-    their last token share a forward pass: single-token labels cost one per item. Long prompts are read in
-    pieces (see `prefill`).
+    Labels that differ only in their last token share a forward pass: single-token labels cost one per item.
     """
     rows = [row for item in range(len(prompts.contexts)) for row in _make_rows(prompts, item)]
 
     def work(indices: Any) -> FloatArray:
         batch_rows = [rows[index] for index in indices]
-        batch = pad_batch([row.ids for row in batch_rows], pad_id, "left")
-        query = _make_query(batch_rows)
-        logs_K = query_log_probs(model, to_device(batch, device), query.to(device))
-        return logs_K.double().cpu().numpy()
+        batch = to_device(pad_batch([row.ids for row in batch_rows], pad_id, "left"), device)
+        return query_log_probs(model, batch, _make_query(batch_rows).to(device)).double().cpu().numpy()
 
     scores_NC = _empty_scores(prompts)
     by_item = adaptive_size.count_items(len(rows), len(scores_NC))
@@ -180,21 +170,14 @@ def _make_query(rows: Sequence[_Row]) -> TokenQuery:
         for step, token in enumerate(tokens)
     ]
     positions_S, rows_K = np.unique([position for position, _ in lookups], return_inverse=True)
-    return TokenQuery(
-        keep,
-        torch.from_numpy(positions_S),
-        torch.from_numpy(rows_K.reshape(-1)),
-        torch.tensor([token for _, token in lookups], dtype=torch.long),
-    )
+    tokens_K = torch.tensor([token for _, token in lookups], dtype=torch.long)
+    return TokenQuery(keep, torch.from_numpy(positions_S), torch.from_numpy(rows_K.reshape(-1)), tokens_K)
 
 
 def query_log_probs(
     model: Any, batch: dict[str, torch.Tensor], query: TokenQuery, cache: Any = None
 ) -> torch.Tensor:
-    """Log-probabilities [K] of the query's tokens, on the device.
-
-    cache: if the batch is what `prefill` left.
-    """
+    """Log-probabilities [K] of the query's tokens; cache: if the batch is what `prefill` left."""
     with torch.inference_mode():
         if cache is None:
             batch, cache = prefill(model, batch, query.keep)
@@ -232,10 +215,7 @@ def score_cloze(
     adaptive_size: AdaptiveBatchSize,
     device: str | torch.device = "cpu",
 ) -> FloatArray:
-    """Log-probability (natural log) of each label's word at the mask: scores [N, C].
-
-    Logits exist at one position per item: only the state at the mask reaches the head.
-    """
+    """Log-probability (natural log) of each label's word at the mask: scores [N, C]; no other logits."""
     model.eval()
     scores_NC = np.full((len(cloze.ids), len(cloze.word_ids_C)), np.nan)
     if not cloze.ids:
@@ -280,8 +260,7 @@ def _logits_at(model: Any, batch: dict[str, torch.Tensor], positions_B: torch.Te
 
 def probabilities(scores_NC: FloatArray) -> FloatArray:
     """The labels' shares [N, C] of their summed likelihood; rows sum to one."""
-    shifted_NC = scores_NC - scores_NC.max(axis=1, keepdims=True)
-    likelihoods_NC = np.exp(shifted_NC)
+    likelihoods_NC = np.exp(scores_NC - scores_NC.max(axis=1, keepdims=True))
     return likelihoods_NC / likelihoods_NC.sum(axis=1, keepdims=True)
 
 
@@ -292,8 +271,6 @@ def content_free_probabilities(scores_MC: FloatArray) -> FloatArray:
 
 def calibrate(scores_NC: FloatArray, content_free_C: Sequence[float] | FloatArray) -> FloatArray:
     """Scores [N, C] divided by the probabilities that content-free inputs get.
-
-    `probabilities` of the result are the calibrated ones: p / p_content_free, normalised to sum to one.
 
     Source: Zhao et al. 2021, arXiv:2102.09690, section 5: W = diag(p_cf)^-1, b = 0.
     Differs: the weighted probabilities are divided by their sum instead of passed through a second

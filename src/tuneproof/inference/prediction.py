@@ -3,10 +3,9 @@
 In: ids, golds, predictions. Out: a Parquet file and back.
 Knows nothing of: models, metrics, torch. Predictions for questions are in answers.py.
 
-Columns: id, group, gold, predicted (null if the answer could not be parsed), probabilities and
-uncalibrated (lists in the order of the labels, or null), text (the generated one, or null), tokens (model
-tokens of the item's input), truncated. The labels, the task and the arm are in the file's metadata under
-"tuneproof".
+Columns: id, group, gold, predicted (null if the answer could not be parsed), probabilities and uncalibrated
+(lists in the order of the labels, or null), text (the generated one, or null), tokens (model tokens of the
+item's input), truncated. The labels, the task and the arm are in the file's metadata under "tuneproof".
 """
 
 import json
@@ -64,11 +63,9 @@ class Predictions:
     @property
     def items(self) -> LabelItems:
         """The part that metrics see."""
+        gold_N, predicted_N = np.asarray(self.gold_N), np.asarray(self.predicted_N)
         return LabelItems(
-            labels=self.labels,
-            gold_N=np.asarray(self.gold_N),
-            predicted_N=np.asarray(self.predicted_N),
-            probabilities_NC=self.probabilities_NC,
+            labels=self.labels, gold_N=gold_N, predicted_N=predicted_N, probabilities_NC=self.probabilities_NC
         )
 
     @property
@@ -130,10 +127,7 @@ def _label_columns(predictions: Predictions) -> tuple[dict[str, Any], dict[str, 
 
 
 def read_predictions(path: Path) -> AnyPredictions:
-    """Read a file that `write_predictions` wrote.
-
-    Raises: RunError if the file is missing or is no file of predictions.
-    """
+    """The file of `write_predictions`. Raises: RunError if it is missing or holds no predictions."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -144,8 +138,7 @@ def read_predictions(path: Path) -> AnyPredictions:
         if about.get("kind") == "questions":
             return read_answer_columns(columns, about)
         labels = tuple(about["labels"])
-        index_of: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
-        index_of[None] = UNPARSED
+        index_of = {None: UNPARSED, **{label: index for index, label in enumerate(labels)}}
 
         def matrix(name: str) -> NDArray[np.float64] | None:
             return None if None in columns[name] else np.array(columns[name], dtype=np.float64)
@@ -165,6 +158,5 @@ def read_predictions(path: Path) -> AnyPredictions:
     except FileNotFoundError:
         raise RunError(str(path), "does not exist.", do="Run the arm again.") from None
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
-        raise RunError(
-            str(path), f"is not a file of predictions ({error}).", do="Run the arm again."
-        ) from None
+        problem = f"is not a file of predictions ({error})."
+        raise RunError(str(path), problem, do="Run the arm again.") from None

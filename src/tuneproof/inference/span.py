@@ -96,11 +96,8 @@ def find_spans(
             "scores_K": np.array(scores, dtype=np.float64),
         }
 
-    lengths = [len(window.ids) for window in windows]
-    for indices, arrays in run_in_batches(lengths, adaptive_size, work):
+    for indices, arrays in run_in_batches([len(window.ids) for window in windows], adaptive_size, work):
         spans.loss_W[indices], spans.null_W[indices] = arrays["loss_B"], arrays["null_B"]
-        for index in indices:
-            spans.best[index] = []
         pairs = zip(arrays["spans_K3"].tolist(), arrays["scores_K"].tolist(), strict=True)
         for (row, first, last), score in pairs:
             spans.best[indices[row]].append(Candidate(first, last, score))
@@ -110,10 +107,7 @@ def find_spans(
 def best_spans(
     logits_BT2: torch.Tensor, windows: Sequence[Window], answer_tokens: int
 ) -> list[list[Candidate]]:
-    """The N_BEST spans of at most `answer_tokens` tokens of each window, the best first.
-
-    The null position is no span. Spans combine the TOP_POSITIONS best starts and ends.
-    """
+    """The N_BEST spans of at most `answer_tokens` tokens of each window, from its TOP_POSITIONS best."""
     rows_B = torch.arange(len(windows), device=logits_BT2.device)
     null_B = torch.tensor([window.null_position for window in windows], device=logits_BT2.device)
     logits_BT2 = logits_BT2.clone()
@@ -130,15 +124,9 @@ def best_spans(
     for row, window in enumerate(windows):
         shift = window.first_token - window.context_start
         cells = zip(best_BK[row].tolist(), cell_BK[row].tolist(), strict=True)
-        spans.append(
-            [
-                Candidate(
-                    int(start_BK[row, cell // count]) + shift, int(end_BK[row, cell % count]) + shift, score
-                )
-                for score, cell in cells
-                if score > NEVER / 2
-            ]
-        )
+        ends = ((start_BK[row, cell // count], end_BK[row, cell % count], score) for score, cell in cells)
+        possible = [(int(first) + shift, int(last) + shift, s) for first, last, s in ends if s > NEVER / 2]
+        spans.append([Candidate(*span) for span in possible])
     return spans
 
 

@@ -36,21 +36,16 @@ def estimate_overhead(device: str, lengths: int, max_kernels: int) -> Overhead:
     max_kernels: how many kernels oneDNN caches; 0 if it does not compute the matrix products.
     """
     if device == "cuda":
-        return Overhead(
-            device,
-            CONTEXT_BYTES,
-            GAPS_SHARE,
+        context = (
             f"the CUDA context with its kernels and cuBLAS's workspace ({CONTEXT_BYTES >> 20} MiB), and "
-            f"the caching allocator's rounding and gaps ({GAPS_SHARE:.0%})",
         )
+        gaps = f"the caching allocator's rounding and gaps ({GAPS_SHARE:.0%})"
+        return Overhead(device, CONTEXT_BYTES, GAPS_SHARE, context + gaps)
     kernels = min(max_kernels, KERNELS_PER_LENGTH * lengths)
-    cached = f"{kernels} kernels that oneDNN caches ({kernels * KERNEL_BYTES / 2**20:.0f} MiB), and "
-    return Overhead(
-        device,
-        kernels * KERNEL_BYTES,
-        HEAP_SHARE,
-        f"{cached if kernels else ''}partly filled pages of the C library's heap ({HEAP_SHARE:.0%})",
-    )
+    size = kernels * KERNEL_BYTES
+    cached = f"{kernels} kernels that oneDNN caches ({size / 2**20:.0f} MiB), and " if kernels else ""
+    heap = f"partly filled pages of the C library's heap ({HEAP_SHARE:.0%})"
+    return Overhead(device, size, HEAP_SHARE, cached + heap)
 
 
 @dataclass(frozen=True)

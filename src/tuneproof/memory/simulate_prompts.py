@@ -50,18 +50,12 @@ class PromptWorkload:
 def make_inputs(rows: int, length: int) -> dict[str, torch.Tensor]:
     """A batch without padding."""
     ids_BT = torch.ones(rows, length, dtype=torch.long)
-    return {
-        "input_ids": ids_BT,
-        "attention_mask": torch.ones_like(ids_BT),
-        "position_ids": torch.ones_like(ids_BT),
-    }
+    ones = {name: torch.ones_like(ids_BT) for name in ("attention_mask", "position_ids")}
+    return {"input_ids": ids_BT, **ones}
 
 
 def simulate_prompts(model: Any, prompts: PromptWorkload, live: LiveMemory) -> None:
-    """One batch in the worst case: its rows share nothing beyond `shared_tokens`.
-
-    Rows that share more (questions on one text) take less memory.
-    """
+    """One batch in the worst case: its rows share nothing beyond `shared_tokens`."""
     with torch.inference_mode():
         if not shares_prefixes(model):
             _simulate_separate_rows(model, prompts, live)

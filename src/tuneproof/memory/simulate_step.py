@@ -7,6 +7,7 @@ Knows nothing of: data, the devices of this machine.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
@@ -31,7 +32,7 @@ from tuneproof.models.quantize import quantized_layers
 from tuneproof.parameters.ledger import fresh_weight_names
 from tuneproof.parameters.quantized import estimate_quantized
 from tuneproof.train.checkpoint import capture_trained
-from tuneproof.train.gradients import LossSum, accumulate_gradients
+from tuneproof.train.gradients import LossFn, accumulate_gradients
 from tuneproof.train.losses import answer_loss, head_loss
 from tuneproof.train.optimizer import make_optimizer
 
@@ -43,13 +44,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Workload:
     """The device and the amount of work of a simulated step.
 
-    device: cpu or cuda. micro_batch, length: items of a training step on the device at once, and tokens
-    of the longest. accumulates: a step has several micro-batches, so that the second one meets the
-    gradients of the first. checkpointing: gradient checkpointing is on. predict_batch, predict_length:
-    the same of predicting. labels: of the head. answer_tokens: of the longest label's words, or of a
-    generated answer. shared_tokens: that all prompts begin with. keeps_best_weights: training goes on
-    after an evaluation whose weights are kept (in CPU memory). predicts: simulate a batch of predictions
-    too. generates: answers are generated, whatever the method's scoring. distinct_lengths: of batches.
+    micro_batch, length: items of a training step at once, and tokens of the longest; predict_batch,
+    predict_length: the same of predicting. accumulates: a step has several micro-batches. checkpointing:
+    gradient checkpointing is on. labels: of the head. answer_tokens: of the longest label or of an answer.
+    shared_tokens: that all prompts begin with. keeps_best_weights: on the CPU, after an evaluation. predicts:
+    simulate predictions too. generates: whatever the method's scoring. distinct_lengths: of batches.
     """
 
     device: str = "cpu"
@@ -181,27 +180,9 @@ def _make_fake(model: Any, live: LiveMemory) -> None:
     del originals
 
 
-class _FakeAccelerator:
-    """What `accumulate_gradients` uses of Accelerate: a device, the precision, the backward pass."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, workload: Workload) -> None:
-        self.workload = workload
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass."""
-        return _autocast(self.workload)
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Compute the gradients of a loss."""
-        loss.backward()
-
-
 def _autocast(workload: Workload) -> AbstractContextManager[Any]:
-    if workload.precision == "fp32":
-        return nullcontext()
-    return torch.autocast("cpu", DTYPES[workload.precision])
+    is_full = workload.precision == "fp32"
+    return nullcontext() if is_full else torch.autocast("cpu", DTYPES[workload.precision])
 
 
 @contextmanager
@@ -240,7 +221,10 @@ def _train(
     model.train()
     parts = 2 if workload.accumulates else 1
     batch = Batch(("fake",), (part,) * parts)
-    accumulate_gradients(model, batch, loss, units * parts, _FakeAccelerator(workload), 1)
+    fake_accelerator: Any = SimpleNamespace(
+        device=torch.device("cpu"), autocast=lambda: _autocast(workload), backward=torch.Tensor.backward
+    )
+    accumulate_gradients(model, batch, loss, units * parts, fake_accelerator, 1)
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     with live.part("optimizer"):
         optimizer.step()
@@ -256,9 +240,7 @@ def _count_as_gradient(live: LiveMemory) -> Callable[[torch.Tensor], None]:
     return count
 
 
-def _loss_of(
-    arm: SimulatedArm, workload: Workload
-) -> tuple[Callable[[Any, Any], LossSum], dict[str, Any], int]:
+def _loss_of(arm: SimulatedArm, workload: Workload) -> tuple[LossFn, dict[str, Any], int]:
     """The arm's loss, a micro-batch for it, and its supervised units."""
     rows = workload.micro_batch
     part: dict[str, Any] = {**make_inputs(rows, workload.length), "tokens": rows * workload.length}
@@ -266,11 +248,8 @@ def _loss_of(
         part["labels"] = torch.zeros(rows, dtype=torch.long)
         return (lambda model, part: head_loss(model, arm.family, part)), part, rows
     units = rows * workload.answer_tokens
-    part |= {
-        "answers": torch.zeros(units, dtype=torch.long),
-        "positions": torch.zeros(units, dtype=torch.long),
-        "keep": workload.answer_tokens + 1,
-    }
+    zeros_S = torch.zeros(units, dtype=torch.long)
+    part |= {"answers": zeros_S, "positions": zeros_S.clone(), "keep": workload.answer_tokens + 1}
     return answer_loss, part, units
 
 
@@ -284,8 +263,7 @@ def _predict(model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory
         poolings = ("first", "mean") if arm.family.kind == "encoder" else ("last", "mean")
         pooled_states(model, arm.family, batch, poolings)
     elif arm.objective == "cloze":
-        masks_B = torch.zeros(rows, dtype=torch.long)
-        words_C = torch.zeros(workload.labels, dtype=torch.long)
+        masks_B, words_C = (torch.zeros(size, dtype=torch.long) for size in (rows, workload.labels))
         mask_log_probs(model, batch, masks_B, words_C)
     else:
         prompts = PromptWorkload(

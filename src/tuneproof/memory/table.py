@@ -88,12 +88,11 @@ def estimate_memory(
 ) -> MemoryTable:
     """Estimate the peak memory of every method × batch × length, and what fits.
 
-    model: short name, hub id, folder or configuration file. memory: an amount, of a GPU unless `device`
-    says otherwise, or auto: what is free on this machine. methods: by default all that this model can
-    do. changes: settings of methods, such as "lora.rank=8".
+    model: short name, hub id, folder or configuration file. memory: an amount, of a GPU unless `device` is
+    set, or auto: what is free here. methods: default: all that this model can do. changes: "lora.rank=8".
 
-    Raises: RecipeError for an unknown method, unit, device or setting, and for a length that the model
-    cannot read; ModelError if the configuration cannot be read or the model cannot do a method.
+    Raises: RecipeError for an unknown method, unit, device or setting, or a length that the model cannot
+    read; ModelError if the configuration cannot be read or the model cannot do a method.
     """
     device = _choose_device(device, memory)
     size = free_bytes(device) if memory == "auto" else parse_memory_size(memory, "--memory")
@@ -107,11 +106,9 @@ def estimate_memory(
     family = family_of(config)
     limit = family.position_limit(config)
     if limit is not None and max(lengths) > limit:
+        allowed = f"{source.name} can read {limit:,}."
         raise RecipeError(
-            "--length",
-            f"{max(lengths)} tokens are too many.",
-            f"{source.name} can read {limit:,}.",
-            "Use a smaller length.",
+            "--length", f"{max(lengths)} tokens are too many.", allowed, "Use a smaller length."
         )
     rows, unsupported = [], []
     for arm in arms:
@@ -149,9 +146,8 @@ def _check_numbers(batches: Sequence[int], lengths: Sequence[int]) -> None:
     for option, numbers, maximum in (("--batch", batches, 65_536), ("--length", lengths, 131_072)):
         for number in numbers:
             if not 1 <= number <= maximum:
-                raise RecipeError(
-                    option, f"{number} is out of range.", f"Allowed: 1 to {maximum:,}, several with commas."
-                )
+                allowed = f"Allowed: 1 to {maximum:,}, several with commas."
+                raise RecipeError(option, f"{number} is out of range.", allowed)
 
 
 def _parse_methods(methods: Sequence[str], changes: Sequence[str]) -> list[Any]:
@@ -161,70 +157,49 @@ def _parse_methods(methods: Sequence[str], changes: Sequence[str]) -> list[Any]:
         if name not in METHODS:
             raise RecipeError("--methods", f"{name!r} is not a method.", do=did_you_mean(name, with_model))
         if name not in with_model:
-            raise RecipeError(
-                "--methods",
-                f"{name} holds no model in memory, so it always fits.",
-                f"Allowed: {', '.join(with_model)}.",
-            )
+            problem = f"{name} holds no model in memory, so it always fits."
+            raise RecipeError("--methods", problem, f"Allowed: {', '.join(with_model)}.")
     names = list(methods) or with_model
     for change in changes:
         name = change.partition(".")[0]
         if name not in names:
-            raise RecipeError(
-                f"--set {change}", f"{name} is not among the methods.", do=did_you_mean(name, names)
-            )
+            problem = f"{name} is not among the methods."
+            raise RecipeError(f"--set {change}", problem, do=did_you_mean(name, names))
     return [arm_from(name, [c for c in changes if c.partition(".")[0] == name]) for name in names]
 
 
 def _tokens_with_shots(arm: SimulatedArm, length: int, limit: int | None) -> int:
-    """Tokens of an item with the shots before it.
-
-    Raises: RecipeError if the model cannot read that many.
-    """
+    """Tokens of an item with the shots before it. Raises: RecipeError if the model cannot read that many."""
     shots = arm.method.shots(arm.options) if arm.method.shots is not None else 0
     tokens = length * (1 + shots)
     if limit is not None and tokens > limit:
-        raise RecipeError(
-            "--length",
-            f"{shots} shots and an item of {length} tokens each are {tokens:,}.",
-            f"{arm.source.name} can read {limit:,}.",
-            "Use fewer shots or a smaller length.",
-        )
+        problem = f"{shots} shots and an item of {length} tokens each are {tokens:,}."
+        allowed = f"{arm.source.name} can read {limit:,}."
+        raise RecipeError("--length", problem, allowed, "Use fewer shots or a smaller length.")
     return tokens
 
 
 def _make_row(arm: SimulatedArm, workload: Workload, batch: int, length: int, size: int) -> MemoryRow:
     """Estimate the whole batch at once, and find the largest number of items that fits."""
-    trains = arm.method.apply is not None
 
     def estimate(items: int, checkpointing: bool, predicts: bool = True) -> MemoryEstimate:
-        return simulate_step(
-            arm,
-            replace(
-                workload,
-                micro_batch=items,
-                predict_batch=items,
-                accumulates=items < batch,
-                checkpointing=checkpointing,
-                predicts=predicts,
-            ),
-        )
+        sizes: dict[str, Any] = {"micro_batch": items, "predict_batch": items, "accumulates": items < batch}
+        return simulate_step(arm, replace(workload, checkpointing=checkpointing, predicts=predicts, **sizes))
 
     plain = estimate(batch, False)
     predicts = plain.train is None or plain.peak is not plain.train
     max_items = find_max_items(lambda items: estimate(items, False, predicts), (batch, plain), size)
-    if not trains:
+    name = arm.method.name
+    if arm.method.apply is None:
         settings = _settings_to_predict(max_items, batch) or _first_change(arm, workload, size)
-        return MemoryRow(arm.method.name, batch, length, plain, None, max_items, None, settings)
+        return MemoryRow(name, batch, length, plain, None, max_items, None, settings)
     checkpointed = replace(estimate(batch, True, False), predict=plain.predict)
     predicts = checkpointed.peak is not checkpointed.train
-    max_checkpointed = max(
-        find_max_items(lambda items: estimate(items, True, predicts), (batch, checkpointed), size), max_items
-    )
+    first = (batch, checkpointed)
+    max_checkpointed = find_max_items(lambda items: estimate(items, True, predicts), first, size)
+    max_checkpointed = max(max_checkpointed, max_items)
     settings = _settings_to_train(max_items, max_checkpointed, batch) or _first_change(arm, workload, size)
-    return MemoryRow(
-        arm.method.name, batch, length, plain, checkpointed, max_items, max_checkpointed, settings
-    )
+    return MemoryRow(name, batch, length, plain, checkpointed, max_items, max_checkpointed, settings)
 
 
 def find_max_items(
@@ -235,8 +210,7 @@ def find_max_items(
 ) -> int:
     """The largest number of items, up to `maximum`, whose estimate is within `size`; 0 if not even one is.
 
-    Memory is affine in the items, unless another moment becomes the peak: the next guess lies on a line
-    through two estimates, or uses the growth per item of one. The result always is a number that was
+    The next guess lies on a line through two estimates, or uses the growth per item of one; the result was
     estimated. One more item does not fit if the estimate plus the growth per item exceeds `size`.
     """
     items, first_estimate = first
@@ -274,36 +248,32 @@ def _min_bytes(estimate: MemoryEstimate) -> int:
 
 def _interpolate(totals: dict[int, int], size: int) -> int:
     """Where the line through the two estimates nearest to `size` reaches it."""
-    nearest = sorted(totals, key=lambda items: abs(totals[items] - size))[:2]
-    first, second = sorted(nearest)
+    first, second = sorted(sorted(totals, key=lambda items: abs(totals[items] - size))[:2])
     slope = (totals[second] - totals[first]) / (second - first)
-    if slope <= 0:
-        return second + 1
-    return int(first + (size - totals[first]) / slope)
+    return int(first + (size - totals[first]) / slope) if slope > 0 else second + 1
 
 
 def _settings_to_predict(max_items: int, batch: int) -> str:
     """The setting under which predictions fit; empty if there is none."""
     if max_items >= batch:
-        return f"as given; up to {_count_items(max_items)} items at once"
+        return f"no change needed (up to {_count_items(max_items)} items per batch)"
     return f"predict: {{batch_size: {max_items}}}" if max_items else ""
 
 
 def _settings_to_train(max_items: int, max_checkpointed: int, batch: int) -> str:
     """The settings under which a step fits; empty if there are none."""
     if max_items >= batch:
-        return f"as given; micro_batch up to {_count_items(max_items)}"
+        return f"no change needed (micro_batch up to {_count_items(max_items)})"
     if max_items and (max_items * 4 >= batch or max_checkpointed <= max_items):
         return f"train: {{micro_batch: {max_items}}}"
     if max_checkpointed:
-        micro_batch = min(max_checkpointed, batch)
-        more = "" if micro_batch == batch else f", micro_batch: {micro_batch}"
+        more = f", micro_batch: {max_checkpointed}" if max_checkpointed < batch else ""
         return f"train: {{gradient_checkpointing: true{more}}}"
     return ""
 
 
 def _count_items(items: int) -> str:
-    return f"{items:,}{' and more' if items == MAX_ITEMS else ''}"
+    return f"{items:,}{' or more' if items == MAX_ITEMS else ''}"
 
 
 def _first_change(arm: SimulatedArm, workload: Workload, size: int) -> str:
@@ -326,6 +296,6 @@ def _first_change(arm: SimulatedArm, workload: Workload, size: int) -> str:
                 changes.append((method.name, replace(arm, method=method, options=options), single))
     for change, changed_arm, changed_workload in changes:
         if simulate_step(changed_arm, changed_workload).total_bytes <= size:
-            return f"nothing fits; first change: {change}"
+            return f"no batch size fits; first change: {change}"
     weights = estimate.peak.weights / 1e9
-    return f"nothing fits: the weights alone take {weights:.1f} GB; first change: a smaller model"
+    return f"no batch size fits: the weights alone take {weights:.1f} GB; first change: a smaller model"

@@ -8,15 +8,7 @@ from dataclasses import asdict
 from tuneproof.memory.estimate import MemoryEstimate
 from tuneproof.memory.table import MAX_ITEMS, MemoryRow, MemoryTable
 
-PARTS = {
-    "weights": "Weights",
-    "gradients": "Gradients",
-    "optimizer": "Optimizer",
-    "activations": "Activations",
-    "logits": "Logits",
-    "cache": "KV cache",
-    "temporary": "Temporary",
-}
+PARTS = ("Weights", "Gradients", "Optimizer", "Activations", "Logits", "KV cache", "Temporary")
 GIGABYTE = 10**9
 NOTHING = "–"
 
@@ -27,7 +19,7 @@ def _gigabytes(size_bytes: int) -> str:
 
 def table_rows(table: MemoryTable) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """One row per method, batch and length, in gigabytes; another one with gradient checkpointing."""
-    header = ("Method", "Batch × length", *PARTS.values(), "Overhead", "Peak", "Items that fit")
+    header = ("Method", "Batch × length", *PARTS, "Overhead", "Peak", "Items that fit")
     rows = []
     for row in table.rows:
         shape = f"{row.batch} × {row.length}"
@@ -63,7 +55,9 @@ def table_sentences(table: MemoryTable) -> list[str]:
     )
     lines = [first, *(_sentence(row) for row in table.rows), *table.unsupported]
     if table.rows:
-        lines.append(f"! more than available. Overhead: {table.rows[0].estimate.overhead.description}.")
+        lines.append(
+            f"! marks more than is available. Overhead: {table.rows[0].estimate.overhead.description}."
+        )
     return lines
 
 

@@ -64,9 +64,7 @@ class LiveMemory(TorchDispatchMode):
         """Restart the peak from what is alive."""
         self.peak_bytes, self.peak = self.total, dict(self.current)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out the operation and count the new tensors among its results."""
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:
@@ -107,9 +105,8 @@ class LiveMemory(TorchDispatchMode):
         if self.total > self.peak_bytes:
             self.reset_peak()
         if self.limit is not None and self.total > self.limit:
-            raise torch.OutOfMemoryError(
-                f"out of memory: {operation} requested {size} bytes; the limit is {self.limit} bytes"
-            )
+            request = f"{operation} requested {size} bytes; the limit is {self.limit} bytes"
+            raise torch.OutOfMemoryError(f"out of memory: {request}")
 
     def _drop(self, key: int) -> None:
         size, part, _ = self._live.pop(key)

@@ -30,11 +30,7 @@ class AdapterTargets:
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of a PeftConfig."""
-        return {
-            "task_type": self.task_type,
-            "target_modules": self.target_modules,
-            "modules_to_save": self.modules_to_save,
-        }
+        return vars(self).copy()
 
 
 def with_adapters(make_config: Callable[[Any, AdapterTargets], Any]) -> ApplyFn:
@@ -55,13 +51,12 @@ def _targets(model: Any, family: Family, options: AdapterOptions, fresh: Sequenc
     modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
     others = [name for name in modules if name.split(".")[0] not in heads]  # a random pooler, say
     last = last_layers(options)
-    return AdapterTargets(
-        task_type=over_labels if heads else TaskType.CAUSAL_LM,
-        target_modules=family.adapter_targets(model, options.targets)
-        if last is None
-        else targets_in_last(model, family, options.targets, last),
-        modules_to_save=[*heads, *others] or None,
-    )
+    if last is None:
+        targets = family.adapter_targets(model, options.targets)
+    else:
+        targets = targets_in_last(model, family, options.targets, last)
+    task_type = over_labels if heads else TaskType.CAUSAL_LM
+    return AdapterTargets(task_type, targets, [*heads, *others] or None)
 
 
 def _adapt(model: Any, config: Any) -> Any:
@@ -73,9 +68,8 @@ def _adapt(model: Any, config: Any) -> Any:
         adapted = get_peft_model(model, config)
     except ValueError as error:  # Mamba's mixers, for one
         reason = str(error).rpartition("] ")[2].split(". ")[0].rstrip(".")
-        raise ModelError(
-            type(model).__name__, f"peft cannot put adapters there: {reason}.", do="Use head or full."
-        ) from None
+        problem = f"peft cannot put adapters there: {reason}."
+        raise ModelError(type(model).__name__, problem, do="Use head or full.") from None
     if any(p.dtype in (torch.bfloat16, torch.float16) for p in adapted.parameters()):
         _hold_in_float32(adapted)
     return adapted

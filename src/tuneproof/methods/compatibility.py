@@ -1,8 +1,7 @@
 """Why a family of models cannot do what a method requests, where both alone tell.
 
-In: a method with its options, a family, the number of the model's layers.
-Out: a sentence with what to use instead, or None.
-Knows nothing of: weights, checkpoints, data.
+In: a method with its options, a family, the number of the model's layers. Out: a sentence with what to use
+instead, or None. Knows nothing of: weights, checkpoints, data.
 """
 
 from tuneproof.families.family import Family

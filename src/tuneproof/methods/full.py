@@ -1,7 +1,6 @@
 """Full fine-tuning: every weight trains, or every weight of the last layers.
 
-In: a loaded model. Out: the same model, what trains marked as trainable.
-Knows nothing of: data, the loop.
+In: a loaded model. Out: the same model, what trains marked as trainable. Knows nothing of: data, the loop.
 """
 
 from collections.abc import Sequence

@@ -59,13 +59,9 @@ def fit_logistic_head(options: StrengthsOption, data: HeadData) -> LinearHead:
 def _chosen(head: LinearHead, data: HeadData, strength: float, fit: Any) -> dict[str, Any]:
     """What dev chooses by, and how well the head does there."""
     loss, accuracy = head.dev_loss_and_accuracy(data)
-    return {
-        "strength": strength,
-        "dev_loss": loss,
-        "dev_accuracy": accuracy,
-        "converged": bool(fit.n_iter_.max() < MAX_ITERATIONS),
-        "by": "lowest loss on dev",
-    }
+    converged = bool(fit.n_iter_.max() < MAX_ITERATIONS)
+    scores = {"strength": strength, "dev_loss": loss, "dev_accuracy": accuracy}
+    return {**scores, "converged": converged, "by": "lowest loss on dev"}
 
 
 HEAD = Method(

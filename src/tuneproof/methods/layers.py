@@ -11,8 +11,8 @@ from tuneproof.families.family import Family, TargetNames
 from tuneproof.methods.options import MethodOptions, last_layers
 
 DIFFERS = (
-    "With layers: last N the frozen layers read each item once, without dropout; a trainer that runs "
-    "them in every step keeps dropout on in them."
+    "With layers: last N, the frozen layers process each item once, without dropout; a usual training loop "
+    "runs them in every step, with dropout."
 )
 
 

@@ -1,7 +1,6 @@
 """The lexical baseline: TF-IDF of words and word pairs, and logistic regression.
 
-In: texts and labels of train. Out: probabilities for every item.
-Knows nothing of: language models.
+In: texts and labels of train. Out: probabilities for every item. Knows nothing of: language models.
 """
 
 from collections.abc import Sequence
@@ -32,12 +31,9 @@ def make_lexical(options: Any, strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(
-        TfidfVectorizer(
-            ngram_range=(1, options.ngrams), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[!?]"
-        ),
-        LogisticRegression(C=strength, max_iter=2000),
-    )
+    words = {"ngram_range": (1, options.ngrams), "token_pattern": r"(?u)\b\w+\b|[!?]"}
+    features = TfidfVectorizer(sublinear_tf=True, **words)
+    return make_pipeline(features, LogisticRegression(C=strength, max_iter=2000))
 
 
 def fit_lexical(
@@ -71,7 +67,7 @@ def _all_classes(model: Any, texts: Sequence[str], classes: int) -> np.ndarray:
 LEXICAL = Method(
     name="lexical",
     kind="baseline",
-    title="TF-IDF and logistic regression; for questions: the sentence with most shared words",
+    title="TF-IDF with logistic regression; for questions, the sentence that shares the most words",
     options=LexicalOptions,
     chance=False,
     paper="Salton and Buckley 1988; scikit-learn's TfidfVectorizer and LogisticRegression",

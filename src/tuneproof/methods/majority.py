@@ -1,4 +1,4 @@
-"""The majority baseline: always the most frequent label of train; for questions never an answer.
+"""The majority baseline: always the most frequent label in train; for questions, no answer.
 
 In: labels of train. Out: the same probabilities, the label shares of train, for every item.
 Knows nothing of: texts, models.
@@ -35,7 +35,7 @@ def never_answer(train: Sequence[Example], questions: Sequence[Example]) -> Base
 MAJORITY = Method(
     name="majority",
     kind="baseline",
-    title="the most frequent label of train; for questions: never an answer",
+    title="the most frequent label in train; for questions, no answer",
     options=MethodOptions,
     chance=False,
     paper="none",

@@ -1,7 +1,6 @@
 """What a method is: how predictions come about.
 
-In: nothing. Out: the types that every method fills in.
-Knows nothing of: files, scores.
+In: nothing. Out: the types that every method fills in. Knows nothing of: files, scores.
 """
 
 from collections.abc import Callable, Sequence

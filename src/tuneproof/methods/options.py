@@ -21,8 +21,8 @@ class MethodOptions(Settings):
         None,
         min_length=1,
         max_length=60,
-        description="What the arm is called (default: the method's name); two arms of one method "
-        "need two names.",
+        description="Name of the arm (default: the method's name); two arms with one method need "
+        "different names.",
     )
 
 
@@ -58,8 +58,8 @@ class StrengthsOption(MethodOptions):
     strengths: tuple[float, ...] = Field(
         (0.01, 0.1, 1.0, 10.0),
         min_length=1,
-        description="Weights of the loss beside L2 (scikit-learn's C, for 1,000 items) in the head's fit on "
-        "standardised features; dev chooses.",
+        description="Inverse L2 strengths of the head (scikit-learn's C, for 1,000 items) on standardised "
+        "features; the one with the lowest dev loss wins.",
     )
 
 
@@ -69,8 +69,8 @@ class TunedOptions(MethodOptions):
     objective: Literal["head", "words"] = Field(
         "head",
         description="head: a classification head on the last real token (decoder) or the first "
-        "(encoder), for questions a head that marks the answer's start and end; words: a decoder "
-        "continues with the label's words or the answer, the loss on them alone.",
+        "(encoder); for questions, a head that marks the answer's start and end. words: a decoder "
+        "learns to write the label's words or the answer; only these count in the loss.",
     )
     epochs: int | None = Field(None, ge=1, le=1000, description="Passes over train (default: train.epochs).")
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak learning rate of AdamW.")
@@ -81,8 +81,9 @@ class EngineOption(MethodOptions):
 
     engine: Literal["loop", "trainer"] = Field(
         "loop",
-        description="What trains: our loop, or the Hugging Face Trainer with its own optimizer, "
-        "schedule and clipping, which writes no checkpoints. Both in one study are compared step by step.",
+        description="loop: the training loop of tuneproof. trainer: the Hugging Face Trainer with its own "
+        "optimizer, schedule and clipping, without checkpoints. A study with both compares them step by "
+        "step.",
     )
 
 
@@ -91,9 +92,9 @@ class LayersOption(MethodOptions):
 
     layers: str = Field(
         "all",
-        description="Which layers train. last N: the upper N and what follows them; the embeddings and "
-        "the lower layers stay frozen and read each item once: every epoch, evaluation and seed "
-        "starts from their cached states.",
+        description="Which layers train. last N: the last N and everything after them. The embeddings and "
+        "the lower layers stay frozen: they process each item once, and every epoch, evaluation and "
+        "seed starts from their cached activations.",
     )
 
     @field_validator("layers", mode="before")
@@ -109,7 +110,8 @@ class WeightsOption(MethodOptions):
 
     weights: Literal["pretrained", "random"] = Field(
         "pretrained",
-        description="random: the same architecture from random weights, which shows what pretraining bought.",
+        description="random: the same architecture from random weights, which shows the effect of "
+        "pretraining.",
     )
 
 
@@ -119,7 +121,7 @@ class AdapterOptions(LayersOption, EngineOption, TunedOptions):
     targets: Literal["all-linear", "attention"] | tuple[str, ...] = Field(
         "all-linear",
         description="all-linear: every linear layer of the blocks (Schulman 2025, LoRA Without Regret); "
-        "attention: those of attention alone; or a list of layer names, such as [q_proj, v_proj].",
+        "attention: only those of the attention; or a list of layer names, such as [q_proj, v_proj].",
     )
 
     @field_validator("targets", mode="before")

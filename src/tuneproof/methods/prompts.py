@@ -1,7 +1,6 @@
 """Zero-shot and few-shot: prompt the pretrained model, train nothing.
 
-In: options. Out: the number of examples in the prompt.
-Knows nothing of: how an answer is scored.
+In: options. Out: the number of examples in the prompt. Knows nothing of: how an answer is scored.
 """
 
 from typing import Any

@@ -42,23 +42,19 @@ def check_qlora() -> None:
     try:
         version = importlib.metadata.version("bitsandbytes")
     except importlib.metadata.PackageNotFoundError:
-        raise RecipeError(
-            "arms: qlora",
-            "it holds the base in 4 bits through bitsandbytes, which is not installed.",
-            do="Install it with `pip install 'tuneproof[qlora]'`, or use lora.",
-        ) from None
+        problem = "it holds the base in 4 bits through bitsandbytes, which is not installed."
+        advice = "Install it with `pip install 'tuneproof[qlora]'`, or use lora."
+        raise RecipeError("arms: qlora", problem, do=advice) from None
     if tuple(int(part) for part in version.split(".")[:3] if part.isdecimal()) < OLDEST:
-        raise RecipeError(
-            "arms: qlora",
-            f"bitsandbytes is {version}, older than {'.'.join(map(str, OLDEST))}.",
-            do="Upgrade it with `pip install -U 'tuneproof[qlora]'`, or use lora.",
-        )
+        problem = f"bitsandbytes is {version}, older than {'.'.join(map(str, OLDEST))}."
+        advice = "Upgrade it with `pip install -U 'tuneproof[qlora]'`, or use lora."
+        raise RecipeError("arms: qlora", problem, do=advice)
 
 
 QLORA = Method(
     name="qlora",
     kind="tuned",
-    title="low-rank adapters beside a base in 4 bits",
+    title="low-rank adapters on a base quantised to 4 bits",
     options=QloraOptions,
     chance=True,
     paper="Dettmers et al. 2023, arXiv:2305.14314, sections 2 and 3",

@@ -9,6 +9,7 @@ of the task. Differs: scikit-learn leaves a label out of a macro average when no
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ Floats = NDArray[np.float64]
 
 BINS = 15
 SMALLEST = float(np.finfo(np.float64).eps)  # log loss clips here, as scikit-learn does
-SAME_AS_ACCURACY = "equals accuracy by identity; no separate evidence"
-ECE_BIASED = "biased upwards on few items: part of it is noise in the bins"
+NOTES = {"recall_weighted": "equals accuracy by identity; no separate evidence"}
+ECE_BIASED = "biased upwards on few items, because of noise in the bins"
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
@@ -114,74 +115,41 @@ def _log_loss(items: LabelItems) -> Floats:
     return np.stack([loss_N, np.ones_like(loss_N)], axis=1)
 
 
+_SOKOLOVA = "Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002"
+
+
 def _of_labels() -> list[Metric]:
     """Precision, recall and F1: of the positive label, macro and weighted."""
-    source = "Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002, tables 2 and 3"
+    source = f"{_SOKOLOVA}, tables 2 and 3"
     ratios: dict[str, ByClass] = {"precision": _precision, "recall": _recall, "f1": _f1}
     metrics = []
     for name, ratio in ratios.items():
-        word = name.upper() if name == "f1" else name.capitalize()
+        word = name.capitalize()
+        term = word if name == "f1" else name
         averages = {
             "": (_positive(ratio), f"{word} of the last label"),
-            "_macro": (_macro(ratio), f"{word}, mean of the labels"),
-            "_weighted": (_weighted(ratio), f"{word}, labels weighted by support"),
+            "_macro": (_macro(ratio), f"Macro {term}"),
+            "_weighted": (_weighted(ratio), f"Weighted {term}"),
         }
         for suffix, (formula, title) in averages.items():
-            metrics.append(
-                Metric(
-                    name=name + suffix,
-                    title=title,
-                    per_item=_counts,
-                    from_totals=formula,
-                    paper=source,
-                    binary_only=suffix == "",
-                    note=SAME_AS_ACCURACY if name + suffix == "recall_weighted" else "",
-                )
-            )
+            more: dict[str, Any] = {"binary_only": suffix == "", "note": NOTES.get(name + suffix, "")}
+            metrics.append(Metric(name + suffix, title, _counts, formula, source, **more))
     return metrics
 
 
-ACCURACY = Metric(
-    name="accuracy",
-    title="Accuracy",
-    per_item=_correct,
-    from_totals=_mean,
-    paper="Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002, table 2",
-    proportion=True,
-)
+ACCURACY = Metric("accuracy", "Accuracy", _correct, _mean, f"{_SOKOLOVA}, table 2", proportion=True)
 
-CALIBRATION = Metric(
-    name="expected_calibration_error",
-    title=f"Expected calibration error ({BINS} equal bins)",
-    needs="probabilities",
-    direction="down",
-    per_item=_bins,
-    from_totals=_calibration_error,
-    paper="Guo et al. 2017, arXiv:1706.04599, equation 3",
-    note=ECE_BIASED,
-)
+_OF_PROBABILITIES: dict[str, Any] = {"needs": "probabilities", "direction": "down"}
+_GUO = "Guo et al. 2017, arXiv:1706.04599, equation 3"
+_ECE, _ECE_TITLE = "expected_calibration_error", f"Expected calibration error ({BINS} equal bins)"
+CALIBRATION = Metric(_ECE, _ECE_TITLE, _bins, _calibration_error, _GUO, **_OF_PROBABILITIES, note=ECE_BIASED)
 
-BRIER = Metric(
-    name="brier",
-    title="Brier score (sum over labels, 0 to 2)",
-    needs="probabilities",
-    direction="down",
-    high=2.0,
-    per_item=_brier,
-    from_totals=_mean,
-    paper="Brier 1950, Monthly Weather Review 78(1), equation 2",
-)
+_BRIER = "Brier 1950, Monthly Weather Review 78(1), equation 2"
+_BRIER_TITLE = "Brier score (sum over labels, 0 to 2)"
+BRIER = Metric("brier", _BRIER_TITLE, _brier, _mean, _BRIER, **_OF_PROBABILITIES, high=2.0)
 
-LOG_LOSS = Metric(
-    name="log_loss",
-    title="Log loss (nats)",
-    needs="probabilities",
-    direction="down",
-    high=float("inf"),
-    per_item=_log_loss,
-    from_totals=_mean,
-    paper="Good 1952, Rational Decisions, JRSS B 14(1)",
-)
+_GOOD = "Good 1952, Rational Decisions, JRSS B 14(1)"
+LOG_LOSS = Metric("log_loss", "Log loss (nats)", _log_loss, _mean, _GOOD, **_OF_PROBABILITIES, high=inf)
 
 LABEL_METRICS = (ACCURACY, *_of_labels(), CALIBRATION, BRIER, LOG_LOSS)
 

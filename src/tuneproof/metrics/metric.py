@@ -172,11 +172,8 @@ def check_items(items: Items) -> None:
         raise DataError("metrics", "a predicted label is neither a label nor unparsed.")
     probabilities_NC = items.probabilities_NC
     if probabilities_NC is not None and probabilities_NC.shape != (size, labels):
-        raise DataError(
-            "metrics",
-            f"the probabilities have the shape {probabilities_NC.shape}.",
-            f"Allowed: ({size}, {labels}).",
-        )
+        problem = f"the probabilities have the shape {probabilities_NC.shape}."
+        raise DataError("metrics", problem, f"Allowed: ({size}, {labels}).")
 
 
 def evaluate(metric: Metric, items: Items) -> float:
@@ -185,7 +182,6 @@ def evaluate(metric: Metric, items: Items) -> float:
     Raises: DataError where the items are empty or wrong, or without what the metric needs.
     """
     check_items(items)
-    reason = why_not_computable(metric, items)
-    if reason:
+    if reason := why_not_computable(metric, items):
         raise DataError("metrics", reason, do="Leave it out.")
     return float(metric.from_totals(metric.per_item(items).sum(axis=0), items.classes))

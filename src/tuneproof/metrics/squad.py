@@ -3,9 +3,8 @@
 In: gold answers, predicted answers ("" is no answer). Out: per-item statistics and formulas.
 Knows nothing of: models, files, intervals, thresholds.
 
-Shapes: N items, K statistics. An item with a gold answer is answerable, one without is not; a
-question that has none is right where nothing is answered. Without unanswerable items the figures
-are those of SQuAD v1.1.
+Shapes: N items, K statistics. An item with a gold answer is answerable, one without is not; a question that
+has none is right where nothing is answered. Without unanswerable items the figures are those of SQuAD v1.1.
 
 Source: Rajpurkar, Jia and Liang 2018, arXiv:1806.03822, and their evaluation script for version 2.0.
 """
@@ -88,7 +87,7 @@ SQUAD_METRICS = (
     ),
     _metric(
         "squad_no_answer",
-        "Right, unanswerable (NoAns)",
+        "Accuracy, unanswerable (NoAns)",
         0,
         _UNANSWERABLE,
         "unanswerable questions right",

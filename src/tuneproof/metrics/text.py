@@ -178,25 +178,12 @@ def _pair(
     ]
 
 
+_BLEU_PAPER = "Papineni et al. 2002, aclanthology P02-1040; Post 2018, W18-6319"
+_METEOR_PAPER = "Banerjee and Lavie 2005, aclanthology W05-0909"
 _ROUGE_PAPER = "Lin 2004, aclanthology W04-1013"
 TEXT_METRICS = (
-    *_pair(
-        "bleu",
-        "BLEU",
-        _bleu_rows,
-        corpus_bleu,
-        "Papineni et al. 2002, aclanthology P02-1040; Post 2018, W18-6319",
-        BLEU_NOTE,
-    ),
-    *_pair(
-        "meteor",
-        "METEOR",
-        _meteor_rows,
-        _mean,
-        "Banerjee and Lavie 2005, aclanthology W05-0909",
-        METEOR_NOTE,
-        _no_wordnet,
-    ),
+    *_pair("bleu", "BLEU", _bleu_rows, corpus_bleu, _BLEU_PAPER, BLEU_NOTE),
+    *_pair("meteor", "METEOR", _meteor_rows, _mean, _METEOR_PAPER, METEOR_NOTE, _no_wordnet),
     *_pair("rouge1", "ROUGE-1", _rouge_rows(0), _mean, _ROUGE_PAPER, ROUGE_NOTE),
     *_pair("rouge2", "ROUGE-2", _rouge_rows(1), _mean, _ROUGE_PAPER, ROUGE_NOTE),
     *_pair("rougeL", "ROUGE-L", _rouge_rows(2), _mean, _ROUGE_PAPER, ROUGE_NOTE),

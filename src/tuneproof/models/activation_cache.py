@@ -186,9 +186,8 @@ class ActivationCache:
 
     def add(self, folder: Path) -> None:
         """Add the rows of a folder of `write_states`."""
-        index = _Index.read(folder)
+        index, number = _Index.read(folder), len(self.files)
         self.dtype = index.dtype
-        number = len(self.files)
         self.files.append((folder / STATES, (index.start[-1], index.token_bytes)))
         for digest, start, end in zip(index.digests, index.start, index.start[1:], strict=False):
             self.spans[digest] = (number, start, end)

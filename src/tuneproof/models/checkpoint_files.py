@@ -18,28 +18,15 @@ from tuneproof.hub.download import download_model, http_error_type
 from tuneproof.models.quiet import quiet
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
-CODE_KEYS = {
-    "auto_map",
-    "custom_generate",
-    "custom_pipelines",
-    "trust_remote_code",
-    "use_kernels",
-    "kernel_config",
-    "allow_all_kernels",
-}
+CODE_KEYS = {"auto_map", "custom_generate", "custom_pipelines", "trust_remote_code"}
+CODE_KEYS |= {"use_kernels", "kernel_config", "allow_all_kernels"}
 CODE_ENDINGS = ("_implementation", "_internal")  # kernels that would be fetched by name
 MAX_JSON_BYTES = 50_000_000  # a shard index has a few million at most
 # A tokenizer with fewer tokens than this share of the model's rows belongs to another model: padding
 # of embeddings to round sizes takes a few per cent at most.
 MIN_VOCABULARY_SHARE = 0.9
-MAX_VALUES = {
-    "vocab_size": 10_000_000,
-    "hidden_size": 1_000_000,
-    "num_hidden_layers": 10_000,
-    "num_experts": 10_000,
-    "num_local_experts": 10_000,
-    "n_routed_experts": 10_000,
-}
+MAX_VALUES = {"vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_hidden_layers": 10_000}
+MAX_VALUES |= dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 10_000)
 
 
 def _names_code(key: str) -> bool:
@@ -67,10 +54,7 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
 
 
 def read_raw_config(source: ModelSource) -> tuple[Path, dict[str, Any]]:
-    """The configuration's file and its values, unchecked.
-
-    Raises: ModelError where the file is missing or is not a JSON object.
-    """
+    """The configuration's file and its unchecked values. Raises: ModelError where it is no JSON object."""
     folder = download_model(source, weights=False)
     path = folder if folder.is_file() else folder / "config.json"
     return path, _read_json(path, source.path_or_id)
@@ -86,10 +70,7 @@ def code_keys(values: Any) -> list[str]:
 
 
 def ignored_code_notes(source: ModelSource) -> tuple[str, ...]:
-    """A note for each key that names code, in the configurations of model and tokenizer.
-
-    Raises: as `read_raw_config`.
-    """
+    """A note for each key that names code, for model and tokenizer. Raises: as `read_raw_config`."""
     path, values = read_raw_config(source)
     notes = [ignored_code_note(key) for key in code_keys(values)]
     tokenizer_path = path.with_name("tokenizer_config.json")
@@ -105,10 +86,7 @@ def ignored_code_note(key: str, owner: str = "") -> str:
 
 
 def read_config(source: ModelSource) -> Any:
-    """The configuration of a model, made by `make_config` from its file.
-
-    Raises: ModelError where the file is missing or broken, or transformers has no such class.
-    """
+    """The configuration of a model, made by `make_config`. Raises: ModelError where the file is broken."""
     path, values = read_raw_config(source)
     return make_config(values, str(path))
 
@@ -116,9 +94,8 @@ def read_config(source: ModelSource) -> Any:
 def make_config(raw: Mapping[str, Any], path: str) -> Any:
     """The configuration as transformers' own class, without the keys that could load code.
 
-    Begin and end ids missing in `raw` are None instead of the class's defaults. Errors name `path`.
-
-    Raises: ModelError where transformers has no such class, or a value does not fit it.
+    Begin and end ids missing in `raw` are None instead of the class's defaults.
+    Raises: ModelError, naming `path`, where transformers has no such class, or a value does not fit it.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
@@ -175,9 +152,8 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
         )
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
+            safe = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {reason}.") from None
@@ -185,8 +161,7 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
         raise ModelError(source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json.")
     check_tokenizer(tokenizer, config, family, source.name)
     pad = family.pad_rule(tokenizer, config)
-    tokenizer.pad_token = pad.token
-    config.pad_token_id = pad.id
+    tokenizer.pad_token, config.pad_token_id = pad.token, pad.id
     return tokenizer
 
 
@@ -197,18 +172,12 @@ def _ids(value: Any) -> set[int]:
 
 
 def check_tokenizer(tokenizer: Any, config: Any, family: Family, name: str = "model") -> None:
-    """Refuse a tokenizer that was not made for the model.
-
-    Compares the sizes of the vocabularies, the ids of begin, end and pad, and the markers of the
-    model's kind.
+    """Refuse a tokenizer made for another model: by vocabulary, begin, end and pad ids, or markers.
 
     Raises: ModelError that names the first mismatch.
     """
-    mismatch = (
-        _vocabulary_mismatch(tokenizer, config)
-        or _marker_mismatch(tokenizer, config)
-        or _kind_mismatch(tokenizer, config, family)
-    )
+    mismatch = _vocabulary_mismatch(tokenizer, config) or _marker_mismatch(tokenizer, config)
+    mismatch = mismatch or _kind_mismatch(tokenizer, config, family)
     if mismatch:
         raise ModelError(
             name,
@@ -218,11 +187,10 @@ def check_tokenizer(tokenizer: Any, config: Any, family: Family, name: str = "mo
 
 
 def _vocabulary_mismatch(tokenizer: Any, config: Any) -> str | None:
-    rows = int(config.get_text_config().vocab_size)
-    tokens = len(tokenizer)
-    largest = max(tokenizer.get_vocab().values(), default=-1) + 1
-    if max(tokens, largest) > rows:
-        return f"it has {max(tokens, largest)} tokens, the model has rows for {rows}"
+    rows, tokens = int(config.get_text_config().vocab_size), len(tokenizer)
+    needed = max(tokens, max(tokenizer.get_vocab().values(), default=-1) + 1)
+    if needed > rows:
+        return f"it has {needed} tokens, the model has rows for {rows}"
     if tokens < MIN_VOCABULARY_SHARE * rows:
         return f"it has {tokens} tokens, the model {rows}"
     return None
@@ -262,8 +230,7 @@ def weight_names(source: ModelSource) -> set[str]:
         from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
         try:
-            metadata = get_safetensors_metadata(source.path_or_id, revision=source.revision)
-            return set(metadata.weight_map)
+            return set(get_safetensors_metadata(source.path_or_id, revision=source.revision).weight_map)
         except NotASafetensorsRepoError:
             raise ModelError(source.path_or_id, "has no safetensors weights.") from None
         except SafetensorsParsingError as error:
@@ -303,10 +270,7 @@ def weight_files(source: ModelSource, folder: Path) -> list[Path]:
 
 
 def require_lm_head(source: ModelSource, config: Any, family: Family) -> None:
-    """Refuse a checkpoint without a language-model head, which would be random.
-
-    Raises: ModelError that names the arms that the model can run.
-    """
+    """Refuse a checkpoint without a language-model head. Raises: ModelError with the arms it can run."""
     if not family.has_words_head(config, family, weight_names(source)):
         raise random_head_error(source.name, family)
 

@@ -33,10 +33,7 @@ class CompiledLayers:
 
     @contextmanager
     def enabled(self) -> Iterator[None]:
-        """Run the layers compiled; the first forward and backward passes compile them.
-
-        Raises: RunError where torch.compile fails.
-        """
+        """Run the layers compiled, from the first passes on. Raises: RunError where torch.compile fails."""
         if not self.layers:
             yield
             return
@@ -52,7 +49,9 @@ class CompiledLayers:
             with self._timed():
                 yield
         except TorchDynamoException as error:
-            raise _compile_error(error) from error
+            inner = getattr(error, "inner_exception", None) or error
+            problem = f"torch.compile failed: {type(inner).__name__}: {_first_line(inner)}"
+            raise _compile_error(problem, "Fix that") from error
         finally:
             for layer in self.layers:
                 layer._compiled_call_impl = None
@@ -99,10 +98,7 @@ def _compile(layer: nn.Module) -> Callable[..., Any] | None:
 
 
 def check_compiler(cuda: bool) -> None:
-    """Check what torch.compile needs, without compiling.
-
-    Raises: RunError where something is missing.
-    """
+    """Check what torch.compile needs, without compiling. Raises: RunError where something is missing."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
     from torch.utils._triton import has_triton
@@ -110,29 +106,14 @@ def check_compiler(cuda: bool) -> None:
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
-        raise RunError(
-            "compute.compile",
-            f"is true, but torch reports: {_first_line(error)}",
-            REQUIREMENTS,
-            f"Install g++ or set CXX to a compiler, {WAY_OUT}",
-        ) from None
+        problem = f"is true, but torch reports: {_first_line(error)}"
+        raise _compile_error(problem, "Install g++ or set CXX to a compiler") from None
     if cuda and not has_triton():
-        raise RunError(
-            "compute.compile",
-            "is true, but torch finds no Triton for this device.",
-            REQUIREMENTS,
-            f"Install triton, {WAY_OUT}",
-        )
+        raise _compile_error("is true, but torch finds no Triton for this device.", "Install triton")
 
 
-def _compile_error(error: Exception) -> RunError:
-    inner = getattr(error, "inner_exception", None) or error
-    return RunError(
-        "compute.compile",
-        f"torch.compile failed: {type(inner).__name__}: {_first_line(inner)}",
-        REQUIREMENTS,
-        f"Fix that, {WAY_OUT}",
-    )
+def _compile_error(problem: str, fix: str) -> RunError:
+    return RunError("compute.compile", problem, REQUIREMENTS, f"{fix}, {WAY_OUT}")
 
 
 def _first_line(error: BaseException) -> str:

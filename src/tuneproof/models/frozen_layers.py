@@ -83,10 +83,9 @@ class FrozenLayers:
             return
         inputs = self._signature.bind_partial(*args, **kwargs).arguments
         inputs |= inputs.pop("kwargs", {})
-        if inputs.get("past_key_values") is not None or inputs.get("use_cache"):
-            return
         ids_BT, mask_BT = inputs.get("input_ids"), inputs.get("attention_mask")
-        if ids_BT is None or mask_BT is None:
+        fills_cache = inputs.get("past_key_values") is not None or inputs.get("use_cache")
+        if fills_cache or ids_BT is None or mask_BT is None:
             return
         rows = _token_rows(ids_BT, mask_BT, inputs.get("token_type_ids"))
         states_ND = self.cache.read([row.digest for row in rows])
@@ -99,10 +98,7 @@ class FrozenLayers:
     def compute_states(
         self, family: Family, rows: Sequence[TokenRow], pad_id: int, device: Any
     ) -> torch.Tensor | None:
-        """The highest frozen layer's states [N, D], one row after the other, on the CPU.
-
-        None where that layer returns more than states, which cannot be cached.
-        """
+        """The highest frozen layer's states [N, D] on the CPU; None where it returns more than states."""
         batch = pad_batch([row.ids for row in rows], pad_id, "right")
         if rows[0].types is not None:
             types_BT = torch.zeros_like(batch["input_ids"])

@@ -94,9 +94,8 @@ def gather_full_weights(model: nn.Module, parts: Mapping[str, torch.Tensor]) -> 
 def gather_full_tensor(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """The full tensor on the CPU; `part` is a local part of it or a sharded tensor."""
     if isinstance(like, DTensor) and not isinstance(part, DTensor) and part.ndim:
-        part = DTensor.from_local(
-            part.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
-        )
+        local = (part.to(like.device), like.device_mesh, like.placements)
+        part = DTensor.from_local(*local, shape=like.shape, stride=like.stride())
     full = part.full_tensor() if isinstance(part, DTensor) else part
     return full.detach().to("cpu", copy=True).contiguous()
 

@@ -69,15 +69,11 @@ def base_states(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> t
 
 
 def head_layer(model: Any, family: Family) -> Any:
-    """The classification layer, by the family's name for it.
-
-    Raises: ModelError where the model has none.
-    """
+    """The classification layer, by the family's name for it. Raises: ModelError where the model has none."""
     layer = getattr(inner_model(model), family.head, None)
     if layer is None:
-        raise ModelError(
-            type(inner_model(model)).__name__, f"has no classification layer named {family.head}."
-        )
+        name = type(inner_model(model)).__name__
+        raise ModelError(name, f"has no classification layer named {family.head}.")
     return layer
 
 

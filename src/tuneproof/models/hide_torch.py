@@ -1,7 +1,6 @@
 """transformers without torch, in a process that reads configurations and tokenizers only.
 
-In: nothing. Out: transformers as it is where torch is not installed.
-Knows nothing of: models.
+In: nothing. Out: transformers as it is where torch is not installed. Knows nothing of: models.
 
 With torch available, the configuration of one model imports torch with its compiler, exporter and
 distributed tensors: three and a half seconds of processor time instead of three quarters of one.

@@ -1,8 +1,7 @@
 """A model with its weights, ready to predict or to be adapted.
 
-In: a ModelSource, a kind of head, labels, precision. Out: the model and its freshly initialised weights;
-or the same architecture without weights, on the meta device.
-Knows nothing of: tasks, methods, training.
+In: a ModelSource, a kind of head, labels, precision. Out: the model and its freshly initialised weights; or
+the same architecture without weights, on the meta device. Knows nothing of: tasks, methods, training.
 """
 
 import copy
@@ -17,35 +16,20 @@ from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
-from tuneproof.models.checkpoint_files import (
-    check_tokenizer,
-    download_model,
-    random_head_error,
-    read_config,
-    read_tokenizer,
-    require_lm_head,
-    weight_files,
-    weight_names,
-)
+from tuneproof.hub.download import download_model
+from tuneproof.models.checkpoint_files import random_head_error, require_lm_head, weight_files, weight_names
 from tuneproof.models.quantize import Quantization, disable_bf16_cpu_kernels, quantization_config
 from tuneproof.models.quiet import quiet
 
-__all__ = [
-    "LoadResult",
-    "check_tokenizer",
-    "download_model",
-    "load_model",
-    "model_on_meta",
-    "pretrained_on_meta",
-    "quiet",
-    "read_config",
-    "read_tokenizer",
-    "require_lm_head",
-    "weight_names",
-]
-
 MAX_HEAD_PARAMETERS = 50_000_000  # of a head that is not in the checkpoint
 Head = Literal["labels", "span", "words", "cloze", "base"]
+AUTO_CLASSES: dict[Head, str] = {
+    "labels": "AutoModelForSequenceClassification",
+    "span": "AutoModelForQuestionAnswering",
+    "words": "AutoModelForCausalLM",
+    "cloze": "AutoModelForMaskedLM",
+    "base": "AutoModel",
+}
 
 
 @dataclass(frozen=True)
@@ -91,23 +75,20 @@ def load_model(
         else:
             if head in ("words", "cloze"):
                 require_lm_head(source, config, family)
-            options = (
-                quantization_config(_on_meta(auto, config), family, quantization) if quantization else {}
-            )
-            model, info = _from_pretrained(auto, source, config, dtype, options)
+            options: dict[str, Any] = {"config": config, "dtype": dtype}
+            if quantization:
+                options |= quantization_config(_on_meta(auto, config), family, quantization)
+            model, info = _from_pretrained(auto, source, options)
             disable_bf16_cpu_kernels(model)
             if head == "span":
-                info = _load_base_of_span_model(model, source, config, dtype, info, options)
+                info = _load_base_of_span_model(model, source, info, options)
             fresh = _check_weights(source, family, head, info)
     _set_ids(model, tokenizer)
     return LoadResult(model.eval(), fresh, _notes(fresh, random))
 
 
 def _check_size(auto: Any, source: ModelSource, config: Any) -> None:
-    """Refuse a configuration of far more weights than the checkpoint has.
-
-    They would be initialised, and fill the memory, before any comparison by name.
-    """
+    """Refuse a configuration of far more weights than the checkpoint has, before they fill the memory."""
     from safetensors import safe_open
 
     stored = 0
@@ -127,10 +108,8 @@ def _check_size(auto: Any, source: ModelSource, config: Any) -> None:
 def _notes(fresh: tuple[str, ...], random: bool) -> tuple[str, ...]:
     if random:
         return ("All weights are random: no pretrained weights were loaded.",)
-    if not fresh:
-        return ()
     modules = dict.fromkeys(name.rpartition(".")[0] for name in fresh)
-    return (f"Freshly initialised, not in the checkpoint: {', '.join(modules)}.",)
+    return (f"Freshly initialised, not in the checkpoint: {', '.join(modules)}.",) if fresh else ()
 
 
 def _config_for_head(config: Any, head: Head, labels: Sequence[str]) -> Any:
@@ -147,36 +126,16 @@ def _config_for_head(config: Any, head: Head, labels: Sequence[str]) -> Any:
 
 
 def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
-    from transformers import (
-        AutoModel,
-        AutoModelForCausalLM,
-        AutoModelForMaskedLM,
-        AutoModelForQuestionAnswering,
-        AutoModelForSequenceClassification,
-        __version__,
-    )
+    import transformers
 
-    auto: Any = {
-        "labels": AutoModelForSequenceClassification,
-        "span": AutoModelForQuestionAnswering,
-        "words": AutoModelForCausalLM,
-        "cloze": AutoModelForMaskedLM,
-        "base": AutoModel,
-    }[head]
-    if type(config) not in auto._model_mapping and head == "span":
-        raise ModelError(
-            source.name,
-            f"it has no span head: transformers {__version__} has no {auto.__name__} for "
-            f"{config.model_type}.",
-            do="Let it answer in words, or use another model.",
-        )
-    if type(config) not in auto._model_mapping:
-        raise ModelError(
-            source.name,
-            f"transformers has no {auto.__name__} for {config.model_type}.",
-            do="Use another arm or another model.",
-        )
-    return auto
+    auto: Any = getattr(transformers, AUTO_CLASSES[head])
+    if type(config) in auto._model_mapping:
+        return auto
+    missing = f"has no {auto.__name__} for {config.model_type}."
+    if head == "span":
+        problem = f"it has no span head: transformers {transformers.__version__} {missing}"
+        raise ModelError(source.name, problem, do="Let it answer in words, or use another model.")
+    raise ModelError(source.name, f"transformers {missing}", do="Use another arm or another model.")
 
 
 def _on_meta(auto: Any, config: Any) -> Any:
@@ -191,24 +150,19 @@ def _build_on_meta(build: Callable[[Any], Any], config: Any) -> Any:
             return build(copy.deepcopy(config))
     except (ValueError, RuntimeError, TypeError, ArithmeticError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ModelError(
-            "model", f"the configuration of {config.model_type} does not make a model: {reason}."
-        ) from None
+        problem = f"the configuration of {config.model_type} does not make a model: {reason}."
+        raise ModelError("model", problem) from None
 
 
 def model_on_meta(source: ModelSource, config: Any, *, head: Head, labels: Sequence[str] = ()) -> Any:
-    """The model of `load_model` without weights, on the meta device, for counting.
-
-    Raises: ModelError where transformers has no such head for this architecture.
-    """
+    """`load_model`'s model without weights, for counting. Raises: ModelError where there is no such head."""
     return _on_meta(_auto_class(source, config, head), _config_for_head(config, head, labels))
 
 
 def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
-    """The architecture that the checkpoint was saved as, without weights, on the meta device.
+    """The architecture that the checkpoint was saved as, on the meta device; a ledger starts from it.
 
-    A ledger starts from its parameters. It has a language-model head where the configuration names a
-    class that has one, or names none.
+    It has a language-model head where the configuration names a class that has one, or names none.
     """
     import transformers
 
@@ -222,9 +176,7 @@ def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
     return _build_on_meta(model_class, config)
 
 
-def _from_pretrained(
-    auto: Any, source: ModelSource, config: Any, dtype: torch.dtype, options: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+def _from_pretrained(auto: Any, source: ModelSource, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     from safetensors import SafetensorError
 
     folder = download_model(source, weights=True)
@@ -235,8 +187,6 @@ def _from_pretrained(
         with quiet():
             return auto.from_pretrained(
                 str(folder),
-                config=config,
-                dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -245,48 +195,35 @@ def _from_pretrained(
                 **options,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError, ImportError) as error:
-        raise ModelError(
-            source.path_or_id, f"its weights cannot be loaded: {str(error).strip().splitlines()[0]}"
-        ) from None
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(source.path_or_id, f"its weights cannot be loaded: {reason}") from None
 
 
 def _load_base_of_span_model(
-    model: Any,
-    source: ModelSource,
-    config: Any,
-    dtype: torch.dtype,
-    info: dict[str, Any],
-    options: dict[str, Any],
+    model: Any, source: ModelSource, info: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Load the base of a model with a span head under its other name; returns the updated loading info.
+    """Load the base of a span model under its other name; returns the updated loading info.
 
-    transformers names Llama's base "transformer" in this class and "model" in all others: the whole
-    base would stay random.
+    transformers names Llama's base "transformer" in this class and "model" in all others.
     """
     prefix = f"{model.base_model_prefix}."
     missing = {name for name in info["missing_keys"] if name.startswith(prefix)}
     if not missing or any(name.startswith(prefix) for name in weight_names(source)):
         return info
-    auto = _auto_class(source, config, "base")
-    base, base_info = _from_pretrained(auto, source, config, dtype, options)
+    auto = _auto_class(source, options["config"], "base")
+    base, base_info = _from_pretrained(auto, source, options)
     setattr(model, model.base_model_prefix, base)
     missing_in_base = {f"{prefix}{name}" for name in base_info["missing_keys"]}
-    return {
-        **info,
-        "missing_keys": (set(info["missing_keys"]) - missing) | missing_in_base,
-        "mismatched_keys": base_info["mismatched_keys"],
-    }
+    missing_keys = (set(info["missing_keys"]) - missing) | missing_in_base
+    return {**info, "missing_keys": missing_keys, "mismatched_keys": base_info["mismatched_keys"]}
 
 
 def _check_weights(source: ModelSource, family: Family, head: Head, info: dict[str, Any]) -> tuple[str, ...]:
     """Names of the fresh weights; only the classifier and the pooler may be fresh."""
     resized = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
     missing = sorted(set(info["missing_keys"]) | resized)
-    allowed = {
-        "labels": {"pooler", *family.head_modules},
-        "span": {"pooler", *family.head_modules},
-        "base": {"pooler"},
-    }.get(head, set())
+    head_parts = {"pooler", *family.head_modules}
+    allowed = {"labels": head_parts, "span": head_parts, "base": {"pooler"}}.get(head, set())
     refused = [name for name in missing if allowed.isdisjoint(name.split("."))]
     if not refused:
         return tuple(missing)
@@ -313,9 +250,5 @@ def _set_ids(model: Any, tokenizer: Any) -> None:
     ends: list[int] = []
     for value in (getattr(model.config, "eos_token_id", None), settings.eos_token_id, tokenizer.eos_token_id):
         ends += value if isinstance(value, list) else [] if value is None else [value]
-    model.generation_config = GenerationConfig(
-        do_sample=False,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=sorted(set(ends)) or None,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    ids = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=sorted(set(ends)) or None, **ids)

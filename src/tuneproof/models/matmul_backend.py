@@ -23,12 +23,11 @@ SHORT_TOKENS = 128
 def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
     """Run float32 products in oneDNN where that is true float32; returns a sentence on the choice.
 
-    torch's "medium" lets oneDNN compute float32 products on a CPU. Processors without bfloat16 matrix
-    units compute them in true float32, AMD's up to twice as fast as the default, MKL; others round to
-    bfloat16. A short measurement of the error tells which. Speed is not measured, since a choice by the
-    clock would differ from run to run: Intel's processors keep MKL, which is faster there (measured on a
-    Xeon: a training step of a small encoder 1.1 times as fast as with oneDNN and unfused attention, 2.1
-    times as with fused).
+    torch's "medium" lets oneDNN compute float32 products on a CPU. Processors without bfloat16 matrix units
+    compute them in true float32, AMD's up to twice as fast as the default, MKL; others round to bfloat16. A
+    short measurement of the error tells which. Speed is not measured, since a choice by the clock would
+    differ from run to run: Intel's processors keep MKL, which is faster there (measured on a Xeon: a training
+    step of a small encoder 1.1 times as fast as with oneDNN and unfused attention, 2.1 times as with fused).
 
     device: cpu; any other keeps torch's "highest", true float32. longest: tokens of the longest item;
     up to 128, attention runs unfused with oneDNN, since torch's fused kernel calls it once a head and

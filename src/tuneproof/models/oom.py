@@ -14,12 +14,14 @@ import torch
 
 from tuneproof.data.batches import batch_by_length
 from tuneproof.errors import RunError
-from tuneproof.process_group import CONTINUE, OUT_OF_MEMORY, ProcessGroup, current_group
+from tuneproof.process_group import CONTINUE, OUT_OF_MEMORY, current_group
 
 if TYPE_CHECKING:
     from tuneproof.models.resume_log import ResumeLog
 
 T = TypeVar("T")
+Work = Callable[[np.ndarray], T]
+Batches = Sequence[np.ndarray]
 
 # messages of the allocators of CUDA, MPS and XPU, of the CPU, and of cuBLAS
 OOM_MESSAGES = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -93,35 +95,23 @@ class AdaptiveBatchSize:
 
 
 def run_in_batches(
-    lengths: Sequence[int],
-    adaptive_size: AdaptiveBatchSize,
-    work: Callable[[np.ndarray], T],
-    batches: Sequence[np.ndarray] | None = None,
+    lengths: Sequence[int], adaptive_size: AdaptiveBatchSize, work: Work[T], batches: Batches | None = None
 ) -> Iterator[tuple[np.ndarray, T]]:
     """(indices of the items, result of `work`) for every batch, longest items first.
 
-    batches: indices of the items of each batch; by length where none are given.
-
-    A batch that does not fit the device is halved, and so is every later one (`adaptive_size` changes).
-    Results stay the same: an item's row does not depend on the other rows of its batch.
+    batches: indices of the items of each batch; by length where none are given. A batch that does not fit the
+    device is halved, and so is every later one (`adaptive_size` changes); results stay the same.
 
     With several processes each works on different batches and all of them yield all results, which must
-    be arrays. The resume log is not read then.
-
-    Raises: RunError where a single item does not fit.
+    be arrays. The resume log is not read then. Raises: RunError where a single item does not fit.
     """
     pending = list(batch_by_length(lengths, adaptive_size.size) if batches is None else batches)[::-1]
-    group = current_group()
-    if group.world_size > 1:
-        return _run_in_group(lengths, adaptive_size, work, pending, group)
-    return _run_alone(lengths, adaptive_size, work, pending)
+    run = _run_in_group if current_group().world_size > 1 else _run_alone
+    return run(lengths, adaptive_size, work, pending)
 
 
 def _run_alone(
-    lengths: Sequence[int],
-    adaptive_size: AdaptiveBatchSize,
-    work: Callable[[np.ndarray], T],
-    pending: list[np.ndarray],
+    lengths: Sequence[int], adaptive_size: AdaptiveBatchSize, work: Work[T], pending: list[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, T]]:
     resume_log = adaptive_size.resume_log
     while pending:
@@ -145,13 +135,10 @@ def _run_alone(
 
 
 def _run_in_group(
-    lengths: Sequence[int],
-    adaptive_size: AdaptiveBatchSize,
-    work: Callable[[np.ndarray], T],
-    pending: list[np.ndarray],
-    group: ProcessGroup,
+    lengths: Sequence[int], adaptive_size: AdaptiveBatchSize, work: Work[T], pending: list[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, T]]:
     """As `run_in_batches`: in every round each process works on one batch."""
+    group = current_group()
     while pending:
         round_batches: list[np.ndarray] = []
         while pending and len(round_batches) < group.world_size:
@@ -177,16 +164,13 @@ def _split(batch: np.ndarray, size: int) -> list[np.ndarray]:
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
-def _halve(adaptive_size: AdaptiveBatchSize, batches: Sequence[np.ndarray], lengths: Sequence[int]) -> None:
+def _halve(adaptive_size: AdaptiveBatchSize, batches: Batches, lengths: Sequence[int]) -> None:
     """Set the size to half of the largest of these batches."""
     largest = max(len(batch) for batch in batches)
     if largest == 1:
         longest = max(lengths[batch[0]] for batch in batches)
-        raise RunError(
-            "predict",
-            f"the device has too little memory for a single item of {longest} tokens.",
-            do=OOM_ADVICE,
-        )
+        problem = f"the device has too little memory for a single item of {longest} tokens."
+        raise RunError("predict", problem, do=OOM_ADVICE)
     adaptive_size.size = -(-largest // 2)
     adaptive_size.on_oom(largest)
 

@@ -36,8 +36,7 @@ MAX_LOGITS = 2**25  # at once, 128 MiB in float32
 def shares_prefixes(model: Any) -> bool:
     """Whether this model follows the mask and the positions that it is given.
 
-    Otherwise each row needs a pass of its own: positions follow from the column (ALiBi), or layers keep
-    a state other than keys and values.
+    Otherwise (ALiBi, layers with a state other than keys and values) each row needs a pass of its own.
     """
     inner = inner_model(model)
     arguments = ("past_key_values", "use_cache", "position_ids", "attention_mask")
@@ -48,18 +47,16 @@ def shares_prefixes(model: Any) -> bool:
     if not follows_mask or config._attn_implementation not in ("sdpa", "eager"):
         return False
     other_masks = ("attention_chunk_size", "use_bidirectional_attention")
-    kinds = set(getattr(config, "layer_types", None) or ())
     has_other_mask = any(getattr(config, name, None) for name in other_masks)
-    if has_other_mask or not kinds <= {FULL_ATTENTION, SLIDING_ATTENTION}:
-        return False
-    return _has_plain_cache(model)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return not has_other_mask and kinds <= {FULL_ATTENTION, SLIDING_ATTENTION} and _has_plain_cache(model)
 
 
 def _has_plain_cache(model: Any) -> bool:
     """Whether all layers keep keys and values, within one window at most."""
     layers = new_cache(model).layers
-    names = {type(layer).__name__ for layer in layers}
-    return names <= {"DynamicLayer", "DynamicSlidingWindowLayer"} and len(_windows(layers)) < 3
+    kinds = {type(layer).__name__ for layer in layers}
+    return kinds <= {"DynamicLayer", "DynamicSlidingWindowLayer"} and len(_windows(layers)) < 3
 
 
 def _windows(layers: Sequence[Any]) -> set[int | None]:
@@ -259,8 +256,7 @@ class PrefixTrieBatch:
     ) -> torch.Tensor:
         """Append one token to some rows; logits [S, V] there (positions_S: trie · Q + query).
 
-        Where a trie has fewer such rows than another, its first row stands in; no token attends to that
-        column.
+        Where a trie has fewer such rows than another, its first row stands in, unseen by any token.
         """
         queries = owner_BQ.shape[1]
         first, last = self.length, self.length + queries
@@ -269,11 +265,8 @@ class PrefixTrieBatch:
         tries_S, query_S = np.divmod(positions_S, queries)
         index = (tries_S, owner_BQ[tries_S, query_S], first + query_S)
         self.visible_BRK[tuple(torch.tensor(values, device=self.device) for values in index)] = True
-        batch = {
-            "input_ids": torch.tensor(tokens_BQ, device=self.device),
-            "position_ids": self.positions_BK[:, first:last],
-            "attention_mask": self._mask(owner, first),
-        }
+        ids, mask = torch.tensor(tokens_BQ, device=self.device), self._mask(owner, first)
+        batch = {"input_ids": ids, "position_ids": self.positions_BK[:, first:last], "attention_mask": mask}
         positions = torch.tensor(positions_S, device=self.device)
         logits_SV = lm_head_logits(self.model, batch, queries, positions, self.cache)
         self.length = last

@@ -16,10 +16,7 @@ from tuneproof.models.quiet import quiet_bitsandbytes
 
 @dataclass(frozen=True)
 class Quantization:
-    """4-bit NormalFloat with double quantisation of the scales.
-
-    precision: fp32, bf16 or fp16, in which matrix products are computed.
-    """
+    """4-bit NormalFloat with double quantisation; precision (fp32, bf16, fp16): of the matrix products."""
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -36,17 +33,18 @@ def quantized_layers(model: Any, family: Family) -> list[str]:
 
 
 def quantization_config(model: Any, family: Family, quantization: Quantization) -> dict[str, Any]:
-    """Arguments of `from_pretrained` that quantise the blocks' linear layers and nothing else.
-
-    model: the same architecture without weights.
+    """Arguments of `from_pretrained` that quantise the blocks' linear layers alone; model: without weights.
 
     Raises: RunError where bitsandbytes cannot quantise on the device.
     """
     import torch
     from transformers import BitsAndBytesConfig
+    from transformers.pytorch_utils import Conv1D
 
     _check_device(quantization.device)
     quantized = set(quantized_layers(model, family))
+    linear = (torch.nn.Linear, Conv1D)  # what transformers would quantise by default
+    skipped = [n for n, module in model.named_modules() if n not in quantized and isinstance(module, linear)]
     compute = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     return {
         "quantization_config": BitsAndBytesConfig(
@@ -54,9 +52,7 @@ def quantization_config(model: Any, family: Family, quantization: Quantization) 
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute[quantization.precision],
-            llm_int8_skip_modules=[
-                name for name, module in model.named_modules() if name not in quantized and _is_linear(module)
-            ],
+            llm_int8_skip_modules=skipped,
         ),
         "device_map": {"": quantization.device},
     }
@@ -82,14 +78,6 @@ def _check_device(device: str) -> None:
             f"bitsandbytes cannot quantise weights to 4 bits on {device}: {problem}.",
             do="Write compute: {device: cpu}, or use lora.",
         )
-
-
-def _is_linear(module: Any) -> bool:
-    """Whether transformers would quantise this module by default."""
-    from torch.nn import Linear
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, Linear | Conv1D)
 
 
 def disable_bf16_cpu_kernels(model: Any) -> None:

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -82,10 +81,7 @@ class ResumeLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write the pending lines and sync them to the disk.
-
-        Raises: RunError where the system refuses.
-        """
+        """Write the pending lines and sync them to the disk. Raises: RunError where the system refuses."""
         if self._unwritten:
             if self._log is None:
                 self._log = AppendFile(self.path)
@@ -96,6 +92,9 @@ class ResumeLog:
     def close(self) -> None:
         """Flush and close."""
         self.flush()
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -123,9 +122,7 @@ class ResumeLog:
             write_with(self.path, lambda file: file.write_bytes(content))
 
     def _set_aside(self) -> None:
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._close_log()
         if self.path.exists():
             set_aside(self.path, BAD)
 
@@ -139,8 +136,7 @@ class ResumeLogs:
 
     def open(self, name: str) -> ResumeLog:
         """The log of one prediction."""
-        path = self.folder / f"{name}.jsonl"
-        self._open.append(ResumeLog(path, f"{self.fingerprint}|{name}"))
+        self._open.append(ResumeLog(self.folder / f"{name}.jsonl", f"{self.fingerprint}|{name}"))
         return self._open[-1]
 
     def for_weights(self, chosen: dict[str, Any]) -> "ResumeLogs":
@@ -151,9 +147,7 @@ class ResumeLogs:
     def __enter__(self) -> "ResumeLogs":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for resume_log in self._open:
             resume_log.close()
 

@@ -18,17 +18,10 @@ import torch
 from torch import nn
 
 NAME = "sdpa_of_real_tokens"
-STACKS = {
-    # model type: its stack of layers. Only types whose layers do not derive positions from the shape of
-    # their input, as rotary or relative positions computed inside a layer would (ESM, RoFormer).
-    "albert": "encoder",
-    "bert": "encoder",
-    "camembert": "encoder",
-    "distilbert": "transformer",
-    "electra": "encoder",
-    "roberta": "encoder",
-    "xlm-roberta": "encoder",
-}
+# model type: its stack of layers. Only types whose layers do not derive positions from the shape of their
+# input, as rotary or relative positions computed inside a layer would (ESM, RoFormer).
+STACKS = dict.fromkeys(("albert", "bert", "camembert", "electra", "roberta", "xlm-roberta"), "encoder")
+STACKS["distilbert"] = "transformer"
 
 
 @dataclass(frozen=True)
@@ -59,13 +52,10 @@ def skip_padding(base: Any, mask_BT: torch.Tensor) -> Iterator[None]:
     """
     kind = getattr(getattr(base, "config", None), "model_type", "")
     stack: Any = getattr(base, STACKS.get(kind, ""), None)
-    if not _can_skip(base, stack, mask_BT):
+    if not _can_skip(base, stack, mask_BT) or mask_BT.all():
         yield
         return
     positions_N = mask_BT.flatten().nonzero()[:, 0]
-    if len(positions_N) == mask_BT.numel():
-        yield
-        return
     layout = Layout(positions_N, *mask_BT.shape)
 
     def narrow(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

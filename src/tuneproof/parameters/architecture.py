@@ -22,10 +22,9 @@ KINDS = {"full_attention": "full", "sliding_attention": "sliding"}
 class Architecture:
     """What the configuration says; None if it says nothing, or the model has no such thing.
 
-    `intermediate_size`: width of the feed-forward layers; `sliding_window`: positions that a sliding
-    layer attends to; `context_length`: most tokens of an item; `tied_embeddings`: the language-model
-    head shares its matrix with the embeddings (None: no such head); `attention`: the kind of each
-    layer, from first to last.
+    `intermediate_size`: width of the feed-forward layers; `sliding_window`: positions that a sliding layer
+    attends to; `context_length`: most tokens of an item; `tied_embeddings`: the language-model head shares
+    its matrix with the embeddings (None: no such head); `attention`: the kind of each layer.
     """
 
     model_type: str
@@ -53,9 +52,8 @@ def _read_number(config: Any, *names: str) -> int | None:
 def describe_architecture(config: Any, family: Family, pretrained: Any) -> Architecture:
     """The table of one model. `pretrained`: its architecture on the meta device."""
     text = config.get_text_config()
-    hidden_size = _read_number(text, "hidden_size")
-    num_layers = _read_number(text, "num_hidden_layers")
-    num_heads = _read_number(text, "num_attention_heads")
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    hidden_size, num_layers, num_heads = (_read_number(text, name) for name in names)
     intermediate_size = _read_number(text, *INTERMEDIATE_SIZE)
     if intermediate_size is None and hidden_size and hasattr(text, "n_inner"):
         intermediate_size = 4 * hidden_size  # GPT-2's default
@@ -96,17 +94,14 @@ def _attention_kinds(text: Any, num_layers: int, num_heads: int | None) -> tuple
 def _has_tied_embeddings(pretrained: Any) -> bool | None:
     """Whether the language-model head shares its matrix with the embeddings; None without such a head."""
     head = pretrained.get_output_embeddings()
-    if head is None:
-        return None
-    return head.weight is pretrained.get_input_embeddings().weight
+    return None if head is None else head.weight is pretrained.get_input_embeddings().weight
 
 
 def count_by_group(pretrained: Any) -> dict[str, int]:
     """Weights by what they do; a tied weight counts once, as an embedding.
 
-    embeddings: of tokens, positions and types; attention and feed-forward: their matrices and biases;
-    norms: of every kind; head: whatever follows the base model; other: the rest of the base model
-    (poolers, recurrent mixers).
+    embeddings: of tokens, positions and types; norms: of every kind; head: whatever follows the base model;
+    other: the rest of the base model (poolers, recurrent mixers).
     """
     sums = dict.fromkeys(GROUPS, 0)
     seen: set[int] = set()
@@ -120,11 +115,9 @@ def count_by_group(pretrained: Any) -> dict[str, int]:
 
 def _grouped_parameters(base_model: Any) -> Iterator[tuple[str, Any]]:
     for name, module in base_model.named_modules():
-        parameters = list(module.parameters(recurse=False))
-        if parameters:
-            group = _group(name.lower().split("."), type(module).__name__.lower())
-            for parameter in parameters:
-                yield group, parameter
+        group = _group(name.lower().split("."), type(module).__name__.lower())
+        for parameter in module.parameters(recurse=False):
+            yield group, parameter
 
 
 def _group(name_parts: list[str], class_name: str) -> str:

@@ -26,10 +26,7 @@ from tuneproof.recipe.recipe import Arm
 
 @dataclass(frozen=True)
 class Adaptation:
-    """The adapted model: its method (None: only a head is added), head and ledger.
-
-    Without a method, the ledger's `trainable` has no meaning.
-    """
+    """The adapted model. method: None if only a head is added; `ledger.trainable` has no meaning then."""
 
     method: str | None
     changes: dict[str, Any]
@@ -41,8 +38,7 @@ class Adaptation:
 class Count:
     """A model's architecture, its exact parameters, and those of an adaptation.
 
-    `groups` add up to `total`; `architecture_class` is the class that was counted; `origin` is the
-    source of the configuration; `notes` are further remarks.
+    `groups` add up to `total`; `architecture_class` is the class that was counted; `origin`: of the values.
     """
 
     model: str
@@ -81,7 +77,6 @@ def count(
 
     model: short name, hub id, folder or configuration file. changes: settings of the method, such as
     "lora.rank=8". head: "labels:N", "span" or "words", if no task is named.
-
     Raises: RecipeError for an unknown method, task, head or setting; ModelError if the configuration
     cannot be read or the model cannot do it.
     """
@@ -106,17 +101,9 @@ def count(
     if class_names and counted_class not in class_names:
         notes.append(f"Its configuration names {class_names[0]}; transformers counts it as {counted_class}.")
     reference = published_config(source)
-    return Count(
-        model=source.name,
-        origin=origin,
-        architecture_class=counted_class,
-        architecture=architecture,
-        groups=groups,
-        total=sum(groups.values()),
-        published=reference.parameters if reference else None,
-        adaptation=adaptation,
-        notes=tuple(notes),
-    )
+    published, total = reference.parameters if reference else None, sum(groups.values())
+    counted = (counted_class, architecture, groups, total)
+    return Count(source.name, origin, *counted, published, adaptation, tuple(notes))
 
 
 def load_configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
@@ -158,11 +145,9 @@ def _adaptation(
 
 def _options_for_head(arm: Arm | None, head: HeadSpec) -> Any:
     """The method's options, with the objective that the head implies."""
-    options: Any = arm.options if arm else None
-    if not isinstance(options, TunedOptions):
-        return options
-    objective = "words" if head.kind == "words" else "head"
-    return options.model_copy(update={"objective": objective})
+    if arm is None or not isinstance(arm.options, TunedOptions):
+        return arm and arm.options
+    return arm.options.model_copy(update={"objective": "words" if head.kind == "words" else "head"})
 
 
 def _check_adaptation(
@@ -170,11 +155,8 @@ def _check_adaptation(
 ) -> None:
     """Raises RecipeError if this model cannot have the head or the method."""
     if head.kind == "words" and family.kind == "encoder" and arm is None:
-        raise RecipeError(
-            "--head words",
-            f"{source.name} is an encoder and cannot continue a text.",
-            do="Use --head labels:2 or --head span.",
-        )
+        problem = f"{source.name} is an encoder and cannot continue a text."
+        raise RecipeError("--head words", problem, do="Use --head labels:2 or --head span.")
     if arm is not None:
         reason = why_incompatible_method(arm.method, options, family, source.name, layers_of(config))
         if reason:
@@ -204,15 +186,12 @@ def _notes(architecture: Architecture, adaptation: Adaptation) -> list[str]:
     notes = []
     parts = {line.part for line in adaptation.ledger.lines}
     if adaptation.head.kind != "words" and architecture.tied_embeddings and "dropped" not in parts:
-        notes.append(
-            "Nothing is dropped: the language-model head shares its matrix with the embeddings (tied)."
-        )
+        tied_note = "the language-model head shares its matrix with the embeddings (tied)."
+        notes.append(f"Nothing is dropped: {tied_note}")
     if architecture.kind == "decoder":
         row = (architecture.hidden_size or 0) * (2 if architecture.tied_embeddings is False else 1)
-        notes.append(
-            "No row is added for padding: a token of the vocabulary pads. "
-            f"A new [PAD] would have added {row:,}."
-        )
+        pad_note = "No row is added for padding: an existing token serves as pad token."
+        notes.append(f"{pad_note} A new [PAD] would have added {row:,}.")
     if adaptation.method is None:
         notes.append("Which weights train depends on the method: add --method.")
     return notes

@@ -36,21 +36,15 @@ def parse_method(method: str | None, changes: Sequence[str]) -> Arm | None:
     """
     if method is None:
         if changes:
-            raise RecipeError(
-                f"--set {changes[0]}",
-                "this sets an option of a method, but no method is named.",
-                do="Add --method NAME.",
-            )
+            problem = "this sets an option of a method, but no method is named."
+            raise RecipeError(f"--set {changes[0]}", problem, do="Add --method NAME.")
         return None
     tuned = [name for name, entry in METHODS.items() if entry.kind == "tuned"]
     if method not in METHODS:
         raise RecipeError("--method", f"{method!r} is not a method.", do=did_you_mean(method, tuned))
     if METHODS[method].kind != "tuned":
-        raise RecipeError(
-            "--method",
-            f"{method} trains no weights of a model, so there is nothing to count.",
-            f"Allowed: {', '.join(tuned)}.",
-        )
+        problem = f"{method} trains no weights of a model, so there is nothing to count."
+        raise RecipeError("--method", problem, f"Allowed: {', '.join(tuned)}.")
     return arm_from(method, changes)
 
 
@@ -72,11 +66,8 @@ def _head_of_task(name: str) -> HeadSpec:
     if task.kind != "labels":
         return HeadSpec("span", 2, f"a span head (task {name})", name)
     if task.labels is None:
-        raise RecipeError(
-            "--task",
-            f"the number of labels of {name} depends on your file.",
-            do="Use --head labels:N instead.",
-        )
+        problem = f"the number of labels of {name} depends on your file."
+        raise RecipeError("--task", problem, do="Use --head labels:N instead.")
     size = len(task.labels)
     return HeadSpec("labels", size, f"a head of {size} labels (task {name})", name)
 
@@ -87,13 +78,12 @@ def _parse_head_option(head: str | None) -> HeadSpec | None:
     if head == "span":
         return HeadSpec("span", 2, "a span head (start and end)")
     if head == "words":
-        return HeadSpec("words", 0, "its own words")
+        return HeadSpec("words", 0, "the language-model head")
     match = re.fullmatch(r"labels:([0-9]{1,9})", head)
     if match and 2 <= int(match[1]) <= MAX_LABELS:
         return HeadSpec("labels", int(match[1]), f"a head of {int(match[1]):,} labels")
-    raise RecipeError(
-        "--head", f"{head!r} is not a head.", f"Allowed: labels:N (N from 2 to {MAX_LABELS:,}), span, words."
-    )
+    allowed = f"Allowed: labels:N (N from 2 to {MAX_LABELS:,}), span, words."
+    raise RecipeError("--head", f"{head!r} is not a head.", allowed)
 
 
 def _check_objective(arm: Arm, choice: HeadSpec | None) -> HeadSpec | None:
@@ -101,38 +91,22 @@ def _check_objective(arm: Arm, choice: HeadSpec | None) -> HeadSpec | None:
     is_set = "objective" in arm.options.model_fields_set
     in_words = trains_words(arm.options)
     if is_set and in_words and choice is None:
-        return HeadSpec("words", 0, "its own words")
+        return HeadSpec("words", 0, "the language-model head")
     if is_set and choice is not None and in_words != (choice.kind == "words"):
         if in_words and choice.task:  # a model can also answer a task in words
-            return HeadSpec("words", 0, f"its own words (task {choice.task})", choice.task)
-        raise RecipeError(
-            "--head",
-            f"{choice.kind} contradicts objective: {'words' if in_words else 'head'}.",
-            do="Remove one of them.",
-        )
-    if choice is not None and choice.kind == "words" and not _can_answer_in_words(arm):
-        raise RecipeError(
-            "--head",
-            f"{arm.method_name} trains a head, not words.",
-            do="Use --head labels:N or --head span, or the method lora or full.",
-        )
+            return HeadSpec("words", 0, f"the language-model head (task {choice.task})", choice.task)
+        problem = f"{choice.kind} contradicts objective: {'words' if in_words else 'head'}."
+        raise RecipeError("--head", problem, do="Remove one of them.")
+    if choice is not None and choice.kind == "words" and not isinstance(arm.options, TunedOptions):
+        advice = "Use --head labels:N or --head span, or the method lora or full."
+        raise RecipeError("--head", f"{arm.method_name} trains a head, not words.", do=advice)
     return choice
 
 
-def _can_answer_in_words(arm: Arm) -> bool:
-    return isinstance(arm.options, TunedOptions)
-
-
 def default_head(arm: Arm, family: Family) -> HeadSpec:
-    """The head if nothing names one: a decoder answers in words.
-
-    Raises: RecipeError if the model needs a head, whose size is then unknown.
-    """
+    """A decoder's answer in words, if nothing names a head. Raises: RecipeError if a head must be named."""
     is_set = "objective" in arm.options.model_fields_set
-    if family.kind == "decoder" and _can_answer_in_words(arm) and not is_set:
-        return HeadSpec("words", 0, "its own words (no --task or --head is given)")
-    raise RecipeError(
-        "--task",
-        f"{arm.method_name} needs a head here, and its size is not given.",
-        do="Add --task sst2, --head labels:2 or --head span.",
-    )
+    if family.kind == "decoder" and isinstance(arm.options, TunedOptions) and not is_set:
+        return HeadSpec("words", 0, "the language-model head (no --task or --head is given)")
+    problem = f"{arm.method_name} needs a head here, and its size is not given."
+    raise RecipeError("--task", problem, do="Add --task sst2, --head labels:2 or --head span.")

@@ -70,7 +70,7 @@ def _adapted_layers(model: Any) -> dict[str, str]:
 def fresh_weight_names(model: Any, pretrained: Any, unnamed_modules: Sequence[str] = ()) -> tuple[str, ...]:
     """Names of the model's weights that a checkpoint of the pretrained architecture does not hold.
 
-    unnamed_modules: those that the checkpoint holds although its architecture does not name them.
+    unnamed_modules: those that it holds although its architecture does not name them.
     """
     sizes = {_plain_name(n, pretrained): size for n, size in parameter_sizes(pretrained).items()}
     return tuple(
@@ -115,10 +115,8 @@ def parameter_ledger(
             new[plain] = weight
         else:
             new_head[plain] = weight
-    lines = [
-        *_dropped_lines(dropped, base_names, family),
-        *_added_lines(new, [_plain_name(name, model) for name in fresh]),
-    ]
+    fresh_names = [_plain_name(name, model) for name in fresh]
+    lines = [*_dropped_lines(dropped, base_names, family), *_added_lines(new, fresh_names)]
     if new_head:
         lines.append(LedgerLine("head", _total(new_head), f"{_describe(new_head)}: not in the checkpoint"))
     if probe:
@@ -136,10 +134,7 @@ def parameter_ledger(
 
 
 def probe_ledger(base: Any, pretrained: Any, family: Any, size: int) -> Ledger:
-    """The ledger of a linear head of `size` weights on pooled features of the frozen base.
-
-    base: the model without a head; its pooler is loaded, but the probe does not read it.
-    """
+    """The ledger of a linear head of `size` weights on the frozen base, whose pooler the probe ignores."""
     return parameter_ledger(base, pretrained, family, trainable=size, probe=size, unused=("pooler",))
 
 
@@ -147,9 +142,8 @@ def _describe(weights: Mapping[str, Any]) -> str:
     """'score.weight 2 × 2,048', or only the outermost modules if there are many weights."""
     if len(weights) > MAX_LISTED_WEIGHTS:
         return ", ".join(dict.fromkeys(name.split(".")[0] for name in weights))
-    return ", ".join(
-        f"{name} {' × '.join(f'{length:,}' for length in weight.shape)}" for name, weight in weights.items()
-    )
+    shapes = {name: " × ".join(f"{length:,}" for length in weight.shape) for name, weight in weights.items()}
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def _total(weights: Mapping[str, Any]) -> int:
@@ -204,9 +198,8 @@ def _added_lines(new: Mapping[str, Any], fresh: Sequence[str]) -> Iterator[Ledge
 
 
 def _quantized_line(quantized: QuantizedSize) -> LedgerLine:
-    return LedgerLine(
-        "quantised to 4 bits",
-        0,
-        f"{quantized.weights:,} weights in {quantized.size_bytes:,} bytes instead of "
-        f"{2 * quantized.weights:,} at 16 bits per weight; two weights share a byte, and each counts as one",
+    sizes = f"{quantized.weights:,} weights in {quantized.size_bytes:,} bytes instead of "
+    full = (
+        f"{2 * quantized.weights:,} at 16 bits per weight; two weights share a byte, and each counts as one"
     )
+    return LedgerLine("quantised to 4 bits", 0, sizes + full)

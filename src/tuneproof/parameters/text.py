@@ -68,7 +68,7 @@ def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
     adaptation, ledger = count.adaptation, count.adaptation.ledger
     changes = ", ".join(f"{name} {value}" for name, value in adaptation.changes.items())
     settings = f" ({changes})" if changes else ""
-    method = f"{adaptation.method}{settings}, answering by" if adaptation.method else "with"
+    method = f"{adaptation.method}{settings} with" if adaptation.method else "with"
     rows = [(f"{ledger.base:,}", "base")]
     rows += [
         (f"{line.count:+,}" if line.count else "0", f"{line.part}: {line.reason}") for line in ledger.lines
@@ -77,7 +77,7 @@ def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
     if adaptation.method:
         percent = 100 * ledger.trainable / ledger.total
         share = f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
-        rows.append((f"{ledger.trainable:,}", f"of these train ({share} %)"))
+        rows.append((f"{ledger.trainable:,}", f"trainable ({share} %)"))
     return [(f"Adaptation: {method} {adaptation.head.description}", _columns(rows))]
 
 

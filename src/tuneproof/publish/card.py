@@ -96,12 +96,7 @@ def _metadata(publication: Publication, load_spec: LoadSpec, options: CardOption
             metric_type=name,
             metric_value=score["value"],
             metric_name=metric_title(name),
-            metric_args={
-                "low": score.get("low"),
-                "high": score.get("high"),
-                "level": level,
-                "n": score.get("n"),
-            },
+            metric_args={**{key: score.get(key) for key in ("low", "high", "n")}, "level": level},
         )
         for name, score in publication.record.scores.items()
         if score.get("value") is not None
@@ -174,16 +169,11 @@ def _scores(publication: Publication) -> str:
     level = f"{100 * publication.recipe.score.level:g} % interval"
     rows = []
     for name, score in publication.record.scores.items():
-        style = choose_style(score.get("low"), score.get("high"), is_share(name))
-        rows.append(
-            [
-                escape(metric_title(name)),
-                f"{style.value(score.get('value'))}{style.unit}",
-                style.interval(score.get("low"), score.get("high")),
-                str(score.get("n")),
-                escape(str(score.get("method") or "")),
-            ]
-        )
+        low, high, method = score.get("low"), score.get("high"), escape(str(score.get("method") or ""))
+        style = choose_style(low, high, is_share(name))
+        value = f"{style.value(score.get('value'))}{style.unit}"
+        interval = style.interval(low, high)
+        rows.append([escape(metric_title(name)), value, interval, str(score.get("n")), method])
     header = ["Metric", "Value", level, "n", "Interval by"]
     return "On the test split, which chose nothing.\n\n" + _table(header, rows)
 

@@ -68,11 +68,8 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
     name = record.about["arm"]
     if record.about["kind"] != "tuned" or not (record.folder / WEIGHTS).is_dir():
         tuned = [method.name for method in METHODS.values() if method.kind == "tuned"]
-        raise RecipeError(
-            str(folder),
-            f"{name} has no weights of its own, so there is nothing to publish.",
-            f"Allowed: arms that train weights ({', '.join(tuned)}).",
-        )
+        problem = f"{name} has no weights of its own, so there is nothing to publish."
+        raise RecipeError(str(folder), problem, f"Allowed: arms that train weights ({', '.join(tuned)}).")
     study = read_study(record.folder.parent.parent)
     recipe = read_recipe(study.folder / RECIPE)
     arm = recipe.arm(name)
@@ -92,7 +89,7 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
             do="Add --merged to include the base, or --base OWNER/NAME if the hub has it.",
         )
     precision = str(read_json(record.folder / FACTS)["facts"]["compute.precision"])
-    load_spec = _load_spec(record, recipe, arm, spec, form, objective, precision)
+    load_spec = _load_spec(record, recipe, spec, form, objective, precision)
     if needs_base:
         load_spec = replace(load_spec, base=base_name, revision=None if base else spec.commit)
     return Publication(record, study, recipe, arm, spec, load_spec, merged, base_name, precision)
@@ -100,18 +97,14 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
 
 def _check_merge(arm: Arm, form: Form) -> None:
     if arm.method.quantizes:
-        raise RecipeError(
-            "--merged",
+        problem = (
             f"the base of {arm.method_name} is quantised to 4 bits; merged into full weights it would be a "
-            "different model from the tested one.",
-            do="Publish the adapter.",
+            "different model from the tested one."
         )
+        raise RecipeError("--merged", problem, do="Publish the adapter.")
     if form == "adapter" and not arm.method.merges:
-        raise RecipeError(
-            "--merged",
-            f"the adapters of {arm.method_name} cannot be merged into its base.",
-            do="Publish the adapter.",
-        )
+        problem = f"the adapters of {arm.method_name} cannot be merged into its base."
+        raise RecipeError("--merged", problem, do="Publish the adapter.")
     if form == "model":
         raise RecipeError("--merged", f"{arm.method_name} already is a whole model.", do="Omit --merged.")
 
@@ -121,12 +114,11 @@ def _objective(where: str, arm: Arm, task_kind: str, spec: ModelSpec) -> Objecti
     if task_kind == "labels":
         return "words" if in_words else "labels"
     if in_words or spec.family.kind == "decoder":
-        raise RecipeError(
-            where,
-            "its answers need tuneproof's prompt around each question, which plain libraries do not add.",
-            "Of arms that answer questions, only encoders with a span head can be published.",
-            "Use `tuneproof predict` with the study's folder.",
+        problem = (
+            "its answers need tuneproof's prompt around each question, which plain libraries do not add."
         )
+        allowed = "Of arms that answer questions, only encoders with a span head can be published."
+        raise RecipeError(where, problem, allowed, "Use `tuneproof predict` with the study's folder.")
     return "span"
 
 
@@ -137,17 +129,11 @@ def _form(weights: Path) -> Form:
 
 
 def _load_spec(
-    record: ArmRecord,
-    recipe: Recipe,
-    arm: Arm,
-    spec: ModelSpec,
-    form: Form,
-    objective: Objective,
-    precision: str,
+    record: ArmRecord, recipe: Recipe, spec: ModelSpec, form: Form, objective: Objective, precision: str
 ) -> LoadSpec:
     """What the code needs to know to predict as in the study."""
     labels = tuple(record.about["labels"])
-    quantized = bool(arm.method.quantizes)
+    quantized = bool(recipe.arm(record.about["arm"]).method.quantizes)
     half = {"bf16": "bfloat16", "fp16": "float16"}.get(precision, "float32")
     extra: dict[str, Any] = {}
     if objective == "words":
@@ -171,17 +157,10 @@ def _load_spec(
         }
     if form == "head":
         extra["pooling"] = read_json(record.folder / WEIGHTS / "head.json")["pooling"]
-    return LoadSpec(
-        form=form,
-        objective=objective,
-        labels=labels,
-        max_length=spec.max_length,
-        pad_id=spec.pad.id,
-        quantized=quantized,
-        unquantized=(*sorted(spec.family.head_modules), "lm_head") if quantized else (),
-        dtype=half if form != "model" else "float32",
-        **extra,
-    )
+    extra |= {"pad_id": spec.pad.id, "dtype": half if form != "model" else "float32", "quantized": quantized}
+    if quantized:
+        extra["unquantized"] = (*sorted(spec.family.head_modules), "lm_head")
+    return LoadSpec(form, objective, labels, spec.max_length, **extra)
 
 
 def write_weights(publication: Publication, folder: Path) -> LoadSpec:

@@ -65,11 +65,9 @@ def take_sample(publication: Publication) -> Sample:
     expected = read_predictions(publication.record.folder / PREDICTIONS)
     items = read_items(publication.study.folder)
     if not items.ids:
-        raise RunError(
-            str(publication.study.folder),
-            "keeps no texts of its items, so the predictions cannot be reproduced.",
-            do="Put items.parquet back, or run the study again.",
-        )
+        problem = "keeps no texts of its items, so the predictions cannot be reproduced."
+        do = "Put items.parquet back, or run the study again."
+        raise RunError(str(publication.study.folder), problem, do=do)
     item_rows = {name: row for row, name in enumerate(items.ids)}
     usable = [
         row
@@ -78,11 +76,9 @@ def take_sample(publication: Publication) -> Sample:
     ]
     sampled = sorted(usable, key=lambda row: expected.ids[row])[:SAMPLE_ITEMS]
     if not sampled:
-        raise RunError(
-            str(publication.record.folder),
-            "every test item was truncated, so no prediction can be reproduced.",
-            do="Raise encode.max_length and run the arm again.",
-        )
+        problem = "every test item was truncated, so no prediction can be reproduced."
+        do = "Raise encode.max_length and run the arm again."
+        raise RunError(str(publication.record.folder), problem, do=do)
     rows = [item_rows[expected.ids[row]] for row in sampled]
     if items.questions:
         questions = [question_from_json(items.texts[row], items.questions[row]) for row in rows]
@@ -211,21 +207,13 @@ def predict_in_fresh_process(
 def _environment() -> dict[str, str]:
     """The environment without secrets, and with the hub's libraries offline."""
     environment = {name: value for name, value in os.environ.items() if not is_secret(name)}
-    for name in (
-        "HF_HUB_OFFLINE",
-        "TRANSFORMERS_OFFLINE",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-        "HF_HUB_DISABLE_PROGRESS_BARS",
-        "HF_HUB_DISABLE_TELEMETRY",
-    ):
-        environment[name] = "1"
-    return {**environment, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    for name in ("OFFLINE", "DISABLE_IMPLICIT_TOKEN", "DISABLE_PROGRESS_BARS", "DISABLE_TELEMETRY"):
+        environment[f"HF_HUB_{name}"] = "1"
+    environment |= {"TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    return {**environment, "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _error(where: str, reason: str) -> RunError:
-    return RunError(
-        where,
-        f"The written files do not reproduce the study: {reason}.",
-        "Nothing is uploaded.",
-        "If the base has changed or files are damaged, run the arm again; for an adapter, try --merged.",
-    )
+    problem = f"The written files do not reproduce the study: {reason}."
+    do = "If the base has changed or files are damaged, run the arm again; for an adapter, try --merged."
+    return RunError(where, problem, "Nothing is uploaded.", do)

@@ -55,12 +55,8 @@ def check_repository_name(repo: str) -> None:
     except HFValidationError:
         is_valid = False
     if not is_valid:
-        raise RecipeError(
-            repo or "REPO",
-            "is not a name of a repository.",
-            "Allowed: letters, digits, dots and dashes on both sides of one slash.",
-            "Write OWNER/NAME.",
-        )
+        allowed = "Allowed: letters, digits, dots and dashes on both sides of one slash."
+        raise RecipeError(repo or "REPO", "is not a name of a repository.", allowed, "Write OWNER/NAME.")
 
 
 def check_token() -> None:
@@ -68,11 +64,8 @@ def check_token() -> None:
     from huggingface_hub import get_token
 
     if not get_token():
-        raise RecipeError(
-            "publish",
-            "there is no token for the hub.",
-            do="Log in with `hf auth login`, set HF_TOKEN, or write a folder with --to.",
-        )
+        do = "Log in with `hf auth login`, set HF_TOKEN, or write a folder with --to."
+        raise RecipeError("publish", "there is no token for the hub.", do=do)
 
 
 def read_repository(repo: str) -> RemoteRepository | None:
@@ -114,11 +107,9 @@ def read_licence(base: str) -> str:
         except RepositoryNotFoundError as error:
             if error.response.status_code == 401:
                 raise
-            raise RecipeError(
-                base,
-                "the hub has no such base model, or the token cannot see it.",
-                do="Name the base's repository with --base, or use --merged instead of --base.",
-            ) from None
+            problem = "the hub has no such base model, or the token cannot see it."
+            do = "Name the base's repository with --base, or use --merged instead of --base."
+            raise RecipeError(base, problem, do=do) from None
     value = card.get("license") if card else None
     return value if isinstance(value, str) and value.strip() else UNKNOWN_LICENCE
 
@@ -164,26 +155,18 @@ def check_repository(repo: str, remote: RemoteRepository | None, public: bool, u
     if remote is None:
         return
     if not remote.private and not public:
-        raise RecipeError(
-            repo,
-            "The repository exists and is public.",
-            "tuneproof publishes privately unless you pass --public.",
-            "Pass --public, make the repository private, or name another one.",
-        )
+        problem = "The repository exists and is public."
+        do = "Pass --public, make the repository private, or name another one."
+        raise RecipeError(repo, problem, "tuneproof publishes privately unless you pass --public.", do)
     if remote.private and public:
-        raise RecipeError(
-            repo,
-            "The repository exists and is private.",
-            "--public applies only to a new repository.",
-            "Omit --public, and make the repository public on the hub.",
-        )
+        problem = "The repository exists and is private."
+        allowed = "--public applies only to a new repository."
+        raise RecipeError(repo, problem, allowed, "Omit --public, and make the repository public on the hub.")
     if remote.files and not update:
-        raise RecipeError(
-            repo,
-            f"The repository exists and holds {len(remote.files)} files.",
-            do="Name another repository, or add --update to replace its files by this arm; "
-            "earlier commits stay.",
+        do = (
+            "Name another repository, or add --update to replace its files by this arm; earlier commits stay."
         )
+        raise RecipeError(repo, f"The repository exists and holds {len(remote.files)} files.", do=do)
 
 
 def upload(repo: str, folder: Path, remote: RemoteRepository | None, public: bool) -> Upload:
@@ -199,12 +182,8 @@ def upload(repo: str, folder: Path, remote: RemoteRepository | None, public: boo
             api.create_repo(repo, private=not public, exist_ok=False)
             remote = read_repository(repo)
     if remote is None or (not remote.private and not public):
-        raise RunError(
-            repo,
-            "The hub created the repository, but not as a private one.",
-            "Nothing is uploaded.",
-            "Check the repository on the hub.",
-        )
+        problem = "The hub created the repository, but not as a private one."
+        raise RunError(repo, problem, "Nothing is uploaded.", "Check the repository on the hub.")
     changed = _differing_files(remote, checksums)
     removed = [name for name in remote.files if name not in checksums]
     if changed or removed:
@@ -230,11 +209,8 @@ def _read_back(repo: str, checksums: Mapping[str, set[str]]) -> str:
     differing = _differing_files(remote, checksums)
     differing += [name for name in remote.files if name not in checksums]
     if differing:
-        raise RunError(
-            repo,
-            f"The repository differs from what was uploaded: {', '.join(differing[:3])}.",
-            do="Run the same command with --update.",
-        )
+        problem = f"The repository differs from what was uploaded: {', '.join(differing[:3])}."
+        raise RunError(repo, problem, do="Run the same command with --update.")
     return remote.commit
 
 
@@ -246,11 +222,8 @@ def _explained_errors(repo: str) -> Iterator[None]:
     try:
         yield
     except OfflineModeIsEnabled:
-        raise RunError(
-            repo,
-            "HF_HUB_OFFLINE is set, so the hub cannot be used.",
-            do="Unset it, or write a folder with --to.",
-        ) from None
+        problem = "HF_HUB_OFFLINE is set, so the hub cannot be used."
+        raise RunError(repo, problem, do="Unset it, or write a folder with --to.") from None
     except HfHubHTTPError as error:
         raise _http_error(repo, error.response.status_code) from None
     except ValueError as error:
@@ -259,12 +232,8 @@ def _explained_errors(repo: str) -> Iterator[None]:
         code = _status_code(error)
         if code:
             raise _http_error(repo, code) from None
-        raise RunError(
-            repo,
-            f"the hub could not be reached, or the connection broke ({type(error).__name__}).",
-            RETRY,
-            "Check the network connection.",
-        ) from None
+        problem = f"the hub could not be reached, or the connection broke ({type(error).__name__})."
+        raise RunError(repo, problem, RETRY, "Check the network connection.") from None
 
 
 def _status_code(error: BaseException | None) -> int:

@@ -11,21 +11,11 @@ from pathlib import Path
 
 from tuneproof.atomic import MANIFEST, atomic_folder, read_json, remove_folder, remove_leftovers, write_text
 from tuneproof.errors import RecipeError, RunError
+from tuneproof.publish import hub
 from tuneproof.publish.card import CardOptions, find_licence, make_card
 from tuneproof.publish.files import Publication, copy_file, prepare_publication, write_weights
 from tuneproof.publish.gate import GateResult, run_gate
-from tuneproof.publish.hub import (
-    UNKNOWN_LICENCE,
-    Upload,
-    check_repository,
-    check_repository_name,
-    check_token,
-    file_checksums,
-    is_equal,
-    read_licence,
-    read_repository,
-    upload,
-)
+from tuneproof.publish.hub import Upload, upload
 from tuneproof.record.study_folder import REPORT_HTML, REPORT_JSON, REPORT_MD, slug
 
 CARD = "README.md"
@@ -64,30 +54,34 @@ def publish_arm(
     Raises: RecipeError if the arm cannot or may not be published; RunError if the written files do not
     reproduce the study's predictions (nothing is uploaded), or the hub refuses.
     """
-    check_repository_name(repo)
+    hub.check_repository_name(repo)
     if base is not None:
-        check_repository_name(base)
+        hub.check_repository_name(base)
     remote = None
     if to is None:
-        check_token()
-        remote = read_repository(repo)
+        hub.check_token()
+        remote = hub.read_repository(repo)
         perhaps_equal = remote is not None and MANIFEST in remote.files  # this arm, uploaded before
-        check_repository(repo, remote, public, update or perhaps_equal)
+        hub.check_repository(repo, remote, public, update or perhaps_equal)
     else:
         _check_target(Path(to), update)
     publication = prepare_publication(Path(arm), merged, base)
     if to is not None and Path(to).resolve().is_relative_to(publication.study.folder.resolve()):
         raise RecipeError(str(to), "lies in the study's folder.", do="Name a folder outside it.")
     attachments = _find_reports(publication) if report else ()
-    on_hub = read_licence(publication.base_name) if to is None and publication.base_name else UNKNOWN_LICENCE
+    on_hub = (
+        hub.read_licence(publication.base_name)
+        if to is None and publication.base_name
+        else hub.UNKNOWN_LICENCE
+    )
     local = find_licence(publication)
-    options = CardOptions(repo, licence or (on_hub if local == UNKNOWN_LICENCE else local), attachments)
+    options = CardOptions(repo, licence or (on_hub if local == hub.UNKNOWN_LICENCE else local), attachments)
     if to is not None:
         return PublishResult(write_published(publication, Path(to), options), Path(to), None)
     with _temporary_folder(publication) as folder:
         gate = write_published(publication, folder, options)
-        if remote is not None and not is_equal(remote, file_checksums(folder)):
-            check_repository(repo, remote, public, update)
+        if remote is not None and not hub.is_equal(remote, hub.file_checksums(folder)):
+            hub.check_repository(repo, remote, public, update)
         return PublishResult(gate, None, upload(repo, folder, remote, public))
 
 
@@ -101,12 +95,9 @@ def _check_target(to: Path, update: bool) -> None:
     published = {*checksums, MANIFEST} if isinstance(checksums, dict) and CARD in checksums else set()
     foreign = sorted(file.name for file in to.iterdir() if file.name not in published)
     if foreign:
-        raise RecipeError(
-            str(to),
-            f"holds {foreign[0]}, which `tuneproof publish` did not write.",
-            "--update replaces a whole folder, and only one that this command wrote.",
-            "Name another folder.",
-        )
+        problem = f"holds {foreign[0]}, which `tuneproof publish` did not write."
+        allowed = "--update replaces a whole folder, and only one that this command wrote."
+        raise RecipeError(str(to), problem, allowed, "Name another folder.")
 
 
 @contextmanager
@@ -152,9 +143,5 @@ def _refuse_secrets(folder: Path) -> None:
     token = (get_token() or "").encode()
     for file in sorted(path for path in folder.iterdir() if path.suffix != ".safetensors"):
         if token and token in file.read_bytes():
-            raise RunError(
-                file.name,
-                "holds the hub's token.",
-                "Nothing is uploaded.",
-                "Create a new token, and find out how this one got into the file.",
-            )
+            do = "Create a new token, and find out how this one got into the file."
+            raise RunError(file.name, "holds the hub's token.", "Nothing is uploaded.", do)

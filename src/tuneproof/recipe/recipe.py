@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+import tuneproof.settings as settings
 from tuneproof.atomic import sha256_of_text
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.methods import METHODS, missing_baselines
@@ -19,39 +20,31 @@ from tuneproof.methods.options import MethodOptions
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.validate import check_part, format_path, shorten
 from tuneproof.recipe.yaml import Document, Keys, dump_yaml, read_yaml
-from tuneproof.settings import (
-    AuditSettings,
-    Claim,
-    ComputeSettings,
-    EncodeSettings,
-    PredictSettings,
-    ScoreSettings,
-    Settings,
-    SplitSettings,
-    TrainSettings,
-)
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.task import Task, TaskOptions
 
-SECTIONS: dict[str, type[Settings]] = {
-    "split": SplitSettings,
-    "encode": EncodeSettings,
-    "audit": AuditSettings,
-    "train": TrainSettings,
-    "predict": PredictSettings,
-    "score": ScoreSettings,
-    "compute": ComputeSettings,
+SECTIONS: dict[str, type[settings.Settings]] = {
+    "split": settings.SplitSettings,
+    "encode": settings.EncodeSettings,
+    "audit": settings.AuditSettings,
+    "train": settings.TrainSettings,
+    "predict": settings.PredictSettings,
+    "score": settings.ScoreSettings,
+    "compute": settings.ComputeSettings,
 }
 KEYS = ("task", "models", "arms", "seeds", "train_sizes", "metrics", "claim", *SECTIONS, "out")
 HINTS = {"a task": " Your own file: labels: {path: FILE, text: COLUMN, label: COLUMN}."}
 
 
-class ModelChoice(Settings):
+class ModelChoice(settings.Settings):
     """A model of the study."""
 
-    id: str = Field(min_length=1, description="Short name, hub id or local folder.")
-    revision: str | None = Field(None, description="Commit or tag on the hub.")
-    name: str | None = Field(None, min_length=1, max_length=60, description="Name in the report.")
+    id: str = Field(min_length=1)
+    """Short name, hub id or local folder."""
+    revision: str | None = None
+    """Commit or tag on the hub."""
+    name: str | None = Field(None, min_length=1, max_length=60)
+    """Name in the report."""
 
 
 class Arm(BaseModel):
@@ -83,14 +76,14 @@ class Recipe(BaseModel):
     seeds: tuple[int, ...]
     train_sizes: tuple[int, ...]
     metrics: tuple[str, ...]
-    claims: tuple[Claim, ...]
-    split: SplitSettings
-    encode: EncodeSettings
-    audit: AuditSettings
-    train: TrainSettings
-    predict: PredictSettings
-    score: ScoreSettings
-    compute: ComputeSettings
+    claims: tuple[settings.Claim, ...]
+    split: settings.SplitSettings
+    encode: settings.EncodeSettings
+    audit: settings.AuditSettings
+    train: settings.TrainSettings
+    predict: settings.PredictSettings
+    score: settings.ScoreSettings
+    compute: settings.ComputeSettings
     out: str
 
     @property
@@ -197,10 +190,7 @@ def _read_arms(raw: Any, document: Document, task: Task) -> tuple[Arm, ...]:
 
 
 def arm_from(name: str, overrides: Sequence[str]) -> Arm:
-    """One arm of a method with overrides such as "lora.rank=8".
-
-    Raises: RecipeError that names the setting and the allowed values.
-    """
+    """One arm with overrides such as "lora.rank=8". Raises: RecipeError that names the setting."""
     document = Document("command line", {name: {}})
     for override in overrides:
         document.override(override)
@@ -244,17 +234,17 @@ def _read_metrics(raw: Any, document: Document) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def default_claim(arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
+def default_claim(arms: Sequence[Arm], task: Task) -> tuple[settings.Claim, ...]:
     """The last arm over the strongest cheap one; in question answering over majority."""
     cheap = ("lexical", "few-shot", "zero-shot", "majority")
     for name in cheap if task.kind == "labels" else ("majority", *cheap):
         for arm in arms[:-1]:
             if arm.method_name == name:
-                return (Claim(arm=arms[-1].name, over=arm.name, metric=None),)
-    return (Claim(arm=arms[-1].name, over=arms[0].name, metric=None),) if len(arms) > 1 else ()
+                return (settings.Claim(arm=arms[-1].name, over=arm.name, metric=None),)
+    return (settings.Claim(arm=arms[-1].name, over=arms[0].name, metric=None),) if len(arms) > 1 else ()
 
 
-def _read_claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tuple[Claim, ...]:
+def _read_claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tuple[settings.Claim, ...]:
     if raw is None:
         return default_claim(arms, task)
     items: list[tuple[Keys, Any]] = [(("claim",), raw)]
@@ -263,8 +253,8 @@ def _read_claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) 
     return tuple(_read_claim(item, document, path, [arm.name for arm in arms]) for path, item in items)
 
 
-def _read_claim(raw: Any, document: Document, path: Keys, arms: Sequence[str]) -> Claim:
-    claim = check_part(Claim, raw, document, path)
+def _read_claim(raw: Any, document: Document, path: Keys, arms: Sequence[str]) -> settings.Claim:
+    claim = check_part(settings.Claim, raw, document, path)
     _check_name(claim.arm, arms, document, (*path, "arm"), "an arm of this recipe")
     _check_name(claim.over, arms, document, (*path, "over"), "an arm of this recipe")
     if claim.arm == claim.over:
@@ -282,16 +272,13 @@ def _read_out(raw: Any, document: Document) -> str:
 
 
 def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> Recipe:
-    """Check plain values and fill in the defaults.
-
-    Raises: RecipeError that names the setting and the allowed values.
-    """
+    """Check plain values and fill in the defaults. Raises: RecipeError that names the setting."""
     document = document or Document("recipe", dict(values))
     for key in values:
         if key not in KEYS:
-            raise document.error(
-                (str(key),), f"{key} is not a key of a recipe.", did_you_mean(str(key), KEYS)
-            )
+            setting = f"Write --set arms.{key}.SETTING=VALUE, or set it in arms: [{{{key}: ...}}]."
+            fix = setting if key in METHODS else did_you_mean(str(key), KEYS)
+            raise document.error((str(key),), f"{key} is not a key of a recipe.", fix)
     for key in ("task", "arms"):
         if values.get(key) is None:
             raise document.error((), f"{key} is missing.", f"Add {key}: ... to the recipe.")
@@ -321,10 +308,7 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read the file of a recipe; `overrides` look like "split.train_size=500".
-
-    Raises: RecipeError that names the file, the line and the fix.
-    """
+    """Read a recipe; overrides: "split.seed=1". Raises: RecipeError that names file, line and fix."""
     document = read_yaml(Path(path))
     for override in overrides:
         document.override(override)

@@ -24,10 +24,7 @@ def format_path(path: Keys) -> str:
 
 
 def check_part(part: type[Part], values: Any, document: Document, path: Keys) -> Part:
-    """Validate one part of the document.
-
-    Raises: RecipeError for the first problem, with its line.
-    """
+    """Validate one part of the document. Raises: RecipeError for the first problem, with its line."""
     values = {} if values is None else values
     if not isinstance(values, Mapping):
         problem = f"{format_path(path)} is {values!r}; it should be a mapping of settings."
@@ -50,7 +47,8 @@ def _explain(error: Any, part: type[BaseModel], path: Keys) -> tuple[str, str]:
     if error["type"] == "missing":
         return f"{name} is missing.", "Add it."
     field = part.model_fields.get(str(error["loc"][0])) if error["loc"] else None
-    return _describe_problem(name, error), (field.description or "") if field else ""
+    meaning = f"Meaning: {field.description}" if field and field.description else ""
+    return _describe_problem(name, error), meaning
 
 
 def shorten(value: Any) -> str:

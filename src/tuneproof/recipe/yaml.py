@@ -52,9 +52,8 @@ class Document:
         option = f"--set {text}"
         path, equals, raw = text.partition("=")
         if not equals or not path.strip():
-            raise RecipeError(
-                option, "is not of the form NAME=VALUE.", do="Write it like --set split.seed=1."
-            )
+            problem = "is not of the form NAME=VALUE."
+            raise RecipeError(option, problem, do="Write it like --set split.seed=1.")
         value = parse_value(raw, option) if raw.strip() else None
         container: Any = self.values
         parts = path.strip().split(".")
@@ -135,30 +134,22 @@ def _to_plain(node: Any) -> Any:
 
 def _refuse_non_data(text: str, where: str) -> None:
     """Refuse what a recipe never needs: aliases, tags, deep nesting, keys that are not words."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.events import (
-        MappingEndEvent,
-        MappingStartEvent,
-        NodeEvent,
-        ScalarEvent,
-        SequenceEndEvent,
-        SequenceStartEvent,
-    )
+    from ruamel.yaml import YAML, events
 
     open_nodes: list[list[int]] = []  # per open mapping or list: whether it is a mapping, nodes so far
     for event in YAML(typ="safe", pure=True).parse(text):
         line = f"{where}, line {event.start_mark.line + 1}"
         _refuse_anchor_or_tag(event, line)
-        if isinstance(event, NodeEvent) and open_nodes:
+        if isinstance(event, events.NodeEvent) and open_nodes:
             is_mapping, nodes = open_nodes[-1]
-            if is_mapping and nodes % 2 == 0 and not isinstance(event, ScalarEvent):
+            if is_mapping and nodes % 2 == 0 and not isinstance(event, events.ScalarEvent):
                 raise RecipeError(line, "uses a list or a mapping as a key.", do="Use a word as the key.")
             open_nodes[-1][1] += 1
-        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-            open_nodes.append([isinstance(event, MappingStartEvent), 0])
+        if isinstance(event, (events.MappingStartEvent, events.SequenceStartEvent)):
+            open_nodes.append([isinstance(event, events.MappingStartEvent), 0])
             if len(open_nodes) > MAX_DEPTH:
                 raise RecipeError(line, f"is nested deeper than {MAX_DEPTH} levels.")
-        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
+        elif isinstance(event, (events.MappingEndEvent, events.SequenceEndEvent)):
             open_nodes.pop()
 
 
@@ -191,18 +182,12 @@ def _parse(text: str, where: str) -> Any:
 
 
 def parse_value(text: str, where: str) -> Any:
-    """One value written as YAML, such as 3, true or [1, 2].
-
-    Raises: RecipeError if it is not YAML.
-    """
+    """One value written as YAML, such as 3, true or [1, 2]. Raises: RecipeError if it is not YAML."""
     return _to_plain(_parse(text, where))
 
 
 def read_yaml(path: Path) -> Document:
-    """The values of a file with their lines.
-
-    Raises: RecipeError if the file cannot be read, is too large, or is not a mapping.
-    """
+    """The values of a file with their lines. Raises: RecipeError if it is unreadable or not a mapping."""
     text = _read_text(path)
     if "\0" in text:
         raise RecipeError(str(path), "contains a zero byte, so it is not a text file.")

@@ -14,19 +14,7 @@ from tuneproof.errors import RecipeError, RunError
 from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe, read_recipe
-from tuneproof.record.study_folder import (
-    ARM,
-    COMPARISONS,
-    FORMAT,
-    PREDICTIONS,
-    RECIPE,
-    ArmRecord,
-    StudyRecord,
-    format_error,
-    read_arm,
-    read_study,
-    study_format,
-)
+from tuneproof.record import study_folder
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score, unavailable_reason
 from tuneproof.score.verdict import Comparison, make_verdict
@@ -51,7 +39,7 @@ class FinishedArm:
         return f"{self.model} {self.arm}" if with_model and self.model else self.arm
 
 
-def finished_arms(records: Sequence[ArmRecord]) -> list[FinishedArm]:
+def finished_arms(records: Sequence[study_folder.ArmRecord]) -> list[FinishedArm]:
     """The finished arms, each with all its seeds, in the recipe's order."""
     arms: dict[tuple[str, str | None], FinishedArm] = {}
     for record in records:
@@ -59,7 +47,7 @@ def finished_arms(records: Sequence[ArmRecord]) -> list[FinishedArm]:
             key = (record.about["arm"], record.about.get("model"))
             arm = arms.setdefault(key, FinishedArm(*key, record.about["kind"], [], []))
             arm.seeds.append(record.about.get("seed"))
-            arm.runs.append(read_predictions(record.folder / PREDICTIONS))
+            arm.runs.append(read_predictions(record.folder / study_folder.PREDICTIONS))
     return list(arms.values())
 
 
@@ -69,11 +57,11 @@ def read_study_recipe(folder: Path) -> Recipe:
     Raises: RunError if the study's format is older and its recipe is no longer valid.
     """
     try:
-        return read_recipe(folder / RECIPE)
+        return read_recipe(folder / study_folder.RECIPE)
     except RecipeError as error:
-        if study_format(folder) == FORMAT:
+        if study_folder.study_format(folder) == study_folder.FORMAT:
             raise
-        raise format_error(folder) from error
+        raise study_folder.format_error(folder) from error
 
 
 @dataclass(frozen=True)
@@ -164,7 +152,7 @@ class _Study:
                 comparisons += self.compare(arm, over, self.metric)
         return comparisons
 
-    def by_train_size(self, study: StudyRecord) -> list[dict[str, Any]]:
+    def by_train_size(self, study: study_folder.StudyRecord) -> list[dict[str, Any]]:
         """The score of each arm with samples of train at each size, and the gain from all of train.
 
         A seed also draws the sample, so the interval over items and seeds includes the luck of the draw.
@@ -213,7 +201,7 @@ class _Study:
 
 def conclude(folder: Path) -> dict[str, Any]:
     """Score every arm over its seeds, compare the arms, write comparisons.json. Returns the verdict."""
-    record, recipe = read_study(folder), read_study_recipe(folder)
+    record, recipe = study_folder.read_study(folder), read_study_recipe(folder)
     study = _Study(recipe, bool(record.splits.get("grouped")), finished_arms(record.arms))
     claims = study.claims()
     further = study.further_pairs(claims)
@@ -237,7 +225,7 @@ def conclude(folder: Path) -> dict[str, Any]:
         "not_compared": study.skipped,
         "not_computed": _missing_requirements(recipe),
     }
-    write_json(folder / COMPARISONS, value)
+    write_json(folder / study_folder.COMPARISONS, value)
     return verdict
 
 
@@ -253,19 +241,17 @@ def _missing_requirements(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(reason for check in checks if check and (reason := check())))
 
 
-def _refuse_different_texts(first: StudyRecord, second: StudyRecord) -> None:
+def _refuse_different_texts(first: study_folder.StudyRecord, second: study_folder.StudyRecord) -> None:
     """Refuse studies whose test items differ: ids such as "row-2" and golds may agree by chance.
 
     Raises: RunError if the test items' fingerprints differ.
     """
     prints = [(study.splits.get("fingerprints") or {}).get("test") for study in (first, second)]
     if None not in prints and prints[0] != prints[1]:
-        raise RunError(
-            f"{first.folder} and {second.folder}",
-            "the test items have the same ids but different texts.",
-            "Only scores on the same items are comparable.",
-            "Run both arms in one study, so that they share its frozen items.",
-        )
+        problem = "the test items have the same ids but different texts."
+        allowed = "Only scores on the same items are comparable."
+        do = "Run both arms in one study, so that they share the same items."
+        raise RunError(f"{first.folder} and {second.folder}", problem, allowed, do)
 
 
 def compare_arms(a: Path, b: Path, metric: str | None) -> dict[str, Any]:
@@ -273,21 +259,15 @@ def compare_arms(a: Path, b: Path, metric: str | None) -> dict[str, Any]:
 
     Raises: RunError if an arm is not finished or the items differ.
     """
-    first, second = read_arm(a), read_arm(b)
-    study, second_study = (read_study(folder.parent.parent) for folder in (a, b))
+    first, second = study_folder.read_arm(a), study_folder.read_arm(b)
+    study, second_study = (study_folder.read_study(folder.parent.parent) for folder in (a, b))
     recipe = read_study_recipe(study.folder)
-    names = [first.label, second.label]
-    if names[0] == names[1]:
-        names = [f"{record.label} of {record.folder.parent.parent.name}" for record in (first, second)]
-    comparison = compare(
-        [read_predictions(a / PREDICTIONS)],
-        [read_predictions(b / PREDICTIONS)],
-        metric or recipe.task.metrics[0],
-        names[0],
-        names[1],
-        recipe.score,
-        bool(study.splits.get("grouped")),
-    )
+    name, second_name = first.label, second.label
+    if name == second_name:
+        name, second_name = (f"{arm.label} of {arm.folder.parent.parent.name}" for arm in (first, second))
+    runs, second_runs = ([read_predictions(folder / study_folder.PREDICTIONS)] for folder in (a, b))
+    metric, grouped = metric or recipe.task.metrics[0], bool(study.splits.get("grouped"))
+    comparison = compare(runs, second_runs, metric, name, second_name, recipe.score, grouped)
     _refuse_different_texts(study, second_study)
     return comparison.as_json()
 
@@ -297,7 +277,7 @@ def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]
 
     Raises: RunError if the studies share no finished arm or their items differ.
     """
-    first, second = read_study(a), read_study(b)
+    first, second = study_folder.read_study(a), study_folder.read_study(b)
     recipe = read_study_recipe(a)
     metric = metric or recipe.task.metrics[0]
     grouped = bool(first.splits.get("grouped"))
@@ -306,18 +286,16 @@ def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]
     for arm in arms:
         for second_arm in second_arms:
             if (arm.arm, arm.model) == (second_arm.arm, second_arm.model):
-                names = [f"{arm.name(True)} of {folder.name}" for folder in (a, b)]
-                comparison = compare(
-                    arm.runs, second_arm.runs, metric, names[0], names[1], recipe.score, grouped
-                )
+                name, second_name = (f"{arm.name(True)} of {folder.name}" for folder in (a, b))
+                runs = arm.runs, second_arm.runs
+                comparison = compare(*runs, metric, name, second_name, recipe.score, grouped)
                 comparisons.append(comparison.as_json())
     if not comparisons:
-        raise RunError(
-            f"{a} and {b}",
-            "have no finished arm in common.",
-            f"Arms: {', '.join(arm.arm for arm in arms)}; and {', '.join(arm.arm for arm in second_arms)}.",
-            "Name the folders of two arms.",
+        problem = "have no finished arm in common."
+        allowed = (
+            f"Arms: {', '.join(arm.arm for arm in arms)}; and {', '.join(arm.arm for arm in second_arms)}."
         )
+        raise RunError(f"{a} and {b}", problem, allowed, "Name the folders of two arms.")
     _refuse_different_texts(first, second)
     return comparisons
 
@@ -327,6 +305,6 @@ def compare_folders(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]
 
     Raises: RunError where there is nothing to compare or the items differ.
     """
-    if (a / ARM).is_file() and (b / ARM).is_file():
+    if (a / study_folder.ARM).is_file() and (b / study_folder.ARM).is_file():
         return [compare_arms(a, b, metric)]
     return compare_studies(a, b, metric)

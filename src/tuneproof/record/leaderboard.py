@@ -85,25 +85,18 @@ def _ranked(board: Board, entries: list[Entry], settings: ScoreSettings) -> Boar
     compared, reasons = {}, {}
     for index, entry in enumerate(entries[1:], 1):
         name, entry_name = (f"{e.arm.name(True)} of {e.study.folder.name}" for e in (first, entry))
-        runs, entry_runs = _aligned(first.arm.runs, ids), _aligned(entry.arm.runs, ids)
+        a, b = _aligned(first.arm.runs, ids), _aligned(entry.arm.runs, ids)
         try:
-            compared[index] = compare(
-                runs, entry_runs, board.metric, name, entry_name, settings, board.grouped
-            )
+            compared[index] = compare(a, b, board.metric, name, entry_name, settings, board.grouped)
         except RunError as error:
             reasons[index] = str(error)
-    behind = dict(zip(compared, adjust(list(compared.values())), strict=True))
-    return replace(
-        board,
-        entries=[
-            replace(
-                entry,
-                behind=behind[index].as_json() if index in behind else None,
-                reason=reasons.get(index, ""),
-            )
-            for index, entry in enumerate(entries)
-        ],
-    )
+    adjusted = zip(compared, adjust(list(compared.values())), strict=True)
+    behind = {index: comparison.as_json() for index, comparison in adjusted}
+    ranked = [
+        replace(entry, behind=behind.get(index), reason=reasons.get(index, ""))
+        for index, entry in enumerate(entries)
+    ]
+    return replace(board, entries=ranked)
 
 
 def leaderboards(folders: Sequence[Path]) -> list[Board]:
@@ -115,12 +108,10 @@ def leaderboards(folders: Sequence[Path]) -> list[Board]:
     entries: dict[tuple[str, str], list[Entry]] = {}
     settings: dict[tuple[str, str], ScoreSettings] = {}
     for folder in folders:
-        study = read_study(folder)
-        recipe = read_study_recipe(folder)
+        study, recipe = read_study(folder), read_study_recipe(folder)
         fingerprint = str((study.splits.get("fingerprints") or {}).get("test"))
         key = (_task_of(recipe, study), fingerprint)
-        grouped = bool(study.splits.get("grouped"))
-        metric = recipe.task.metrics[0]
+        grouped, metric = bool(study.splits.get("grouped")), recipe.task.metrics[0]
         size = int((study.splits.get("sizes") or {}).get("test") or 0)
         board = boards.setdefault(key, Board(key[0], metric, fingerprint, size, grouped))
         settings.setdefault(key, recipe.score)

@@ -16,24 +16,9 @@ from typing import Any
 from tuneproof.record.study_folder import FORMAT
 from tuneproof.redact import redact
 
-PACKAGES = (
-    "tuneproof",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "peft",
-    "bitsandbytes",
-    "accelerate",
-    "datasets",
-    "safetensors",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pyarrow",
-    "sacrebleu",
-    "rouge-score",
-    "nltk",
-)
+_LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "accelerate", "datasets")
+_STATISTICS = ("safetensors", "numpy", "scipy", "scikit-learn", "pyarrow", "sacrebleu", "rouge-score", "nltk")
+PACKAGES = ("tuneproof", *_LIBRARIES, *_STATISTICS)
 
 
 @cache

@@ -95,12 +95,8 @@ def arm_folder(study: Path, model: str | None, name: str, seed: int | None, size
     If that is not a valid file name, or a dot in the arm's name could make it another arm's, a
     checksum of the parts is appended: two arms never share a folder.
     """
-    parts = [part for part in (model, name) if part]
-    if size is not None:
-        parts.append(f"train{size}")
-    if seed is not None:
-        parts.append(f"seed{seed}")
-    joined = ".".join(parts)
+    numbers = [f"{key}{n}" for key, n in (("train", size), ("seed", seed)) if n is not None]
+    joined = ".".join([*(part for part in (model, name) if part), *numbers])
     plain = slug(joined)
     if plain != joined or "." in name:
         plain = f"{plain[:70]}-{sha256_of_text(repr((model, name, size, seed)))[:8]}"
@@ -112,25 +108,16 @@ def refuse_foreign(folder: Path) -> None:
     try:
         is_link, exists = folder.is_symlink(), folder.exists()
     except OSError as error:
-        raise RunError(
-            str(folder),
-            f"cannot be a study's folder: {error.strerror}.",
-            do="Name another folder with --out.",
-        ) from error
+        problem = f"cannot be a study's folder: {error.strerror}."
+        raise RunError(str(folder), problem, do="Name another folder with --out.") from error
     if is_link:
-        raise RecipeError(
-            str(folder),
-            f"is a link to {folder.resolve()}.",
-            "A study is written into a folder.",
-            "Name that folder itself with --out.",
-        )
+        problem = f"is a link to {folder.resolve()}."
+        allowed = "A study is written into a folder."
+        raise RecipeError(str(folder), problem, allowed, "Name that folder itself with --out.")
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     if user and exists and folder.stat().st_uid != user:
-        raise RecipeError(
-            str(folder),
-            "belongs to another user, who could change what is written there.",
-            do="Name another folder with --out.",
-        )
+        problem = "belongs to another user, who could change what is written there."
+        raise RecipeError(str(folder), problem, do="Name another folder with --out.")
 
 
 @dataclass(frozen=True)
@@ -233,7 +220,9 @@ def read_arm(folder: Path) -> ArmRecord:
     """
     if not (folder / ARM).is_file():
         raise RunError(
-            str(folder), f"holds no arm ({ARM} is missing).", do="Name its folder: STUDY/arms/ARM."
+            str(folder),
+            f"holds no finished arm ({ARM} is missing).",
+            do="Name the folder of one: STUDY/arms/ARM.",
         )
     study = folder.parent.parent
     _object(folder / ARM, "arm", "status")
@@ -241,13 +230,8 @@ def read_arm(folder: Path) -> ArmRecord:
     if isinstance(about.get("model_files"), str):  # "NAME SHA256|NAME SHA256" in format 1
         lines = [line.rpartition(" ") for line in about["model_files"].split("|")]
         about["model_files"] = {name or "commit": digest for name, _, digest in lines}
-    return ArmRecord(
-        folder=folder,
-        about=about,
-        ledger=_read(folder, LEDGER, study),
-        scores=_optional(folder / SCORES),
-        steps=_steps(folder / STEPS),
-    )
+    ledger, scores = _read(folder, LEDGER, study), _optional(folder / SCORES)
+    return ArmRecord(folder, about, ledger, scores, _steps(folder / STEPS))
 
 
 def read_study(folder: Path) -> StudyRecord:
@@ -258,11 +242,8 @@ def read_study(folder: Path) -> StudyRecord:
     folder = Path(folder)
     for names in ((RECIPE,), (SPLITS, ARMS)):
         if not any((folder / name).exists() for name in names):
-            raise RunError(
-                str(folder),
-                f"holds no study ({names[0]} is missing).",
-                do="Name the folder that `tuneproof run` printed.",
-            )
+            problem = f"holds no study ({names[0]} is missing)."
+            raise RunError(str(folder), problem, do="Name the folder that `tuneproof run` printed.")
     if study_format(folder) > FORMAT:
         raise format_error(folder)
     arms = [read_arm(path.parent) for path in (folder / ARMS).glob(f"*/{ARM}")]
@@ -308,13 +289,9 @@ def read_items(folder: Path, part: str = "test") -> Items:
     try:
         table = pq.read_table(path, filters=[("part", "=", part)])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
-        return Items(
-            ids=columns["id"],
-            texts=columns["text"],
-            golds=columns["gold"],
-            groups=columns["group"],
-            own={name.removeprefix(OWN): columns[name] for name in columns if name.startswith(OWN)},
-            questions=columns.get("question", columns.get("asked", [])),  # "asked" in format 1
-        )
+        own = {name.removeprefix(OWN): columns[name] for name in columns if name.startswith(OWN)}
+        questions = columns.get("question", columns.get("asked", []))  # "asked" in format 1
+        ids, texts, golds, groups = (columns[name] for name in ("id", "text", "gold", "group"))
+        return Items(ids, texts, golds, groups, own, questions)
     except (pa.ArrowInvalid, KeyError) as error:
         raise RunError(str(path), f"is not a file of items ({error}).", do="Run the study again.") from None

@@ -66,10 +66,9 @@ class AnswerChanges:
         """The regressions in words: lost correct answers by gold label."""
         note = f", counted over {self.seeds} pairs of seeds" if self.seeds > 1 else ""
         right_before = self.both_right + self.lost
+        correct = f"{right_before:,} correct answers of {self.over}{note}"
         if not self.lost:
-            return (
-                f"No regressions: {self.arm} keeps all {right_before:,} correct answers of {self.over}{note}."
-            )
+            return f"No regressions: {self.arm} keeps all {correct}."
         lost: Counter[str] = Counter()
         for flip in self.flips:
             lost[flip.gold] += flip.lost
@@ -77,10 +76,7 @@ class AnswerChanges:
         counts = [f"{count:,} {show_hidden(gold)}" for gold, count in largest]
         rest = self.lost - sum(count for _, count in largest)
         counts += [f"{rest:,} of other labels"] if rest else []
-        return (
-            f"Regressions: {self.arm} loses {self.lost:,} of the {right_before:,} correct answers of "
-            f"{self.over}{note} ({', '.join(counts)})."
-        )
+        return f"Regressions: {self.arm} loses {self.lost:,} of the {correct} ({', '.join(counts)})."
 
 
 def _seed_pairs(over: ArmPredictions, arm: ArmPredictions) -> list[tuple[AnyPredictions, AnyPredictions]]:
@@ -114,16 +110,9 @@ def _gold_probability(cells: Sequence[Cell]) -> float | None:
 
 def _flip(id_: str, old: list[Cell], new: list[Cell], gained: int, lost: int) -> Flip:
     run, row = new[0]
-    return Flip(
-        id_,
-        run.labels[int(run.gold_N[row])],
-        gained,
-        lost,
-        _most_common([_answer_name(*cell) for cell in old]),
-        _most_common([_answer_name(*cell) for cell in new]),
-        _gold_probability(old),
-        _gold_probability(new),
-    )
+    gold = run.labels[int(run.gold_N[row])]
+    before, after = (_most_common([_answer_name(*cell) for cell in cells]) for cells in (old, new))
+    return Flip(id_, gold, gained, lost, before, after, _gold_probability(old), _gold_probability(new))
 
 
 def compare_answers(over: ArmPredictions, arm: ArmPredictions, claim: bool = False) -> AnswerChanges:
@@ -138,29 +127,14 @@ def compare_answers(over: ArmPredictions, arm: ArmPredictions, claim: bool = Fal
         lost_N += before_N & ~after_N
         both_right += int((before_N & after_N).sum())
         both_wrong += int((~before_N & ~after_N).sum())
-    flips = [
-        _flip(
-            shared[row],
-            [(old, rows[id(old)][row]) for old, _ in pairs],
-            [(new, rows[id(new)][row]) for _, new in pairs],
-            int(gained_N[row]),
-            int(lost_N[row]),
-        )
-        for row in np.flatnonzero(gained_N + lost_N).tolist()
-    ]
+    flips = []
+    for row in np.flatnonzero(gained_N + lost_N).tolist():
+        before = [(old, rows[id(old)][row]) for old, _ in pairs]
+        after = [(new, rows[id(new)][row]) for _, new in pairs]
+        flips.append(_flip(shared[row], before, after, int(gained_N[row]), int(lost_N[row])))
     flips.sort(key=lambda flip: -abs((flip.after_probability or 0) - (flip.before_probability or 0)))
-    return AnswerChanges(
-        arm=arm.row.label,
-        over=over.row.label,
-        claim=claim,
-        items=len(shared),
-        seeds=len(pairs),
-        both_right=both_right,
-        gained=int(gained_N.sum()),
-        lost=int(lost_N.sum()),
-        both_wrong=both_wrong,
-        flips=flips,
-    )
+    counts = both_right, int(gained_N.sum()), int(lost_N.sum()), both_wrong
+    return AnswerChanges(arm.row.label, over.row.label, claim, len(shared), len(pairs), *counts, flips)
 
 
 def _shared_rows(runs: Sequence[AnyPredictions]) -> tuple[list[str], dict[int, list[int]]]:
@@ -300,24 +274,11 @@ def _indices(names: Sequence[str]) -> dict[str, int]:
 def _pair_payload(
     pair: AnswerChanges, item_index: dict[str, int], answer_index: dict[str, int]
 ) -> dict[str, Any]:
-    def short(value: float | None) -> float | None:
-        return None if value is None else round(value, 3)
-
-    return {
-        "name": show_hidden(f"{pair.arm} over {pair.over}"),
-        "arm": show_hidden(pair.arm),
-        "over": show_hidden(pair.over),
-        "seeds": pair.seeds,
-        "flips": [
-            [
-                item_index[f.id],
-                f.gained,
-                f.lost,
-                answer_index[f.before],
-                answer_index[f.after],
-                short(f.before_probability),
-                short(f.after_probability),
-            ]
-            for f in pair.flips
-        ],
-    }
+    flips: list[list[Any]] = []
+    for flip in pair.flips:
+        probabilities = flip.before_probability, flip.after_probability
+        rounded = [None if value is None else round(value, 3) for value in probabilities]
+        answers = answer_index[flip.before], answer_index[flip.after]
+        flips.append([item_index[flip.id], flip.gained, flip.lost, *answers, *rounded])
+    arm, over = show_hidden(pair.arm), show_hidden(pair.over)
+    return {"name": f"{arm} over {over}", "arm": arm, "over": over, "seeds": pair.seeds, "flips": flips}

@@ -1,7 +1,6 @@
 """The formatting of numbers and of untrusted text in every report.
 
-In: values, intervals, strings from data. Out: short strings.
-Knows nothing of: studies, HTML, files.
+In: values, intervals, strings from data. Out: short strings. Knows nothing of: studies, HTML, files.
 """
 
 import math

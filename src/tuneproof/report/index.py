@@ -14,7 +14,7 @@ from tuneproof.record.study_folder import REPORT_HTML
 from tuneproof.report.charts.forest import axis_strip, score_scale, score_strip
 from tuneproof.report.charts.svg import arm_colour
 from tuneproof.report.formatting import choose_style, count, format_p_value
-from tuneproof.report.page import environment, render, styles
+from tuneproof.report.page import fill_template, render
 from tuneproof.report.tables import ArmRow, is_share, metric_title, pooled_rows, score_from_json
 
 INDEX_HTML = "index.html"
@@ -64,7 +64,7 @@ def _board(board: Board, at: Path, studies: Sequence[Path]) -> dict[str, Any]:
         rows.append(
             {
                 "rank": rank,
-                "name": f"{entry.arm.name(True)}",
+                "name": entry.arm.name(True),
                 "seeds": len(entry.arm.runs) if entry.arm.seeds != [None] else 0,
                 "study": _study_name(entry.study.folder, studies),
                 "link": Path(os.path.relpath(entry.study.folder / REPORT_HTML, at)).as_posix(),
@@ -99,9 +99,4 @@ def render_index(folders: Sequence[Path], out: Path) -> Path:
     tasks: dict[str, list[dict[str, Any]]] = {}
     for board in boards:
         tasks.setdefault(board.task, []).append(_board(board, out.resolve().parent, folders))
-    page = (
-        environment()
-        .get_template("index.html")
-        .render(tasks=tasks, studies=len(folders), css=styles(), count=count)
-    )
-    return write_text(out, page)
+    return write_text(out, fill_template("index.html", tasks=tasks, studies=len(folders)))

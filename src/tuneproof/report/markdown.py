@@ -7,17 +7,9 @@ import re
 from collections.abc import Sequence
 
 from tuneproof.record.study_folder import StudyRecord
+from tuneproof.report import tables
 from tuneproof.report.formatting import show_hidden
 from tuneproof.report.results import paired_differences
-from tuneproof.report.tables import (
-    Table,
-    arm_table,
-    headline,
-    main_metric,
-    metric_notes,
-    overlap_note,
-    pooled_rows,
-)
 
 
 def escape(text: str) -> str:
@@ -32,7 +24,7 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def markdown_table(table: Table) -> str:
+def markdown_table(table: tables.Table) -> str:
     """A table in GitHub-flavoured Markdown, numbers right-aligned."""
     rule = ["--:" if number else ":--" for number in table.numeric]
     lines = [_line([escape(name) for name in table.header]), _line(rule)]
@@ -41,14 +33,18 @@ def markdown_table(table: Table) -> str:
 
 def report_markdown(study: StudyRecord, question: str) -> str:
     """The question, the verdict, the arms, the comparisons, the audit's warnings."""
-    rows = pooled_rows(study)
-    parts = [f"# {escape(question)}", f"**{escape(headline(study))}**", markdown_table(arm_table(study))]
-    if overlap_note(study):
-        parts.append(f"> {escape(overlap_note(study))}")
-    compared = paired_differences(study, main_metric(study))["table"]
+    rows = tables.pooled_rows(study)
+    parts = [
+        f"# {escape(question)}",
+        f"**{escape(tables.headline(study))}**",
+        markdown_table(tables.arm_table(study)),
+    ]
+    if tables.overlap_note(study):
+        parts.append(f"> {escape(tables.overlap_note(study))}")
+    compared = paired_differences(study, tables.main_metric(study))["table"]
     if compared.rows:
         parts += ["## Comparisons on the same test items", markdown_table(compared)]
-    notes = [*metric_notes(rows), *(study.comparisons.get("not_computed") or [])]
+    notes = [*tables.metric_notes(rows), *(study.comparisons.get("not_computed") or [])]
     findings = [
         f"{finding.get('level')}: {finding.get('message')}"
         for finding in study.audit.get("findings") or []

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from tuneproof.record.study_folder import REPORT_HTML, read_study
 from tuneproof.report.charts.learning_curves import learning_curves
-from tuneproof.report.page import environment, styles
+from tuneproof.report.page import fill_template
 from tuneproof.report.results import forest_plot
 from tuneproof.report.sections import question
 from tuneproof.report.tables import arm_table, headline, main_metric, pooled_rows
@@ -25,18 +25,14 @@ def study_cell(folder: Path) -> str:
     study = read_study(Path(folder))
     rows = pooled_rows(study)
     drawn = learning_curves(rows)
-    page = (
-        environment()
-        .get_template("cell.html")
-        .render(
-            question=question(study),
-            verdict=headline(study),
-            css=styles(),
-            forest=forest_plot(study, rows, main_metric(study)),
-            arms=arm_table(study),
-            panels=drawn,
-            report=str(Path(folder) / REPORT_HTML),
-        )
+    page = fill_template(
+        "cell.html",
+        question=question(study),
+        verdict=headline(study),
+        forest=forest_plot(study, rows, main_metric(study)),
+        arms=arm_table(study),
+        panels=drawn,
+        report=str(Path(folder) / REPORT_HTML),
     )
     height = min(MAX_PX, REST_PX + ROW_PX * len(rows) + (PANELS_PX * 2 if drawn else 0))
     return (

@@ -84,6 +84,11 @@ def styles() -> Markup:
     return Markup((HERE / "page.css").read_text("utf-8"))
 
 
+def fill_template(name: str, **values: Any) -> str:
+    """A template of this folder with these values and the style sheet."""
+    return str(environment().get_template(name).render(**values, css=styles(), count=count))
+
+
 def page_html(study: StudyRecord) -> str:
     """The page as one string that loads no other file or address."""
     script = (HERE / "page.js").read_text("utf-8").strip()
@@ -91,30 +96,25 @@ def page_html(study: StudyRecord) -> str:
     parts = build_sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
-    sentence = headline(study).removesuffix(note).strip()
+    sentence = headline(study).removesuffix(note).strip().replace(" %", "\u00a0%")  # keeps units on the line
     lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", sentence, maxsplit=1)
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            **parts,
-            verdict=lead.replace(" %", "\u00a0%"),  # keep a number and its unit on one line
-            verdict_rest=" ".join(rest).replace(" %", "\u00a0%"),
-            overlap=note,
-            outcome_class=OUTCOMES.get(outcome, "unsure"),
-            css=styles(),
-            js=Markup(script),
-            script_hash=f"sha256-{digest}",
-            data=inline_json(parts["payload"]),
-            colour=arm_colour,
-            count=count,
-            signed=_signed,
-            format_example=_format_example,
-            style_for=choose_style,
-            share=NumberStyle(),
-            plain=format_number,
-            sliced="F1 in %" if parts["questions"] else "Accuracy in %",
-        )
+    return fill_template(
+        "page.html",
+        **parts,
+        verdict=lead,
+        verdict_rest=" ".join(rest),
+        overlap=note,
+        outcome_class=OUTCOMES.get(outcome, "unsure"),
+        js=Markup(script),
+        script_hash=f"sha256-{digest}",
+        data=inline_json(parts["payload"]),
+        colour=arm_colour,
+        signed=_signed,
+        format_example=_format_example,
+        style_for=choose_style,
+        share=NumberStyle(),
+        plain=format_number,
+        sliced="F1 in %" if parts["questions"] else "Accuracy in %",
     )
 
 

@@ -136,18 +136,12 @@ def _row_at_threshold(arm: str, seed: str, rule: str, predictions: AnswerPredict
         return evaluate(METRICS[name], predictions.items)
 
     both = set(predictions.gold_N.tolist())
-    return ThresholdRow(
-        arm=arm,
-        seed=seed,
-        rule=rule,
-        threshold=predictions.threshold,
-        f1=score("squad_f1"),
-        exact=score("squad_exact"),
-        answerable_f1=score("squad_f1_has_answer") if 0 in both else None,
-        unanswerable_accuracy=score("squad_no_answer") if 1 in both else None,
-        no_answer_share=float(np.mean([not text for text in predictions.texts])),
-        oracle=rule.startswith("oracle"),
-    )
+    answerable_f1 = score("squad_f1_has_answer") if 0 in both else None
+    unanswerable_accuracy = score("squad_no_answer") if 1 in both else None
+    scores = score("squad_f1"), score("squad_exact"), answerable_f1, unanswerable_accuracy
+    share = float(np.mean([not text for text in predictions.texts]))
+    is_oracle = rule.startswith("oracle")
+    return ThresholdRow(arm, seed, rule, predictions.threshold, *scores, share, is_oracle)
 
 
 def threshold_rows(arms: Sequence[ArmPredictions]) -> list[ThresholdRow]:

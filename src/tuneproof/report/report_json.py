@@ -6,31 +6,18 @@ In: a study read back. Out: one plain value. Knows nothing of: HTML, formatting,
 from typing import Any
 
 from tuneproof.record.study_folder import StudyRecord
-from tuneproof.report.tables import (
-    ArmRow,
-    Score,
-    arm_rows,
-    comparison_rows,
-    headline,
-    main_metric,
-    pooled_rows,
-)
+from tuneproof.report import tables
 
 FORMAT = 2  # grows when a key changes its name or meaning, not when one is added
 
 
-def _scores(scores: dict[str, Score]) -> dict[str, Any]:
+def _scores(scores: dict[str, tables.Score]) -> dict[str, Any]:
     return {name: {"value": s.value, "low": s.low, "high": s.high, "n": s.n} for name, s in scores.items()}
 
 
-def _arm(row: ArmRow) -> dict[str, Any]:
+def _arm(row: tables.ArmRow) -> dict[str, Any]:
     return {
-        "arm": row.arm,
-        "model": row.model,
-        "method": row.method,
-        "kind": row.kind,
-        "seed": row.seed,
-        "status": row.status,
+        **{key: getattr(row, key) for key in ("arm", "model", "method", "kind", "seed", "status")},
         "reason": row.reason or None,
         "scores": _scores(row.scores),
         "parameters": {"total": row.total, "trainable": row.trainable},
@@ -43,7 +30,7 @@ def _arm(row: ArmRow) -> dict[str, Any]:
     }
 
 
-def _memory(row: ArmRow) -> dict[str, Any] | None:
+def _memory(row: tables.ArmRow) -> dict[str, Any] | None:
     memory = row.records[0].ledger.get("memory")
     keys = ("predicted_bytes", "measured_bytes", "error", "limit_bytes", "settings")
     return {key: memory[key] for key in keys} if memory else None
@@ -52,28 +39,24 @@ def _memory(row: ArmRow) -> dict[str, Any] | None:
 def report_values(study: StudyRecord, task: str) -> dict[str, Any]:
     """The value of report.json."""
     verdict = study.comparisons.get("verdict") or {}
-    splits = study.splits
+    outcome, sentence = verdict.get("outcome"), verdict.get("sentence")
+    splits, overlap = study.splits, study.splits.get("overlap") or {}
     return {
         "format": FORMAT,
         "task": task,
-        "metric": main_metric(study),
-        "verdict": {
-            "outcome": verdict.get("outcome"),
-            "sentence": verdict.get("sentence"),
-            "headline": headline(study),
-        },
+        "metric": tables.main_metric(study),
+        "verdict": {"outcome": outcome, "sentence": sentence, "headline": tables.headline(study)},
         "split": {
-            "kind": splits.get("kind"),
-            "leak_safe": splits.get("leak_safe"),
+            **{key: splits.get(key) for key in ("kind", "leak_safe")},
             "sizes": splits.get("sizes") or {},
-            "overlap_share": (splits.get("overlap") or {}).get("share"),
+            "overlap_share": overlap.get("share"),
         },
-        "arms": [_arm(row) for row in arm_rows(study)],
+        "arms": [_arm(row) for row in tables.arm_rows(study)],
         "pooled": [
             {"arm": row.arm, "model": row.model, "seeds": list(row.seeds), "scores": _scores(row.scores)}
-            for row in pooled_rows(study)
+            for row in tables.pooled_rows(study)
         ],
-        "comparisons": comparison_rows(study),
+        "comparisons": tables.comparison_rows(study),
         "by_train_size": study.comparisons.get("by_train_size") or [],
         "audit": [
             {key: finding.get(key) for key in ("name", "level", "message", "count")}

@@ -11,35 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from tuneproof.record.study_folder import StudyRecord
+from tuneproof.report import formatting, tables
+from tuneproof.report.charts import forest
 from tuneproof.report.charts.cost import Mark, cost_figure
-from tuneproof.report.charts.forest import (
-    axis_strip,
-    difference_scale,
-    difference_strip,
-    score_scale,
-    score_strip,
-)
 from tuneproof.report.charts.svg import arm_colour
-from tuneproof.report.formatting import (
-    NOTHING,
-    NumberStyle,
-    choose_style,
-    count,
-    format_p_value,
-    format_percent,
-)
-from tuneproof.report.tables import (
-    ArmRow,
-    Table,
-    column_style,
-    comparison_rows,
-    format_score,
-    format_seeds,
-    is_share,
-    metric_names,
-    metric_title,
-    overlap_share,
-)
 
 FEW_PAIRS = 8
 
@@ -60,27 +35,24 @@ def pair_name(pair: dict[str, Any]) -> str:
     return f"{pair.get('arm')} over {pair.get('over')}"
 
 
-def forest_plot(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any]:
+def forest_plot(study: StudyRecord, rows: Sequence[tables.ArmRow], metric: str) -> dict[str, Any]:
     """The forest plot: every arm with a score, then the arms without one."""
-    style = column_style(list(rows), metric)
+    style = tables.column_style(list(rows), metric)
     scored = [(i, row) for i, row in enumerate(rows) if row.has_score(metric)]
-    scale = score_scale([row.scores[metric] for _, row in scored], is_share(metric))
+    scale = forest.score_scale([row.scores[metric] for _, row in scored], tables.is_share(metric))
     base = [row.scores[metric].value or 0.0 for _, row in scored if row.kind == "baseline"]
-    share = overlap_share(study)
-    leaky = f"; {format_percent(share)} % overlap" if share else ""
+    share = tables.overlap_share(study)
+    leaky = f"; {formatting.format_percent(share)} % overlap" if share else ""
+    plot_rows = []
+    for index, row in scored:
+        score, ink = row.scores[metric], arm_colour(index, row.kind)
+        aside = (tables.format_seeds(row) if row.seeds else row.kind) + leaky
+        strip = forest.score_strip(row, score, style, scale, base, ink)
+        plot_rows.append(PlotRow(row.label, aside, strip, tables.format_score(score, style), ink))
     return {
-        "title": metric_title(metric) + style.unit.replace(" ", ", "),
-        "rows": [
-            PlotRow(
-                row.label,
-                (format_seeds(row) if row.seeds else row.kind) + leaky,
-                score_strip(row, row.scores[metric], style, scale, base, arm_colour(i, row.kind)),
-                format_score(row.scores[metric], style),
-                arm_colour(i, row.kind),
-            )
-            for i, row in scored
-        ],
-        "axis": axis_strip(scale, is_share(metric)),
+        "title": tables.metric_title(metric) + style.unit.replace(" ", ", "),
+        "rows": plot_rows,
+        "axis": forest.axis_strip(scale, tables.is_share(metric)),
         "grouped": bool(study.splits.get("grouped")),
         "has_base": bool(base),
     }
@@ -97,61 +69,55 @@ def _select_pairs(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
     """The paired differences in one metric as strips, and in every metric as a table."""
-    pairs = [pair for pair in comparison_rows(study) if pair.get("difference") is not None]
+    pairs = [pair for pair in tables.comparison_rows(study) if pair.get("difference") is not None]
     drawn = _select_pairs([pair for pair in pairs if pair.get("metric") == metric])
-    scale = difference_scale(drawn)
+    scale = forest.difference_scale(drawn)
     strips, rows = [], []
     for pair in pairs:
-        style = choose_style(pair.get("low"), pair.get("high"), is_share(str(pair.get("metric"))))
-        value = style.value(pair["difference"], True)
-        text = f"{value} {style.interval(pair.get('low'), pair.get('high'), True)}"
+        low, high = pair.get("low"), pair.get("high")
+        style = formatting.choose_style(low, high, tables.is_share(str(pair.get("metric"))))
+        text = f"{style.value(pair['difference'], True)} {style.interval(low, high, True)}"
         rows.append(_difference_cells(pair, text, style))
         if pair in drawn:
-            aside, strip = "claim" if pair.get("claim") else "", difference_strip(pair, style, scale)
+            aside, strip = "claim" if pair.get("claim") else "", forest.difference_strip(pair, style, scale)
             strips.append(PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome"))))
     header = ("Pair", "Metric", "Difference", "p", "p (Holm)", "MDE", "Discordant", "n", "Outcome")
     numeric = (False, False, False, True, True, True, True, True, False)
     return {
         "strips": strips,
-        "axis": axis_strip(scale, is_share(metric), True),
-        "table": Table(header, tuple(rows), numeric),
+        "axis": forest.axis_strip(scale, tables.is_share(metric), True),
+        "table": tables.Table(header, tuple(rows), numeric),
         "sentences": [str(pair["sentence"]) for pair in pairs if pair.get("sentence")],
         "more": len(pairs) - len(drawn),
         "has_mde": any(pair.get("mde") is not None for pair in drawn),
     }
 
 
-def _difference_cells(pair: dict[str, Any], text: str, style: NumberStyle) -> tuple[str, ...]:
+def _difference_cells(pair: dict[str, Any], text: str, style: formatting.NumberStyle) -> tuple[str, ...]:
     adjusted = pair.get("p_adjusted") if pair.get("claim") else None
-    return (
-        pair_name(pair),
-        metric_title(str(pair.get("metric"))),
-        text,
-        format_p_value(pair.get("p_value")),
-        format_p_value(adjusted) if adjusted is not None else NOTHING,
-        style.value(pair.get("mde")),
-        f"{count(pair.get('only_arm_right'))} : {count(pair.get('only_over_right'))}",
-        count(pair.get("n")),
-        str(pair.get("outcome") or NOTHING),
-    )
+    p_values = [formatting.format_p_value(value) for value in (pair.get("p_value"), adjusted)]
+    right = [formatting.count(pair.get(key)) for key in ("only_arm_right", "only_over_right")]
+    title, mde = tables.metric_title(str(pair.get("metric"))), style.value(pair.get("mde"))
+    size, outcome = formatting.count(pair.get("n")), str(pair.get("outcome") or formatting.NOTHING)
+    return (pair_name(pair), title, text, *p_values, mde, " : ".join(right), size, outcome)
 
 
-def metric_table(rows: Sequence[ArmRow]) -> Table:
+def metric_table(rows: Sequence[tables.ArmRow]) -> tables.Table:
     """Every metric of every arm."""
-    names = metric_names(list(rows))
-    styles = {name: column_style(list(rows), name) for name in names}
+    names = tables.metric_names(list(rows))
+    styles = {name: tables.column_style(list(rows), name) for name in names}
     header = ("Metric", *(row.label for row in rows if row.scores))
     body = tuple(
         (
-            metric_title(name) + styles[name].unit.replace(" ", ", "),
-            *(format_score(row.scores.get(name), styles[name]) for row in rows if row.scores),
+            tables.metric_title(name) + styles[name].unit.replace(" ", ", "),
+            *(tables.format_score(row.scores.get(name), styles[name]) for row in rows if row.scores),
         )
         for name in names
     )
-    return Table(header, body, (False, *(True for _ in header[1:])))
+    return tables.Table(header, body, (False, *(True for _ in header[1:])))
 
 
-def cost_figures(rows: Sequence[ArmRow], metric: str) -> list[tuple[str, Markup]]:
+def cost_figures(rows: Sequence[tables.ArmRow], metric: str) -> list[tuple[str, Markup]]:
     """Score against time, trainable parameters and peak memory, for the arms that have both."""
     costs = (
         ("time (s)", lambda row: row.time_s),
@@ -166,5 +132,5 @@ def cost_figures(rows: Sequence[ArmRow], metric: str) -> list[tuple[str, Markup]
             if row.has_score(metric) and cost(row) is not None
         ]
         if len(marks) > 1:
-            drawn.append((title, cost_figure(marks, title, metric_title(metric))))
+            drawn.append((title, cost_figure(marks, title, tables.metric_title(metric))))
     return drawn

@@ -12,6 +12,7 @@ from tuneproof.errors import RecipeError
 from tuneproof.metrics.labels import BINS
 from tuneproof.recipe.yaml import parse_value
 from tuneproof.record.study_folder import RECIPE, StudyRecord, read_items
+from tuneproof.report import formatting, question_sections, slices, tables
 from tuneproof.report.charts.calibration import reliability_figure
 from tuneproof.report.charts.label_efficiency import label_efficiency
 from tuneproof.report.charts.learning_curves import learning_curves
@@ -19,44 +20,8 @@ from tuneproof.report.charts.peak_memory import peak_memory
 from tuneproof.report.charts.svg import arm_colour
 from tuneproof.report.engine_parity import engine_parity
 from tuneproof.report.flips import compare_all_answers, flips_payload
-from tuneproof.report.formatting import (
-    NOTHING,
-    choose_style,
-    count,
-    format_duration,
-    format_number,
-    format_p_value,
-    format_percent,
-    memory,
-)
 from tuneproof.report.load_code import load_code
-from tuneproof.report.question_sections import (
-    no_answer_share_note,
-    null_score_histograms,
-    slice_questions,
-    threshold_rows,
-)
 from tuneproof.report.results import cost_figures, forest_plot, metric_table, paired_differences
-from tuneproof.report.slices import (
-    ArmPredictions,
-    constant_predictions,
-    count_confusions,
-    measure_calibration,
-    read_arm_predictions,
-    slice_scores,
-)
-from tuneproof.report.tables import (
-    ArmRow,
-    arm_rows,
-    arm_table,
-    comparison_rows,
-    is_share,
-    main_metric,
-    metric_notes,
-    metric_title,
-    overlap_share,
-    pooled_rows,
-)
 from tuneproof.report.training_speed import NOTE as SPEEDS_NOTE
 from tuneproof.report.training_speed import speed_table
 from tuneproof.score.verdict import test_name
@@ -91,38 +56,38 @@ def task_name(study: StudyRecord) -> str:
 
 def question(study: StudyRecord) -> str:
     """The study's question in one sentence."""
-    claims = [pair for pair in comparison_rows(study) if pair.get("claim")]
+    claims = [pair for pair in tables.comparison_rows(study) if pair.get("claim")]
     if not claims:
-        return f"How do {len(pooled_rows(study))} arms compare on {task_name(study)}?"
-    models = {row.model for row in pooled_rows(study) if row.model} - {task_name(study)}
+        return f"How do {len(tables.pooled_rows(study))} arms compare on {task_name(study)}?"
+    models = {row.model for row in tables.pooled_rows(study) if row.model} - {task_name(study)}
     model = f" with {models.pop()}" if len(models) == 1 else ""
     return f"On {task_name(study)}{model}, is {claims[0]['arm']} better than {claims[0]['over']}?"
 
 
-def key_figures(study: StudyRecord, rows: Sequence[ArmRow]) -> list[tuple[str, str, str]]:
+def key_figures(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> list[tuple[str, str, str]]:
     """The key figures below the verdict: name, value, detail."""
-    pairs = comparison_rows(study)
+    pairs = tables.comparison_rows(study)
     entries = _difference_figures(pairs[0], power(study)) if pairs else []
     sizes = study.splits.get("sizes") or {}
-    detail = f"{count(sizes.get('train'))} train, {count(sizes.get('dev'))} dev"
-    overlap = overlap_share(study)
+    detail = f"{formatting.count(sizes.get('train'))} train, {formatting.count(sizes.get('dev'))} dev"
+    overlap = tables.overlap_share(study)
     if overlap is not None:
-        detail += f"; {format_percent(overlap)} % overlap train"
-    entries.append(("Test items", count(sizes.get("test")), detail))
+        detail += f"; {formatting.format_percent(overlap)} % overlap train"
+    entries.append(("Test items", formatting.count(sizes.get("test")), detail))
     winner = pairs[0].get("arm") if pairs else None
     best = next((row for row in rows if winner in (row.label, row.arm) and row.time_s), None)
     if best:
-        peak = f"{memory(best.peak_memory_bytes)} peak memory"
+        peak = f"{formatting.memory(best.peak_memory_bytes)} peak memory"
         detail = f"per seed, {peak}" if len(best.seeds) > 1 else peak
-        entries.append((f"Cost of {best.label}", format_duration(best.time_s), detail))
+        entries.append((f"Cost of {best.label}", formatting.format_duration(best.time_s), detail))
     return entries
 
 
 def _difference_figures(pair: dict[str, Any], power: str) -> list[tuple[str, str, str]]:
     if pair.get("difference") is None:
         return []
-    share = is_share(str(pair.get("metric")))
-    style = choose_style(pair.get("low"), pair.get("high"), share)
+    share = tables.is_share(str(pair.get("metric")))
+    style = formatting.choose_style(pair.get("low"), pair.get("high"), share)
     unit = " points" if share else ""
     interval = style.interval(pair.get("low"), pair.get("high"), True)
     is_adjusted = pair.get("p_adjusted") not in (None, pair.get("p_value"))
@@ -130,7 +95,7 @@ def _difference_figures(pair: dict[str, Any], power: str) -> list[tuple[str, str
     test = test_name(str(pair["test"])) if pair.get("test") else ""
     entries = [
         ("Difference", style.value(pair["difference"], True) + unit, interval),
-        ("p-value", format_p_value(p_value), f"{test} (Holm)" if is_adjusted else test),
+        ("p-value", formatting.format_p_value(p_value), f"{test} (Holm)" if is_adjusted else test),
     ]
     if pair.get("mde") is not None:
         entries.append(("Detectable difference", style.value(pair["mde"]) + unit, f"with {power} % power"))
@@ -139,26 +104,29 @@ def _difference_figures(pair: dict[str, Any], power: str) -> list[tuple[str, str
 
 def power(study: StudyRecord) -> str:
     """The power of the detectable differences, in percent."""
-    return format_percent(float(setting(study, "score", "power") or 0.8), 0)
+    return formatting.format_percent(float(setting(study, "score", "power") or 0.8), 0)
 
 
-def calibrations(arms: Sequence[ArmPredictions]) -> list[dict[str, Any]]:
+def calibrations(arms: Sequence[slices.ArmPredictions]) -> list[dict[str, Any]]:
     """The reliability diagrams with their errors and temperatures."""
-    return [
-        {
-            "name": calibration.predictions.row.label,
-            "figure": reliability_figure(
-                calibration.predictions.row.label,
-                calibration.after,
-                calibration.before,
-                arm_colour(calibration.predictions.index, calibration.predictions.row.kind),
-            ),
-            "before": format_percent(calibration.error_before),
-            "after": None if calibration.error_after is None else format_percent(calibration.error_after),
-            "temperature": " · ".join(f"{value:.2f}" for value in calibration.temperatures),
-        }
-        for calibration in measure_calibration(arms)
-    ]
+    entries = []
+    for calibration in slices.measure_calibration(arms):
+        row, error = calibration.predictions.row, calibration.error_after
+        ink = arm_colour(calibration.predictions.index, row.kind)
+        diagram = reliability_figure(row.label, calibration.after, calibration.before, ink)
+        before = formatting.format_percent(calibration.error_before)
+        after = None if error is None else formatting.format_percent(error)
+        temperature = " · ".join(f"{value:.2f}" for value in calibration.temperatures)
+        entries.append(
+            {
+                "name": row.label,
+                "figure": diagram,
+                "before": before,
+                "after": after,
+                "temperature": temperature,
+            }
+        )
+    return entries
 
 
 def flatten(values: Any, name: str = "") -> list[tuple[str, str]]:
@@ -166,13 +134,13 @@ def flatten(values: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(values, dict):
         return [row for key, value in values.items() for row in flatten(value, f"{name}.{key}".strip("."))]
     if isinstance(values, list) and len(values) > MAX_LISTED:
-        return [(name, f"{count(len(values))} values")]
+        return [(name, f"{formatting.count(len(values))} values")]
     if isinstance(values, list):
-        return [(name, ", ".join(str(value) for value in values) or NOTHING)]
-    return [(name, NOTHING if values is None else str(values))]
+        return [(name, ", ".join(str(value) for value in values) or formatting.NOTHING)]
+    return [(name, formatting.NOTHING if values is None else str(values))]
 
 
-def prompts(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
+def prompts(rows: Sequence[tables.ArmRow]) -> list[dict[str, Any]]:
     """Each arm's example prompts as tokens, with the supervised ones marked."""
     arms = []
     for row in rows:
@@ -189,7 +157,7 @@ def prompts(rows: Sequence[ArmRow]) -> list[dict[str, Any]]:
     return arms
 
 
-def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
+def _choices(rows: Sequence[tables.ArmRow]) -> list[tuple[str, str]]:
     """The settings chosen on dev, per arm and seed."""
     choices = []
     for row in rows:
@@ -198,7 +166,7 @@ def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
             name = row.label if seed is None or len(row.seeds) < 2 else f"{row.label}, seed {seed}"
             chosen = record.about.get("chosen") or {}
             single = {
-                key: format_number(value) if isinstance(value, float) else value
+                key: formatting.format_number(value) if isinstance(value, float) else value
                 for key, value in chosen.items()
                 if not isinstance(value, list)
             }
@@ -208,22 +176,18 @@ def _choices(rows: Sequence[ArmRow]) -> list[tuple[str, str]]:
     return choices
 
 
-def _notes(rows: Sequence[ArmRow], questions: bool) -> list[tuple[str, str]]:
+def _notes(rows: Sequence[tables.ArmRow], questions: bool) -> list[tuple[str, str]]:
     """The notes of the arms and their counts of truncated items, each sentence once."""
     notes: dict[tuple[str, str], None] = {}
     for row in rows:
         for record in row.records:
-            for note in record.about.get("notes") or []:
-                notes[row.label, str(note)] = None
+            notes |= {(row.label, str(note)): None for note in record.about.get("notes") or []}
             encoding = record.about.get("encoding") or {}
-            cut, max_length = encoding.get("truncated_items"), encoding.get("max_length")
-            if cut:
-                sentence = (
-                    f"{count(cut)} contexts are longer than {count(max_length)} tokens and were split."
-                    if questions
-                    else f"{count(cut)} items were truncated to {count(max_length)} tokens."
-                )
-                notes[row.label, sentence] = None
+            if cut := encoding.get("truncated_items"):
+                limit = f"{formatting.count(encoding.get('max_length'))} tokens"
+                split, truncated = f"are longer than {limit} and were split", f"were truncated to {limit}"
+                effect = f"contexts {split}" if questions else f"items {truncated}"
+                notes[row.label, f"{formatting.count(cut)} {effect}."] = None
     return list(notes)
 
 
@@ -266,25 +230,26 @@ def _models(study: StudyRecord) -> list[tuple[str, str]]:
 
 def build_sections(study: StudyRecord) -> dict[str, Any]:
     """All values of the page's template."""
-    rows, metric = pooled_rows(study), main_metric(study)
-    arms = read_arm_predictions(rows)
+    rows, metric = tables.pooled_rows(study), tables.main_metric(study)
+    arms = slices.read_arm_predictions(rows)
     items = read_items(study.folder)
-    pairs = compare_all_answers(arms, comparison_rows(study))
+    pairs = compare_all_answers(arms, tables.comparison_rows(study))
+    counts = study.splits.get("labels") or {}
     questions = any(run.kind == "questions" for arm in arms for run in arm.runs)
     return {
         **_data(study),
         "question": question(study),
         "key_figures": key_figures(study, rows),
         "rows": rows,
-        "arms": arm_table(study),
-        "seeds_table": arm_table(study, arm_rows(study)),
-        "metric_title": metric_title(metric),
+        "arms": tables.arm_table(study),
+        "seeds_table": tables.arm_table(study, tables.arm_rows(study)),
+        "metric_title": tables.metric_title(metric),
         "power": power(study),
-        "level": format_percent(float(setting(study, "score", "level") or 0.95), 0),
+        "level": formatting.format_percent(float(setting(study, "score", "level") or 0.95), 0),
         "forest": forest_plot(study, rows, metric),
         "differences": paired_differences(study, metric),
         "metrics": metric_table(rows),
-        "metric_notes": [*metric_notes(rows), *(study.comparisons.get("not_computed") or [])],
+        "metric_notes": [*tables.metric_notes(rows), *(study.comparisons.get("not_computed") or [])],
         "costs": cost_figures(rows, metric),
         "speeds": speed_table(rows),
         "speeds_note": SPEEDS_NOTE,
@@ -296,28 +261,19 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "changes": pairs,
         "payload": flips_payload(pairs, items),
         "first_flips": FLIPS_WITHOUT_SCRIPT,
-        **(_question_parts(study, arms) if questions else LABEL_PARTS),
-        "slices": (slice_questions if questions else slice_scores)(arms, items),
+        "thresholds": question_sections.threshold_rows(arms) if questions else [],
+        "no_answer_shares": question_sections.no_answer_share_note(counts) if questions else "",
+        "histograms": question_sections.null_score_histograms(arms),
+        "slices": (question_sections.slice_questions if questions else slices.slice_scores)(arms, items),
         "questions": questions,
         "slice_arms": [arm.row for arm in arms],
         "calibrations": calibrations(arms),
         "bins": BINS,
-        "confusions": count_confusions(arms),
-        "constant": constant_predictions(arms),
+        "confusions": slices.count_confusions(arms),
+        "constant": slices.constant_predictions(arms),
         "ledgers": [row for row in rows if row.records[0].ledger.get("lines")],
         "peaks": peak_memory(rows),
         "prompts": prompts(rows),
         "choices": _choices(rows),
         "arm_notes": _notes(rows, questions),
-    }
-
-
-LABEL_PARTS: dict[str, Any] = {"thresholds": [], "no_answer_shares": "", "histograms": []}
-
-
-def _question_parts(study: StudyRecord, arms: Sequence[ArmPredictions]) -> dict[str, Any]:
-    return {
-        "thresholds": threshold_rows(arms),
-        "no_answer_shares": no_answer_share_note(study.splits.get("labels") or {}),
-        "histograms": null_score_histograms(arms),
     }

@@ -119,16 +119,9 @@ def count_confusions(arms: Sequence[ArmPredictions]) -> list[Confusion]:
     """A confusion matrix per arm, summed over its seeds."""
     confusions = []
     for arm in arms:
-        total = sum(confusion(_items_of(run)) for run in arm.runs)
-        confusions.append(
-            Confusion(
-                arm,
-                arm.runs[0].labels,
-                np.asarray(total).tolist(),
-                sum(int((run.predicted_N == UNPARSED).sum()) for run in arm.runs),
-                len(arm.runs[0]),
-            )
-        )
+        first, total = arm.runs[0], sum(confusion(_items_of(run)) for run in arm.runs)
+        unparsed = sum(int((run.predicted_N == UNPARSED).sum()) for run in arm.runs)
+        confusions.append(Confusion(arm, first.labels, np.asarray(total).tolist(), unparsed, len(first)))
     return confusions
 
 
@@ -271,12 +264,9 @@ def measure_calibration(arms: Sequence[ArmPredictions]) -> list[Calibration]:
             continue
         temperatures, after = [], []
         for run, dev_run in zip(arm.runs, arm.dev_runs, strict=False):
-            if (
-                run.probabilities_NC is not None
-                and dev_run is not None
-                and dev_run.probabilities_NC is not None
-            ):
-                temperatures.append(fit_temperature(dev_run.probabilities_NC, dev_run.gold_N))
+            dev_NC = None if dev_run is None else dev_run.probabilities_NC
+            if dev_run is not None and run.probabilities_NC is not None and dev_NC is not None:
+                temperatures.append(fit_temperature(dev_NC, dev_run.gold_N))
                 scaled_NC = apply_temperature(run.probabilities_NC, temperatures[-1])
                 after.append(replace(_items_of(run), probabilities_NC=scaled_NC))
         error_after = _mean_error(after) if after else None

@@ -9,17 +9,7 @@ from typing import Any
 
 from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
-from tuneproof.report.formatting import (
-    NOTHING,
-    NumberStyle,
-    choose_style,
-    count,
-    format_duration,
-    format_percent,
-    memory,
-    rate,
-    show_hidden,
-)
+from tuneproof.report import formatting
 
 MEAN_NOTE = "mean of the seeds"
 
@@ -108,14 +98,8 @@ def is_share(name: str) -> bool:
 
 def score_from_json(values: dict[str, Any]) -> Score:
     """A score from scores.json."""
-    return Score(
-        values.get("value"),
-        values.get("low"),
-        values.get("high"),
-        values.get("n"),
-        str(values.get("method") or ""),
-        str(values.get("note") or ""),
-    )
+    numbers = {key: values.get(key) for key in ("value", "low", "high", "n")}
+    return Score(**numbers, method=str(values.get("method") or ""), note=str(values.get("note") or ""))
 
 
 def _mean(values: list[Any]) -> float | None:
@@ -226,24 +210,25 @@ def main_metric(study: StudyRecord) -> str:
     return next(iter([*(name for name in compared if name in scored), *scored, *compared]), "accuracy")
 
 
-def column_style(rows: list[ArmRow], metric: str) -> NumberStyle:
+def column_style(rows: list[ArmRow], metric: str) -> formatting.NumberStyle:
     """The format of one metric's column: the decimals that its widest interval supports."""
+    share = is_share(metric)
     scores = [row.scores[metric] for row in rows if metric in row.scores]
-    styles = [choose_style(score.low, score.high, is_share(metric)) for score in scores]
-    return min(styles, key=lambda style: style.decimals, default=choose_style(None, None, is_share(metric)))
+    styles = [formatting.choose_style(score.low, score.high, share) for score in scores]
+    return min(styles, key=lambda style: style.decimals, default=formatting.choose_style(None, None, share))
 
 
-def format_score(score: Score | None, style: NumberStyle) -> str:
+def format_score(score: Score | None, style: formatting.NumberStyle) -> str:
     """A score with its interval, such as 89.1 [86.8, 91.0]."""
     if score is None or score.value is None:
-        return NOTHING
+        return formatting.NOTHING
     return f"{style.value(score.value)} {style.interval(score.low, score.high)}".rstrip()
 
 
 def format_seeds(row: ArmRow) -> str:
     """ "–", "seed 3" or "3 seeds"."""
     if not row.seeds:
-        return NOTHING
+        return formatting.NOTHING
     return f"seed {row.seeds[0]}" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
 
 
@@ -268,8 +253,8 @@ def overlap_note(study: StudyRecord) -> str:
     if share == 0:
         return "Random split without leak protection (leak_safe: false); no test item overlaps train."
     return (
-        f"Leaky split (leak_safe: false): {format_percent(share)} % of the test items overlap train, "
-        "so these numbers do not show performance on new text."
+        f"Leaky split (leak_safe: false): {formatting.format_percent(share)} % of the test items overlap "
+        "train, so these numbers do not show performance on new text."
     )
 
 
@@ -280,7 +265,7 @@ def headline(study: StudyRecord) -> str:
     if not sentence:
         done = sum(row.status == "done" for row in arm_rows(study))
         sentence = f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."
-    return show_hidden(" ".join(part for part in (sentence, overlap_note(study)) if part))
+    return formatting.show_hidden(" ".join(part for part in (sentence, overlap_note(study)) if part))
 
 
 def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
@@ -292,25 +277,17 @@ def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
     rows, metric = pooled_rows(study) if rows is None else rows, main_metric(study)
     style, share = column_style(rows, metric), overlap_share(study)
     title = metric_title(metric) + style.unit.replace(" ", ", ")
-    leaky = f" (overlap {format_percent(share)} %)" if share else ""
+    leaky = f" (overlap {formatting.format_percent(share)} %)" if share else ""
     cells = []
     for row in rows:
         score = format_score(row.scores.get(metric), style)
         if row.status != "done":
-            score = f"{row.status}: {show_hidden(row.reason)}" if row.reason else row.status
+            score = f"{row.status}: {formatting.show_hidden(row.reason)}" if row.reason else row.status
         else:
-            score += leaky + (f" ({show_hidden(row.reason)})" if row.reason else "")
-        cells.append(
-            (
-                show_hidden(row.label),
-                format_seeds(row),
-                score,
-                count(row.trainable),
-                count(row.total),
-                format_duration(row.time_s),
-                memory(row.peak_memory_bytes),
-                rate(row.items_per_s),
-            )
-        )
+            score += leaky + (f" ({formatting.show_hidden(row.reason)})" if row.reason else "")
+        name, speed = formatting.show_hidden(row.label), formatting.rate(row.items_per_s)
+        parameters = (formatting.count(row.trainable), formatting.count(row.total))
+        cost = (formatting.format_duration(row.time_s), formatting.memory(row.peak_memory_bytes), speed)
+        cells.append((name, format_seeds(row), score, *parameters, *cost))
     header = ("Arm", "Seeds", title, "Trainable", "Parameters", "Time", "Peak memory", "Items/s")
     return Table(header, tuple(cells), (False, False, False, True, True, True, True, True))

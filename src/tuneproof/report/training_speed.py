@@ -24,19 +24,11 @@ def speed_table(rows: Sequence[ArmRow]) -> Table | None:
     """A row per arm that recorded its training speed; None if no arm did."""
     table_rows = []
     for row in rows:
-        speeds = [
-            record.ledger["training_speed"] for record in row.records if record.ledger.get("training_speed")
-        ]
-        if speeds:
-            table_rows.append(
-                (
-                    show_hidden(row.label),
-                    rate(_median(speeds, "tokens_per_s")),
-                    abbreviate_count(_median(speeds, "flops_per_token")),
-                    _share(_median(speeds, "mfu")),
-                    _share(_median(speeds, "bandwidth_utilization")),
-                )
-            )
+        recorded = (record.ledger.get("training_speed") for record in row.records)
+        if speeds := [speed for speed in recorded if speed]:
+            tokens, operations = _median(speeds, "tokens_per_s"), _median(speeds, "flops_per_token")
+            shares = [_share(_median(speeds, key)) for key in ("mfu", "bandwidth_utilization")]
+            table_rows.append((show_hidden(row.label), rate(tokens), abbreviate_count(operations), *shares))
     return Table(HEADER, tuple(table_rows), (False, True, True, True, True)) if table_rows else None
 
 

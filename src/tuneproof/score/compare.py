@@ -15,17 +15,10 @@ from numpy.typing import NDArray
 from tuneproof.errors import RunError
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import Items, Metric, evaluate
+from tuneproof.score import scores
 from tuneproof.score.intervals import Estimate, Side, estimate, student_interval, t_quantile
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
 from tuneproof.score.resample import cluster_sums, resampled_totals
-from tuneproof.score.scores import (
-    FEW_CLUSTERS,
-    check_same_items,
-    get_metric,
-    groups_of,
-    paragraphs_of,
-    unavailable_reason,
-)
 from tuneproof.score.significance import holm, mcnemar_test, randomisation_test, t_test
 from tuneproof.score.verdict import Comparison, Outcome, comparison_sentence
 from tuneproof.settings import ScoreSettings
@@ -56,38 +49,33 @@ def compare(
     settings: ScoreSettings,
     grouped: bool,
 ) -> Comparison:
-    """Compare arm `a` with arm `b`. Each is one list of predictions per seed; an arm without seeds has
-    a single list, which is compared with every seed of the other arm.
+    """Compare arm `a` with arm `b`. Each is one list of predictions per seed; an arm without seeds has a
+    single list, which is compared with every seed of the other arm.
 
-    The interval is the difference plus and minus t standard errors of the paired bootstrap: it
-    resamples the same whole clusters for both arms, and the seeds too if there are several
-    (`estimate`). The test is exact mid-p McNemar for accuracy on ungrouped items, approximate
-    randomisation over whole clusters for other metrics and grouped items, and Student's t for
-    several seeds (degrees of freedom: `estimate`), which count as independent between the arms.
+    The interval is the difference plus and minus t standard errors of the paired bootstrap: it resamples the
+    same whole clusters for both arms, and the seeds too if there are several (`estimate`). The test is exact
+    mid-p McNemar for accuracy on ungrouped items, approximate randomisation over whole clusters for other
+    metrics and grouped items, and Student's t for several seeds (degrees of freedom: `estimate`), which count
+    as independent between the arms.
 
     Raises: RunError if the items or the numbers of seeds differ, or the metric does not apply.
-
-    Source: Dietterich 1998 (McNemar); Koehn 2004, W04-3250 (paired bootstrap); Miller 2024,
-    arXiv:2411.00640, section 4 (pairing).
+    Source: Dietterich 1998 (McNemar); Koehn 2004, W04-3250 (paired bootstrap); Miller 2024, arXiv:2411.00640,
+    section 4 (pairing).
     """
-    check_same_items([*a, *b], [name_a] * len(a) + [name_b] * len(b))
+    scores.check_same_items([*a, *b], [name_a] * len(a) + [name_b] * len(b))
     seeds = max(len(a), len(b))
     if {len(a), len(b)} - {1, seeds}:
-        raise RunError(
-            f"{name_a} and {name_b}",
-            f"have {len(a)} and {len(b)} seeds.",
-            "Allowed: the same number of seeds, or one arm without seeds.",
-            "Run both with the same seeds.",
-        )
+        problem = f"have {len(a)} and {len(b)} seeds."
+        allowed = "Allowed: the same number of seeds, or one arm without seeds."
+        raise RunError(f"{name_a} and {name_b}", problem, allowed, "Run both with the same seeds.")
     pair = _Pair(
-        metric=get_metric(metric),
+        metric=scores.get_metric(metric),
         arm_S=[run.items for run in a] * (seeds // len(a)),
         over_S=[run.items for run in b] * (seeds // len(b)),
-        groups=groups_of(a[0], grouped),
-        paragraphs=paragraphs_of(a[0], grouped),
+        groups=scores.groups_of(a[0], grouped),
+        paragraphs=scores.paragraphs_of(a[0], grouped),
     )
-    reason = unavailable_reason(pair.metric, (*pair.arm_S, *pair.over_S))
-    if reason:
+    if reason := scores.unavailable_reason(pair.metric, (*pair.arm_S, *pair.over_S)):
         raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
     return _with_outcome(_compare_pair(pair, name_a, name_b, settings))
 
@@ -151,9 +139,8 @@ def _estimate_difference(
     draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes)
     sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
     estimated = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
-    return rows_GK, _with_minimum_error(
-        estimated, metric, int(metric.counted_N(runs[0]).sum()), settings.level
-    )
+    n = int(metric.counted_N(runs[0]).sum())
+    return rows_GK, _with_minimum_error(estimated, metric, n, settings.level)
 
 
 def _by_paragraph(
@@ -169,7 +156,7 @@ def _by_paragraph(
 
 def _note(pair: _Pair, discordant: float, clusters: int) -> str:
     notes = []
-    if pair.groups is not None and clusters < FEW_CLUSTERS:
+    if pair.groups is not None and clusters < scores.FEW_CLUSTERS:
         notes.append(f"only {clusters} groups: the interval may be too narrow")
     plain = pair.groups is None and len(pair.arm_S) == 1
     enough = FEW_DISCORDANT if plain else FEW_IN_GROUPS_OR_SEEDS

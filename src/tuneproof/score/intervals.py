@@ -59,12 +59,11 @@ class Estimate:
 def wilson_interval(value: float, n: float, level: float, df: float = inf) -> Interval:
     """The score interval of a proportion: all p in 0..1 with |value - p| <= t sqrt(p (1 - p) / n).
 
-    `value` in 0..1; `n` the number of items, or the effective number for clustered items or several
-    runs; t the quantile of Student's distribution with `df` degrees of freedom, z by default.
+    `value` in 0..1; `n` the number of items, or the effective number for clustered items or several runs; t
+    the quantile of Student's distribution with `df` degrees of freedom, z by default.
 
     Source: Wilson 1927, JASA 22(158), pp. 209-212; with an effective n and t: Franco et al. 2019,
-    doi:10.1093/jssam/smy019; below a few hundred items: Bowyer et al. 2025,
-    arXiv:2503.01747.
+    doi:10.1093/jssam/smy019; below a few hundred items: Bowyer et al. 2025, arXiv:2503.01747.
     """
     t2 = t_quantile(level, df) ** 2
     centre = (value + t2 / (2 * n)) / (1 + t2 / n)
@@ -96,21 +95,20 @@ def estimate(
 ) -> Estimate:
     """The mean over seeds of one side, or the difference of two, with its error from items and seeds.
 
-    `draws_BR` are the runs' values on resampled clusters, the same clusters for every run. Each draw
-    of items is joined by a draw of seeds: S deviations from the side's mean, with replacement.
-    Both are rescaled to be unbiased: items by sqrt(G / (G - 1)), seeds by sqrt(S / (S - 1)) and
-    by the share of their variance that is not noise of the items, which the draws of items already
-    contain (noise = mean variance of one run less mean covariance of two). `error` is the standard
-    deviation of the sums.
+    `draws_BR` are the runs' values on resampled clusters, the same clusters for every run. Each draw of items
+    is joined by a draw of seeds: S deviations from the side's mean, with replacement. Both are rescaled to be
+    unbiased: items by sqrt(G / (G - 1)), seeds by sqrt(S / (S - 1)) and by the share of their variance that
+    is not noise of the items, which the draws of items already contain (noise = mean variance of one run less
+    mean covariance of two). `error` is the standard deviation of the sums.
 
-    Three seeds estimate their spread poorly. `error` is therefore multiplied by the mean of
-    Student's quantiles for G - 1 and for the seeds' degrees of freedom, weighted by variance; `df`
-    belongs to the Student's distribution with this quantile at `level`. (Satterthwaite's degrees
-    of freedom cover 92 % if three seeds are the larger part; these cover 95 to 97 %.)
+    Three seeds estimate their spread poorly. `error` is therefore multiplied by the mean of Student's
+    quantiles for G - 1 and for the seeds' degrees of freedom, weighted by variance; `df` belongs to the
+    Student's distribution with this quantile at `level`. (Satterthwaite's degrees of freedom cover 92 % if
+    three seeds are the larger part; these cover 95 to 97 %.)
 
-    Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; the
-    weighted quantile: Cochran and Cox 1957, Experimental Designs; that both must be drawn:
-    Bouthillier et al. 2021, arXiv:2103.03098.
+    Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; the weighted
+    quantile: Cochran and Cox 1957, Experimental Designs; that both must be drawn: Bouthillier et al. 2021,
+    arXiv:2103.03098.
     """
     weight_R = np.zeros(len(values_R))
     for side in sides:

@@ -16,11 +16,10 @@ FEW_DISCORDANT = 200  # the power of the exact test is summed up to here and app
 def smallest_detectable(error: float, df: float, level: float, power: float) -> float:
     """The difference that a t-test with this standard error detects with probability `power`.
 
-    `error` times the non-centrality at which Student's t with `df` degrees exceeds its critical
-    value with that probability; for large `df` it is (z[1 - (1 - level) / 2] + z[power]) `error`.
+    `error` times the non-centrality at which Student's t with `df` degrees exceeds its critical value with
+    that probability; for large `df` it is (z[1 - (1 - level) / 2] + z[power]) `error`.
 
-    Source: Bloom 1995, doi:10.1177/0193841X9501900504; Miller 2024, arXiv:2411.00640,
-    section 5.
+    Source: Bloom 1995, doi:10.1177/0193841X9501900504; Miller 2024, arXiv:2411.00640, section 5.
     """
     from scipy.special import nctdtrinc, ndtri, stdtrit
 

@@ -44,11 +44,10 @@ def distinct_rows(rows_GK: Floats) -> tuple[Floats, NDArray[np.int64]]:
 def resampled_totals(rows_GK: Floats, draws: int, rng: np.random.Generator) -> Floats:
     """Totals [B, K] of `draws` samples of G clusters, drawn with replacement.
 
-    Clusters with equal statistics form one cell of a multinomial: the same distribution without a
-    draw for each item. If most rows are distinct, they are drawn by index, in blocks.
+    Clusters with equal statistics form one cell of a multinomial: the same distribution without a draw for
+    each item. If most rows are distinct, they are drawn by index, in blocks.
 
-    Source: Efron and Tibshirani 1993, section 6.2; whole clusters: Field and Welsh 2007,
-    JRSS B 69(3).
+    Source: Efron and Tibshirani 1993, section 6.2; whole clusters: Field and Welsh 2007, JRSS B 69(3).
     """
     clusters = len(rows_GK)
     rows_UK, count_U = distinct_rows(rows_GK)

@@ -29,9 +29,8 @@ FEW_ERRORS = 5
 class Score:
     """A metric's value, the mean over the seeds, with its interval `low` to `high`.
 
-    `n` items in `clusters` groups (None if items are not grouped); `note` holds caveats;
-    `by_paragraph` is the interval if paragraphs are resampled instead of whole groups (questions
-    only): {clusters, low, high}.
+    `n` items in `clusters` groups (None if items are not grouped); `note` holds caveats; `by_paragraph` is
+    the interval if paragraphs are resampled instead of whole groups (questions only): {clusters, low, high}.
     """
 
     metric: str
@@ -74,9 +73,9 @@ def check_same_items(runs: Sequence[AnyPredictions], names: Sequence[str]) -> No
     first, first_name = runs[0], names[0]
     for run, name in zip(runs[1:], names[1:], strict=True):
         both = f"{first_name} and {name}" if name != first_name else f"the seeds of {name}"
-        advice = "Run both arms in one study, so that they share its frozen items."
+        advice = "Run both arms in one study, so that they share the same items."
         if run.labels != first.labels:
-            difference = f"labels differ: {', '.join(first.labels)} and {', '.join(run.labels)}."
+            difference = f"the labels differ: {', '.join(first.labels)} versus {', '.join(run.labels)}."
             raise RunError(both, difference, do=advice)
         if list(run.ids) != list(first.ids):
             ours, theirs = set(first.ids), set(run.ids)
@@ -167,8 +166,7 @@ def _select_metrics(items_S: Sequence[Items], names: Sequence[str] | None) -> li
         return [metric for metric in METRICS.values() if not unavailable_reason(metric, items_S)]
     chosen = [get_metric(name) for name in names]
     for metric in chosen:
-        reason = unavailable_reason(metric, items_S)
-        if reason:
+        if reason := unavailable_reason(metric, items_S):
             raise RunError("metrics", reason, do="Leave it out of the metrics.")
     return chosen
 
@@ -236,17 +234,7 @@ def _make_score(
     counted_N = metric.counted_N(items_S[0])
     n = int(counted_N.sum())
     right = np.mean([(items.right_N & counted_N).sum() for items in items_S])
-    rarer = min(right, n - right)
-    if rarer < FEW_ERRORS:
+    if min(right, n - right) < FEW_ERRORS:
         notes.append(f"fewer than {FEW_ERRORS} right or wrong answers: the interval is coarse")
-    return Score(
-        metric=metric.name,
-        value=value,
-        low=interval.low,
-        high=interval.high,
-        n=n,
-        clusters=clusters,
-        seeds=len(items_S),
-        method=method,
-        note="; ".join(notes),
-    )
+    low, high, note = interval.low, interval.high, "; ".join(notes)
+    return Score(metric.name, value, low, high, n, clusters, len(items_S), method, note)

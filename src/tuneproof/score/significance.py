@@ -1,7 +1,6 @@
 """Tests of a difference between two arms on the same items, and the correction for several claims.
 
-In: discordant counts, statistics of clusters, p-values. Out: p-values.
-Knows nothing of: files, verdicts.
+In: discordant counts, statistics of clusters, p-values. Out: p-values. Knows nothing of: files, verdicts.
 
 Shapes: G clusters, K statistics, B draws, U distinct rows.
 """

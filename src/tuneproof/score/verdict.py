@@ -18,12 +18,11 @@ class Comparison:
     """`arm` compared with `over` by one metric, on the same `n` items.
 
     `difference` is value - over_value, with its interval `low` to `high`; `only_arm_right` and
-    `only_over_right` count the discordant items, summed over the seeds; `seed_spread` is the
-    standard deviation of the difference over the seeds (None with one seed); `item_error` is the
-    standard error from items only; `mde` is the smallest difference that these items, this discordance
-    and these seeds detect with the power of the settings. All are in the metric's unit, written times
-    100 if `in_points`. `by_paragraph` is the interval if paragraphs are resampled instead of groups
-    (questions only).
+    `only_over_right` count the discordant items, summed over the seeds; `seed_spread` is the standard
+    deviation of the difference over the seeds (None with one seed); `item_error` is the standard error from
+    items only; `mde` is the smallest difference that these items, this discordance and these seeds detect
+    with the power of the settings. All are in the metric's unit, written times 100 if `in_points`.
+    `by_paragraph` is the interval if paragraphs are resampled instead of groups (questions only).
     """
 
     arm: str
@@ -108,9 +107,8 @@ def _paragraph_interval(comparison: Comparison) -> str:
 def make_verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] = ()) -> dict[str, Any]:
     """The study's verdict: outcome and sentence of the first claim, then each later claim that fails.
 
-    `baselines` compare trained arms with arms that need no training (as `over`): a further sentence
-    names each trained arm that its baseline beats or matches. Without claims the outcome is
-    "cannot tell".
+    `baselines` compare trained arms with arms that need no training (as `over`): a further sentence names
+    each trained arm that its baseline beats or matches. Without claims the outcome is "cannot tell".
 
     Keys: outcome, sentence, claims [Comparison as values], baselines [likewise], no_better_than_baseline
     [{arm, baseline, outcome}].

@@ -83,7 +83,8 @@ def list_arm_runs(
     def add(arm: Arm, spec: ModelSpec | None, seed: int | None, reason: str | None, size: int | None) -> None:
         folder = arm_folder(Path(recipe.out), spec.name if spec else None, arm.name, seed, size)
         is_complete = shared is not None and (spec is None or spec.is_complete)
-        facts = arm_facts(recipe, arm, spec, {"seed": seed, "train size": size}, shared) if is_complete else {}
+        sample = {"seed": seed, "train size": size}
+        facts = arm_facts(recipe, arm, spec, sample, shared) if is_complete else {}
         runs.append(ArmRun(len(runs), arm, spec, seed, folder, reason, size, facts))
 
     trainable: list[tuple[Arm, ModelSpec | None]] = []

@@ -93,7 +93,7 @@ def join_cluster(recipe: Recipe) -> Cluster:
                     do="Start one with `ray start --head`, or unset RAY_ADDRESS.",
                 ) from None
             ray.init(include_dashboard=False, **quiet)
-            sentence = "No Ray cluster runs here. One was started on this machine for this study."
+            sentence = "No Ray cluster is running, so one was started on this machine for this study."
     has_gpus = any(node["Resources"].get("GPU") for node in _alive_nodes())
     gpus = int(recipe.compute.device in ("auto", "cuda") and has_gpus)
     cpus = recipe.compute.threads or 1

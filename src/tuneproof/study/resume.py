@@ -69,7 +69,7 @@ def _is_named(run: ArmRun, name: str) -> bool:
 
 
 def refuse_other_items(plan: Plan, policy: ResumePolicy) -> None:
-    """Raise RecipeError if the folder holds a study on other items or in another format.
+    """Raise RecipeError if the folder holds a study with different items or in another format.
 
     Restarting every arm is always allowed.
     """
@@ -84,8 +84,8 @@ def refuse_other_items(plan: Plan, policy: ResumePolicy) -> None:
         parts = [part for part in new if old.get(part) != new[part]]
         raise RecipeError(
             str(plan.folder),
-            f"holds a study on other items: the items or labels of {', '.join(parts)} differ.",
-            "A study's folder takes more arms, models and seeds, but the same items.",
+            f"holds a study with different items: the items or labels of {', '.join(parts)} differ.",
+            "You can add arms, models and seeds to a study; its items stay the same.",
             "Name another folder with --out, or run every arm again with --restart all.",
         )
 

@@ -128,7 +128,7 @@ def open_folder(
 def skip(run: ArmRun, plan: Plan, monitor: Monitor) -> None:
     """Report an arm that is finished already."""
     remove_checkpoints(run)
-    line = f"finished before ({run.index + 1} of {len(plan.arms)})"
+    line = f"already finished ({run.index + 1} of {len(plan.arms)})"
     monitor.notify(ArmFinished(run.label, "skipped", line, 0.0))
 
 

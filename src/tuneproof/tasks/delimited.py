@@ -27,17 +27,13 @@ class DelimitedColumns:
 def check_header(name: str, header: Sequence[str]) -> None:
     """Raises DataError if a header repeats a column, or has more columns than are allowed."""
     if len(header) > MAX_COLUMNS:
-        raise DataError(
-            f"{name}, row 1",
-            f"the header names {len(header):,} columns.",
-            f"At most {MAX_COLUMNS:,} are allowed.",
-            "Keep only the columns that you need.",
-        )
+        problem = f"the header names {len(header):,} columns."
+        allowed = f"At most {MAX_COLUMNS:,} are allowed."
+        raise DataError(f"{name}, row 1", problem, allowed, "Keep only the columns that you need.")
     repeated = [column for column, count in Counter(header).items() if column and count > 1]
     if repeated:
-        raise DataError(
-            f"{name}, row 1", f"the header names {repeated[0]} twice.", do="Rename one of the columns."
-        )
+        problem = f"the header names {repeated[0]} twice."
+        raise DataError(f"{name}, row 1", problem, do="Rename one of the columns.")
 
 
 def read_delimited(name: str, text: str, delimiter: str, quotes: bool) -> DelimitedColumns:
@@ -85,9 +81,8 @@ def _to_columns(header: Sequence[str], records: Sequence[Sequence[str]]) -> dict
 
 def _check_delimiter(delimiter: str) -> None:
     if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise RecipeError(
-            "task.labels.delimiter", f"{delimiter!r} is not one character.", 'Use "," or ";" or "\\t".'
-        )
+        problem = f"{delimiter!r} is not one character."
+        raise RecipeError("task.labels.delimiter", problem, 'Use "," or ";" or "\\t".')
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -105,11 +100,8 @@ def _ragged(name: str, row: int, cells: int, expected: int, delimiter: str) -> D
     sign = {",": "comma", "\t": "tab", ";": "semicolon"}.get(delimiter, delimiter)
     more = f"Put quotation marks around a text that contains a {sign}."
     plural = "s" if cells != 1 else ""
-    return DataError(
-        f"{name}, row {row}",
-        f"has {cells} cell{plural}; the header has {expected}.",
-        do=more if cells > expected else "Fill in the missing cells.",
-    )
+    do = more if cells > expected else "Fill in the missing cells."
+    return DataError(f"{name}, row {row}", f"has {cells} cell{plural}; the header has {expected}.", do=do)
 
 
 def _malformed(name: str, row: int, line: int, message: str) -> DataError:
@@ -122,9 +114,5 @@ def _malformed(name: str, row: int, line: int, message: str) -> DataError:
     else:
         problem = f"is not CSV: {message}."
     where = f"{name}, row {row}" + (f" (line {line})" if line != row else "")
-    return DataError(
-        where,
-        problem,
-        do='Write a quotation mark inside quotes as "", or set quotes: false if they are '
-        "ordinary characters.",
-    )
+    do = 'Write a quotation mark inside quotes as "", or set quotes: false if they are ordinary characters.'
+    return DataError(where, problem, do=do)

@@ -1,7 +1,6 @@
 """The demo: reviews written for this project, shipped with the package.
 
-In: the package's own file. Out: rows and a prompt.
-Knows nothing of: splits, models, the network.
+In: the package's own file. Out: rows and a prompt. Knows nothing of: splits, models, the network.
 """
 
 import hashlib
@@ -29,20 +28,16 @@ def read(options: DemoOptions) -> Rows:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise DataError(
-            "tuneproof/tasks/demo/reviews.jsonl", "does not exist.", do="Install the package again."
-        ) from None
+        do = "Install the package again."
+        raise DataError("tuneproof/tasks/demo/reviews.jsonl", "does not exist.", do=do) from None
     parts: dict[str, list[Example]] = {"train": [], "test": []}
     for line in data.decode("utf-8").splitlines():
         row = json.loads(line)
         label = LABELS.index(row["label"])
         example = Example(row["id"], row["text"], label, row["group"], (row["domain"],))
         parts[row["part"]].append(example)
-    source = {
-        "name": "reviews written for tuneproof",
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "licence": _LICENCE,
-    }
+    digest = hashlib.sha256(data).hexdigest()
+    source = {"name": "reviews written for tuneproof", "sha256": digest, "licence": _LICENCE}
     return Rows(parts=parts, labels=LABELS, source=source, grouped=True, columns=("domain",))
 
 
@@ -51,12 +46,8 @@ def demo_prompt(options: DemoOptions, labels: Sequence[str]) -> Prompt:
 
     Chosen on the train part, where "Sentiment:" separates the labels no better than chance.
     """
-    return replace(
-        sentiment_prompt(options, labels),
-        instruction="",
-        template="{text} It was",
-        words=("terrible", "great"),
-    )
+    prompt = sentiment_prompt(options, labels)
+    return replace(prompt, instruction="", template="{text} It was", words=("terrible", "great"))
 
 
 TASK = Task(

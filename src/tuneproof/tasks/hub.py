@@ -23,30 +23,22 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
     import datasets
 
     if Path(name).exists():  # datasets would read it instead of the hub's
-        raise DataError(
-            name,
-            "is a file or folder here, but hub: names a data set on the hub.",
-            do="Name the file with path:.",
-        )
+        problem = "is a file or folder here, but hub: names a data set on the hub."
+        raise DataError(name, problem, do="Name the file with path:.")
     try:
         builder = datasets.load_dataset_builder(name, config, revision=revision)
         if builder.name not in READERS:
-            raise DataError(
-                f"hub data set {name}",
-                f"needs the reader {builder.name}, which is not allowed.",
-                f"Allowed: {', '.join(READERS)}, which run no code and unpack no archives.",
-                "Use its Parquet files.",
-            )
+            problem = f"needs the reader {builder.name}, which is not allowed."
+            allowed = f"Allowed: {', '.join(READERS)}, which run no code and unpack no archives."
+            raise DataError(f"hub data set {name}", problem, allowed, "Use its Parquet files.")
         builder.download_and_prepare()
         parts = builder.as_dataset()
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         kind = DataUnreachedError if is_unreachable(error) else DataError
-        raise kind(
-            f"hub data set {name}",
-            f"could not be downloaded at revision {revision}: {reason}.",
-            do="Connect to the network, or name local files with path:.",
-        ) from None
+        problem = f"could not be downloaded at revision {revision}: {reason}."
+        do = "Connect to the network, or name local files with path:."
+        raise kind(f"hub data set {name}", problem, do=do) from None
     about = {"hub": name, "revision": revision, "config": config}
     return {
         str(part): _to_table(f"{name}, {part}", rows, {**about, "part": str(part)})

@@ -1,14 +1,11 @@
 """IMDB: 50,000 film reviews, negative or positive.
 
-In: the train and test files, or the hub. Out: rows and a prompt.
-Knows nothing of: splits, models, scores.
+In: the train and test files, or the hub. Out: rows and a prompt. Knows nothing of: splits, models, scores.
 
 The files are sorted by label, negatives first: the first hundred rows have one label.
 """
 
 from dataclasses import replace
-
-from pydantic import Field
 
 from tuneproof.tasks.public_data import read_labelled_rows
 from tuneproof.tasks.sentiment import LABEL_ALIASES, LABELS, METRICS, sentiment_prompt
@@ -25,11 +22,9 @@ _SOURCE = PublicSource(
 class ImdbOptions(TaskOptions):
     """Where IMDB is read from."""
 
-    path: str | None = Field(
-        None,
-        description="A folder with train and test as .parquet, .csv, .tsv, .jsonl or .json, "
-        "columns text and label. Default: the hub.",
-    )
+    path: str | None = None
+    """A folder with train and test as .parquet, .csv, .tsv, .jsonl or .json, columns text and label. Default:
+    the hub."""
 
 
 def read(options: ImdbOptions) -> Rows:

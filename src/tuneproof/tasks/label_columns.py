@@ -37,10 +37,7 @@ def as_name(value: Any) -> str | None:
 
 
 def read_texts(table: Table, name: str) -> list[str]:
-    """The texts, stripped; an empty or missing one is "".
-
-    Raises: DataError if the column is not text.
-    """
+    """The texts, stripped; an empty or missing one is "". Raises: DataError if the column is not text."""
     texts = []
     numbers = 0
     values = table.column(name, "text")
@@ -49,27 +46,18 @@ def read_texts(table: Table, name: str) -> list[str]:
             texts.append("")
             continue
         if not isinstance(value, str):
-            raise DataError(
-                table.locate(index),
-                f"the column {name} contains {_kind(value)}, not text.",
-                do="Set text: to the column of the texts.",
-            )
+            problem = f"the column {name} contains {_kind(value)}, not text."
+            raise DataError(table.locate(index), problem, do="Set text: to the column of the texts.")
         if len(value) > MAX_CELL_LENGTH:
-            raise DataError(
-                table.locate(index),
-                f"the column {name} has {len(value):,} characters.",
-                f"At most {MAX_CELL_LENGTH:,} are allowed.",
-                "Split the text into several rows.",
-            )
+            problem = f"the column {name} has {len(value):,} characters."
+            allowed = f"At most {MAX_CELL_LENGTH:,} are allowed."
+            raise DataError(table.locate(index), problem, allowed, "Split the text into several rows.")
         texts.append(value.strip())
         numbers += _is_number(value)
     filled = sum(1 for text in texts if text)
     if filled and numbers == filled:
-        raise DataError(
-            table.name,
-            f"the column {name} contains numbers, not text (the first is {next(filter(None, texts))}).",
-            do="Set text: to the column of the texts.",
-        )
+        problem = f"the column {name} contains numbers, not text (the first is {next(filter(None, texts))})."
+        raise DataError(table.name, problem, do="Set text: to the column of the texts.")
     return texts
 
 
@@ -93,46 +81,31 @@ def check_no_empty_text(table: Table, texts: Sequence[str]) -> None:
     empty = [index for index, text in enumerate(texts) if not text]
     if empty:
         subject = "text is" if len(empty) == 1 else "texts are"
-        raise DataError(
-            table.name,
-            f"{len(empty):,} {subject} empty ({table.list_rows(empty)}).",
-            do="Fill them in, or set drop_empty: true to leave these rows out.",
-        )
+        do = "Fill them in, or set drop_empty: true to leave these rows out."
+        raise DataError(table.name, f"{len(empty):,} {subject} empty ({table.list_rows(empty)}).", do=do)
 
 
 def read_slice_values(table: Table, name: str) -> list[str]:
-    """The values of a further column as text; a missing one is "".
-
-    Raises: DataError if there is no such column.
-    """
+    """A further column as text; a missing value is "". Raises: DataError if there is no such column."""
     return [as_name(value) or "" for value in table.column(name, "slices")]
 
 
 def read_labels(table: Table, name: str) -> list[str]:
-    """The labels as text.
-
-    Raises: DataError if one is missing, or if the column contains lists or objects.
-    """
+    """The labels as text. Raises: DataError if one is missing, or if the column contains lists or objects."""
     labels: list[str] = []
     missing: list[int] = []
     for index, value in enumerate(table.column(name, "label")):
         if isinstance(value, (list, dict)):
-            raise DataError(
-                table.locate(index),
-                f"the column {name} contains {_kind(value)}, not names.",
-                "Each item has one label.",
-            )
+            problem = f"the column {name} contains {_kind(value)}, not names."
+            raise DataError(table.locate(index), problem, "Each item has one label.")
         label = as_name(value)
         if label is None:
             missing.append(index)
         labels.append(label or "")
     if missing:
         subject = "row has" if len(missing) == 1 else "rows have"
-        raise DataError(
-            table.name,
-            f"{len(missing):,} {subject} no label ({table.list_rows(missing)}).",
-            do="Fill them in, or remove these rows.",
-        )
+        problem = f"{len(missing):,} {subject} no label ({table.list_rows(missing)})."
+        raise DataError(table.name, problem, do="Fill them in, or remove these rows.")
     return labels
 
 
@@ -146,20 +119,14 @@ def collect_label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]
         counts.update(column)
     name = tables[0].name
     if len(counts) > MAX_LABELS:
-        raise DataError(
-            name,
-            f"the label column contains {len(counts):,} different values.",
-            f"At most {MAX_LABELS:,} labels are allowed.",
-            "Check that label: names the right column.",
-        )
+        problem = f"the label column contains {len(counts):,} different values."
+        allowed = f"At most {MAX_LABELS:,} labels are allowed."
+        raise DataError(name, problem, allowed, "Check that label: names the right column.")
     longest = max(counts, key=len, default="")
     if len(longest) > MAX_LABEL_LENGTH:
-        raise DataError(
-            name,
-            f"a label has {len(longest):,} characters; it begins {longest[:30]!r}.",
-            f"At most {MAX_LABEL_LENGTH:,} are allowed.",
-            "Check that label: names the right column.",
-        )
+        problem = f"a label has {len(longest):,} characters; it begins {longest[:30]!r}."
+        allowed = f"At most {MAX_LABEL_LENGTH:,} are allowed."
+        raise DataError(name, problem, allowed, "Check that label: names the right column.")
     folded: dict[str, str] = {}
     for label in counts:
         key = "".join(unicodedata.normalize("NFKC", label).casefold().split())
@@ -173,12 +140,9 @@ def collect_label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]
             )
         folded[key] = label
     if len(counts) < 2:
-        raise DataError(
-            name,
-            f"every row has the label {next(iter(counts))!r}.",
-            "Two or more labels are needed.",
-            "Check that label: names the right column.",
-        )
+        problem = f"every row has the label {next(iter(counts))!r}."
+        allowed = "Two or more labels are needed."
+        raise DataError(name, problem, allowed, "Check that label: names the right column.")
     if all(_is_number(label) for label in counts):
         return tuple(sorted(counts, key=lambda label: (float(label), label)))
     return tuple(sorted(counts))
@@ -193,11 +157,8 @@ def check_labels(table: Table, column: Sequence[str], labels: Sequence[str]) -> 
     first = column[wrong[0]]
     count = f" {len(wrong):,} rows have such a label ({table.list_rows(wrong)})." if len(wrong) > 1 else ""
     names = ", ".join(labels[:10]) + (f" and {len(labels) - 10:,} more" if len(labels) > 10 else "")
-    raise DataError(
-        table.locate(wrong[0]),
-        f'the label "{first}" is not one of {names}.{count}',
-        do="Fix the row, or name the labels with labels: [...].",
-    )
+    problem = f'the label "{first}" is not one of {names}.{count}'
+    raise DataError(table.locate(wrong[0]), problem, do="Fix the row, or name the labels with labels: [...].")
 
 
 def check_label_counts(name: str, column: Sequence[str], labels: Sequence[str]) -> None:
@@ -206,19 +167,13 @@ def check_label_counts(name: str, column: Sequence[str], labels: Sequence[str]) 
     rare = [label for label in labels if counts[label] < 2]
     if rare:
         amount = "no item" if counts[rare[0]] == 0 else "one item"
-        raise DataError(
-            name,
-            f"the label {rare[0]!r} has {amount}.",
-            "Every label needs at least two items: one for train, one for another part.",
-            "Add items, or remove the label.",
-        )
+        problem = f"the label {rare[0]!r} has {amount}."
+        allowed = "Every label needs at least two items: one for train, one for another part."
+        raise DataError(name, problem, allowed, "Add items, or remove the label.")
 
 
 def read_ids(table: Table, name: str | None, part: str) -> list[str]:
-    """The ids: those of the column, or the part's name and the row number.
-
-    Raises: DataError if one is missing or repeated.
-    """
+    """The ids, from the column or as part and row number. Raises: DataError if missing or repeated."""
     if name is None:
         return [f"{part}-{number}" for number in table.numbers]
     ids: list[str] = []
@@ -235,20 +190,16 @@ def read_ids(table: Table, name: str | None, part: str) -> list[str]:
     if repeated:
         first = ids[repeated[0]]
         count = f"{len(repeated):,} ids are" if len(repeated) > 1 else "one id is"
-        raise DataError(
-            table.locate(repeated[0]),
+        problem = (
             f"the id {first!r} is also in {table.noun} {table.numbers[seen[first]]}; "
-            f"{count} repeated ({table.list_rows(repeated)}).",
-            do="Make the ids unique, or leave out id.",
+            f"{count} repeated ({table.list_rows(repeated)})."
         )
+        raise DataError(table.locate(repeated[0]), problem, do="Make the ids unique, or leave out id.")
     return ids
 
 
 def read_groups(table: Table, name: str) -> list[str]:
-    """The groups as text.
-
-    Raises: DataError if one is missing.
-    """
+    """The groups as text. Raises: DataError if one is missing."""
     groups = []
     for index, value in enumerate(table.column(name, "group")):
         group = as_name(value)

@@ -9,19 +9,9 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+import tuneproof.tasks.label_columns as label_columns
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.tasks.hub import read_hub
-from tuneproof.tasks.label_columns import (
-    check_label_counts,
-    check_labels,
-    check_no_empty_text,
-    collect_label_names,
-    read_groups,
-    read_ids,
-    read_labels,
-    read_slice_values,
-    read_texts,
-)
 from tuneproof.tasks.tables import Table, TextFormat, read_table
 from tuneproof.tasks.task import Example, Prompt, Rows, Task, TaskOptions
 
@@ -31,60 +21,47 @@ _LICENCE = "the user's own"
 class LabelsOptions(TaskOptions):
     """The user's own file (or a data set on the hub) with one text and one label per row."""
 
-    path: str | None = Field(
-        None, description="The file: .csv, .tsv, .jsonl, .json or .parquet; the train part if test is set."
-    )
-    dev: str | None = Field(None, description="A second file for dev, which chooses; needs test.")
-    test: str | None = Field(None, description="A second file for test, which reports.")
-    hub: str | None = Field(
-        None, description="Instead of path: a data set on the hub, such as fancyzhx/ag_news."
-    )
-    revision: str | None = Field(
-        None, description="The hub data set's commit; without it results cannot be reproduced."
-    )
-    config: str | None = Field(None, description="The hub data set's configuration.")
-    text: str = Field("text", min_length=1, description="The column of the texts.")
-    label: str = Field("label", min_length=1, description="The column of the labels.")
-    id: str | None = Field(
-        None, min_length=1, description="The column of the ids (default: the row's number)."
-    )
-    group: str | None = Field(
-        None,
-        min_length=1,
-        description="The column of what items belong to (author, product, document): a group stays "
-        "on one side of a split and is resampled as a whole.",
-    )
-    slices: tuple[str, ...] = Field(
-        (),
-        max_length=8,
-        description="Further columns (source, language, year) by which the report slices the scores.",
-    )
-    labels: tuple[str, ...] | None = Field(
-        None,
-        min_length=2,
-        description="The labels in order; of two, the second is the positive class. Default: "
-        "those in the file, sorted.",
-    )
-    words: tuple[str, ...] | None = Field(
-        None, description="What a model says for each label, in the order of labels (default: the labels)."
-    )
-    instruction: str | None = Field(
-        None, min_length=1, description="The prompt's first line (default: one that names the words)."
-    )
-    template: str = Field("Text: {text}\nLabel:", description="The prompt of an item; contains {text} once.")
-    cloze: str = Field(
-        "{text} This is {mask}.", description="An encoder's prompt; contains {text} and {mask} once each."
-    )
-    drop_empty: bool = Field(
-        False, description="Leave out rows with an empty text and count them; false: an error."
-    )
-    encoding: str = Field("utf-8-sig", min_length=1, description="The text files' encoding.")
-    delimiter: str | None = Field(
-        None, description="What separates cells (default: comma for .csv, tab for .tsv)."
-    )
-    quotes: bool = Field(
-        True, description="Quotation marks enclose cells; false: they are ordinary characters."
-    )
+    path: str | None = None
+    """The file: .csv, .tsv, .jsonl, .json or .parquet; the train part if test is set."""
+    dev: str | None = None
+    """A second file for dev, which chooses; needs test."""
+    test: str | None = None
+    """A second file for test, which reports."""
+    hub: str | None = None
+    """Instead of path: a data set on the hub, such as fancyzhx/ag_news."""
+    revision: str | None = None
+    """The hub data set's commit; without it results cannot be reproduced."""
+    config: str | None = None
+    """The hub data set's configuration."""
+    text: str = Field("text", min_length=1)
+    """The column of the texts."""
+    label: str = Field("label", min_length=1)
+    """The column of the labels."""
+    id: str | None = Field(None, min_length=1)
+    """The column of the ids (default: the row's number)."""
+    group: str | None = Field(None, min_length=1)
+    """The column of what items belong to (author, product, document): a group stays on one side of a split
+    and is resampled as a whole."""
+    slices: tuple[str, ...] = Field((), max_length=8)
+    """Further columns (source, language, year) by which the report slices the scores."""
+    labels: tuple[str, ...] | None = Field(None, min_length=2)
+    """The labels in order; of two, the second is the positive class. Default: those in the file, sorted."""
+    words: tuple[str, ...] | None = None
+    """What a model says for each label, in the order of labels (default: the labels)."""
+    instruction: str | None = Field(None, min_length=1)
+    """The prompt's first line (default: one that names the words)."""
+    template: str = "Text: {text}\nLabel:"
+    """The prompt of an item; contains {text} once."""
+    cloze: str = "{text} This is {mask}."
+    """An encoder's prompt; contains {text} and {mask} once each."""
+    drop_empty: bool = False
+    """Leave out rows with an empty text and count them; false: an error."""
+    encoding: str = Field("utf-8-sig", min_length=1)
+    """The text files' encoding."""
+    delimiter: str | None = None
+    """What separates cells (default: comma for .csv, tab for .tsv)."""
+    quotes: bool = True
+    """Quotation marks enclose cells; false: they are ordinary characters."""
 
     @field_validator("labels", "words", "slices")
     @classmethod
@@ -155,12 +132,12 @@ def _build_part(
 ) -> list[Example]:
     """The examples of one table, those with an empty text too; `column` holds their labels."""
     if not options.drop_empty:
-        check_no_empty_text(table, texts)
-    check_labels(table, column, labels)
+        label_columns.check_no_empty_text(table, texts)
+    label_columns.check_labels(table, column, labels)
     numbers = {label: number for number, label in enumerate(labels)}
-    ids = read_ids(table, options.id, part if part != "all" else "row")
-    groups = read_groups(table, options.group) if options.group else ids
-    slices = [read_slice_values(table, name) for name in options.slices]
+    ids = label_columns.read_ids(table, options.id, part if part != "all" else "row")
+    groups = label_columns.read_groups(table, options.group) if options.group else ids
+    slices = [label_columns.read_slice_values(table, name) for name in options.slices]
     values = list(zip(*slices, strict=True)) if slices else [()] * len(ids)
     return [
         Example(*item)
@@ -173,11 +150,9 @@ def _check_unique_ids(parts: dict[str, list[Example]]) -> None:
     for part, items in parts.items():
         for item in items:
             if seen.setdefault(item.id, part) != part:
-                raise DataError(
-                    f"{part} file",
-                    f"the id {item.id!r} is also in the {seen[item.id]} file.",
-                    do="Make the ids unique across all files, or leave out id.",
-                )
+                problem = f"the id {item.id!r} is also in the {seen[item.id]} file."
+                do = "Make the ids unique across all files, or leave out id."
+                raise DataError(f"{part} file", problem, do=do)
 
 
 def read(options: LabelsOptions) -> Rows:
@@ -188,9 +163,11 @@ def read(options: LabelsOptions) -> Rows:
     Raises: DataError with the rows for everything that a file can get wrong.
     """
     tables = _read_tables(options)
-    texts = {part: read_texts(table, options.text) for part, table in tables.items()}
-    columns = {part: read_labels(table, options.label) for part, table in tables.items()}
-    labels = options.labels or collect_label_names(list(tables.values()), list(columns.values()))
+    texts = {part: label_columns.read_texts(table, options.text) for part, table in tables.items()}
+    columns = {part: label_columns.read_labels(table, options.label) for part, table in tables.items()}
+    labels = options.labels or label_columns.collect_label_names(
+        list(tables.values()), list(columns.values())
+    )
     parts: dict[str, list[Example]] = {}
     dropped: dict[str, int] = {}
     for part, table in tables.items():
@@ -201,19 +178,10 @@ def read(options: LabelsOptions) -> Rows:
     _check_unique_ids(parts)
     first = next(iter(parts))
     first_labels = [labels[item.label] for item in parts[first]]
-    check_label_counts(tables[first].name, first_labels, labels)
-    return Rows(
-        parts=parts,
-        labels=labels,
-        source={
-            "name": options.hub or str(options.path),
-            "parts": {part: dict(table.about) for part, table in tables.items()},
-            "licence": _LICENCE,
-        },
-        dropped=dropped,
-        grouped=options.group is not None,
-        columns=options.slices,
-    )
+    label_columns.check_label_counts(tables[first].name, first_labels, labels)
+    about = {part: dict(table.about) for part, table in tables.items()}
+    source = {"name": options.hub or str(options.path), "parts": about, "licence": _LICENCE}
+    return Rows(parts, labels, source, dropped, grouped=options.group is not None, columns=options.slices)
 
 
 def _count(dropped: dict[str, int], reason: str, count: int) -> None:
@@ -222,25 +190,14 @@ def _count(dropped: dict[str, int], reason: str, count: int) -> None:
 
 
 def prompt(options: LabelsOptions, labels: Sequence[str]) -> Prompt:
-    """The prompt for an item; the label words are the labels' names unless `words` is set.
-
-    Raises: RecipeError if the number of `words` is not the number of labels.
-    """
+    """The prompt; its words default to the labels. Raises: RecipeError if the numbers of both differ."""
     words = tuple(options.words or labels)
     if len(words) != len(labels):
-        raise RecipeError(
-            "task.labels.words",
-            f"there are {len(words)} words for {len(labels)} labels.",
-            f"The labels are {', '.join(labels)}.",
-            "Write one word for each label.",
-        )
-    return Prompt(
-        instruction=options.instruction or f"Choose the label of the text: {', '.join(words)}.",
-        template=options.template,
-        words=words,
-        cloze=options.cloze,
-        cloze_words=words,
-    )
+        problem = f"there are {len(words)} words for {len(labels)} labels."
+        allowed = f"The labels are {', '.join(labels)}."
+        raise RecipeError("task.labels.words", problem, allowed, "Write one word for each label.")
+    instruction = options.instruction or f"Choose the label of the text: {', '.join(words)}."
+    return Prompt(instruction, options.template, words, options.cloze, cloze_words=words)
 
 
 TASK = Task(
@@ -252,15 +209,8 @@ TASK = Task(
     read=read,
     prompt=prompt,
     metrics=(
-        "accuracy",
-        "f1",
-        "precision",
-        "recall",
-        "f1_macro",
-        "precision_macro",
-        "recall_macro",
-        "f1_weighted",
-        "expected_calibration_error",
+        *("accuracy", "f1", "precision", "recall", "f1_macro", "precision_macro", "recall_macro"),
+        *("f1_weighted", "expected_calibration_error"),
     ),
     paper="none: the user's own data",
     licence=_LICENCE,

@@ -1,7 +1,6 @@
 """When two texts count as the same, whatever their case, width, spaces and punctuation.
 
-In: texts. Out: their normalised forms, as keys and as words.
-Knows nothing of: tasks, splits, labels.
+In: texts. Out: their normalised forms, as keys and as words. Knows nothing of: tasks, splits, labels.
 """
 
 import re
@@ -34,10 +33,7 @@ def _folded(text: str) -> bytes:
 
 
 def normalise_text(text: str) -> str:
-    """The text's key: NFKC, casefolded, without punctuation, spaces and control characters.
-
-    A text of nothing else is its own key, so that "!" and "?" stay two texts.
-    """
+    """NFKC and casefolded, without punctuation, spaces and controls (unless the text has nothing else)."""
     key = _folded(text).translate(_LOWER, _REMOVED).decode("utf-8", "surrogatepass")
     return key or text.strip()
 

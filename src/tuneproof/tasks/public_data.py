@@ -16,10 +16,7 @@ from tuneproof.tasks.task import Example, PublicSource, Rows
 
 
 def read_tables(source: PublicSource, path: str | None) -> dict[str, Table]:
-    """The train and test tables, from the folder `path`, or from the hub if it is None.
-
-    Raises: DataError if the folder or a file in it is missing.
-    """
+    """Train and test from a folder, or from the hub if `path` is None. Raises: DataError if one is gone."""
     if path is None:
         tables = read_hub(source.hub, source.revision)
         return {"train": tables["train"], "test": tables[source.hub_test]}
@@ -27,10 +24,7 @@ def read_tables(source: PublicSource, path: str | None) -> dict[str, Table]:
 
 
 def find_files(source: PublicSource, path: str, endings: Sequence[str]) -> dict[str, Path]:
-    """The train and test files in the folder `path`, by their names and one of the endings.
-
-    Raises: DataError if the folder or a file in it is missing.
-    """
+    """The train and test files in a folder, by name and ending. Raises: DataError if one is missing."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         problem = "is a file, not a folder." if folder.exists() else "does not exist."
@@ -46,12 +40,9 @@ def _find_file(folder: Path, names: Sequence[str], endings: Sequence[str]) -> Pa
             for ending in endings:
                 if (folder / f"{stem}{ending}").is_file():
                     return folder / f"{stem}{ending}"
-    raise DataError(
-        str(folder),
-        f"has no {' or '.join(names)} file.",
-        f"Allowed endings: {', '.join(endings)}.",
-        "Name another folder, or leave path out to download the data from the hub.",
-    )
+    problem = f"has no {' or '.join(names)} file."
+    do = "Name another folder, or leave path out to download the data from the hub."
+    raise DataError(str(folder), problem, f"Allowed endings: {', '.join(endings)}.", do)
 
 
 def read_labelled_rows(
@@ -86,11 +77,7 @@ def read_labelled_rows(
             examples.append(Example(row_id, clean, number, row_id))
         parts[part] = examples
     about = {part: dict(table.about) for part, table in tables.items()}
-    return Rows(
-        parts=parts,
-        labels=tuple(labels),
-        source={"name": source.name, "parts": about, "licence": source.licence},
-    )
+    return Rows(parts, tuple(labels), {"name": source.name, "parts": about, "licence": source.licence})
 
 
 def _label_numbers(labels: Sequence[str], aliases: Mapping[str, str]) -> dict[str, int]:
@@ -101,10 +88,7 @@ def _label_numbers(labels: Sequence[str], aliases: Mapping[str, str]) -> dict[st
 
 
 def read_text(table: Table, index: int, value: Any) -> str:
-    """The text of a cell, stripped.
-
-    Raises: DataError with the row if the cell is empty or holds something other than text.
-    """
+    """The stripped text of a cell. Raises: DataError with the row if it is empty or not text."""
     if isinstance(value, str) and value.strip():
         return value.strip()
     is_empty = value is None or isinstance(value, str)

@@ -35,10 +35,7 @@ class QuestionColumns:
 
 
 def read_question_rows(table: Table, columns: QuestionColumns) -> list[QuestionRow]:
-    """Every row of the table.
-
-    Raises: DataError with the row for a missing column and for a cell of another shape.
-    """
+    """Every row. Raises: DataError with the row for a missing column or a cell of another shape."""
     questions = _unstripped_texts(table, columns.question, "question")
     contexts = _unstripped_texts(table, columns.context, "context")
     cells = table.column(columns.answers, "answers") if columns.answers else [None] * len(table.numbers)
@@ -108,12 +105,8 @@ def _texts_and_starts(where: str, cell: Mapping[str, Any]) -> tuple[tuple[str, .
         return texts, (None,) * len(texts)
     if not isinstance(starts, list) or len(starts) != len(texts):
         count = len(starts) if isinstance(starts, list) else "no list of"
-        raise DataError(
-            where,
-            f"there are {len(texts)} answers and {count} answer_start.",
-            "Each answer has one.",
-            "Fix the row, or leave answer_start out.",
-        )
+        problem = f"there are {len(texts)} answers and {count} answer_start."
+        raise DataError(where, problem, "Each answer has one.", "Fix the row, or leave answer_start out.")
     for start in starts:
         if isinstance(start, bool) or not isinstance(start, int):
             raise DataError(where, f"answer_start is {start!r}.", "It is a number of characters, from 0.")

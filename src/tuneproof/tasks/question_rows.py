@@ -1,7 +1,6 @@
 """Questions as examples: answers located in their contexts, groups, casing.
 
-In: rows as read, from any kind of file. Out: examples.
-Knows nothing of: files, columns, splits, models.
+In: rows as read, from any kind of file. Out: examples. Knows nothing of: files, columns, splits, models.
 """
 
 import hashlib
@@ -18,21 +17,9 @@ from tuneproof.tasks.task import Example, GoldAnswer, Overlap, Question, Questio
 
 LABELS = ("answerable", "unanswerable")
 METRICS = (
-    "squad_f1",
-    "squad_exact",
-    "squad_f1_has_answer",
-    "squad_exact_has_answer",
-    "squad_no_answer",
-    "bleu",
-    "bleu_has_answer",
-    "meteor",
-    "meteor_has_answer",
-    "rouge1",
-    "rouge1_has_answer",
-    "rouge2",
-    "rouge2_has_answer",
-    "rougeL",
-    "rougeL_has_answer",
+    *("squad_f1", "squad_exact", "squad_f1_has_answer", "squad_exact_has_answer", "squad_no_answer"),
+    *("bleu", "bleu_has_answer", "meteor", "meteor_has_answer"),
+    *("rouge1", "rouge1_has_answer", "rouge2", "rouge2_has_answer", "rougeL", "rougeL_has_answer"),
 )
 NO_ANSWER = "unanswerable"
 
@@ -62,10 +49,7 @@ def lowercase_text(text: str) -> str:
 
 
 def build_examples(rows: Sequence[QuestionRow], lowercase: bool) -> list[Example]:
-    """The rows as examples; groups are the titles, or the paragraphs if there are no titles.
-
-    Raises: DataError for an empty question or context, and for a repeated id.
-    """
+    """Examples grouped by title or paragraph. Raises: DataError for an empty text or a repeated id."""
     examples: list[Example] = []
     seen: dict[str, str] = {}
     for row in rows:
@@ -73,9 +57,8 @@ def build_examples(rows: Sequence[QuestionRow], lowercase: bool) -> list[Example
             if not text.strip():
                 raise DataError(row.where, f"the {name} is empty.", do="Fill it in, or remove the row.")
         if row.id in seen:
-            raise DataError(
-                row.where, f"the id {row.id!r} is also in {seen[row.id]}.", do="Make the ids unique."
-            )
+            problem = f"the id {row.id!r} is also in {seen[row.id]}."
+            raise DataError(row.where, problem, do="Make the ids unique.")
         seen[row.id] = row.where
         examples.append(_build_example(row, lowercase))
     return examples
@@ -90,13 +73,10 @@ def _build_example(row: QuestionRow, lowercase: bool) -> Example:
         _locate_answer(context, text, start) for text, start in zip(answers, row.starts, strict=True)
     )
     paragraph = hashlib.sha256(context.encode()).hexdigest()[:12]
-    return Example(
-        id=row.id,
-        text=f"{' '.join(question.split())}\n{context}",
-        label=0 if golds else 1,
-        group=row.title or f"paragraph {paragraph}",
-        question=Question(question.strip(), context, golds, paragraph),
-    )
+    text = f"{' '.join(question.split())}\n{context}"
+    group = row.title or f"paragraph {paragraph}"
+    gold_question = Question(question.strip(), context, golds, paragraph)
+    return Example(row.id, text, 0 if golds else 1, group, question=gold_question)
 
 
 def _locate_answer(context: str, text: str, start: int | None) -> GoldAnswer:

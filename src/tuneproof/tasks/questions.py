@@ -1,7 +1,6 @@
 """The user's own questions file: SQuAD's JSON, or any table of questions, contexts and answers.
 
-In: the user's own files. Out: rows and a prompt.
-Knows nothing of: splits, models, scores.
+In: the user's own files. Out: rows and a prompt. Knows nothing of: splits, models, scores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,46 +32,38 @@ LOWERCASE = "Lower-case questions, contexts and answers: for data whose casing g
 class QuestionsOptions(TaskOptions):
     """The user's own file of questions about contexts; a question without an answer is unanswerable."""
 
-    path: str = Field(
-        min_length=1,
-        description="The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .jsonl or .parquet with a "
-        "row for each question; the train part if test is set.",
-    )
-    dev: str | None = Field(None, description="A second file for dev, which chooses; needs test.")
-    test: str | None = Field(None, description="A second file for test, which reports.")
-    question: str = Field("question", min_length=1, description="A table's column of questions.")
-    context: str = Field("context", min_length=1, description="A table's column of contexts.")
-    answers: str = Field(
-        "answers",
-        min_length=1,
-        description='A table\'s column of answers: {"text": [...], "answer_start": [...]}, a list of '
-        "texts, or one text; empty: no answer.",
-    )
-    id: str | None = Field(
-        None, min_length=1, description="A table's column of ids (default: the row's number)."
-    )
-    title: str | None = Field(
-        None,
-        min_length=1,
-        description="A table's column of articles: an article stays on one side of a split and is "
-        "resampled as a whole (default: the same for paragraphs).",
-    )
+    path: str = Field(min_length=1)
+    """The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .jsonl or .parquet with a row for each question;
+    the train part if test is set."""
+    dev: str | None = None
+    """A second file for dev, which chooses; needs test."""
+    test: str | None = None
+    """A second file for test, which reports."""
+    question: str = Field("question", min_length=1)
+    """A table's column of questions."""
+    context: str = Field("context", min_length=1)
+    """A table's column of contexts."""
+    answers: str = Field("answers", min_length=1)
+    """A table's column of answers: {"text": [...], "answer_start": [...]}, a list of texts, or one text;
+    empty: no answer."""
+    id: str | None = Field(None, min_length=1)
+    """A table's column of ids (default: the row's number)."""
+    title: str | None = Field(None, min_length=1)
+    """A table's column of articles: an article stays on one side of a split and is resampled as a whole
+    (default: the same for paragraphs)."""
     lowercase: bool = Field(False, description=LOWERCASE)
-    no_answer: str = Field(NO_ANSWER, min_length=1, description="What a model says if there is no answer.")
-    instruction: str | None = Field(
-        None, min_length=1, description="The prompt's first line (default: one that contains no_answer)."
-    )
-    template: str = Field(
-        "Context: {context}\nQuestion: {question}\nAnswer:",
-        description="The prompt of an item; contains {context} and {question} once each.",
-    )
-    encoding: str = Field("utf-8-sig", min_length=1, description="The text files' encoding.")
-    delimiter: str | None = Field(
-        None, description="What separates cells (default: comma for .csv, tab for .tsv)."
-    )
-    quotes: bool = Field(
-        True, description="Quotation marks enclose cells; false: they are ordinary characters."
-    )
+    no_answer: str = Field(NO_ANSWER, min_length=1)
+    """What a model says if there is no answer."""
+    instruction: str | None = Field(None, min_length=1)
+    """The prompt's first line (default: one that contains no_answer)."""
+    template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
+    """The prompt of an item; contains {context} and {question} once each."""
+    encoding: str = Field("utf-8-sig", min_length=1)
+    """The text files' encoding."""
+    delimiter: str | None = None
+    """What separates cells (default: comma for .csv, tab for .tsv)."""
+    quotes: bool = True
+    """Quotation marks enclose cells; false: they are ordinary characters."""
 
     @field_validator("template")
     @classmethod
@@ -93,10 +84,7 @@ class QuestionsOptions(TaskOptions):
 def read_parts(
     files: Mapping[str, Path], columns: QuestionColumns, text_format: TextFormat
 ) -> tuple[dict[str, list[QuestionRow]], dict[str, Any]]:
-    """The rows of each part's file, and a description of each file.
-
-    Raises: DataError with the row for everything that a file can get wrong.
-    """
+    """The rows and a description of each part's file. Raises: DataError with the row that is wrong."""
     parts: dict[str, list[QuestionRow]] = {}
     about: dict[str, Any] = {}
     for part, path in files.items():
@@ -113,21 +101,15 @@ def read_parts(
 def build_rows(
     parts: Mapping[str, Sequence[QuestionRow]], lowercase: bool, source: Mapping[str, Any]
 ) -> Rows:
-    """The parts as examples.
-
-    Raises: DataError if two parts share an id, or if no question has an answer.
-    """
+    """The parts as examples. Raises: DataError if two parts share an id, or if no question has an answer."""
     examples: dict[str, list[Example]] = {}
     seen: dict[str, str] = {}
     for part, rows in parts.items():
         items = build_examples(rows, lowercase)
         for item in items:
             if seen.setdefault(item.id, part) != part:
-                raise DataError(
-                    f"{part} part",
-                    f"the id {item.id!r} is also in {seen[item.id]}.",
-                    do="Make the ids unique across all files.",
-                )
+                problem = f"the id {item.id!r} is also in {seen[item.id]}."
+                raise DataError(f"{part} part", problem, do="Make the ids unique across all files.")
         examples[part] = items
     labels = {item.label for items in examples.values() for item in items}
     if 0 not in labels:
@@ -139,10 +121,7 @@ def build_rows(
 
 
 def read(options: QuestionsOptions) -> Rows:
-    """The file as one part ("all"), or train, dev and test as named.
-
-    Raises: DataError with the row for everything that a file can get wrong.
-    """
+    """One part ("all"), or train, dev and test as named. Raises: DataError with the row that is wrong."""
     paths = {"train": options.path, "dev": options.dev, "test": options.test}
     files = {part: Path(path) for part, path in paths.items() if path}
     if len(files) == 1:

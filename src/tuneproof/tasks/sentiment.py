@@ -1,7 +1,6 @@
 """What the sentiment tasks share: labels, prompt and metrics.
 
-In: nothing. Out: their labels, metrics and prompt.
-Knows nothing of: files, splits, models.
+In: nothing. Out: their labels, metrics and prompt. Knows nothing of: files, splits, models.
 """
 
 from collections.abc import Sequence

@@ -25,10 +25,7 @@ def is_squad_file(path: Path) -> bool:
 
 
 def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
-    """Every question of the file in its order, and {path, sha256, rows, version}.
-
-    Raises: DataError with the article, paragraph and question if the file has another shape.
-    """
+    """Every question, and {path, sha256, rows, version}. Raises: DataError that locates a wrong shape."""
     path = Path(path).expanduser()
     file = read_bytes(path)
     text = decode(_unpacked(file), "utf-8-sig")
@@ -37,9 +34,8 @@ def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(file.name, f"is not JSON: {error}.", do=SHAPE) from None
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-        raise DataError(
-            file.name, "is not SQuAD's JSON.", SHAPE, "If it has one object per line, name it .jsonl."
-        )
+        problem = "is not SQuAD's JSON."
+        raise DataError(file.name, problem, SHAPE, "If it has one object per line, name it .jsonl.")
     rows = list(_rows(file.name, value["data"]))
     if not rows:
         raise DataError(file.name, "contains no question.", SHAPE)
@@ -100,17 +96,11 @@ def _check_impossible(where: str, values: Mapping[str, Any], answers: list[Any])
     if not isinstance(impossible, bool):
         raise DataError(where, f"is_impossible is {impossible!r}.", "Allowed: true, false.")
     if impossible and answers:
-        raise DataError(
-            where,
-            "is_impossible is true, but there are answers.",
-            do="Remove the answers, or set is_impossible to false.",
-        )
+        problem = "is_impossible is true, but there are answers."
+        raise DataError(where, problem, do="Remove the answers, or set is_impossible to false.")
     if "is_impossible" in values and not impossible and not answers:
-        raise DataError(
-            where,
-            "is_impossible is false, but there is no answer.",
-            do="Add the answer, or set is_impossible to true.",
-        )
+        problem = "is_impossible is false, but there is no answer."
+        raise DataError(where, problem, do="Add the answer, or set is_impossible to true.")
 
 
 def _dict(value: Any, where: str) -> Mapping[str, Any]:

@@ -34,15 +34,13 @@ _ENDINGS = (".json", ".json.gz", ".parquet")
 class SquadOptions(TaskOptions):
     """Where SQuAD 2.0 is read from."""
 
-    path: str | None = Field(
-        None,
-        description="A folder with train-v2.0 and dev-v2.0 as .json or .json.gz, or train and "
-        "validation as .parquet. Default: the hub.",
-    )
-    train: str | None = Field(
-        None, description="Instead of path: the file for train, .json, .json.gz or .parquet."
-    )
-    test: str | None = Field(None, description="The file for test, which reports; needs train.")
+    path: str | None = None
+    """A folder with train-v2.0 and dev-v2.0 as .json or .json.gz, or train and validation as .parquet.
+    Default: the hub."""
+    train: str | None = None
+    """Instead of path: the file for train, .json, .json.gz or .parquet."""
+    test: str | None = None
+    """The file for test, which reports; needs train."""
     lowercase: bool = Field(False, description=LOWERCASE)
 
     @model_validator(mode="after")
@@ -55,10 +53,7 @@ class SquadOptions(TaskOptions):
 
 
 def read(options: SquadOptions) -> Rows:
-    """130,319 questions of train and 11,873 of dev, which is the test part.
-
-    Raises: DataError for missing files and malformed rows.
-    """
+    """130,319 questions of train, 11,873 of dev as test. Raises: DataError for missing or malformed files."""
     if options.path is None and options.train is None:
         tables = read_tables(_SOURCE, None)
         parts = {part: read_question_rows(table, _COLUMNS) for part, table in tables.items()}
@@ -77,7 +72,7 @@ TASK = Task(
     name="squad_v2",
     version=1,
     kind="questions",
-    title="SQuAD 2.0: questions that a paragraph answers, or does not",
+    title="SQuAD 2.0: questions on a paragraph, some of them unanswerable",
     options=SquadOptions,
     read=read,
     prompt=question_prompt,

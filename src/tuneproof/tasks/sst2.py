@@ -11,8 +11,6 @@ are not in the file; containment recovers them (6,885 of SST's 6,920).
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pydantic import Field
-
 from tuneproof.tasks.public_data import read_labelled_rows, with_groups
 from tuneproof.tasks.sentiment import LABEL_ALIASES, LABELS, METRICS, sentiment_prompt
 from tuneproof.tasks.spans import find_parents, find_span_overlap
@@ -34,11 +32,9 @@ _SOURCE = PublicSource(
 class Sst2Options(TaskOptions):
     """Where SST-2 is read from."""
 
-    path: str | None = Field(
-        None,
-        description="A folder with glue_train and glue_dev (or train and dev or validation) as "
-        ".parquet, .csv, .tsv, .jsonl or .json, columns sentence and label. Default: the hub.",
-    )
+    path: str | None = None
+    """A folder with glue_train and glue_dev (or train and dev or validation) as .parquet, .csv, .tsv, .jsonl
+    or .json, columns sentence and label. Default: the hub."""
 
 
 def read(options: Sst2Options) -> Rows:

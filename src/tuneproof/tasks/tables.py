@@ -1,7 +1,6 @@
 """Tables: CSV, TSV, JSONL, JSON and Parquet files as columns, with row numbers for errors.
 
-In: a path. Out: a table.
-Knows nothing of: labels, prompts, splits.
+In: a path. Out: a table. Knows nothing of: labels, prompts, splits.
 
 A row's number is the one that the user sees: the spreadsheet's row for CSV and TSV (the header is
 row 1), the line of a JSONL file, the position from 1 in a JSON or Parquet file.
@@ -64,10 +63,7 @@ class Table:
         return f"{self.noun}{'s' if len(indices) > 1 else ''} {first}{more}"
 
     def column(self, name: str, setting: str) -> Sequence[Any]:
-        """The column that the setting names.
-
-        Raises: DataError with the closest column name if it is missing.
-        """
+        """The column that the setting names. Raises: DataError with the closest name if it is missing."""
         if name in self.columns:
             return self.columns[name]
         names = list(self.columns)
@@ -78,26 +74,18 @@ class Table:
         if len(names) == 1 and any(sign in names[0] for sign in ";\t|,"):
             sign = next(sign for sign in ";\t|," if sign in names[0])
             delimiter = "\\t" if sign == "\t" else sign
-            have, hint = (
-                f"Its only column is {names[0]!r}.",
-                f'If {delimiter} separates its cells, set delimiter: "{delimiter}".',
-            )
+            have = f"Its only column is {names[0]!r}."
+            hint = f'If {delimiter} separates its cells, set delimiter: "{delimiter}".'
         raise DataError(self.name, f"there is no column {name}.", have, hint)
 
 
 def read_table(path: str | Path, text_format: TextFormat | None = None) -> Table:
-    """Read one file by its extension.
-
-    Raises: DataError with the row if the file is not what its name says.
-    """
+    """Read one file by its extension. Raises: DataError with the row if it is not what its name says."""
     path, text_format = Path(path).expanduser(), text_format or TextFormat()
     ending = path.suffix.lower()
     if ending in _UNSUPPORTED and not path.is_dir():
-        raise DataError(
-            str(path),
-            f"{ending} files are not supported: {_UNSUPPORTED[ending]}.",
-            do="Save the rows as CSV, JSONL or Parquet.",
-        )
+        problem = f"{ending} files are not supported: {_UNSUPPORTED[ending]}."
+        raise DataError(str(path), problem, do="Save the rows as CSV, JSONL or Parquet.")
     file = read_bytes(path)
     if ending == ".parquet":
         table = _parquet(file)
@@ -110,11 +98,8 @@ def read_table(path: str | Path, text_format: TextFormat | None = None) -> Table
     elif ending == ".json":
         table = _json_list(file, text_format.encoding)
     else:
-        raise DataError(
-            str(path),
-            f"{ending or 'a file without an ending'} is not a supported file type.",
-            f"Supported: {', '.join(EXTENSIONS)}.",
-        )
+        problem = f"{ending or 'a file without an ending'} is not a supported file type."
+        raise DataError(str(path), problem, f"Supported: {', '.join(EXTENSIONS)}.")
     if not len(table.numbers):
         raise DataError(str(path), "has a header but no rows.", do="Add rows.")
     about = {"path": str(path), "sha256": file.sha256, "rows": len(table.numbers)}
@@ -131,11 +116,8 @@ def _json_lines(file: FileBytes, encoding: str) -> Table:
         try:
             values.append(json.loads(line))
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{file.name}, line {number}",
-                f"is not JSON: {error}.",
-                do='Each line is one object such as {"text": "…", "label": "…"}.',
-            ) from None
+            do = 'Each line is one object such as {"text": "…", "label": "…"}.'
+            raise DataError(f"{file.name}, line {number}", f"is not JSON: {error}.", do=do) from None
         numbers.append(number)
     return _objects(file.name, values, numbers, "line", len(lines) - len(numbers))
 
@@ -144,9 +126,8 @@ def _json_list(file: FileBytes, encoding: str) -> Table:
     try:
         values = json.loads(decode(file, encoding))
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            file.name, f"is not JSON: {error}.", do="If it has one object per line, name it .jsonl."
-        ) from None
+        problem = f"is not JSON: {error}."
+        raise DataError(file.name, problem, do="If it has one object per line, name it .jsonl.") from None
     if not isinstance(values, list):
         raise DataError(file.name, "is not a list of objects.", do="Write [{…}, {…}], or JSONL.")
     return _objects(file.name, values, range(1, len(values) + 1), "row", 0)
@@ -156,19 +137,14 @@ def _objects(name: str, values: Sequence[Any], numbers: Sequence[int], noun: str
     names: dict[str, None] = {}
     for number, value in zip(numbers, values, strict=True):
         if not isinstance(value, dict):
-            raise DataError(
-                f"{name}, {noun} {number}",
-                f"is not an object but {type(value).__name__}.",
-                do="Each row is one object with the columns as its keys.",
-            )
+            problem = f"is not an object but {type(value).__name__}."
+            do = "Each row is one object with the columns as its keys."
+            raise DataError(f"{name}, {noun} {number}", problem, do=do)
         names.update(dict.fromkeys(value))
         if len(names) > MAX_COLUMNS:
-            raise DataError(
-                f"{name}, {noun} {number}",
-                f"the rows up to this one use {len(names):,} different keys.",
-                f"At most {MAX_COLUMNS:,} columns are allowed.",
-                "Use the same keys in every row.",
-            )
+            problem = f"the rows up to this one use {len(names):,} different keys."
+            allowed = f"At most {MAX_COLUMNS:,} columns are allowed."
+            raise DataError(f"{name}, {noun} {number}", problem, allowed, "Use the same keys in every row.")
     columns = {key: [value.get(key) for value in values] for key in names}
     return Table(name, columns, numbers, noun, blank_lines)
 
@@ -192,9 +168,6 @@ def _parquet(file: FileBytes) -> Table:
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise DataError(
-            file.name,
-            f"cannot be read as Parquet: {reason}.",
-            do="Check the file's ending, or write the file again.",
-        ) from None
+        problem = f"cannot be read as Parquet: {reason}."
+        raise DataError(file.name, problem, do="Check the file's ending, or write the file again.") from None
     return Table(file.name, columns, range(1, table.num_rows + 1))

@@ -1,7 +1,6 @@
 """What a task is: where rows come from, the prompt, labels, groups, metrics.
 
-In: nothing. Out: the types that every task fills in.
-Knows nothing of: models, splits, scores.
+In: nothing. Out: the types that every task fills in. Knows nothing of: models, splits, scores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from tuneproof.settings import DescribedModel
 
 
-class TaskOptions(BaseModel):
+class TaskOptions(DescribedModel):
     """Settings of a task; every task subclasses it with its own fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

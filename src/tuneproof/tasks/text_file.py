@@ -1,7 +1,6 @@
 """A file's bytes as text, or an error that says what kind of file it is.
 
-In: a path and an encoding. Out: text, size and checksum.
-Knows nothing of: columns, labels, tasks.
+In: a path and an encoding. Out: text, size and checksum. Knows nothing of: columns, labels, tasks.
 """
 
 import codecs
@@ -43,10 +42,7 @@ class FileBytes:
 
 
 def read_bytes(path: Path) -> FileBytes:
-    """The file's bytes.
-
-    Raises: DataError if it is missing, not a regular file, too large, empty or not readable.
-    """
+    """The file's bytes. Raises: DataError if it is missing, irregular, too large, empty or unreadable."""
     name = str(path)
     if path.is_dir():
         raise DataError(name, "is a folder.", do="Name one file.")
@@ -55,12 +51,8 @@ def read_bytes(path: Path) -> FileBytes:
         if not S_ISREG(status.st_mode):
             raise DataError(name, "is a device or a pipe, not a regular file.", do="Name a file.")
         if status.st_size > MAX_BYTES:
-            raise DataError(
-                name,
-                f"has {status.st_size:,} bytes.",
-                f"At most {MAX_BYTES:,} are allowed.",
-                "Split the file, or keep only the columns that you need.",
-            )
+            do = "Split the file, or keep only the columns that you need."
+            raise DataError(name, f"has {status.st_size:,} bytes.", f"At most {MAX_BYTES:,} are allowed.", do)
         data = path.read_bytes()
     except FileNotFoundError:
         near = _closest_file(path)
@@ -86,19 +78,13 @@ def _closest_file(path: Path) -> str | None:
 
 
 def decode(file: FileBytes, encoding: str) -> str:
-    """The bytes as text.
-
-    Raises: RecipeError for an unknown encoding; DataError if the bytes are not text in it.
-    """
+    """The bytes as text. Raises: RecipeError for an unknown encoding; DataError if they are not text."""
     try:
         codecs.lookup(encoding)
         "".encode(encoding)
     except (LookupError, ValueError):
-        raise RecipeError(
-            "task.labels.encoding",
-            f"{encoding!r} is not an encoding.",
-            "Examples: utf-8-sig, cp1252, latin-1, utf-16.",
-        ) from None
+        allowed = "Examples: utf-8-sig, cp1252, latin-1, utf-16."
+        raise RecipeError("task.labels.encoding", f"{encoding!r} is not an encoding.", allowed) from None
     for magic, kind, do in _MAGIC:
         if file.data.startswith(magic):
             raise DataError(file.name, f"is not text: it is {kind}.", do=do)
@@ -108,9 +94,8 @@ def decode(file: FileBytes, encoding: str) -> str:
         offset = len(file.data) - len(error.object) + error.start  # a byte order mark is cut off
         raise _undecodable(file, encoding, offset) from None
     except UnicodeError as error:  # utf-16 without a mark, and the like
-        raise DataError(
-            file.name, f"is not {encoding}: {error}.", do="Set encoding: to the file's encoding."
-        ) from None
+        problem = f"is not {encoding}: {error}."
+        raise DataError(file.name, problem, do="Set encoding: to the file's encoding.") from None
     if "\0" in text:
         marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
         hint = f"Set encoding: {marked}." if marked else "Name a CSV, TSV, JSONL or Parquet file."
@@ -127,13 +112,9 @@ def _undecodable(file: FileBytes, encoding: str, offset: int) -> DataError:
         return DataError(f"{file.name}, line {line}", problem, do=f"Set encoding: {marked}.")
     head = file.data[:65536]
     if b"\0" in head or sum(byte < 9 for byte in head) > len(head) // 100:
-        return DataError(
-            file.name, "is a binary file, not text.", do="Name a CSV, TSV, JSONL or Parquet file."
-        )
+        problem = "is a binary file, not text."
+        return DataError(file.name, problem, do="Name a CSV, TSV, JSONL or Parquet file.")
     start = max(offset - 15, file.data.rfind(b"\n", 0, offset) + 1)
     near = file.data[start : offset + 15].split(b"\n")[0].decode("cp1252", "replace").strip()
-    return DataError(
-        f"{file.name}, line {line}",
-        problem,
-        do=f"Save it as UTF-8, or set encoding: cp1252 if “{near}” looks right.",
-    )
+    do = f"Save it as UTF-8, or set encoding: cp1252 if “{near}” looks right."
+    return DataError(f"{file.name}, line {line}", problem, do=do)

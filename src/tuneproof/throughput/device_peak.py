@@ -44,15 +44,12 @@ def measure_device_peak(device: torch.device, precision: str) -> DevicePeak | No
 
 
 @cache
-def _cached_peak(device: torch.device, precision: str, threads: int) -> DevicePeak | None:
-    done, peak = run_or_oom(lambda: _measure(device, DTYPES[precision]))
-    release_memory()
-    return peak if done else None
-
-
 @torch.no_grad()
-def _measure(device: torch.device, dtype: torch.dtype) -> DevicePeak:
-    return DevicePeak(_matmul_flops_per_s(device, dtype), _bandwidth(device))
+def _cached_peak(device: torch.device, precision: str, threads: int) -> DevicePeak | None:
+    matmul = DTYPES[precision]
+    _, peak = run_or_oom(lambda: DevicePeak(_matmul_flops_per_s(device, matmul), _bandwidth(device)))
+    release_memory()
+    return peak
 
 
 def _matmul_flops_per_s(device: torch.device, dtype: torch.dtype) -> float:
@@ -75,9 +72,7 @@ def _fastest_s(device: torch.device, work: Callable[[], Any]) -> float:
     _synchronize(device)
     first = time.perf_counter()
     times_s: list[float] = []
-    while len(times_s) < MIN_TIMINGS or (
-        len(times_s) < MAX_TIMINGS and time.perf_counter() - first < ENOUGH_S
-    ):
+    while len(times_s) < (MAX_TIMINGS if time.perf_counter() - first < ENOUGH_S else MIN_TIMINGS):
         start = time.perf_counter()
         for _ in range(calls):
             work()

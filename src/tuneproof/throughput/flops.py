@@ -52,10 +52,9 @@ class TrainingCost:
     def step_bytes(self, micro_batches: int) -> int:
         """The least bytes that a step of this many micro-batches moves, without activations.
 
-        Every pass reads the weights, forward and backward, and writes the gradients; passes after the
-        first also read them. AdamW reads the gradients once more, and reads and writes the weights and
-        its two states, all in the weights' precision. With one micro-batch, that makes 8 values per
-        trained weight. If all of this fits the processor's cache, less reaches main memory.
+        Every pass reads the weights, forward and backward, and writes the gradients; passes after the first
+        also read them. AdamW reads the gradients once more, and reads and writes the weights and its two
+        states. With one micro-batch, that makes 8 values per trained weight.
         """
         passes = self.weights_bytes + 2 * self.dense_trained_bytes
         sparse_bytes = self.trained_bytes - self.dense_trained_bytes
@@ -113,9 +112,7 @@ class _Counter(TorchDispatchMode):
         self.read_bytes: dict[int, int] = {}
         self._depth = self._flops_before = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         self.flops += _flops_of_call(func._overloadpacket, args, kwargs or {}, output)
         return output
@@ -124,11 +121,8 @@ class _Counter(TorchDispatchMode):
     def hooked(self) -> Iterator[None]:
         """Watch every module while the context lasts."""
         with ExitStack() as stack:
-            for hook in (
-                register_module_forward_pre_hook(self._before_forward),
-                register_module_forward_hook(self._after_forward, always_call=True),
-            ):
-                stack.callback(hook.remove)
+            stack.callback(register_module_forward_pre_hook(self._before_forward).remove)
+            stack.callback(register_module_forward_hook(self._after_forward, always_call=True).remove)
             yield
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -141,10 +135,8 @@ class _Counter(TorchDispatchMode):
             return
         passes_gradient = any(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args)
         for weight in module.parameters(recurse=False):
-            size = weight.numel() * weight.element_size()
-            self.read_bytes[id(weight)] = max(
-                self.read_bytes.get(id(weight), 0), size * (1 + passes_gradient)
-            )
+            size = weight.numel() * weight.element_size() * (1 + passes_gradient)
+            self.read_bytes[id(weight)] = max(self.read_bytes.get(id(weight), 0), size)
 
     def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.in_forward:

@@ -21,13 +21,12 @@ from tuneproof.errors import ModelError, RunError
 from tuneproof.models.fsdp import local_part
 
 Weights = dict[str, torch.Tensor]
+Notes = Mapping[str, str] | None  # text by name
+RESTORE_ADVICE = "Restore into the same model with the same method applied."
 
 
 def capture_trained(model: nn.Module) -> Weights:
-    """Copies of the trainable parameters on the CPU, by name; tied weights once.
-
-    Of a sharded model: this process's parts.
-    """
+    """Copies on the CPU of the trainable parameters (or this process's parts), by name; tied ones once."""
     return {
         name: local_part(parameter.detach()).to("cpu", copy=True).contiguous()
         for name, parameter in model.named_parameters()
@@ -39,44 +38,30 @@ def capture_trained(model: nn.Module) -> Weights:
 def restore_trained(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Copy captured weights back into the model, exactly.
 
-    Raises: ModelError where names, shapes or dtypes are not those of the model's trainable weights;
-    no weight changes then.
+    Raises: ModelError, before any weight changes, where names, shapes or dtypes are not the model's.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     unmatched = sorted(trainable.keys() ^ weights.keys())
     if unmatched:
         side = "saved weights" if unmatched[0] in trainable else "model's trainable weights"
-        raise ModelError(
-            unmatched[0],
-            f"is missing in the {side}, the first of {len(unmatched)}.",
-            do="Restore into the same model with the same method applied.",
-        )
+        problem = f"is missing in the {side}, the first of {len(unmatched)}."
+        raise ModelError(unmatched[0], problem, do=RESTORE_ADVICE)
     for name, parameter in trainable.items():
         saved, own = weights[name], local_part(parameter)
         if saved.shape != own.shape or saved.dtype != own.dtype:
-            raise ModelError(
-                name,
-                f"was saved as {_describe(saved)}, the model has {_describe(own)}.",
-                do="Restore into the same model with the same method applied.",
-            )
+            problem = f"was saved as {_describe(saved)}, the model has {_describe(own)}."
+            raise ModelError(name, problem, do=RESTORE_ADVICE)
     for name, parameter in trainable.items():
         local_part(parameter).copy_(weights[name])
 
 
-def write_weights(
-    path: Path, weights: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None
-) -> Path:
-    """Write named tensors (and notes: text by name) as one safetensors file, complete or absent."""
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor], notes: Notes = None) -> Path:
+    """Write named tensors and notes as one safetensors file, complete or absent."""
     return write_with(path, lambda file: save_weights(file, weights, notes))
 
 
-def save_weights(
-    path: Path, weights: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None
-) -> None:
-    """The same for a file inside an atomic folder: not complete or absent by itself.
-
-    Raises: OSError where the system refuses; safetensors raises its own error.
-    """
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor], notes: Notes = None) -> None:
+    """The same for a file inside an atomic folder. Raises: OSError where the system refuses."""
     try:
         save_file(dict(weights), path, dict(notes or {}))
     except SafetensorError as error:
@@ -84,19 +69,15 @@ def save_weights(
 
 
 def read_weights(path: Path) -> Weights:
-    """The named tensors of a safetensors file, on the CPU.
-
-    Raises: ModelError where the file is missing or is not safetensors.
-    """
+    """A file's named tensors on the CPU. Raises: ModelError where it is missing or no safetensors file."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(str(path), "does not exist.", do="Run the arm again.") from None
     except SafetensorError as error:
-        raise ModelError(
-            str(path), f"is not a complete safetensors file: {error}.", do="Run the arm again."
-        ) from None
+        problem = f"is not a complete safetensors file: {error}."
+        raise ModelError(str(path), problem, do="Run the arm again.") from None
 
 
 @dataclass(frozen=True)
@@ -110,9 +91,8 @@ class EvaluationOutcome:
 class BestOnDev:
     """Keeps the trainable weights of the evaluation with the lowest dev loss.
 
-    path: a safetensors file for them; None keeps them in memory. patience: stop after this many
-    evaluations in a row without a lower loss; None: never. Equal is not lower: of equals the earliest
-    is the best.
+    path: a safetensors file for them; None keeps them in memory. patience: stop after this many evaluations
+    in a row without a lower loss; None: never. Equal is not lower: of equals the earliest is the best.
 
     Source: Prechelt 1998, "Early Stopping - But When?", section 2.
     Differs: counts evaluations since the best one, not rises in a row.
@@ -127,16 +107,10 @@ class BestOnDev:
         self._weights: Weights | None = None
 
     def record(self, model: nn.Module, dev_loss: float, step: int) -> EvaluationOutcome:
-        """Record an evaluation after `step`; keep the weights if its loss is the lowest.
-
-        Raises: RunError where the loss is not finite.
-        """
+        """Record an evaluation; keep the weights of the best. Raises: RunError for a loss not finite."""
         if not math.isfinite(dev_loss):
-            raise RunError(
-                f"step {step}",
-                f"the loss on dev is {dev_loss}.",
-                do="Lower the learning rate or lengthen the warm-up.",
-            )
+            advice = "Lower the learning rate or lengthen the warm-up."
+            raise RunError(f"step {step}", f"the loss on dev is {dev_loss}.", do=advice)
         self.evaluations += 1
         is_best = dev_loss < self.loss
         if is_best:
@@ -147,10 +121,7 @@ class BestOnDev:
         return EvaluationOutcome(is_best, self.is_patience_exhausted)
 
     def restore(self, model: nn.Module) -> int:
-        """Copy the best weights into the model; returns their step.
-
-        Raises: RunError where no evaluation was recorded.
-        """
+        """Restore the best weights; returns their step. Raises: RunError where no evaluation was recorded."""
         if self.step is None:
             raise RunError("best on dev", "no evaluation took place.", do="Evaluate at least once.")
         restore_trained(model, self.weights())

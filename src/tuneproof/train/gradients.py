@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 MAX_IDS = 8  # in an error message
+WEIGHTS_STAY = "The weights are still those from before this step."
 
 
 @dataclass(frozen=True)
 class LossSum:
-    """A micro-batch's loss: its sum over supervised units, and their number.
+    """A micro-batch's loss as a scalar with its graph, summed over `count` supervised units.
 
-    A unit is an item for a head, a supervised token for a language model. sum: a scalar tensor with
-    its graph. tokens: read by the model, without padding.
+    A unit is an item for a head, a supervised token for a language model. tokens: without padding.
     """
 
     sum: torch.Tensor
@@ -60,33 +60,36 @@ class BatchGradients:
     retries: int
 
 
+@dataclass
+class GradientInputs:
+    """What the gradients of every step are computed from."""
+
+    model: nn.Module
+    loss: LossFn
+    count: CountFn
+    accelerator: "Accelerator"
+    seed: int
+
+
 def compute_gradients(
-    model: nn.Module,
-    batch: Batch,
-    loss: LossFn,
-    count: CountFn,
-    accelerator: "Accelerator",
-    step: int,
-    seed: int,
-    clear: Callable[[], None],
+    inputs: GradientInputs, batch: Batch, step: int, clear: Callable[[], None]
 ) -> BatchGradients:
-    """Accumulate the batch's gradients; out of memory, try again with every micro-batch halved.
+    """Accumulate the batch's gradients; out of memory, `clear` them and try again with micro-batches halved.
 
-    clear: removes the gradients of a failed pass.
-
-    Of several processes each has its part of the batch; gradients, loss, counts and tokens are of the
-    whole batch in all of them.
+    Each process has its part of the batch; gradients and totals are of the whole batch in all of them.
     """
-    retries, group = 0, current_group()
+    retries, group, model = 0, current_group(), inputs.model
     group.barrier()
     while True:
-        own = sum(count(micro_batch) for micro_batch in batch.micro_batches)
+        own = sum(inputs.count(micro_batch) for micro_batch in batch.micro_batches)
         total = _total_count(own, batch, step, group)
         passes = group.all_reduce_max(len(batch.micro_batches)) if is_sharded(model) else 0
-        torch.manual_seed(step_seed(seed, step, group.rank))
+        torch.manual_seed(step_seed(inputs.seed, step, group.rank))
         totals = None
         try:
-            totals = accumulate_gradients(model, batch, loss, total, accelerator, step, own, passes)
+            totals = accumulate_gradients(
+                model, batch, inputs.loss, total, inputs.accelerator, step, own, passes
+            )
         except (RuntimeError, MemoryError) as error:  # gone after this block, and its tensors with it
             if not is_oom(error):
                 raise
@@ -99,20 +102,16 @@ def compute_gradients(
         release_memory()
         smaller = batch.halved()
         if smaller is None:
-            raise RunError(
-                f"step {step}",
-                f"the device has too little memory for a micro-batch of {ids_text(batch)} one by one.",
-                "The weights are still those from before this step.",
-                f"Write train: {{gradient_checkpointing: true}}. {OOM_ADVICE}",
-            )
+            problem = f"the device has too little memory for a micro-batch of {ids_text(batch)} one by one."
+            advice = f"Write train: {{gradient_checkpointing: true}}. {OOM_ADVICE}"
+            raise RunError(f"step {step}", problem, WEIGHTS_STAY, advice)
         batch, retries = smaller, retries + 1
 
 
 def _fits_in_group(model: nn.Module, group: ProcessGroup, fits: bool) -> bool:
     """Whether the batch fitted the memory of every process; fits: of this one.
 
-    Raises: RunError where it did not fit in a sharded model: the others wait in the middle of a pass and
-    cannot be notified.
+    Raises: RunError where a sharded model is out of memory: other processes wait in the middle of a pass.
     """
     if not fits and group.world_size > 1 and is_sharded(model):
         group.broken = True
@@ -168,22 +167,17 @@ def accumulate_gradients(
             zero = loss(model, inputs).sum * 0
         accelerator.backward(zero)
     if counted != own:
-        raise RunError(
-            f"step {step}",
-            f"the loss counted {counted} supervised units where the batch has {own}.",
-            do="Let loss and count agree on what is supervised.",
-        )
+        problem = f"the loss counted {counted} supervised units where the batch has {own}."
+        raise RunError(f"step {step}", problem, do="Let loss and count agree on what is supervised.")
     return LossTotals(mean_loss, tokens)
 
 
 def _total_count(own: int, batch: Batch, step: int, group: ProcessGroup) -> int:
     total = int(group.all_reduce_sum([own])[0])
     if total < 1:
-        raise RunError(
-            f"step {step}",
-            f"nothing is supervised in the batch of {ids_text(batch)}: its loss would be 0 / 0.",
-            do="Check how these items are encoded; a longer max_length may keep their labels.",
-        )
+        problem = f"nothing is supervised in the batch of {ids_text(batch)}: its loss would be 0 / 0."
+        advice = "Check how these items are encoded; a longer max_length may keep their labels."
+        raise RunError(f"step {step}", problem, do=advice)
     return total
 
 

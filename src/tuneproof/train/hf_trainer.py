@@ -62,11 +62,13 @@ def fit_with_trainer(
 
     Raises: RunError where a loss is not finite; the weights have moved by then.
     """
-    exchange = _Exchange()
+    exchange = _Exchange(loss, count)
     loader = _Epochs(batches, steps_per_epoch)
     with tempfile.TemporaryDirectory() as folder:  # the Trainer requires one; nothing is written
-        arguments = _training_arguments(settings, epochs, steps_per_epoch, seed, accelerator, folder)
-        trainer = _make_trainer(model, loader, loss, count, arguments, exchange)
+        arguments = _training_arguments(
+            settings, epochs, epochs * steps_per_epoch, accelerator, output_dir=folder, seed=seed
+        )
+        trainer = _make_trainer(model, loader, arguments, exchange)
         thread = Thread(target=exchange.run, args=(trainer,), daemon=True)
         thread.start()
         try:
@@ -84,6 +86,8 @@ def fit_with_trainer(
 class _Exchange:
     """The data between the Trainer's thread and the caller's. loss: of the current step."""
 
+    loss_fn: LossFn
+    count: CountFn
     steps: SimpleQueue[Any] = field(default_factory=SimpleQueue)
     stop_requests: SimpleQueue[bool] = field(default_factory=SimpleQueue)
     loss: LossSum | None = None
@@ -116,12 +120,7 @@ class _Epochs:
 
 
 def _make_trainer(
-    model: nn.Module,
-    loader: _Epochs,
-    loss: LossFn,
-    count: CountFn,
-    arguments: "TrainingArguments",
-    exchange: _Exchange,
+    model: nn.Module, loader: _Epochs, arguments: "TrainingArguments", exchange: _Exchange
 ) -> Any:
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -135,19 +134,17 @@ def _make_trainer(
             return super().training_step(model, inputs, num_items_in_batch)
 
         def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
-            exchange.loss = loss(model, inputs)
-            return exchange.loss.sum / count(inputs)
+            exchange.loss = exchange.loss_fn(model, inputs)
+            return exchange.loss.sum / exchange.count(inputs)
 
     class StepCallback(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" not in logs:
                 return
             if not math.isfinite(logs["loss"]):
-                raise RunError(
-                    f"step {state.global_step}",
-                    f"the Trainer's loss is {logs['loss']}.",
-                    do="Lower the learning rate, lengthen the warm-up, or check these items.",
-                )
+                advice = "Lower the learning rate, lengthen the warm-up, or check these items."
+                problem = f"the Trainer's loss is {logs['loss']}."
+                raise RunError(f"step {state.global_step}", problem, do=advice)
             assert exchange.loss is not None
             exchange.steps.put(
                 Step(
@@ -170,23 +167,17 @@ def _make_trainer(
 
 
 def _training_arguments(
-    settings: TrainerSettings,
-    epochs: int,
-    steps_per_epoch: int,
-    seed: int,
-    accelerator: "Accelerator",
-    folder: str,
+    settings: TrainerSettings, epochs: int, total_steps: int, accelerator: "Accelerator", **options: Any
 ) -> "TrainingArguments":
     from transformers import TrainingArguments
 
     precision = accelerator.mixed_precision
     arguments = TrainingArguments(
-        folder,
         num_train_epochs=epochs,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         lr_scheduler_type=SCHEDULES[settings.schedule],
-        warmup_steps=warmup_steps(epochs * steps_per_epoch, settings.warmup_share),
+        warmup_steps=warmup_steps(total_steps, settings.warmup_share),
         max_grad_norm=settings.clip_norm,
         optim="adamw_torch",
         logging_steps=1,
@@ -197,7 +188,7 @@ def _training_arguments(
         use_cpu=accelerator.device.type == "cpu",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        seed=seed,
+        **options,
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # one process uses one device
     return arguments

@@ -26,18 +26,21 @@ from tuneproof.errors import RunError
 from tuneproof.models.oom import OOM_ADVICE, is_oom
 from tuneproof.process_group import current_group
 from tuneproof.train.embeddings import RowGradients
-from tuneproof.train.gradients import BatchGradients, CountFn, LossFn, LossSum, compute_gradients, ids_text
+from tuneproof.train.gradients import (
+    WEIGHTS_STAY,
+    BatchGradients,
+    CountFn,
+    GradientInputs,
+    LossFn,
+    compute_gradients,
+    ids_text,
+)
 from tuneproof.train.optimizer import Schedule
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["LossSum", "Step", "fit", "make_accelerator"]
-
 Nonfinite = Literal["stop", "skip"]
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-
-
 BatchesFn = Callable[[int], Iterable[Batch]]
 
 
@@ -45,13 +48,11 @@ BatchesFn = Callable[[int], Iterable[Batch]]
 class Step:
     """One optimizer update.
 
-    step: from 1. epoch: passes over train so far (0.5 is half of the first). loss: mean per
-    supervised unit of the effective batch, before the update. count: those units. learning_rate:
-    of this update. gradient_norm: L2, before clipping. tokens: read, without padding. time_s: of
-    this step, without the caller's time between steps. skipped: no weight moved, since fp16's scaled
-    gradient overflowed, or loss or gradient was not finite and `nonfinite` is skip; gradient_norm is
-    None then. micro_batches: of the batch in the end. retries: how often they were halved in this step
-    because memory ran out.
+    step: from 1. epoch: passes over train so far (0.5 is half of the first). loss: mean per supervised unit
+    of the effective batch, before the update. count: those units. gradient_norm: L2, before clipping.
+    tokens: read, without padding. time_s: without the caller's time. skipped: no weight moved, since fp16's
+    scaled gradient overflowed, or `nonfinite` is skip; gradient_norm is None then. micro_batches: in the end.
+    retries: how often they were halved in this step because memory ran out.
     """
 
     step: int
@@ -73,14 +74,14 @@ class Step:
 
 
 def make_accelerator(device: str, precision: str) -> "Accelerator":
-    """Accelerate's view of this machine.
+    """Accelerate's view of this machine; device: cpu, or anything else for the best one available.
 
-    device: cpu, or anything else for the best one available. precision: fp32, bf16 or fp16; the last two
-    are autocast, trained weights stay float32. Accelerate refuses a second precision in one process.
+    precision: fp32, bf16 or fp16; the last two are autocast, trained weights stay float32. Accelerate refuses
+    a second precision in one process.
     """
     from accelerate import Accelerator
 
-    return Accelerator(mixed_precision=PRECISIONS[precision], cpu=device == "cpu")
+    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device == "cpu")
 
 
 def fit(
@@ -102,24 +103,18 @@ def fit(
 ) -> Iterator[Step]:
     """Train; yields after every update, and continues with the next step on `next`.
 
-    batches: epoch (from 0) → its effective batches, micro-batches collated and on the host.
-    loss: (model, micro-batch on the device) → `LossSum`. count: supervised units of a micro-batch
-    on the host, counted before the first backward pass: every micro-batch's sum is divided by the whole
-    batch's count, so that 1×8, 2×4 and 8×1 are the same update.
-    schedule: step from 0 → factor on the optimizer's initial learning rates.
-    clip_norm: bound of the gradient's global L2 norm. start: steps already done; halvings: how often
-    their micro-batches were halved (the sum of their `retries`). nonfinite: "skip" leaves out an
-    update whose loss or gradient is not finite (`Step.skipped`) instead of stopping.
+    batches: epoch (from 0) → its effective batches, micro-batches collated and on the host. loss: (model,
+    micro-batch on the device) → `LossSum`. count: supervised units of a micro-batch on the host: every
+    micro-batch's sum is divided by the whole batch's count, so that 1×8, 2×4 and 8×1 are the same update.
+    schedule: step from 0 → factor on the initial learning rates. clip_norm: bound of the gradient's global
+    L2 norm. start: steps already done; halvings: how often their micro-batches were halved. nonfinite:
+    "skip" leaves out an update whose loss or gradient is not finite (`Step.skipped`) instead of stopping.
 
-    Random numbers (dropout) are seeded by (seed, step) at every step: random numbers that the caller
-    draws in between change nothing, and a step can be repeated. `train()` is set again at every step.
+    Dropout is seeded by (seed, step), so a step can be repeated. Of several processes (see `ProcessGroup`)
+    each one's `batches` yield its part of every effective batch; the update is the same in all of them.
 
-    In several processes (see `ProcessGroup`) each one's `batches` yield its part of every effective
-    batch; the update is that of the whole batch, the same in all of them.
-
-    When the device runs out of memory before the weights move, the step is repeated with every
-    micro-batch halved, and so are all later ones: the same sum over the same items. Without dropout the
-    update is the same to rounding (1e-6); with dropout the masks differ, as with another `micro_batch`.
+    When the device runs out of memory before the weights move, the step is repeated with every micro-batch
+    halved, and so are all later ones. Without dropout the update is the same to rounding (1e-6).
 
     Raises: RunError, the weights as before the step, where loss or gradient is not finite, a batch has
     nothing supervised, an epoch is not `steps_per_epoch` long, or one item does not fit the device.
@@ -129,9 +124,8 @@ def fit(
     _check_start(model, optimizer, accelerator)
     model.to(accelerator.device)
     loop = _Loop(
-        model, loss, count, optimizer, schedule, accelerator, clip_norm, seed, steps_per_epoch, nonfinite
+        model, loss, count, accelerator, seed, optimizer, schedule, clip_norm, steps_per_epoch, nonfinite
     )
-
     return _run_steps(loop, _numbered(batches, epochs, steps_per_epoch, start), halvings)
 
 
@@ -143,33 +137,19 @@ def _run_steps(loop: "_Loop", numbered: Iterable[tuple[int, Batch]], halvings: i
                 batch = batch.halved() or batch
             start_s = time.perf_counter()
             loop.prepare_step(number)
-            gradients = compute_gradients(
-                loop.model,
-                batch,
-                loop.loss,
-                loop.count,
-                loop.accelerator,
-                number,
-                loop.seed,
-                loop.clear_gradients,
-            )
+            gradients = compute_gradients(loop, batch, number, loop.clear_gradients)
             step = _update_weights(loop, number, batch, gradients, start_s)
             halvings += step.retries
             yield step
 
 
 @dataclass
-class _Loop:
+class _Loop(GradientInputs):
     """What stays the same from step to step. initial_rates: the optimizer's own learning rates."""
 
-    model: nn.Module
-    loss: LossFn
-    count: CountFn
     optimizer: torch.optim.Optimizer
     schedule: Schedule
-    accelerator: "Accelerator"
     clip_norm: float
-    seed: int
     steps_per_epoch: int
     nonfinite: Nonfinite
 
@@ -226,10 +206,7 @@ def _update_weights(
 
 @contextmanager
 def _name_oom_of_update(number: int) -> Iterator[None]:
-    """Out of memory here is an error: smaller micro-batches do not shrink the optimizer's state.
-
-    Raises: RunError.
-    """
+    """Raises: RunError where memory runs out here: smaller micro-batches do not shrink AdamW's state."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -284,12 +261,10 @@ def _numbered(
 
 
 def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator") -> None:
-    if accelerator.num_processes != current_group().world_size:
-        raise RunError(
-            "fit",
-            f"Accelerate runs {accelerator.num_processes} processes, tuneproof {current_group().world_size}.",
-            do="Call tuneproof.process_group.join(device) in each of them first.",
-        )
+    processes, own = accelerator.num_processes, current_group().world_size
+    if processes != own:
+        problem = f"Accelerate runs {processes} processes, tuneproof {own}."
+        raise RunError("fit", problem, do="Call tuneproof.process_group.join(device) in each of them first.")
     if accelerator.gradient_accumulation_steps != 1:
         raise RunError(
             "fit",
@@ -306,11 +281,11 @@ def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator
 
 
 def _not_finite_error(mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> RunError:
-    is_loss = not math.isfinite(mean_loss)
-    value = f"loss is {mean_loss}" if is_loss else f"gradient's norm is {gradient_norm}"
+    norm_text = f"gradient's norm is {gradient_norm}"
+    value = norm_text if math.isfinite(mean_loss) else f"loss is {mean_loss}"
     return RunError(
         f"step {number}",
         f"the {value} in the batch of {ids_text(batch)}.",
-        "The weights are still those from before this step.",
+        WEIGHTS_STAY,
         "Lower the learning rate, lengthen the warm-up, or check these items.",
     )

@@ -1,8 +1,7 @@
 """AdamW without decay on norms and biases, and learning rate schedules.
 
 In: a model with marked trainable weights, a learning rate, a kind of schedule. Out: an optimizer; a factor
-for each step.
-Knows nothing of: data, losses, devices' names.
+for each step. Knows nothing of: data, losses, devices' names.
 """
 
 import math
@@ -40,32 +39,23 @@ def decaying_names(model: nn.Module) -> set[str]:
 
 
 def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters; matrices decay, norms and biases do not.
+    """AdamW over the trainable parameters (betas 0.9 and 0.999, epsilon 1e-8); only matrices decay.
 
-    Betas 0.9 and 0.999, epsilon 1e-8, torch's fused kernel where there is one (on a CPU seven times as
-    fast as one call per tensor).
-
+    torch's fused kernel is on a CPU seven times as fast as one call per tensor.
     Raises: ModelError where nothing is trainable.
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
-        raise ModelError(
-            "optimizer",
-            "none of the model's weights is trainable.",
-            do="Use a method that marks trainable weights.",
-        )
+        problem = "none of the model's weights is trainable."
+        raise ModelError("optimizer", problem, do="Use a method that marks trainable weights.")
     decaying = decaying_names(model)
     matrices = [p for name, p in trainable.items() if name in decaying]
     vectors = [p for name, p in trainable.items() if name not in decaying]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    fused = all(map(_can_fuse, trainable.values()))
+    fused = all(p.device.type in FUSED_ON and p.is_floating_point() for p in trainable.values())
     return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
-
-
-def _can_fuse(parameter: torch.Tensor) -> bool:
-    return parameter.device.type in FUSED_ON and parameter.is_floating_point()
 
 
 def warmup_steps(total_steps: int, warmup_share: float) -> int:
@@ -76,17 +66,14 @@ def warmup_steps(total_steps: int, warmup_share: float) -> int:
 def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> Schedule:
     """The factor on the learning rate as a function of the step, which counts from 0.
 
-    It rises linearly from 0 to 1 over the first ceil(total_steps · warmup_share) steps, then falls
-    linearly or along half a cosine wave to 0 at `total_steps`, or stays constant.
-
+    It rises linearly to 1 over ceil(total_steps · warmup_share) steps, then falls to 0 or stays constant.
     Raises: RecipeError where the kind is unknown.
     Source: transformers, `get_{linear,cosine,constant}_schedule_with_warmup`; Loshchilov and
     Hutter 2017, arXiv:1608.03983, equation 5 (cosine, without restarts).
     """
-    if kind not in get_args(ScheduleKind):
-        raise RecipeError(
-            "schedule", f"{kind!r} is not a schedule.", do=did_you_mean(kind, get_args(ScheduleKind))
-        )
+    kinds = get_args(ScheduleKind)
+    if kind not in kinds:
+        raise RecipeError("schedule", f"{kind!r} is not a schedule.", do=did_you_mean(kind, kinds))
     warmup = warmup_steps(total_steps, warmup_share)
 
     def factor(step: int) -> float:

@@ -25,17 +25,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tuneproof.atomic import (
-    MANIFEST,
-    atomic_folder,
-    check_folder,
-    read_json,
-    remove_folder,
-    remove_leftovers,
-    set_aside,
-    write_in_folder,
-    write_json,
-)
+import tuneproof.atomic as atomic
+from tuneproof.atomic import check_folder, read_json, remove_folder, write_in_folder
 from tuneproof.errors import ModelError, RunError, TuneproofError
 from tuneproof.models.fsdp import gather_full_tensor, gather_full_weights, is_sharded, local_parts, shard_like
 from tuneproof.process_group import ProcessGroup, current_group
@@ -63,10 +54,9 @@ REQUIRED = {TRAINED, OPTIMIZER, STATE, LINES}
 class TrainingState:
     """The state of training.
 
-    step: updates done. pending: the last of them while its evaluation and its line are not done yet.
-    halvings: of micro-batches, when memory ran out. train_s: seconds so far, of which compile_s went into
-    compiling layers. skipped: updates left out because they were not finite. resumed_at: steps from
-    which training resumed.
+    step: updates done. pending: the last one, until it is evaluated and written. halvings: of micro-batches,
+    when memory ran out. train_s: seconds so far, compile_s of them for compiling. skipped: updates that were
+    not finite. resumed_at: steps from which training resumed.
     """
 
     step: int = 0
@@ -95,10 +85,9 @@ class TrainingState:
     def from_json(cls, values: dict[str, Any]) -> "TrainingState":
         """The inverse of `as_json`."""
         pending = values["pending"]
-        if pending is not None:
-            loss = math.nan if pending["loss"] is None else pending["loss"]
-            pending = Step(**{**pending, "loss": loss})
-        return cls(**{**values, "pending": pending})
+        if pending is not None and pending["loss"] is None:
+            pending = {**pending, "loss": math.nan}
+        return cls(**{**values, "pending": pending and Step(**pending)})
 
 
 @dataclass(frozen=True)
@@ -117,9 +106,7 @@ class Checkpoint:
     def restore(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, best: BestOnDev, scaler: Any
     ) -> None:
-        """Restore the state of model, optimizer, best on dev and scaler.
-
-        Where the model is sharded, each process restores its part of the full weights.
+        """Restore model, optimizer, best on dev and scaler; a sharded model's processes each their part.
 
         Raises: ModelError where the weights are another model's.
         """
@@ -157,14 +144,9 @@ def broadcast_checkpoint(checkpoint: Checkpoint | None, group: ProcessGroup) -> 
                 for name, (shape, dtype) in tensors.items()
             }
         group.broadcast_tensors(weights[kind].values())
-    return checkpoint or Checkpoint(
-        folder=Path(),
-        state=TrainingState.from_json(header["state"]),
-        best_state=header["best_state"],
-        scaler=header["scaler"],
-        lines=b"",
-        **weights,
-    )
+    values: dict[str, Any] = {**weights, "best_state": header["best_state"], "scaler": header["scaler"]}
+    state = TrainingState.from_json(header["state"])
+    return checkpoint or Checkpoint(folder=Path(), state=state, lines=b"", **values)
 
 
 class CheckpointManager:
@@ -204,17 +186,14 @@ class CheckpointManager:
         return str(numbered[0][1]) if numbered else "none was written"
 
     def load_newest(self) -> Checkpoint | None:
-        """The newest valid checkpoint; newer invalid ones are renamed, with the reason in `rejected`.
-
-        The time to the next checkpoint starts here.
-        """
+        """The newest valid checkpoint; newer invalid ones are renamed, with the reason in `rejected`."""
         self._last_write = self.clock()
-        remove_leftovers(self.folder)
+        atomic.remove_leftovers(self.folder)
         for _, folder in self._numbered():
             try:
                 return self._read(folder)
             except (TuneproofError, OSError, KeyError, TypeError, ValueError) as error:
-                new = set_aside(folder, BAD)
+                new = atomic.set_aside(folder, BAD)
                 reason = str(error) if isinstance(error, TuneproofError) else f"is damaged ({error!r})"
                 self.rejected.append(f"{folder.name} is not used and was renamed {new.name}: {reason}")
         return None
@@ -228,9 +207,7 @@ class CheckpointManager:
         lines: bytes,
         scaler: Any = None,
     ) -> Path:
-        """Write a checkpoint, check it, and remove the oldest.
-
-        With several processes all of them call it, and the main one writes.
+        """Write and check a checkpoint, remove the oldest; all processes call it, and the main one writes.
 
         Raises: RunError where it cannot be written; earlier ones stay.
         """
@@ -249,30 +226,27 @@ class CheckpointManager:
             "best": {**best.state(), "weights": best_file if best_weights else None},
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
-        with atomic_folder(path) as inside:
+        with atomic.atomic_folder(path) as inside:
             write_in_folder(inside / TRAINED, lambda file: save_weights(file, trained))
             if best_weights and best_file == BEST:
                 write_in_folder(inside / BEST, lambda file: save_weights(file, best_weights))
             write_in_folder(inside / OPTIMIZER, lambda file: save_weights(file, tensors))
             write_in_folder(inside / LINES, lambda file: file.write_bytes(lines))
-            write_json(inside / STATE, values)
+            atomic.write_json(inside / STATE, values)
         check_folder(path)  # before older ones are removed
-        self._remove_older(state.step)
+        older = [folder for step, folder in self._numbered() if step <= state.step]
+        for folder in older[MAX_CHECKPOINTS:]:
+            remove_folder(folder)
         self.written += 1
         self._last_write = self.clock()
         self._cost_s = self._last_write - start
         return path
 
-    def _remove_older(self, newest: int) -> None:
-        older = [folder for step, folder in self._numbered() if step <= newest]
-        for folder in older[MAX_CHECKPOINTS:]:
-            remove_folder(folder)
-
     def clear(self) -> None:
         """Remove the checkpoints of a complete arm; renamed invalid ones stay."""
         for _, folder in self._numbered():
             remove_folder(folder)
-        remove_leftovers(self.folder)
+        atomic.remove_leftovers(self.folder)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
@@ -287,7 +261,7 @@ class CheckpointManager:
         if folder.is_symlink() or not folder.is_dir():
             raise RunError(str(folder), "is not a folder.")
         check_folder(folder)
-        missing = sorted(REQUIRED - set(read_json(folder / MANIFEST)))
+        missing = sorted(REQUIRED - set(read_json(folder / atomic.MANIFEST)))
         if missing:
             raise RunError(str(folder), f"is missing {', '.join(missing)}.")
         values = read_json(folder / STATE)
@@ -300,16 +274,8 @@ class CheckpointManager:
             raise RunError(str(folder), f"is of step {state.step}.")
         trained, best_file = read_weights(folder / TRAINED), values["best"]["weights"]
         best = trained if best_file == TRAINED else read_weights(folder / BEST) if best_file else {}
-        return Checkpoint(
-            folder=folder,
-            state=state,
-            trained=trained,
-            best=best,
-            best_state=values["best"],
-            optimizer=read_weights(folder / OPTIMIZER),
-            scaler=values["scaler"],
-            lines=(folder / LINES).read_bytes(),
-        )
+        optimizer, lines = read_weights(folder / OPTIMIZER), (folder / LINES).read_bytes()
+        return Checkpoint(folder, state, trained, best, values["best"], optimizer, values["scaler"], lines)
 
 
 def _full(model: nn.Module, weights: Weights) -> Weights:
@@ -335,9 +301,8 @@ def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tenso
     by_name = dict(model.named_parameters())
     state: dict[int, dict[str, torch.Tensor]] = {}
     groups = optimizer.state_dict()["param_groups"]
-    trained = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
-    indices = [index for group in groups for index in group["params"]]
-    index_of = dict(zip(trained, indices, strict=True))
+    trained = (id(parameter) for group in optimizer.param_groups for parameter in group["params"])
+    index_of = dict(zip(trained, (i for group in groups for i in group["params"]), strict=True))
     for name_and_key, tensor in tensors.items():
         name, _, key = name_and_key.rpartition("|")
         if name not in by_name or id(by_name[name]) not in index_of:

@@ -17,11 +17,8 @@ def check_trackers(names: Sequence[str]) -> None:
     """Raises RecipeError where a tracker's package is not installed."""
     for name in names:
         if find_spec(name) is None:
-            raise RecipeError(
-                "train.trackers",
-                f"the package {name} is not installed.",
-                do=f"pip install {name}, or remove it: every step is in steps.jsonl as well.",
-            )
+            advice = f"pip install {name}, or remove it: every step is in steps.jsonl as well."
+            raise RecipeError("train.trackers", f"the package {name} is not installed.", do=advice)
 
 
 def _tracker(name: str, project: str, run: str, folder: Path) -> Any:
@@ -38,11 +35,9 @@ def _tracker(name: str, project: str, run: str, folder: Path) -> Any:
 
 @contextmanager
 def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[Any]]:
-    """Trackers of one arm's run, finished at the end; TensorBoard writes into `study`/tensorboard.
+    """Trackers of one arm's run, finished at the end, in a project named as the study's folder.
 
-    The project has the name of the study's folder.
-
-    Raises: RunError where a tracker does not start.
+    TensorBoard writes into `study`/tensorboard. Raises: RunError where a tracker does not start.
     """
     started: list[Any] = []
     try:
@@ -52,11 +47,9 @@ def open_trackers(names: Sequence[str], study: Path, run: str) -> Iterator[list[
                 tracker.start()
             except Exception as error:  # packages raise anything: no login, no network
                 reason = " ".join(str(error).split()) or type(error).__name__
-                raise RunError(
-                    f"tracker {name}",
-                    f"did not start: {reason.rstrip('.')}.",
-                    do="Fix it, or remove it from train.trackers.",
-                ) from error
+                problem = f"did not start: {reason.rstrip('.')}."
+                advice = "Fix it, or remove it from train.trackers."
+                raise RunError(f"tracker {name}", problem, do=advice) from error
             started.append(tracker)
         yield started
     finally:

@@ -10,19 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tuneproof.report.charts.svg import (
-    HEIGHT,
-    PLOT,
-    WIDTH,
-    Point,
-    Scale,
-    figure,
-    frame,
-    label,
-    log_ticks,
-    tag,
-    ticks,
-)
+from tuneproof.report.charts import svg
 from tuneproof.report.formatting import abbreviate_count, format_percent
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -50,7 +38,9 @@ def pareto(marks: Sequence[Mark]) -> list[Mark]:
 def _overlap(box: Box, occupied: Sequence[Box]) -> float:
     """The area that a box shares with others, plus a penalty for what lies outside the figure."""
     left, top, right, bottom = box
-    outside = max(0.0, PLOT.left - left) + max(0.0, right - WIDTH) + max(0.0, bottom - PLOT.bottom)
+    outside = (
+        max(0.0, svg.PLOT.left - left) + max(0.0, right - svg.WIDTH) + max(0.0, bottom - svg.PLOT.bottom)
+    )
     area = (outside + max(0.0, -top)) * 20
     for x0, y0, x1, y1 in occupied:
         area += max(0.0, min(right, x1) - max(left, x0)) * max(0.0, min(bottom, y1) - max(top, y0))
@@ -75,31 +65,31 @@ def _name_boxes(marks: Sequence[Mark], points: dict[str, tuple[float, float]]) -
     return boxes_by_name
 
 
-def _cost_scale(marks: Sequence[Mark]) -> tuple[Scale, list[tuple[float, str]]]:
+def _cost_scale(marks: Sequence[Mark]) -> tuple[svg.Scale, list[tuple[float, str]]]:
     """A log scale of the positive costs, and its ticks; zero has its own tick on the left."""
     costs = [mark.x for mark in marks if mark.x > 0]
     zero = len(costs) < len(marks)
-    start = PLOT.left + (34 if zero else 10)
+    start = svg.PLOT.left + (34 if zero else 10)
     low, high = (min(costs), max(costs)) if costs else (1.0, 10.0)
     if high < low * 4:
         middle = math.sqrt(low * high)
         low, high = middle / 3, middle * 3
-    scale = Scale(low, high, float(start), PLOT.right - 10, log=True)
+    scale = svg.Scale(low, high, float(start), svg.PLOT.right - 10, log=True)
     tick_labels = [
         (scale(value), abbreviate_count(value) if value >= 1 else f"{value:g}")
-        for value in log_ticks(low, high)
+        for value in svg.log_ticks(low, high)
     ]
-    return scale, ([(PLOT.left + 8, "0")] if zero else []) + tick_labels
+    return scale, ([(svg.PLOT.left + 8, "0")] if zero else []) + tick_labels
 
 
-def _front_line(points: Sequence[Point]) -> Markup:
+def _front_line(points: Sequence[svg.Point]) -> Markup:
     """A stepped line through the points, extended to the right edge."""
     corners = [points[0]]
     for x, y in points[1:]:
         corners += [(x, corners[-1][1]), (x, y)]
-    corners.append((PLOT.right, corners[-1][1]))
+    corners.append((svg.PLOT.right, corners[-1][1]))
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    return tag("polyline", {"points": line, "class": "front"})
+    return svg.tag("polyline", {"points": line, "class": "front"})
 
 
 def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
@@ -108,18 +98,20 @@ def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
     values = [mark.y for mark in marks]
     room = max((max(values) - min(values)) * 0.12, 0.01)
     low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
-    y_scale = Scale(low, high, PLOT.bottom, PLOT.top)
-    points = {m.name: (x_scale(m.x) if m.x > 0 else PLOT.left + 8, y_scale(m.y)) for m in marks}
-    drawn = frame(
-        y_scale, [(v, format_percent(v, 0)) for v in ticks(low, high, 5)], x_ticks, x_title, y_title
+    y_scale = svg.Scale(low, high, svg.PLOT.bottom, svg.PLOT.top)
+    points = {m.name: (x_scale(m.x) if m.x > 0 else svg.PLOT.left + 8, y_scale(m.y)) for m in marks}
+    drawn = svg.frame(
+        y_scale, [(v, format_percent(v, 0)) for v in svg.ticks(low, high, 5)], x_ticks, x_title, y_title
     )
     front = pareto(marks)
     drawn.append(_front_line([points[mark.name] for mark in front]))
     boxes = _name_boxes(marks, points)
     for mark in marks:
         x, y = points[mark.name]
-        drawn.append(tag("circle", {"cx": x, "cy": y, "r": 4.5, "style": f"fill:{mark.ink}"}))
+        drawn.append(svg.tag("circle", {"cx": x, "cy": y, "r": 4.5, "style": f"fill:{mark.ink}"}))
         left, top, _, _ = boxes[mark.name]
-        drawn.append(label(left, top + 11, mark.name, {"class": "name"}))
+        drawn.append(svg.label(left, top + 11, mark.name, {"class": "name"}))
     best = ", ".join(mark.name for mark in front)
-    return figure((WIDTH, HEIGHT), f"{y_title} against {x_title}", f"Pareto front: {best}.", drawn)
+    return svg.figure(
+        (svg.WIDTH, svg.HEIGHT), f"{y_title} against {x_title}", f"Pareto front: {best}.", drawn
+    )

@@ -11,37 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from tuneproof.record.study_folder import StudyRecord
-from tuneproof.report.charts.svg import (
-    HEIGHT,
-    PLOT,
-    RIGHT_MARGIN,
-    WIDTH,
-    Scale,
-    arm_colour,
-    figure,
-    frame,
-    label,
-    path,
-    tag,
-    ticks,
-)
-from tuneproof.report.formatting import (
-    NOTHING,
-    NumberStyle,
-    choose_style,
-    count,
-    format_number,
-    format_percent,
-)
-from tuneproof.report.tables import (
-    ArmRow,
-    Score,
-    Table,
-    format_score,
-    is_share,
-    metric_title,
-    score_from_json,
-)
+from tuneproof.report import formatting, tables
+from tuneproof.report.charts import svg
+from tuneproof.report.formatting import NumberStyle
 
 WIDE = 1.8  # times the width of other figures, because intervals stand side by side
 NAME_HEIGHT = 13.0
@@ -52,27 +24,29 @@ LETTER_WIDTH = 6.2  # at most, in the figure's font
 class SizedLine:
     """One arm: its scores at each number of train items, and the gain from all of train over each."""
 
-    row: ArmRow
+    row: tables.ArmRow
     ink: str
     sizes: list[int]
-    scores: list[Score]
+    scores: list[tables.Score]
     gains: list[dict[str, Any] | None]
     share: bool = True
 
     @property
     def style(self) -> NumberStyle:
         """The format of the line's scores: the decimals that its widest interval supports."""
-        styles = [choose_style(score.low, score.high, self.share) for score in self.scores]
+        styles = [formatting.choose_style(score.low, score.high, self.share) for score in self.scores]
         return min(styles, key=lambda style: style.decimals)
 
     def describe(self) -> str:
         """The scores in words."""
         scores = zip(self.sizes, self.scores, strict=True)
-        texts = [f"{format_score(score, self.style)} on {count(size)}" for size, score in scores]
+        texts = [
+            f"{tables.format_score(score, self.style)} on {formatting.count(size)}" for size, score in scores
+        ]
         return f"{self.row.label}: {', '.join(texts)}"
 
 
-def sized_lines(study: StudyRecord, rows: Sequence[ArmRow]) -> list[SizedLine]:
+def sized_lines(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> list[SizedLine]:
     """The arms that ran on samples of train, in the order of the table."""
     entries = study.comparisons.get("by_train_size") or []
     lines = []
@@ -80,63 +54,60 @@ def sized_lines(study: StudyRecord, rows: Sequence[ArmRow]) -> list[SizedLine]:
         arm_entries = [e for e in entries if e["arm"] == row.arm and e["model"] == row.model]
         arm_entries.sort(key=lambda entry: entry["train_size"])
         if arm_entries:
-            lines.append(
-                SizedLine(
-                    row,
-                    arm_colour(index, row.kind),
-                    [entry["train_size"] for entry in arm_entries],
-                    [score_from_json(entry["score"]) for entry in arm_entries],
-                    [entry["gain_from_full_train"] for entry in arm_entries],
-                    is_share(str(arm_entries[0]["metric"])),
-                )
-            )
+            sizes = [entry["train_size"] for entry in arm_entries]
+            scores = [tables.score_from_json(entry["score"]) for entry in arm_entries]
+            gains = [entry["gain_from_full_train"] for entry in arm_entries]
+            share = tables.is_share(str(arm_entries[0]["metric"]))
+            lines.append(SizedLine(row, svg.arm_colour(index, row.kind), sizes, scores, gains, share))
     return lines
 
 
 def _sentence(line: SizedLine, style: NumberStyle) -> str:
     """The smallest sample over which all of train is not shown to be better."""
-    name, full_size = line.row.label, count(line.sizes[-1])
+    name, full_size = line.row.label, formatting.count(line.sizes[-1])
     gains = [(size, gain) for size, gain in zip(line.sizes, line.gains, strict=True) if gain]
     if not gains:
         return f"{name}: no sample could be compared with all of train."
     for size, gain in gains:
         if gain["outcome"] == "worse":
             loss = style.value(-gain["difference"], True)
-            return f"{name} on {count(size)} items is better than on all {full_size}: {loss}."
+            return f"{name} on {formatting.count(size)} items is better than on all {full_size}: {loss}."
         if gain["outcome"] == "cannot tell":
             interval = f"{style.value(gain['low'], True)} to {style.value(gain['high'], True)}"
             return (
-                f"{name} on {count(size)} items is not shown to be worse than on all {full_size}, which "
-                f"add {style.value(gain['difference'], True)} (CI {interval}; smallest detectable "
-                f"difference {style.value(gain['mde'])})."
+                f"{name} on {formatting.count(size)} items is not shown to be worse than on all "
+                f"{full_size}, which add {style.value(gain['difference'], True)} (CI {interval}; "
+                f"smallest detectable difference {style.value(gain['mde'])})."
             )
-    sizes = ", ".join(count(size) for size, _ in gains)
+    sizes = ", ".join(formatting.count(size) for size, _ in gains)
     return f"{name} on all {full_size} items is better than on {sizes}."
 
 
 def _failures(study: StudyRecord) -> list[str]:
     """The runs on samples that did not finish, with the reason."""
     return [
-        f"{record.label} on {count(record.about['train_size'])} items, seed "
+        f"{record.label} on {formatting.count(record.about['train_size'])} items, seed "
         f"{record.about.get('seed')}: {record.about.get('status')}, {record.about.get('reason')}"
         for record in study.sampled
         if record.about.get("status") != "done"
     ]
 
 
-def _table(lines: Sequence[SizedLine], title: str) -> Table:
+def _table(lines: Sequence[SizedLine], title: str) -> tables.Table:
     sizes = sorted({size for line in lines for size in line.sizes})
     body = []
     for line in lines:
         score_by_size = dict(zip(line.sizes, line.scores, strict=True))
         style = line.style
-        body.append((line.row.label, *(format_score(score_by_size.get(size), style) for size in sizes)))
-    header = (title, *(count(size) for size in sizes))
-    return Table(header, tuple(body), (False, *(True for _ in sizes)))
+        body.append(
+            (line.row.label, *(tables.format_score(score_by_size.get(size), style) for size in sizes))
+        )
+    header = (title, *(formatting.count(size) for size in sizes))
+    return tables.Table(header, tuple(body), (False, *(True for _ in sizes)))
 
 
 def _line(
-    line: SizedLine, index: int, lines: int, x_scale: Scale, y_scale: Scale, style: NumberStyle
+    line: SizedLine, index: int, lines: int, x_scale: svg.Scale, y_scale: svg.Scale, style: NumberStyle
 ) -> list[Markup]:
     """Connected points with their intervals; arms are shifted a little so that intervals do not overlap."""
     shift = (index - (lines - 1) / 2) * 5.0
@@ -144,19 +115,19 @@ def _line(
         (x_scale(size) + shift, y_scale(score.value or 0.0))
         for size, score in zip(line.sizes, line.scores, strict=True)
     ]
-    drawn = [tag("path", {"d": path(points), "style": f"stroke:{line.ink}"})]
+    drawn = [svg.tag("path", {"d": svg.path(points), "style": f"stroke:{line.ink}"})]
     for (x, y), size, score in zip(points, line.sizes, line.scores, strict=True):
-        description = f"{line.row.label}, {count(size)} items: {format_score(score, style)}"
-        tip = tag("title", {}, [description])
+        description = f"{line.row.label}, {formatting.count(size)} items: {tables.format_score(score, style)}"
+        tip = svg.tag("title", {}, [description])
         inner = []
         if score.low is not None and score.high is not None:
             ends = {"x1": x, "x2": x, "y1": y_scale(score.low), "y2": y_scale(score.high)}
-            inner.append(tag("line", {**ends, "style": f"stroke:{line.ink};stroke-width:1.5"}))
+            inner.append(svg.tag("line", {**ends, "style": f"stroke:{line.ink};stroke-width:1.5"}))
         hollow = line.row.kind == "baseline"
         fill = "var(--paper)" if hollow else line.ink
         dot = {"cx": x, "cy": y, "r": 3.5, "style": f"stroke:{line.ink};fill:{fill}"}
-        inner.append(tag("circle", dot))
-        drawn.append(tag("g", {}, [tip, *inner]))
+        inner.append(svg.tag("circle", dot))
+        drawn.append(svg.tag("g", {}, [tip, *inner]))
     return drawn
 
 
@@ -167,11 +138,11 @@ def _names(ends: Sequence[tuple[str, str, float]], x: float) -> list[Markup]:
     for name, ink, y in sorted(ends, key=lambda end: end[2]):
         baseline = max(y + 4, last + NAME_HEIGHT)
         last = baseline
-        drawn.append(label(x, baseline, name, {"class": "name", "style": f"fill:{ink}"}))
+        drawn.append(svg.label(x, baseline, name, {"class": "name", "style": f"fill:{ink}"}))
     return drawn
 
 
-def _y_scale(lines: Sequence[SizedLine], values: Sequence[float]) -> Scale:
+def _y_scale(lines: Sequence[SizedLine], values: Sequence[float]) -> svg.Scale:
     """A scale that contains every interval and value."""
     scores = [score for line in lines for score in line.scores]
     ends = [end for score in scores for end in (score.value, score.low, score.high) if end is not None]
@@ -180,60 +151,68 @@ def _y_scale(lines: Sequence[SizedLine], values: Sequence[float]) -> Scale:
     low, high = min(ends) - room, max(ends) + room
     if lines[0].share:
         low, high = max(0.0, low), min(1.0, high)
-    return Scale(low, high, PLOT.bottom, PLOT.top)
+    return svg.Scale(low, high, svg.PLOT.bottom, svg.PLOT.top)
 
 
 def _figure(
-    lines: Sequence[SizedLine], flat: Sequence[tuple[ArmRow, str, float]], metric: str, width: int
+    lines: Sequence[SizedLine], flat: Sequence[tuple[tables.ArmRow, str, float]], metric: str, width: int
 ) -> Markup:
     names = [line.row.label for line in lines] + [row.label for row, _, _ in flat]
-    right = width - RIGHT_MARGIN - min(LETTER_WIDTH * max(map(len, names)), width / 3)
+    right = width - svg.RIGHT_MARGIN - min(LETTER_WIDTH * max(map(len, names)), width / 3)
     y_scale = _y_scale(lines, [value for _, _, value in flat])
     sizes = sorted({size for line in lines for size in line.sizes})
     spread = 5.0 * len(lines)
-    x_scale = Scale(float(sizes[0]), float(sizes[-1]), PLOT.left + 8 + spread, right - 8 - spread, log=True)
-    format_tick = (lambda value: format_percent(value, 0)) if is_share(metric) else format_number
-    drawn = frame(
+    x_scale = svg.Scale(
+        float(sizes[0]), float(sizes[-1]), svg.PLOT.left + 8 + spread, right - 8 - spread, log=True
+    )
+    format_tick = (
+        (lambda value: formatting.format_percent(value, 0))
+        if tables.is_share(metric)
+        else formatting.format_number
+    )
+    drawn = svg.frame(
         y_scale,
-        [(value, format_tick(value)) for value in ticks(y_scale.low, y_scale.high, 5)],
-        [(x_scale(size), count(size)) for size in sizes],
+        [(value, format_tick(value)) for value in svg.ticks(y_scale.low, y_scale.high, 5)],
+        [(x_scale(size), formatting.count(size)) for size in sizes],
         "labelled train items",
-        metric_title(metric),
+        tables.metric_title(metric),
         width,
     )
     for _, ink, value in flat:
         y = y_scale(value)
-        position = {"x1": PLOT.left, "x2": right, "y1": y, "y2": y, "class": "reference"}
-        drawn.append(tag("line", {**position, "style": f"stroke:{ink}"}))
+        position = {"x1": svg.PLOT.left, "x2": right, "y1": y, "y2": y, "class": "reference"}
+        drawn.append(svg.tag("line", {**position, "style": f"stroke:{ink}"}))
     for at, line in enumerate(lines):
         inner = _line(line, at, len(lines), x_scale, y_scale, line.style)
-        drawn.append(tag("g", {"class": "curve"}, inner))
+        drawn.append(svg.tag("g", {"class": "curve"}, inner))
     ends_at = [(line.row.label, line.ink, y_scale(line.scores[-1].value or 0)) for line in lines]
     ends_at += [(row.label, ink, y_scale(value)) for row, ink, value in flat]
     drawn += _names(ends_at, right)
     description = "; ".join(line.describe() for line in lines)
-    return figure((width, HEIGHT), f"{metric_title(metric)} against labelled train items", description, drawn)
+    return svg.figure(
+        (width, svg.HEIGHT), f"{tables.metric_title(metric)} against labelled train items", description, drawn
+    )
 
 
-def label_efficiency(study: StudyRecord, rows: Sequence[ArmRow]) -> dict[str, Any] | None:
+def label_efficiency(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, Any] | None:
     """The section's values; None if the recipe has no `train_sizes`."""
     lines = sized_lines(study, rows)
     if not lines:
         return None
     metric = str(study.comparisons["by_train_size"][0]["metric"])
     flat = [
-        (row, arm_colour(index, row.kind), float(row.scores[metric].value or 0.0))
+        (row, svg.arm_colour(index, row.kind), float(row.scores[metric].value or 0.0))
         for index, row in enumerate(rows)
         if row.kind == "prompt" and row.has_score(metric)
     ]
     return {
-        "title": metric_title(metric),
-        "figure": _figure(lines, flat, metric, int(WIDTH * WIDE)),
-        "narrow": _figure(lines, flat, metric, WIDTH),
+        "title": tables.metric_title(metric),
+        "figure": _figure(lines, flat, metric, int(svg.WIDTH * WIDE)),
+        "narrow": _figure(lines, flat, metric, svg.WIDTH),
         "lines": lines,
-        "table": _table(lines, metric_title(metric)),
+        "table": _table(lines, tables.metric_title(metric)),
         "sentences": [_sentence(line, line.style) for line in lines if line.row.trainable],
         "flat": [row.label for row, _, _ in flat],
         "failures": _failures(study),
-        "dev": count((study.splits.get("sizes") or {}).get("dev")) or NOTHING,
+        "dev": formatting.count((study.splits.get("sizes") or {}).get("dev")) or formatting.NOTHING,
     }

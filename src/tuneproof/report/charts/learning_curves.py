@@ -10,21 +10,7 @@ from operator import itemgetter
 
 from markupsafe import Markup
 
-from tuneproof.report.charts.svg import (
-    HEIGHT,
-    PLOT,
-    WIDTH,
-    Point,
-    Scale,
-    arm_colour,
-    figure,
-    frame,
-    log_ticks,
-    path,
-    tag,
-    thin,
-    ticks,
-)
+from tuneproof.report.charts import svg
 from tuneproof.report.formatting import abbreviate_count, format_number, format_percent
 from tuneproof.report.tables import ArmRow
 
@@ -46,7 +32,7 @@ class Line:
 
     arm: int
     name: str
-    points: list[Point]
+    points: list[svg.Point]
 
 
 def read_curves(rows: Sequence[ArmRow], quantity: str, by: str) -> list[Line]:
@@ -66,38 +52,40 @@ def read_curves(rows: Sequence[ArmRow], quantity: str, by: str) -> list[Line]:
     return lines
 
 
-def _y_scale(lines: Sequence[Line], spread: Sequence[Line]) -> Scale:
+def _y_scale(lines: Sequence[Line], spread: Sequence[Line]) -> svg.Scale:
     """From zero or the smallest value to the largest; logarithmic if the runs' peaks are far apart."""
     peaks = [max(y for _, y in line.points) for line in spread]
     high, low = max(peaks), min(min(line.points, key=itemgetter(1))[1] for line in spread)
-    bottom, top = PLOT.bottom, PLOT.top
+    bottom, top = svg.PLOT.bottom, svg.PLOT.top
     if min(peaks) > 0 and high / min(peaks) > 8:
-        return Scale(max(low, min(peaks) / 20, high * 1e-6), high, bottom, top, log=True)
+        return svg.Scale(max(low, min(peaks) / 20, high * 1e-6), high, bottom, top, log=True)
     if low == high:  # a constant, such as a learning rate
-        return Scale(min(0.0, 1.25 * low), max(0.0, 1.25 * high) or 1.0, bottom, top)
-    return Scale(0.0 if 0 <= low < high * 0.6 else low - 0.05 * (high - low), high, bottom, top)
+        return svg.Scale(min(0.0, 1.25 * low), max(0.0, 1.25 * high) or 1.0, bottom, top)
+    return svg.Scale(0.0 if 0 <= low < high * 0.6 else low - 0.05 * (high - low), high, bottom, top)
 
 
 def curve_figure(title: str, lines: Sequence[Line], spread: Sequence[Line], by: str) -> Markup:
     """One quantity over training. The lines in `spread` set the y scale, which the losses share."""
     positions = [x for line in lines for x, _ in line.points]
     first, last = min(0.0, *positions), max(positions)
-    x_scale = Scale(first, last, PLOT.left + 2, PLOT.right)
+    x_scale = svg.Scale(first, last, svg.PLOT.left + 2, svg.PLOT.right)
     y_scale = _y_scale(lines, spread)
     share = title in SHARES
-    values = log_ticks(y_scale.low, y_scale.high) if y_scale.log else ticks(y_scale.low, y_scale.high, 5)
+    values = (
+        svg.log_ticks(y_scale.low, y_scale.high) if y_scale.log else svg.ticks(y_scale.low, y_scale.high, 5)
+    )
     y_ticks = [(value, format_percent(value, 0) if share else format_number(value)) for value in values]
     x_ticks = [
         (x_scale(value), abbreviate_count(value) if by == "step" else f"{value:g}")
-        for value in ticks(first, last, 4)
+        for value in svg.ticks(first, last, 4)
     ]
-    drawn = frame(y_scale, y_ticks, x_ticks, by, "")
+    drawn = svg.frame(y_scale, y_ticks, x_ticks, by, "")
     format_value = _format_share if share else format_number
     for line in lines:
         inner = _curve(line, x_scale, y_scale, by, format_value)
-        drawn.append(tag("g", {"class": "curve", "data-arm": line.arm}, inner))
+        drawn.append(svg.tag("g", {"class": "curve", "data-arm": line.arm}, inner))
     names = "; ".join(f"{line.name} ends at {format_number(line.points[-1][1])}" for line in lines[:12])
-    return figure((WIDTH, HEIGHT), f"{title} by {by}", names, drawn)
+    return svg.figure((svg.WIDTH, svg.HEIGHT), f"{title} by {by}", names, drawn)
 
 
 def _format_share(value: float) -> str:
@@ -105,17 +93,17 @@ def _format_share(value: float) -> str:
 
 
 def _curve(
-    line: Line, x_scale: Scale, y_scale: Scale, by: str, format_value: Callable[[float], str]
+    line: Line, x_scale: svg.Scale, y_scale: svg.Scale, by: str, format_value: Callable[[float], str]
 ) -> list[Markup]:
     """A line through the points, with a mark at each point if there are few."""
-    points = [(x_scale(x), y_scale(y)) for x, y in thin(line.points)]
-    ink = arm_colour(line.arm)
-    title = tag("title", {}, [f"{line.name}: {format_value(line.points[-1][1])} at the end"])
-    drawn = [tag("path", {"d": path(points), "style": f"stroke:{ink}"}, [title])]
+    points = [(x_scale(x), y_scale(y)) for x, y in svg.thin(line.points)]
+    ink = svg.arm_colour(line.arm)
+    title = svg.tag("title", {}, [f"{line.name}: {format_value(line.points[-1][1])} at the end"])
+    drawn = [svg.tag("path", {"d": svg.path(points), "style": f"stroke:{ink}"}, [title])]
     if len(line.points) <= MAX_MARKS:
         for (x, y), (position, value) in zip(points, line.points, strict=True):
-            tip = tag("title", {}, [f"{line.name}, {by} {position:g}: {format_value(value)}"])
-            drawn.append(tag("circle", {"cx": x, "cy": y, "r": 3, "style": f"fill:{ink}"}, [tip]))
+            tip = svg.tag("title", {}, [f"{line.name}, {by} {position:g}: {format_value(value)}"])
+            drawn.append(svg.tag("circle", {"cx": x, "cy": y, "r": 3, "style": f"fill:{ink}"}, [tip]))
     return drawn
 
 
@@ -136,11 +124,6 @@ def learning_curves(rows: Sequence[ArmRow]) -> list[Panel]:
         by_step, by_epoch = read_curves(rows, quantity, "step"), read_curves(rows, quantity, "epoch")
         if by_step and by_epoch:
             spread = losses if quantity in ("loss", "dev_loss") else by_step
-            drawn.append(
-                Panel(
-                    title,
-                    curve_figure(title, by_step, spread, "step"),
-                    curve_figure(title, by_epoch, spread, "epoch"),
-                )
-            )
+            step_figure = curve_figure(title, by_step, spread, "step")
+            drawn.append(Panel(title, step_figure, curve_figure(title, by_epoch, spread, "epoch")))
     return drawn

@@ -17,16 +17,8 @@ from tuneproof.report.tables import ArmRow, Table
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "cache", "temporary")
 OVERHEAD = "overhead"  # of the device's libraries and allocator, beyond the tensors
 NAMES = {"optimizer": "optimizer state", "cache": "key-value cache"}
-HEADER = (
-    "Arm",
-    "Predicted",
-    "Measured",
-    "Error",
-    "Limit",
-    "Micro-batch",
-    "Gradient checkpointing",
-    "Prediction batch",
-)
+SETTINGS = ("Micro-batch", "Gradient checkpointing", "Prediction batch")
+HEADER = ("Arm", "Predicted", "Measured", "Error", "Limit", *SETTINGS)
 GIBIBYTE, MEBIBYTE = 2**30, 2**20
 
 
@@ -95,18 +87,11 @@ def _error(error: float) -> str:
 
 def _cells(row: ArmRow, entry: dict[str, Any]) -> tuple[str, ...]:
     settings = entry["settings"] or {}
-    micro = settings.get("train.micro_batch")
-    recompute = settings.get("train.gradient_checkpointing")
-    return (
-        row.label,
-        memory(entry["predicted_bytes"]),
-        memory(entry["measured_bytes"]),
-        _error(entry["error"]),
-        memory(entry["limit_bytes"]),
-        count(micro) if micro else NOTHING,
-        NOTHING if recompute is None else "yes" if recompute else "no",
-        count(settings.get("predict.batch_size")),
-    )
+    micro, recompute = settings.get("train.micro_batch"), settings.get("train.gradient_checkpointing")
+    recomputed = NOTHING if recompute is None else "yes" if recompute else "no"
+    batches = count(micro) if micro else NOTHING, recomputed, count(settings.get("predict.batch_size"))
+    peaks = memory(entry["predicted_bytes"]), memory(entry["measured_bytes"])
+    return (row.label, *peaks, _error(entry["error"]), memory(entry["limit_bytes"]), *batches)
 
 
 def peak_memory(rows: Sequence[ArmRow]) -> dict[str, Any] | None:
@@ -118,19 +103,17 @@ def peak_memory(rows: Sequence[ArmRow]) -> dict[str, Any] | None:
     scale = Scale(0.0, highest * 1.04, 0.0, 100.0)
     used = {name for _, entry in entries for name, size in _pieces(entry) if size > 0}
     names = [*PARTS, OVERHEAD]
+    cells = tuple(_cells(row, entry) for row, entry in entries)
     overhead = entries[0][1]["predicted"]["overhead"]["description"]
     measured_by = entries[0][1]["measured_by"]
+    plot_rows = [
+        PlotRow(row.label, "", _strip(row, entry, scale), _text(entry), "") for row, entry in entries
+    ]
     return {
-        "rows": [
-            PlotRow(row.label, "", _strip(row, entry, scale), _text(entry), "") for row, entry in entries
-        ],
+        "rows": plot_rows,
         "axis": _axis(scale),
         "legend": [(NAMES.get(n, n), _ink(i)) for i, n in enumerate(names) if n in used],
-        "table": Table(
-            HEADER,
-            tuple(_cells(row, entry) for row, entry in entries),
-            (False, True, True, True, True, True, False, True),
-        ),
+        "table": Table(HEADER, cells, (False, True, True, True, True, True, False, True)),
         "note": f"Predicted: one real step on fake tensors, plus overhead ({overhead}). Measured: "
         f"{measured_by}. For several seeds the highest peak is shown.",
     }

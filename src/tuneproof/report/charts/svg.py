@@ -1,10 +1,9 @@
 """The elements of every figure: escaped tags, scales, ticks, axes, strips, thinned lines.
 
-In: numbers and names. Out: SVG elements as safe markup.
-Knows nothing of: studies, metrics.
+In: numbers and names. Out: SVG elements as safe markup. Knows nothing of: studies, metrics.
 
-A figure has a fixed shape. A strip is one row of a plot with coordinates in percent: it fits any
-width, and its numbers stand beside it as text.
+A figure has a fixed shape. A strip is one row of a plot with coordinates in percent: it fits any width, and
+its numbers stand beside it as text.
 """
 
 import math
@@ -17,6 +16,7 @@ from markupsafe import Markup, escape
 from tuneproof.report.formatting import show_hidden
 
 Point = tuple[float, float]
+Ticks = Sequence[tuple[float, str]]
 WIDTH, HEIGHT = 380, 250
 RIGHT_MARGIN = 14
 
@@ -133,12 +133,7 @@ def strip(description: str, children: Sequence[str]) -> Markup:
 
 
 def frame(
-    y_scale: Scale,
-    y_ticks: Sequence[tuple[float, str]],
-    x_ticks: Sequence[tuple[float, str]],
-    x_title: str,
-    y_title: str,
-    width: int = WIDTH,
+    y_scale: Scale, y_ticks: Ticks, x_ticks: Ticks, x_title: str, y_title: str, width: int = WIDTH
 ) -> list[Markup]:
     """Grid lines, tick labels and titles; `x_ticks` are in pixels, `y_ticks` in values of the scale."""
     left, bottom, right = PLOT.left, PLOT.bottom, width - RIGHT_MARGIN

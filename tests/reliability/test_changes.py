@@ -192,13 +192,13 @@ def test_r15_other_rows_are_refused_and_change_nothing(tmp_path, model, monkeypa
         run_study(recipe)
     before = {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")}
     write_rows(tmp_path / "rows-2.csv", EDITS[edit])
-    with pytest.raises(RecipeError, match=r"study on other items: the items or labels of .* differ"):
+    with pytest.raises(RecipeError, match=r"study with different items: the items or labels of .* differ"):
         run_study(recipe)
     for policy in (
         ResumePolicy(accept=True),
         ResumePolicy(restart=("majority",) if state != "begun" else ("full",)),
     ):
-        with pytest.raises(RecipeError, match="study on other items"):
+        with pytest.raises(RecipeError, match="study with different items"):
             run_study(recipe, resume=policy)
     assert {path: path.stat().st_mtime_ns for path in Path(recipe.out).rglob("*")} == before
     run_study(recipe, resume=ResumePolicy(restart=("all",)))
@@ -216,7 +216,7 @@ def test_r15_another_split_or_order_of_labels_is_refused(tmp_path, change) -> No
     if "task" in change:
         options = {**recipe.values()["task"]["labels"], **change["task"]["labels"]}
         change = {"task": {"labels": options}}
-    with pytest.raises(RecipeError, match="study on other items"):
+    with pytest.raises(RecipeError, match="study with different items"):
         run_study(changed(recipe, **change))
 
 

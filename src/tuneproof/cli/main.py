@@ -127,9 +127,18 @@ def _publish(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_published
     from tuneproof.publish.publish_arm import publish_arm
 
-    names = ("public", "update", "merged", "report", "base", "licence")
-    options = {name: getattr(args, name) for name in names}
-    print_published(publish_arm(args.arm, args.repo, args.to, **options), as_json=args.json)
+    published = publish_arm(
+        args.arm,
+        args.repo,
+        args.to,
+        public=args.public,
+        update=args.update,
+        merged=args.merged,
+        report=args.report,
+        base=args.base,
+        licence=args.licence,
+    )
+    print_published(published, as_json=args.json)
     return 0
 
 

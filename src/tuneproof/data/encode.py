@@ -165,8 +165,16 @@ def encode_prompts(
         continuations.append(tuple(np.array(ids, dtype=np.int64) for ids in words))
     prompts = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
     tokens_N = np.array([max(map(len, ids)) for ids in fitted.ids], dtype=np.int64)
-    rest = (fitted.truncated_N, fitted.counts, frame.has_markup, fitted.first)
-    return EncodedPrompts(contexts, continuations, prompts, tokens_N, *rest)
+    return EncodedPrompts(
+        contexts,
+        continuations,
+        prompts,
+        tokens_N,
+        fitted.truncated_N,
+        fitted.counts,
+        chat=frame.has_markup,
+        first=fitted.first,
+    )
 
 
 def encode_answers(
@@ -217,8 +225,9 @@ def encode_cloze(
     ids = [np.array(item[0], dtype=np.int64) for item in fitted.ids]
     mask_N = np.array([int(np.flatnonzero(row == tokenizer.mask_token_id)[0]) for row in ids])
     words_C = np.array(words, dtype=np.int64)
-    rest = (fitted.truncated_N, fitted.counts, fitted.first)
-    return EncodedCloze(ids, mask_N, words_C, _lengths(ids), *rest)
+    return EncodedCloze(
+        ids, mask_N, words_C, _lengths(ids), fitted.truncated_N, fitted.counts, first=fitted.first
+    )
 
 
 def _lengths(ids: Sequence[IntArray]) -> IntArray:

@@ -144,8 +144,17 @@ def _split_answers(
         continuations.append(tuple(np.array(answer[:limit], dtype=np.int64) for answer in answers))
     prompt_ids = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
     tokens_N = np.array([len(ids) for ids in prompt_ids], dtype=np.int64)
-    rest = (fitted.truncated_N, fitted.counts, question_format.uses_chat, fitted.first)
-    return EncodedPrompts(contexts, continuations, prompt_ids, tokens_N, *rest), cut_N
+    encoded = EncodedPrompts(
+        contexts,
+        continuations,
+        prompt_ids,
+        tokens_N,
+        fitted.truncated_N,
+        fitted.counts,
+        chat=question_format.uses_chat,
+        first=fitted.first,
+    )
+    return encoded, cut_N
 
 
 def encode_gold_answers(

@@ -110,11 +110,13 @@ def fit(
     L2 norm. start: steps already done; halvings: how often their micro-batches were halved. nonfinite:
     "skip" leaves out an update whose loss or gradient is not finite (`Step.skipped`) instead of stopping.
 
-    Dropout is seeded by (seed, step), so a step can be repeated. Of several processes (see `ProcessGroup`)
-    each one's `batches` yield its part of every effective batch; the update is the same in all of them.
+    Dropout is seeded by (seed, step): what the caller draws in between changes nothing, and a step can be
+    repeated. `train()` is set again at every step. Of several processes (see `ProcessGroup`) each one's
+    `batches` yield its part of every effective batch; the update is the same in all of them.
 
     When the device runs out of memory before the weights move, the step is repeated with every micro-batch
-    halved, and so are all later ones. Without dropout the update is the same to rounding (1e-6).
+    halved, and so are all later ones. Without dropout the update is the same to rounding (1e-6); with it
+    the masks differ, as with another `micro_batch`.
 
     Raises: RunError, the weights as before the step, where loss or gradient is not finite, a batch has
     nothing supervised, an epoch is not `steps_per_epoch` long, or one item does not fit the device.

@@ -45,6 +45,9 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "trunk": ("frozen_trunk", [[*SST2, "--methods", "lora", "--train", "2000"]]),
     "accuracy": ("accuracy_parity", [SST2]),
     "chaos": ("chaos", None),
+    "defaults": ("defaults", None),
+    "forecast": ("forecast", None),
+    "diagnosis": ("diagnosis", None),
     "memory": ("memory_prediction", None),
     "reliability": ("reliability", None),
     "streaming": ("streaming", None),
@@ -79,7 +82,7 @@ def _all(arguments: Sequence[str]) -> int:
     started, missed = time.monotonic(), []
     for name, (_, runs) in BENCHMARKS.items():
         for options in runs or ():
-            values = [word.format(shared=args.study) for word in options]
+            values = [word.format(shared=args.shared) for word in options]
             print(f"\n{name} {' '.join(values)}", flush=True)
             command = [sys.executable, "-W", "ignore", "-m", "benchmarks", name, *values]
             if subprocess.run(command).returncode:

@@ -75,6 +75,7 @@ def _measure(rows: str, model: str, out: str) -> dict[str, Any]:
             "task": {"labels": {"path": rows, "text": "text", "label": "label"}},
             "models": [model],
             "arms": ["majority", "full"],
+            "seeds": [0],
             "split": {"kind": "shares", "shares": [80, 10, 10]},
             "train": {"epochs": 1, "batch_size": 32},
             "encode": {"max_length": 64},

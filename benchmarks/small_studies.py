@@ -16,6 +16,7 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 SST2 = SHARED / "data" / "sst2" / "glue_dev.parquet"
 STORIES = SHARED / "models" / "stories260k"
 TIMES = {
+    "forecast",
     "time_s",
     "tokens_per_s",
     "time_by_stage_s",
@@ -108,6 +109,7 @@ def small_study(folder: Path, arms: str, out: str, **sections: Any) -> Recipe:
         "task": {"labels": {"path": str(write_rows(folder)), "text": "text", "label": "label"}},
         "models": [model_of(folder, arms)],
         "arms": ARMS[arms],
+        "seeds": [0],
         "split": {"kind": "shares", "shares": [50, 20, 30], "train_size": 32, "test_size": 24},
         "encode": {"max_length": 224},
         "train": {
@@ -146,20 +148,26 @@ def results_of(folder: Path) -> dict[str, Any]:
         results[str(path.relative_to(folder))] = {
             key: about[key] for key in ("status", "chosen", "prompts", "encoding")
         }
-    for name in ("items.parquet", "comparisons.json", "splits.json"):
+    for name in ("items.parquet", "splits.json"):
         results[name] = (folder / name).read_bytes()
-    results["report.json"] = without_times(json.loads((folder / "report.json").read_text("utf-8")))
+    for name in ("comparisons.json", "report.json"):  # commands name the folder
+        text = (folder / name).read_text("utf-8").replace(str(folder), "STUDY")
+        results[name] = without_times(json.loads(text))
     for name in ("report.html", "report.md"):
         results[name] = (folder / name).stat().st_size > 1000
     return results
 
 
 def without_times(value: Any) -> Any:
-    """The value without the keys that hold times and memory."""
+    """The value without the keys, and the rows of before and after, that hold times and memory."""
     if isinstance(value, dict):
         return {key: without_times(v) for key, v in value.items() if key not in TIMES}
     if isinstance(value, list):
-        return [without_times(item) for item in value]
+        return [
+            without_times(item)
+            for item in value
+            if not (isinstance(item, dict) and item.get("name") in TIMES)
+        ]
     return value
 
 

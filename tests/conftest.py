@@ -40,3 +40,11 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_forecasts() -> Iterator[None]:
+    """To time the arms of a study of seconds would take as long; tests/study/test_forecast.py does it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuneproof.study.run.announce_forecast", lambda session, here: None)
+        yield

@@ -17,7 +17,7 @@ from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.errors import RecipeError
 from tuneproof.inference.prediction import read_predictions
-from tuneproof.recipe.recipe import Recipe
+from tuneproof.recipe.recipe import Recipe, recipe_from
 from tuneproof.record.study_folder import read_items
 from tuneproof.study.resume import ResumePolicy
 from tuneproof.study.run import run_study
@@ -193,7 +193,8 @@ def test_two_processes_killed_and_stopped_go_on_to_the_same(tmp_path, models, pa
     assert_the_same(two, one, "full")
     notes = " ".join(arm_of(two, "full")["notes"])
     assert notes.count("resumes after step") == 1
-    assert not (folder_of(two, "full") / "checkpoints").exists()
+    left = list((folder_of(two, "full") / "checkpoints").glob("*"))
+    assert len(left) == ("checkpoint" in arm_of(two, "full"))
 
 
 @pytest.mark.slow
@@ -220,3 +221,19 @@ def test_a_mistake_is_said_once(tmp_path, models) -> None:
     said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode
     assert said.count("tuneproof: ") == 1, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_choose_the_settings_that_one_process_chooses(tmp_path, models, parallel):
+    search = {"learning_rate": [1e-4, 1e-3, 3e-3], "rank": [2, 4]}
+    records = []
+    for out, run in (("one", run_study), ("two", by_two)):
+        recipe = odd_recipe(tmp_path, models["distilbert"], [{"lora": {"dropout": 0}}], parallel, out)
+        recipe = recipe_from({**recipe.values(), "search": search, "seeds": [0]})
+        run(recipe)
+        records.append(arm_of(recipe, "lora")["search"])
+    assert records[0]["chosen"] == records[1]["chosen"]
+    for alone, together in zip(records[0]["trials"], records[1]["trials"], strict=True):
+        assert alone["settings"] == together["settings"]
+        assert together["dev_loss"] == pytest.approx(alone["dev_loss"], abs=1e-5)

@@ -43,6 +43,10 @@ MORE = {  # a tiny vocabulary spells a word in many tokens: prompts with example
     "gemma-sst2": ["encode.max_length=512"],
     "llama-squad": ["encode.max_length=4096", *FEW],
     "gemma-squad": FEW,
+    "gemma3-270m-sst2": ["encode.max_length=4096"],
+    "gemma3-270m-sst2-labels": ["encode.max_length=4096", "train_sizes=[16]"],
+    "gemma3-270m-imdb": ["encode.max_length=4096"],
+    "gemma3-270m-squad": ["encode.max_length=4096", *FEW, "split.sample_unit=item"],
 }
 
 pytestmark = [
@@ -56,8 +60,8 @@ def models(tmp_path_factory) -> dict[str, Path]:
     """By the architecture that the recipe names: MiniLM itself, or a tiny decoder that reads as far."""
     root = tmp_path_factory.mktemp("models")
     found = {"bert": MINILM, "distilbert": MINILM}
-    for kind in ("llama", "gemma2", "mistral"):
-        folder = tiny_model(root / kind, kind, chat=kind != "llama")
+    for kind in ("llama", "gemma2", "gemma3_text", "mistral"):
+        folder = tiny_model(root / kind, kind, chat=kind not in ("llama", "gemma3_text"))
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8192}))
         found[kind] = folder

@@ -8,8 +8,36 @@ import json
 from functools import cache
 from pathlib import Path
 
-TYPES = ("distilbert", "bert", "llama", "gemma", "gemma2", "mistral", "gpt2")
-ENCODERS = ("distilbert", "bert")
+ENCODERS = ("distilbert", "bert", "roberta", "deberta-v2", "modernbert")
+TYPES = (
+    *ENCODERS,
+    "llama",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "qwen3",
+    "modernbert-decoder",
+    "mistral",
+    "gpt2",
+)
+BERT_LIKE_TOKENS = (*ENCODERS, "modernbert-decoder")  # [CLS], [SEP], [MASK]
+NAMES_CLS = ("roberta", "modernbert", "modernbert-decoder")  # as begin and end, in their configurations
+OWN_SIZES = {  # beside SMALL_SIZES: short windows, few buckets of relative positions
+    "gemma3_text": {"sliding_window": 8, "sliding_window_pattern": 2, "query_pre_attn_scalar": 8},
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 2},
+    "modernbert-decoder": {"local_attention": 16, "global_attn_every_n_layers": 2},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "position_biased_input": False,
+        "max_relative_positions": -1,
+        "type_vocab_size": 0,
+    },
+    "qwen3": {"tie_word_embeddings": True},
+}
 DECODERS = tuple(kind for kind in TYPES if kind not in ENCODERS)
 SMALL_SIZES = {  # by transformers' common names; a configuration takes those that it knows
     "hidden_size": 32,
@@ -51,12 +79,17 @@ def is_encoder(kind: str) -> bool:
     return kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
+def has_bert_tokens(kind: str) -> bool:
+    """Whether models of this type read [CLS] and [SEP]."""
+    return is_encoder(kind) or kind in BERT_LIKE_TOKENS
+
+
 @cache
 def _backend_json(kind: str) -> str:
     """A trained tokenizers backend for an architecture, as JSON."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-    if is_encoder(kind):
+    if has_bert_tokens(kind):
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -70,13 +103,13 @@ def _backend_json(kind: str) -> str:
             special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
         )
         return tokenizer.to_str()
-    if kind == "gpt2":
+    if kind in ("gpt2", "qwen3"):
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=400,
-            special_tokens=["<|endoftext|>"],
+            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
@@ -125,7 +158,7 @@ def tiny_tokenizer(kind: str, chat: bool = False):
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    if is_encoder(kind):
+    if has_bert_tokens(kind):
         names = {
             "unk_token": "[UNK]",
             "pad_token": "[PAD]",
@@ -133,6 +166,8 @@ def tiny_tokenizer(kind: str, chat: bool = False):
             "sep_token": "[SEP]",
             "mask_token": "[MASK]",
         }
+    elif kind == "qwen3":
+        names = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     elif kind == "gpt2":
         names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     elif kind.startswith("gemma"):
@@ -165,8 +200,8 @@ def tiny_config(kind: str, tokenizer):
     elif kind == "gpt2":
         sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4}
         own = {"n_positions": 256, "initializer_range": 0.2}
-    elif kind not in TYPES:
-        sizes, own = _small_sizes(kind), {}
+    elif kind in OWN_SIZES or kind == "roberta" or kind not in TYPES:
+        sizes, own = _small_sizes(kind), dict(OWN_SIZES.get(kind, {}))
     else:
         sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
         own = {
@@ -183,10 +218,12 @@ def tiny_config(kind: str, tokenizer):
     if kind == "mistral":
         own |= {"sliding_window": 8}
     ids = {
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.cls_token_id if kind in NAMES_CLS else tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.sep_token_id if kind in NAMES_CLS else tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
+    if kind.startswith("modernbert"):
+        ids |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
     return CONFIG_MAPPING[kind](vocab_size=size, **sizes, **own, **ids)
 
 

@@ -21,6 +21,7 @@ _MODULES = {
     "run": "study.study",
     "predict": "apply.labels",
     "answer": "apply.answers",
+    "publish_arm": "publish.publish_arm",
     "Study": "study.study",
     "TuneproofError": "errors",
 }

@@ -9,6 +9,7 @@ In: the four parts as sentences. Out: exceptions that print as one paragraph. Kn
     ├── ModelError    the model or its tokenizer cannot be used            exit code 2
     │   └── ModelUnreachedError   the model is on the hub, which is not reachable
     ├── RunError      something failed during a run                        exit code 1
+    │   └── NonfiniteError        a loss or a gradient is not finite
     └── StoppedError  stopped early; the same command resumes              exit code 3
 """
 
@@ -74,6 +75,10 @@ class RunError(TuneproofError):
     """Something failed during a run."""
 
     exit_code = 1
+
+
+class NonfiniteError(RunError):
+    """A loss or a gradient is not finite: training diverged, or an item is wrong."""
 
 
 class StoppedError(TuneproofError):

@@ -5,9 +5,17 @@ Knows nothing of: files, models, what a setting does.
 """
 
 import re
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from tuneproof.errors import RecipeError
 
@@ -16,6 +24,8 @@ UNITS = {
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
 }
+
+DEFAULT_EPOCHS, DEFAULT_MIN_STEPS = 3, 300  # by `python -m benchmarks defaults`
 
 
 def parse_memory_size(text: str, where: str) -> int:
@@ -80,6 +90,9 @@ class SplitSettings(Settings):
     """Maximum number of dev items, sampled the same way."""
     test_size: int | None = Field(None, ge=2)
     """Maximum number of test items, sampled the same way."""
+    sample_unit: Literal["item", "paragraph", "group"] = "item"
+    """What the sizes above sample: single items; for questions, all questions on a paragraph together; or
+    whole groups. Units are added in the order of their first item while they fit."""
 
 
 class EncodeSettings(Settings):
@@ -103,11 +116,12 @@ class EncodeSettings(Settings):
 class TrainSettings(Settings):
     """How arms are trained; the learning rate is an option of the method."""
 
-    epochs: int = Field(3, ge=1, le=1000)
-    """Passes over train."""
-    min_steps: int = Field(0, ge=0)
-    """Minimum number of steps; epochs are added to reach it. On a few hundred items three epochs are too few
-    (Zhang et al. 2021, arXiv:2006.05987, section 4)."""
+    epochs: int | None = Field(None, ge=1, le=1000)
+    """Passes over train. Default: 3, and more on small data, until 300 steps are taken."""
+    min_steps: int | None = Field(None, ge=0)
+    """Minimum number of steps; epochs are added to reach it. Default: 300 where no epochs are set, otherwise
+    none. On a few hundred items three epochs are too few (Zhang et al. 2021, arXiv:2006.05987, section 4;
+    Mosbach et al. 2021, arXiv:2006.04884, section 6)."""
     batch_size: int = Field(16, ge=1)
     """Items per optimizer step."""
     micro_batch: int | None = Field(None, ge=1)
@@ -137,16 +151,48 @@ class TrainSettings(Settings):
     checkpoint_minutes: float | None = Field(1.0, ge=0)
     """Minutes of training between checkpoints, and at least twenty times as long as writing one takes; 0:
     after every step; null: never. A stopped study resumes from the newest checkpoint and ends with the same
-    bits."""
+    bits. An under-trained arm keeps its last one, so that --extend goes on from it (not with null)."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
     """Trackers that log the steps in addition to steps.jsonl, through Accelerate."""
+
+
+VALUES_TO_TRY = {"anyOf": [{"type": "array", "minItems": 1}, {"const": "auto"}]}
+
+
+class SearchSettings(Settings):
+    """Settings that dev chooses for every arm with a training loop, each seed for itself (Bouthillier et al.
+    2021, arXiv:2103.03098, section 3): names such as learning_rate, rank or train.batch_size with the list
+    of values to try; learning_rate can be auto. Without names nothing is searched."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[Any, WithJsonSchema(VALUES_TO_TRY)]]
+
+    budget: float = Field(2.0, gt=0, le=100)
+    """Steps of all trials of an arm together, in multiples of the steps of its training: the same for every
+    arm, however many settings it tries. Successive halving divides them equally between its rungs (Jamieson
+    and Talwalkar 2016, arXiv:1502.07943, section 3)."""
+
+    @property
+    def values_by_name(self) -> dict[str, Any]:
+        """A list of values for each setting; auto: around the learning rate that the arm has by default."""
+        return dict(self.__pydantic_extra__ or {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flatten(cls, values: Any) -> Any:
+        """`train: {batch_size: [...]}` is `train.batch_size: [...]`."""
+        if not isinstance(values, dict) or not isinstance(values.get("train"), dict):
+            return values
+        inner = {f"train.{name}": value for name, value in values["train"].items()}
+        return {**{name: value for name, value in values.items() if name != "train"}, **inner}
 
 
 class PredictSettings(Settings):
     """How the arms predict."""
 
     batch_size: int = Field(32, ge=1)
-    """Items on the device at once; results do not depend on it."""
+    """Items on the device at once. It changes results by rounding alone: float32 sums in another order move a
+    log-probability by about 1e-5."""
 
 
 class ScoreSettings(Settings):

@@ -39,6 +39,7 @@ def study(tmp_path_factory) -> Path:
         "task": {"labels": task},
         "models": [str(root / "tiny")],
         "arms": ARMS,
+        "seeds": [0],
         "encode": {"max_length": 64},
         "out": str(root / "study"),
     }

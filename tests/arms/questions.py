@@ -64,6 +64,7 @@ def question_recipe(
         "task": {"questions": {"path": str(path), "title": "title", "id": "id"}},
         "models": [str(model) if isinstance(model, Path) else model for model in models],
         "arms": list(arms),
+        "seeds": [0],
         "split": {"kind": "shares", "shares": [60, 20, 20], "leak_safe": False},
         "encode": {"max_length": 700, "stride": 8, "answer_tokens": 24},
         "train": {"epochs": 2, "batch_size": 8, "schedule": "constant", "warmup_share": 0},

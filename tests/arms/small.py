@@ -69,6 +69,7 @@ def small_recipe(
         "task": {"labels": {"path": str(path), "labels": list(labels)}},
         "models": [str(model) if isinstance(model, Path) else model for model in models],
         "arms": list(arms),
+        "seeds": [0],
         "split": {"kind": "shares", "shares": [60, 20, 20], "leak_safe": False},
         "encode": {"max_length": 224},
         "train": {"epochs": 2, "batch_size": 8, "schedule": "constant", "warmup_share": 0},
@@ -110,9 +111,8 @@ def steps_of(recipe: Recipe, name: str, seed: int | None = None) -> list[dict[st
 def context_of(plan: Plan, name: str, seed: int = 0, longest: int = 64) -> ArmContext:
     """The context of an arm with the plan's first model; its monitor records."""
     compute = make_compute(plan.recipe.compute, longest)
-    return ArmContext(
-        plan.study, plan.recipe.arm(name), plan.models[0], compute, seed, monitor=RecordingMonitor()
-    )
+    arm = next(run.arm for run in plan.arms if run.arm.name == name and run.spec is plan.models[0])
+    return ArmContext(plan.study, arm, plan.models[0], compute, seed, monitor=RecordingMonitor())
 
 
 @dataclass(frozen=True)

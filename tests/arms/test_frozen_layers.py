@@ -64,7 +64,8 @@ def test_cached_states_train_what_the_whole_model_trains(tmp_path, models, model
     losses, probabilities_NC = results["cached"]
     assert len(losses) == 10
     # the same but for rounding, which ten steps and a fitted head multiply
-    np.testing.assert_allclose(losses[0], results["run"][0][0], rtol=2e-6, atol=1e-6)
+    rounding = 1e-5 if arm == "lp-ft" else 2e-6  # a solver stops within its tolerance
+    np.testing.assert_allclose(losses[0], results["run"][0][0], rtol=rounding, atol=1e-6)
     np.testing.assert_allclose(losses, results["run"][0], rtol=2e-5, atol=1e-5)
     np.testing.assert_allclose(probabilities_NC, results["run"][1], rtol=0, atol=1e-5)
 

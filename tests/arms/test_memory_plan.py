@@ -112,7 +112,8 @@ def test_a_study_on_a_device_that_runs_out_gives_the_same_weights_and_a_warning(
         events = run_recorded(short).events
     notes = [event.text for event in events if isinstance(event, Message) and event.recorded]
     assert any("Out of memory in step 1" in note for note in notes)
-    assert arm_of(short, "full")["notes"][-len(notes) :] == notes
+    recorded = arm_of(short, "full")["notes"]
+    assert [note for note in recorded if note in notes] == notes
     assert notes[0] in render(tmp_path / "short").html.read_text("utf-8")
     assert steps_of(short, "full")[-1]["micro_batches"] > 1
     ours, theirs = (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.arms.small import arm_of, folder_of, small_recipe
 from tests.monitoring import run_recorded
@@ -14,6 +15,7 @@ from tests.tiny_models import tiny_model
 from tuneproof.arms import prompted
 from tuneproof.arms.prompted import load_prompt_model
 from tuneproof.context.few_shot import draw_shots
+from tuneproof.errors import RunError
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.record.study_folder import read_items
@@ -120,6 +122,21 @@ def test_the_raw_score_stands_beside_the_calibrated_one(study) -> None:
     assert np.abs(calibrated.probabilities_NC - raw.probabilities_NC).max() > 1e-3
     np.testing.assert_allclose(calibrated.probabilities_NC.sum(axis=1), 1)
     assert (calibrated.predicted_N == calibrated.probabilities_NC.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("self_test", "sentence"),
+    [(True, "the states of row-.* are not finite"), (False, "the scores of row-.* are not finite")],
+)
+def test_what_is_not_finite_becomes_no_prediction(tmp_path, self_test, sentence) -> None:
+    """Gemma 3 overflows fp16, for one; argmax of NaN would be the first label."""
+    folder = tiny_model(tmp_path / "llama", "llama")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = float("inf")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    recipe = small_recipe(tmp_path, [folder], ["zero-shot"], train={"self_test": self_test})
+    with pytest.raises(RunError, match=f"{sentence}.*precision: fp32"):
+        run_recorded(recipe)
 
 
 def test_an_answer_without_a_label_is_null_and_has_no_probabilities(study) -> None:

@@ -9,8 +9,12 @@ from tests.arms.small import arm_of, die_at, folder_of, results, small_recipe, s
 from tests.monitoring import run_recorded, run_until
 from tests.tiny_models import tiny_model
 from tuneproof.arms import training
+from tuneproof.arms.training import training_cycles
 from tuneproof.context.monitor import Progress, StageStarted
 from tuneproof.errors import RunError
+from tuneproof.methods.options import TunedOptions
+from tuneproof.settings import TrainSettings
+from tuneproof.study import arm_session
 
 RATE = {"learning_rate": 3e-3}
 ARMS = {
@@ -46,7 +50,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, ki
         monkeypatch.undo()
     run_recorded(recipes[1])
     assert results(recipes[1], name) == results(recipes[0], name)
-    assert not (folder_of(recipes[1], name) / "checkpoints").exists()
+    left = (folder_of(recipes[1], name) / "checkpoints").glob("*")
+    kept = arm_of(recipes[1], name).get("checkpoint")
+    assert [path.name for path in left] == ([f"step-{kept['step']}"] if kept else [])
     notes = " ".join(arm_of(recipes[1], name)["notes"])
     assert "resumes after step 10" in notes
 
@@ -91,11 +97,13 @@ def test_checkpoints_are_rotated_and_deleted_when_the_arm_is_complete(tmp_path, 
     folder = folder_of(recipe, "full") / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["step-6", "step-7"]
     monkeypatch.undo()
+    monkeypatch.setattr(arm_session, "is_under_trained", lambda findings: False)
     run_recorded(recipe)
     assert not folder.exists()
 
 
-def test_a_short_arm_writes_no_checkpoint(tmp_path, models, monkeypatch) -> None:
+def test_a_short_arm_that_is_done_writes_no_checkpoint(tmp_path, models, monkeypatch) -> None:
+    monkeypatch.setattr(training, "is_under_trained", lambda findings: False)
     monkeypatch.setattr(training.CheckpointManager, "save", lambda *_: pytest.fail("one was written"))
     run_recorded(small_recipe(tmp_path, [models["llama"]], [ARMS["full"]]))
 
@@ -135,3 +143,22 @@ def test_a_bad_number_names_the_last_good_checkpoint_and_can_be_skipped(
     assert steps[3]["gradient_norm"] is None
     assert arm_of(recipe, "full")["chosen"]["steps_skipped"] == 1
     assert "NaN" not in json.dumps(json.loads((Path(recipe.out) / "report.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "steps_per_epoch", "cycles"),
+    [
+        ({}, {}, 27, (12,)),  # 12 · 27 = 324 steps, 11 · 27 = 297
+        ({}, {}, 100, (3,)),
+        ({}, {}, 5000, (3,)),
+        ({"min_steps": 0}, {}, 27, (3,)),
+        ({"min_steps": 600}, {}, 100, (6,)),
+        ({"epochs": 2}, {}, 27, (2,)),
+        ({"epochs": 2}, {"epochs": 5}, 27, (5,)),
+        ({}, {"epochs": 1, "more_epochs": 4}, 27, (1, 4)),
+        ({"epochs": 2, "min_steps": 55}, {}, 27, (3,)),
+        ({"min_steps": 55}, {"epochs": 1}, 27, (3,)),
+    ],
+)
+def test_epochs_are_as_written_and_otherwise_three_or_300_steps(settings, options, steps_per_epoch, cycles):
+    assert training_cycles(TunedOptions(**options), TrainSettings(**settings), steps_per_epoch) == cycles

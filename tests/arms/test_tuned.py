@@ -64,7 +64,7 @@ def test_every_tuned_arm_learns_and_writes_all_its_files(tmp_path, models, count
     for arm in recipe.arms[1:]:
         about, folder = arm_of(recipe, arm.name), folder_of(recipe, arm.name)
         assert about["status"] == "done"
-        assert {file.name for file in folder.iterdir()} == {
+        assert {file.name for file in folder.iterdir()} - {"checkpoints"} == {
             "arm.json",
             "facts.json",
             "ledger.json",

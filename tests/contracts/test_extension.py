@@ -349,6 +349,7 @@ STUDY = """
 task: {toy_news: {path: "PATH"}}
 models: [MODEL]
 arms: [majority, lexical, toy-lda, {toy-ia3: {targets: [query_key_value], epochs: 1}}]
+seeds: [0]
 metrics: [log_loss]
 claim: {arm: toy-ia3, over: lexical, metric: toy_mcc}
 split: {kind: shares, shares: [60, 20, 20], leak_safe: false}

@@ -11,6 +11,7 @@ import torch
 
 from tests.open_model import open_model
 from tests.tiny_models import is_encoder, tiny_model
+from tuneproof.arms.probe import last_linear
 from tuneproof.data.encode import encode_texts
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import ModelError
@@ -99,8 +100,7 @@ def test_attention_targets_are_some_of_all_targets(loaded) -> None:
 
 
 def test_the_head_is_the_last_linear_layer(loaded) -> None:
-    layer = head_layer(loaded.model, loaded.family)
-    assert isinstance(layer, torch.nn.Linear)
+    layer = last_linear(head_layer(loaded.model, loaded.family))
     assert layer.out_features == 2
     tops = {name.split(".")[0] for name in loaded.fresh}
     assert loaded.family.head in tops
@@ -140,7 +140,7 @@ def test_pad_equal_to_end_of_text_does_not_hide_the_real_end(loaded, side) -> No
 def test_pooled_logits_are_the_models_own_on_one_unpadded_row(loaded) -> None:
     row = torch.as_tensor(encoded(loaded)[1])[None]
     inner = inner_model(loaded.model)
-    inner.config.pad_token_id = None
+    vars(inner.config)["pad_token_id"] = None  # some configurations refuse None
     own = inner(input_ids=row, attention_mask=torch.ones_like(row)).logits
     torch.testing.assert_close(logits_of(loaded, [row[0]]), own, atol=1e-6, rtol=1e-6)
 

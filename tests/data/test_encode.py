@@ -51,13 +51,17 @@ def pair(request):
     return tokenizer, family_of(tiny_config(request.param, tokenizer))
 
 
-@pytest.fixture(params=DECODERS)
+# Ettin's tokenizer frames a text in [CLS] and [SEP], and Qwen's has no begin token
+FRAMED, WITHOUT_BEGIN = ("modernbert-decoder",), ("gpt2", "qwen3", "modernbert-decoder")
+
+
+@pytest.fixture(params=[kind for kind in DECODERS if kind not in FRAMED])
 def decoder(request):
     tokenizer = tiny_tokenizer(request.param)
     return tokenizer, family_of(tiny_config(request.param, tokenizer))
 
 
-@pytest.fixture(params=[kind for kind in DECODERS if kind != "gpt2"])
+@pytest.fixture(params=[kind for kind in DECODERS if kind not in WITHOUT_BEGIN])
 def chatty(request):
     tokenizer = tiny_tokenizer(request.param, chat=True)
     return tokenizer, family_of(tiny_config(request.param, tokenizer))
@@ -172,7 +176,7 @@ def test_braces_in_a_text_are_text(decoder) -> None:
     assert "Review: {text} {0} {mask}\n" in prompts.first
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DECODERS if kind != "gpt2"])
+@pytest.mark.parametrize("kind", [kind for kind in DECODERS if kind not in WITHOUT_BEGIN])
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("adds", [False, True])
 def test_exactly_one_begin_token_stands_first(kind, chat, adds) -> None:
@@ -273,7 +277,7 @@ def test_a_text_cannot_forge_a_turn(chatty) -> None:
 
 @pytest.mark.parametrize("where", ["end", "start", "middle"])
 @pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("kind", [kind for kind in DECODERS if kind not in FRAMED])
 def test_only_the_text_is_cut(kind, chat, where) -> None:
     tokenizer = tiny_tokenizer(kind, chat=chat)
     family = family_of(tiny_config(kind, tokenizer))

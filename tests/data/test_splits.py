@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,18 @@ def test_a_smaller_size_is_a_prefix_of_a_larger_one():
     assert small.test == large.test[:20]
     assert small.report["labels"]["train"] == {"neg": 10, "pos": 10}
     assert small.dev == large.dev
+
+
+def test_whole_groups_are_sampled_where_the_recipe_says_so():
+    items = [example(i, label=i % 2, group=f"g{i // 7}") for i in range(700)]
+    splits = make_splits(TASK, rows(items, True), settings(test_size=30, sample_unit="group"))
+    members = Counter(item.group for item in splits.test)
+    assert set(members.values()) == {7}
+    assert len(splits.test) == 28
+    with pytest.raises(
+        RecipeError, match=r"split\.test_size: no group of test has 6 items or fewer\. Raise it"
+    ):
+        make_splits(TASK, rows(items, True), settings(test_size=6, sample_unit="group"))
 
 
 def test_the_seed_decides():

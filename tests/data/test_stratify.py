@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneproof.data.stratify import assign_parts, stratified_order
+from tuneproof.data.stratify import assign_parts, keep_units_whole, stratified_order
 
 
 def counts(part_N, labels_N, parts=3):
@@ -68,3 +68,12 @@ def test_every_prefix_of_the_order_is_stratified(labels, seed):
         for label in np.unique(labels):
             wanted = size * (labels == label).mean()
             assert abs((labels[order[:size]] == label).sum() - wanted) <= classes
+
+
+def test_units_stay_whole_in_the_order_of_their_first_items_and_within_the_size():
+    order = np.array([4, 0, 1, 5, 2, 3])
+    units = ["a", "b", "a", "b", "c", "a"]  # a: 0, 2, 5; b: 1, 3; c: 4
+    assert keep_units_whole(order, units, 6).tolist() == [4, 0, 5, 2, 1, 3]
+    assert keep_units_whole(order, units, 3).tolist() == [4, 1, 3], "a does not fit behind c, b does"
+    assert keep_units_whole(order, units, 1).tolist() == [4]
+    assert keep_units_whole(np.array([1, 3]), units, 1).tolist() == []

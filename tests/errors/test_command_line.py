@@ -341,6 +341,24 @@ ARGUMENTS |= {
         ),
         first=[RUN],
     ),
+    "extending a study that was not run": Case(
+        [*RUN, "--extend", "majority"],
+        Parts("--extend", "one holds no study.", do="Run it without --extend first."),
+    ),
+    "extending an arm that the study does not have": Case(
+        [*RUN, "--extend", "majorty"],
+        Parts("--extend", "'majorty' is not an arm of this study.", do="Did you mean majority?"),
+        first=[RUN],
+    ),
+    "extending a baseline": Case(
+        [*RUN, "--extend", "majority"],
+        Parts("--extend", "majority is not trained in epochs.", "Arms that are: none.", "Name one of them."),
+        first=[RUN],
+    ),
+    "extending and restarting": Case(
+        [*RUN, "--extend", "majority", "--restart", "all"],
+        Parts("--extend", "cannot be combined with --restart.", do="Use one of them."),
+    ),
     "study whose recipe is broken": Case(
         ["compare", "one", "one"],
         Parts(

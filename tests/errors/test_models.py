@@ -100,7 +100,7 @@ MODELS = {
         Parts(
             "models/none",
             "holds no config.json, so it is not a model's folder.",
-            do=f"Name the folder that save_pretrained wrote, a hub id, or one of: {MODEL_NAMES}.",
+            do="Name the folder that save_pretrained wrote, a hub id, or a name of `tuneproof show models`.",
         ),
     ),
     "pickle weights": model(
@@ -111,7 +111,7 @@ MODELS = {
             allowed="Weights are read from .safetensors files.",
             do="If you trust the file, convert it once: "
             "AutoModel.from_pretrained(folder).save_pretrained(new_folder), with the class the "
-            "model was trained as.",
+            "model was trained as, and the tokenizer likewise.",
         ),
     ),
     "no weights": model(

@@ -98,7 +98,7 @@ RECIPES = {
             "recipe.yaml",
             "1 is not a key of a recipe.",
             do="Allowed: task, models, arms, seeds, train_sizes, metrics, claim, split, encode, "
-            "audit, train, predict, score, compute, out.",
+            "audit, train, search, predict, score, compute, out.",
         ),
     ),
     "unknown key": recipe(
@@ -404,7 +404,7 @@ RECIPES = {
         "[{full: {learning_rate: .inf}}]",
         Parts(
             "recipe.yaml, line 2",
-            "arms[0].full.learning_rate is inf; it should be a finite number.",
+            "arms[0].full.learning_rate is inf; it should be a number above 0 and at most 1, or auto.",
             do=meaning("arms.full.learning_rate"),
         ),
     ),

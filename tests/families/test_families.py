@@ -3,16 +3,20 @@
 In: the shelves. Out: nothing. Knows nothing of: weights.
 """
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from tests.tiny_models import tiny_config, tiny_model, tiny_tokenizer
+from tuneproof.cli.catalog import describe
 from tuneproof.errors import ModelError
 from tuneproof.families import FAMILIES, family_of
 from tuneproof.families.auto import family_by_kind
-from tuneproof.families.models import MODELS, resolve_model
+from tuneproof.families.models import MODELS, published_config, resolve_model
+from tuneproof.parameters.count import count
 
 
 def on_meta(auto: str, **config: object):
@@ -38,6 +42,10 @@ LLAMA = {
 GEMMA_2 = {"kind": "gemma2", "num_hidden_layers": 26, "vocab_size": 256000}
 MISTRAL = {"kind": "mistral", "tie_word_embeddings": False}
 DISTILBERT = {"kind": "distilbert"}
+NOT_PINNED = {
+    "ettin-encoder-400m",
+    *(f"ettin-decoder-{size}" for size in ("17m", "32m", "68m", "150m", "400m")),
+}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +78,22 @@ def test_lora_of_rank_8_on_all_linear_layers_of_llama_is_5_636_096() -> None:
     assert 8 * sum(sizes) == 5_636_096
 
 
+@pytest.mark.parametrize(
+    ("name", "per_layer", "layers"),
+    [
+        ("gemma-3-270m", 2 * (640 + 1024) + 2 * (640 + 256) + 3 * (640 + 2048), 18),
+        ("qwen3-0.6b", 2 * (1024 + 2048) + 2 * (1024 + 1024) + 3 * (1024 + 3072), 28),
+        ("roberta-base", 4 * (768 + 768) + 2 * (768 + 3072), 12),
+        ("deberta-v3-small", 4 * (768 + 768) + 2 * (768 + 3072), 6),
+        ("modernbert-base", (768 + 3 * 768) + (768 + 768) + (768 + 2 * 1152) + (1152 + 768), 22),
+        ("ettin-decoder-17m", 4 * (256 + 256) + (256 + 2 * 384) + (384 + 256), 7),
+    ],
+)
+def test_lora_stands_beside_every_linear_layer_of_the_blocks(name, per_layer, layers) -> None:
+    ledger = count(name, "lora", ["lora.rank=4"], head="labels:2").adaptation.ledger
+    assert {line.part: line.count for line in ledger.lines}["adapters"] == 4 * per_layer * layers
+
+
 def test_targets_of_an_unnamed_architecture_are_the_linear_layers_of_its_blocks() -> None:
     import transformers
 
@@ -89,6 +113,12 @@ def test_targets_of_an_unnamed_architecture_are_the_linear_layers_of_its_blocks(
         ("llama", "llama"),
         ("gemma", "gemma"),
         ("gemma2", "gemma"),
+        ("gemma3_text", "gemma"),
+        ("qwen3", "qwen"),
+        ("modernbert-decoder", "ettin"),
+        ("roberta", "roberta"),
+        ("deberta-v2", "deberta"),
+        ("modernbert", "modernbert"),
         ("mistral", "mistral"),
     ],
 )
@@ -130,6 +160,9 @@ def test_what_is_no_language_model_of_one_side_is_refused(kind) -> None:
     [
         ("bert", {"max_position_embeddings": 512}, 512),
         ("roberta", {"max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ("modernbert", {}, 8192),
+        ("deberta-v2", {"max_position_embeddings": 512}, 512),
+        ("gemma3_text", {"max_position_embeddings": 32768}, 32768),
         ("gpt2", {"n_positions": 1024}, 1024),
         ("llama", {"max_position_embeddings": 131072}, 131072),
         ("bloom", {}, None),
@@ -146,12 +179,26 @@ def test_position_limits(kind, options, limit) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "demo"])
-def test_a_shelf_name_is_a_pinned_hub_model(name) -> None:
+def test_a_shelf_name_is_a_hub_model_pinned_or_said_not_to_be(name) -> None:
     source = resolve_model(name)
     assert (source.name, source.local) == (name, False)
     assert source.path_or_id == MODELS[name].hub_id
-    assert len(source.revision) == 40
+    if name in NOT_PINNED:
+        assert source.revision is None
+    else:
+        assert re.fullmatch("[0-9a-f]{40}", source.revision)
+    assert ("not pinned" in describe(name)) is (name in NOT_PINNED)
     assert source.gated is (name.startswith(("llama", "gemma")))
+    assert published_config(source) is MODELS[name].published
+    assert published_config(replace(source, revision="0" * 40)) is None
+
+
+def test_the_list_of_models_has_sizes_licences_and_what_hinders_a_download() -> None:
+    lines = {line.split()[0]: " ".join(line.split()) for line in describe("models").splitlines()}
+    assert lines["gemma-3-270m"] == "gemma-3-270m 268M google/gemma-3-270m (Gemma terms, gated)"
+    assert lines["qwen3-1.7b"] == "qwen3-1.7b 1.72B Qwen/Qwen3-1.7B (Apache-2.0)"
+    assert lines["ettin-decoder-17m"].endswith("jhu-clsp/ettin-decoder-17m (MIT, not pinned)")
+    assert lines["deberta-v3-base"].endswith("(MIT, weights are a pickle: convert them first)")
 
 
 def test_a_shelf_name_takes_another_revision() -> None:

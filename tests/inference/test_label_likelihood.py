@@ -197,7 +197,7 @@ def test_pieces_shots_and_truncation_change_no_score(opened, shots, max_length, 
 
 def test_many_labels_of_several_tokens_are_branches_of_one_prompt(opened) -> None:
     draw = np.random.default_rng(0)
-    labels = tuple(np.array([50 + label // 2, *draw.integers(20, 200, 2)]) for label in range(20))
+    labels = tuple(np.array([50 + label // 2, *draw.integers(20, 170, 2)]) for label in range(20))
     prompts = replace(select(encode(opened), [1, 2]), continuations=[labels] * 2)
     with count_tokens_read(opened) as counts:
         scores = score(opened, prompts, 8)

@@ -33,12 +33,31 @@ OWN = {
     "gpt2": {"vocab_size": 60, "n_embd": 32, "n_layer": 4, "n_head": 4, "pad_token_id": 0},
     "gemma2": {**DECODER, "sliding_window": 3, "query_pre_attn_scalar": 8},
     "mistral": {**DECODER, "sliding_window": 3},
+    "gemma3_text": {**DECODER, "sliding_window": 3, "sliding_window_pattern": 2, "query_pre_attn_scalar": 8},
+    "qwen3": DECODER,
+    "modernbert-decoder": {
+        **SIZES,
+        "local_attention": 6,
+        "global_attn_every_n_layers": 2,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+    },
     "llama": DECODER,
     "falcon": {**SIZES, "alibi": False},
     "modernbert": {**SIZES, "local_attention": 4, "global_attn_every_n_layers": 2},
 }
 ENCODERS = ("bert", "distilbert", "roberta", "electra", "mpnet", "deberta-v2", "modernbert")
-DECODERS = ("llama", "gemma2", "mistral", "gpt2", "falcon", "opt")
+DECODERS = (
+    "llama",
+    "gemma2",
+    "gemma3_text",
+    "qwen3",
+    "modernbert-decoder",
+    "mistral",
+    "gpt2",
+    "falcon",
+    "opt",
+)
 ROWS = [TokenRow(np.array(row)) for row in ([1, 5, 9, 8, 7, 6, 40], [1, 7], [1, 11, 12, 13, 14])]
 CPU = torch.device("cpu")
 

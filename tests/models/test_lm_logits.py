@@ -21,7 +21,7 @@ def opened(request, tmp_path_factory):
 
 def batch_of(lengths=LENGTHS, seed=0):
     draw = torch.Generator().manual_seed(seed)
-    return pad_batch([torch.randint(6, 250, (n,), generator=draw) for n in lengths], 0, "left")
+    return pad_batch([torch.randint(6, 170, (n,), generator=draw) for n in lengths], 0, "left")
 
 
 def small_pieces(patch, most=8, pairs=512):

@@ -110,6 +110,20 @@ def test_without_padding_and_with_other_attention_nothing_changes():
     assert (read, more) == ([10], [len(LENGTHS) * max(LENGTHS)])
 
 
+@pytest.mark.parametrize("name", ["modernbert", "deberta-v2"])
+def test_encoders_whose_layers_count_positions_read_padding_as_transformers_does(name):
+    model = model_of(name)
+    batch = batch_of()
+    read: list[int] = []
+    layer = next(module for module in model.modules() if module.__class__.__name__.endswith("Attention"))
+    layer.register_forward_hook(lambda module, args, output: read.append(output[0].shape[-2]))
+    expected = model(**batch).logits
+    with skip_padding(model.base_model, batch["attention_mask"]):
+        assert model(**batch).logits.equal(expected)
+    assert read == [max(LENGTHS)] * 2
+    assert model.config._attn_implementation in ("sdpa", "eager"), "no kernel that a CPU lacks"
+
+
 def test_what_is_gathered_comes_back_with_zeros_at_padding():
     states = torch.arange(12.0).reshape(2, 3, 2)
     layout = Layout(torch.tensor([0, 3, 4]), 2, 3)

@@ -6,23 +6,26 @@ The formulas know the configuration's numbers and nothing of the code that count
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.arms.small import small_recipe
+from tests.gemma3_270m import FOLDER as GEMMA
 from tests.monitoring import run_recorded
 from tests.open_model import SHARED
 from tests.tiny_models import DECODERS, TYPES, tiny_model
 from tuneproof.cli.main import main
 from tuneproof.errors import ModelError
 from tuneproof.families.models import MODELS
-from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.families.published import CONFIGS
+from tuneproof.models.checkpoint_files import make_config, read_config, read_tokenizer
 from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.parameters.architecture import GROUPS
 from tuneproof.parameters.count import Count, count
 from tuneproof.parameters.ledger import fresh_weight_names
-from tuneproof.parameters.text import attention_line
+from tuneproof.parameters.text import attention_line, parameter_lines
 from tuneproof.tasks import TASKS
 
 # Closed formulas: embeddings, attention, feed-forward, norms, head
@@ -67,7 +70,49 @@ def masked_words_head(d, vocab) -> int:
     return d * d + d + 2 * d + vocab
 
 
+def modernbert(d, layers, f, vocab=50368) -> dict[str, int]:
+    """No biases but the head's, a gated feed-forward, no norm before the first layer's attention."""
+    return {
+        "embeddings": vocab * d,
+        "attention": layers * 4 * d * d,
+        "feed-forward": layers * 3 * d * f,
+        "norms": (2 * layers + 1) * d,
+        "head": d * d + d + vocab,
+    }
+
+
+def deberta(layers, d=768, f=3072, vocab=128100, buckets=256) -> dict[str, int]:
+    """BERT's layers; a table of relative positions with a norm instead of positions and types."""
+    head = masked_words_head(d, vocab)
+    sums = encoder(d, layers, f, vocab, 2 * buckets, 0, head)
+    return sums | {"norms": sums["norms"] + 2 * d}
+
+
+ETTIN = {
+    "17m": modernbert(256, 7, 384),
+    "32m": modernbert(384, 10, 576),
+    "68m": modernbert(512, 19, 768),
+    "150m": modernbert(768, 22, 1152),
+    "400m": modernbert(1024, 28, 2624),
+}
+GEMMA_3_270M = decoder(640, 18, 4, 1, 256, 2048, 262144, norms=4, qk_norms=1)
+GEMMA_3_1B = decoder(1152, 26, 4, 1, 256, 6912, 262144, norms=4, qk_norms=1)
 SHELF = {
+    **{f"ettin-{kind}-{size}": sums for size, sums in ETTIN.items() for kind in ("encoder", "decoder")},
+    "modernbert-base": modernbert(768, 22, 1152),
+    "modernbert-large": modernbert(1024, 28, 2624),
+    "deberta-v3-small": deberta(6),
+    "deberta-v3-base": deberta(12),
+    "roberta-base": encoder(768, 12, 3072, 50265, 514, 1, masked_words_head(768, 50265)),
+    "smollm2-135m": decoder(576, 30, 9, 3, 64, 1536, 49152),
+    "smollm2-360m": decoder(960, 32, 15, 5, 64, 2560, 49152),
+    "qwen3-0.6b": decoder(1024, 28, 16, 8, 128, 3072, 151936, qk_norms=1),
+    "qwen3-1.7b": decoder(2048, 28, 16, 8, 128, 6144, 151936, qk_norms=1),
+    "gemma-3-270m": GEMMA_3_270M,
+    "gemma-3-270m-it": GEMMA_3_270M,
+    "gemma-3-1b": GEMMA_3_1B,
+    "gemma-3-1b-it": GEMMA_3_1B,
+    "llama-3.2-1b-instruct": decoder(2048, 16, 32, 8, 64, 8192, 128256),
     "llama-3.2-1b": decoder(2048, 16, 32, 8, 64, 8192, 128256),
     "gemma-2b": decoder(2048, 18, 8, 1, 256, 16384, 256000),
     "gemma-2-2b": decoder(2304, 26, 8, 4, 256, 9216, 256000, norms=4),
@@ -114,7 +159,7 @@ NOT_ON_SHELF = {  # configurations with the counts that their cards give
         },
         decoder(1024, 28, 16, 8, 128, 3072, 151936, qk_norms=1),
         596_049_920,
-        "auto",
+        "qwen",
     ),
     "phi-2": (
         {
@@ -237,19 +282,74 @@ def test_a_local_configuration_that_the_shelf_does_not_know_is_counted_too(name,
 def test_published_counts_agree_or_the_difference_is_explained():
     counts = {name: count(name) for name, entry in MODELS.items() if entry.published}
     different = {name: result for name, result in counts.items() if result.agrees is False}
-    assert {name for name, result in counts.items() if result.agrees} == {
-        "llama-3.2-1b",
-        "gemma-2-2b",
-        "gemma-2-2b-it",
-        "mistral-7b",
-        "mistral-7b-instruct",
-        "distilbert",
-    }
+    assert {name for name, result in counts.items() if result.agrees is None} == {"minilm"}
     assert {name: result.published.count - result.total for name, result in different.items()} == {
         "gemma-2b": 128 * 2048,
         "bert": 590_592 + 1_538,
     }
     assert all(result.published.differs for result in different.values())
+
+
+PUBLISHED = {  # as model cards, papers and other projects give them; without the head where `base` says so
+    "distilbert": 66_985_530,
+    "llama-3.2-1b": 1_235_814_400,
+    "llama-3.2-1b-instruct": 1_235_814_400,
+    "gemma-2-2b": 2_614_341_888,
+    "gemma-2-2b-it": 2_614_341_888,
+    "gemma-3-270m": 268_098_176,
+    "gemma-3-270m-it": 268_098_176,
+    "gemma-3-1b": 999_885_952,
+    "gemma-3-1b-it": 999_885_952,
+    "mistral-7b": 7_241_732_096,
+    "mistral-7b-instruct": 7_241_732_096,
+    "qwen3-0.6b": 596_049_920,
+    "qwen3-1.7b": 1_720_574_976,
+    "smollm2-135m": 134_515_008,
+    "smollm2-360m": 361_821_120,
+    "roberta-base": 124_697_433,
+    "modernbert-base": 149_655_232,
+    "modernbert-large": 395_881_664,
+}
+WITHOUT_HEAD = {
+    "deberta-v3-small": 141_304_320,
+    "deberta-v3-base": 183_831_552,
+    "ettin-encoder-17m": 16_797_440,
+    "ettin-encoder-32m": 31_883_136,
+    "ettin-encoder-68m": 68_144_640,
+    "ettin-encoder-150m": 149_014_272,
+    "ettin-encoder-400m": 394_781_696,
+}
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, *WITHOUT_HEAD])
+def test_a_count_is_the_published_one(name):
+    result = count(name)
+    head = result.groups["head"] if name in WITHOUT_HEAD else 0
+    published = {**PUBLISHED, **WITHOUT_HEAD}[name]
+    assert result.total - head == published
+    assert result.published.count == published
+    assert result.agrees
+
+
+@pytest.mark.parametrize("size", ["17m", "32m", "68m", "150m", "400m"])
+def test_a_rounded_published_count_is_compared_to_its_digits(size):
+    result = count(f"ettin-decoder-{size}")
+    assert result.published.count == int(size[:-1]) * 1_000_000
+    assert result.agrees
+    assert not replace(result, total=2 * result.total).agrees
+    line = (
+        f"Published: {result.published.count:,} to 2 digits (Weller et al. 2025, arXiv:2507.11412), the same."
+    )
+    assert parameter_lines(result)[-1] == line
+
+
+@pytest.mark.skipif(not GEMMA.is_dir(), reason=f"Gemma-3-270M is not in {GEMMA}")
+def test_the_catalog_describes_gemma_3_as_its_own_file_does():
+    own = make_config(json.loads((GEMMA / "config.json").read_text("utf-8")), "own").to_dict()
+    ours = make_config(CONFIGS["gemma-3-270m"].values, "ours").to_dict()
+    different = {key for key in own if own[key] != ours.get(key)}
+    assert different <= {"_model_name_or_path", "unk_token_id", "rms_norm_eps"}
+    assert ours["rms_norm_eps"] == pytest.approx(own["rms_norm_eps"])
 
 
 @pytest.mark.parametrize("name", ["meta-llama/Llama-3.2-1B", "google/gemma-2-2b"])
@@ -281,6 +381,10 @@ def test_the_architecture_of_gemma_2_alternates():
 @pytest.mark.parametrize(
     ("name", "attention", "window"),
     [
+        ("gemma-3-270m", (("sliding",) * 5 + ("full",)) * 3, 512),
+        ("modernbert-base", ("full", "sliding", "sliding") * 7 + ("full",), 128),
+        ("ettin-decoder-17m", ("full", "sliding", "sliding") * 2 + ("full",), 64),
+        ("qwen3-0.6b", ("full",) * 28, None),
         ("mistral-7b", ("sliding",) * 32, 4096),
         ("mistral-7b-instruct", ("full",) * 32, None),
         ("llama-3.2-1b", ("full",) * 16, None),
@@ -481,7 +585,7 @@ ARMS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama", "mistral"])
+@pytest.mark.parametrize("kind", ["bert", "llama", "mistral", "modernbert"])
 def test_the_ledger_of_a_run_is_the_one_that_was_counted_ahead(kind, tmp_path):
     folder = tiny_model(tmp_path / kind, kind)
     arms = []
@@ -536,6 +640,23 @@ def test_the_command_prints_plain_lines_when_piped(capsys):
 def test_all_weights_are_a_hundred_percent(capsys):
     assert main(["count", "mistral-7b", "--method", "full", "--task", "sst2"]) == 0
     assert "  7,110,668,288  trainable (100 %)" in capsys.readouterr().out
+
+
+def test_where_most_weights_are_embeddings_the_share_of_the_others_is_told_too(capsys):
+    per_layer = 2 * (640 + 1024) + 2 * (640 + 256) + 3 * (640 + 2048)
+    trained, embeddings = 18 * 8 * per_layer + 2 * 640, 262144 * 640
+    total = 268_098_176 + trained
+    arguments = ["count", "gemma-3-270m", "--method", "lora", "--set", "lora.rank=8", "--task", "sst2"]
+    assert main(arguments) == 0
+    line = f"{trained:,}  trainable (0.7 % of all, 1.9 % of the weights other than embeddings)"
+    assert line in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    ledger = json.loads(capsys.readouterr().out)["adaptation"]["ledger"]
+    assert (ledger["embeddings"], ledger["trainable_embeddings"]) == (embeddings, 0)
+    assert ledger["trainable_share_of_others"] == pytest.approx(trained / (total - embeddings))
+    full = count("gemma-3-270m", "full", task="sst2").adaptation.ledger
+    assert (full.trainable_embeddings, full.trainable_share_of_others) == (embeddings, 1)
+    assert count("llama-3.2-1b", "lora", task="sst2").adaptation.ledger.trainable_share_of_others is None
 
 
 def test_the_json_says_the_same(capsys):

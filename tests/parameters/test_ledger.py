@@ -88,7 +88,9 @@ def test_the_ledger_explains_the_published_counts(name) -> None:
     assert {line.part: line.count for line in ledger.lines} == lines
 
 
-@pytest.mark.parametrize("kind", ["distilbert", "bert", "llama", "mistral", "gemma2", "gpt2"])
+@pytest.mark.parametrize(
+    "kind", ["distilbert", "bert", "modernbert", "deberta-v2", "llama", "mistral", "gemma2", "gpt2"]
+)
 @pytest.mark.parametrize("method", ["full", "lora", "dora", "words", "lora-words", "probe"])
 def test_base_and_lines_add_up_to_the_total(kind, method) -> None:
     config = tiny_config(kind, tiny_tokenizer(kind))
@@ -178,5 +180,6 @@ def test_the_ledger_is_json() -> None:
     config = tiny_config("llama", tiny_tokenizer("llama"))
     skeleton = pretrained_on_meta(SOURCE, config)
     values = parameter_ledger(skeleton, skeleton, family_of(config), trainable=10, probe=10).as_json()
-    assert set(values) == {"base", "total", "trainable", "lines"}
+    shares = {"embeddings", "trainable_embeddings", "trainable_share_of_others"}
+    assert set(values) == {"base", "total", "trainable", "lines", *shares}
     assert set(values["lines"][0]) == {"part", "count", "reason"}

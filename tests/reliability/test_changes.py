@@ -223,6 +223,7 @@ def test_r15_another_split_or_order_of_labels_is_refused(tmp_path, change) -> No
 # Settings
 
 OTHERS = {
+    "full.more_epochs": [1],
     "compute.parallel": "fsdp",
     "full.engine": "trainer",
     "task.labels.prompt": None,
@@ -231,6 +232,8 @@ OTHERS = {
     "split.train_size": 30,
     "split.dev_size": 8,
     "split.test_size": 8,
+    "split.sample_unit": "group",
+    "train.min_steps": 9,
     "train.micro_batch": 2,
     "train.patience": 3,
     "train.trackers": ["tensorboard"],

@@ -96,8 +96,9 @@ def test_a_second_rendering_from_moved_files_is_the_same_to_the_byte(
 
 def test_the_page_has_every_section_in_order(html: str) -> None:
     wanted = [
-        *("verdict", "scores", "differences", "arms", "cost", "curves", "label-efficiency", "changes"),
-        *("errors", "calibration", "confusion", "parameters", "data", "prompts", "settings", "provenance"),
+        *("verdict", "before-after", "scores", "differences", "arms", "cost", "curves"),
+        *("label-efficiency", "changes", "errors", "calibration", "confusion", "parameters", "data"),
+        *("prompts", "settings", "provenance"),
     ]
     found = re.findall(r'<(?:section|header) id="([a-z-]+)"', html)
     assert found == [*wanted, "reproduce", "load"]
@@ -125,7 +126,7 @@ def test_the_json_keeps_the_documented_keys(reports: ReportPaths) -> None:
     found = json.loads(reports.json.read_text("utf-8"))
     assert set(found) == {
         *("format", "task", "metric", "verdict", "split", "arms", "pooled", "comparisons", "audit"),
-        "by_train_size",
+        *("by_train_size", "positive_label", "before_after", "diagnoses", "forecast"),
     }
     page = (Path(__file__).parents[2] / "docs" / "report-json.md").read_text("utf-8")
     assert all(f"`{key}`" in page for key in (*found, *found["arms"][0], *found["comparisons"][0]))
@@ -142,7 +143,7 @@ def test_the_json_keeps_the_documented_keys(reports: ReportPaths) -> None:
 def test_the_markdown_table_has_as_many_cells_in_every_row(reports: ReportPaths) -> None:
     text = reports.markdown.read_text("utf-8")
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 2
+    assert len(tables) == 3
     for lines in tables:
         assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {lines[0].count("|")}
     assert "&lt;512&gt;" in text

@@ -172,6 +172,7 @@ def test_31_markdown_holds_no_markup_and_the_recipe_reads_back(study: Path):
         "encode",
         "audit",
         "train",
+        "search",
         "predict",
         "score",
         "compute",

@@ -199,6 +199,7 @@ def test_a_real_decoder_runs_every_kind_of_arm_to_a_report(tmp_path) -> None:
                 {"lora": {"name": "lora-words", "objective": "words", **rate}},
                 {"full": rate},
             ],
+            "seeds": [0],
             "split": {"train_size": 100, "dev_size": 40, "test_size": 60},
             "train": {"epochs": 1},
             "score": {"draws": 200},

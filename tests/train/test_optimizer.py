@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.train import tiny
 from tuneproof.errors import ModelError, RecipeError
-from tuneproof.train.optimizer import decaying_names, make_optimizer, make_schedule
+from tuneproof.train.optimizer import decaying_names, make_cycles, make_optimizer, make_schedule
 
 
 def gemma2():
@@ -140,6 +140,18 @@ def test_schedules_written_out_by_hand():
     assert [make_schedule("linear", 8, 0.5)(s) for s in (0, 1, 4, 6, 8, 9)] == [0, 0.25, 1, 0.5, 0, 0]
     assert make_schedule("cosine", 8, 0.5)(6) == pytest.approx(0.5)
     assert [make_schedule("constant", 8, 0)(s) for s in (0, 7)] == [1, 1]
+
+
+def test_each_cycle_warms_up_and_decays_and_a_further_one_changes_no_earlier_step():
+    first, factor = make_schedule("linear", 4, 0.25), make_cycles("linear", [4, 2, 6], 0.25)
+    assert [factor(step) for step in range(4)] == [first(step) for step in range(4)]
+    assert [round(factor(step), 6) for step in range(12)] == [
+        *(0, 1, 0.666667, 0.333333),
+        *(0, 1),
+        *(0, 0.5, 1, 0.75, 0.5, 0.25),
+    ]
+    longer = make_cycles("linear", [4, 2, 6, 12], 0.25)
+    assert [longer(step) for step in range(12)] == [factor(step) for step in range(12)]
 
 
 def test_an_unknown_schedule_is_refused_with_the_nearest_name():

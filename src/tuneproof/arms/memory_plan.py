@@ -18,11 +18,14 @@ from tuneproof.context.study_data import StudyData
 from tuneproof.data.prefix_trie import common_prefix_of_all
 from tuneproof.data.question_prompts import QuestionFormat, encode_gold_answers
 from tuneproof.errors import RunError
+from tuneproof.families.blocks import layers_of, with_layers
 from tuneproof.memory.estimate import CONTEXT_BYTES, MemoryEstimate, Peak
 from tuneproof.memory.usage import free_bytes
 from tuneproof.methods.options import TunedOptions, last_layers, trains_words
-from tuneproof.settings import parse_memory_size
+from tuneproof.recipe.search import with_values
+from tuneproof.settings import DEFAULT_EPOCHS, parse_memory_size
 from tuneproof.tasks.task import Example
+from tuneproof.throughput.linear_cost import line_through
 
 if TYPE_CHECKING:
     from tuneproof.memory.simulate_step import Workload
@@ -90,7 +93,8 @@ def plan_memory(context: ArmContext) -> MemoryPlan:
     else:
         limit = parse_memory_size(memory, "compute.memory")
     spec, arm = context.spec, context.arm
-    simulated = SimulatedArm(spec.source, spec.config, spec.family, arm.method, arm.options)
+    options = with_values(arm.options, context.search.largest) if context.search else arm.options
+    simulated = SimulatedArm(spec.source, spec.config, spec.family, arm.method, options)
     workload = _workload(context, device)
 
     def estimate(micro_batch: int, checkpointing: bool, predict_batch: int) -> MemoryEstimate:
@@ -104,6 +108,32 @@ def plan_memory(context: ArmContext) -> MemoryPlan:
         return spec.estimate_memory(simulated, changed)
 
     return _fit_within(context, estimate, limit)
+
+
+def predict_peak(context: ArmContext) -> int:
+    """The arm's peak in bytes under its settings as written, from its lowest layers, extended to all.
+
+    Raises: ModelError as `simulate_step`.
+    """
+    from tuneproof.memory.simulate_step import SimulatedArm, simulate_step
+
+    spec, arm, recipe = context.spec, context.arm, context.recipe
+    device = "cuda" if context.compute.device.type == "cuda" else "cpu"
+    micro_batch = recipe.train.micro_batch or recipe.train.batch_size
+    workload = replace(
+        _workload(context, device),
+        micro_batch=micro_batch,
+        checkpointing=recipe.train.gradient_checkpointing,
+        predict_batch=recipe.predict.batch_size,
+        accumulates=micro_batch < recipe.train.batch_size,
+    )
+    layers, lowest = layers_of(spec.config) or 1, last_layers(arm.options) or 1
+    peaks = {}
+    for depth in {min(layers, lowest), min(layers, lowest + 1)}:
+        shape = with_layers(spec.config, depth)
+        simulated = SimulatedArm(spec.source, shape, spec.family, arm.method, arm.options)
+        peaks[depth] = simulate_step(simulated, workload).total_bytes
+    return round(line_through(peaks).at(layers))
 
 
 def with_settings(study: StudyData, settings: Mapping[str, Any]) -> StudyData:
@@ -219,6 +249,7 @@ def _workload(context: ArmContext, device: str) -> "Workload":
 
     study, arm, splits, settings = context.study, context.arm, context.splits, context.recipe.train
     epochs = arm.options.epochs if isinstance(arm.options, TunedOptions) else None
+    evaluations = (epochs or settings.epochs or DEFAULT_EPOCHS) * settings.evals_per_epoch
     held_out = ("dev", splits.dev), ("test", splits.test)
     parts = ((study.train_name, splits.train), *held_out)
     answer_tokens, rows = 1, []
@@ -252,7 +283,7 @@ def _workload(context: ArmContext, device: str) -> "Workload":
         answer_tokens=answer_tokens,
         shared_tokens=common_prefix_of_all(rows) if words else 0,
         generates=generates,
-        keeps_best_weights=(epochs or settings.epochs) * settings.evals_per_epoch > 1 or arm.method.fits_head,
+        keeps_best_weights=evaluations > 1 or arm.method.fits_head,
     )
 
 

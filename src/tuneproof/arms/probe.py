@@ -35,6 +35,7 @@ from tuneproof.models.heads import class_logits, head_layer
 from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.models.oom import run_in_batches
 from tuneproof.models.pooled_features import pooled_features
+from tuneproof.parameters.architecture import pretrained_entry
 from tuneproof.parameters.ledger import probe_ledger
 from tuneproof.process_group import ArmDismissedError, current_group
 from tuneproof.tasks.task import Example
@@ -83,18 +84,18 @@ def run_probe(context: ArmContext) -> ArmResult:
 
     test = predictions("test")
     size = head.weight_CD.size + (head.bias_C.size if spec.family.kind == "encoder" else 0)
-    ledger = probe_ledger(
-        model_on_meta(spec.source, spec.config, head="base"),
-        pretrained_on_meta(spec.source, spec.config),
-        spec.family,
-        size,
-    )
+    pretrained = pretrained_on_meta(spec.source, spec.config)
+    base = model_on_meta(spec.source, spec.config, head="base")
+    ledger = {
+        **probe_ledger(base, pretrained, spec.family, size).as_json(),
+        **pretrained_entry(spec.source, spec.config, spec.family, pretrained),
+    }
     encoded = spec.encode("test", splits.test, study.recipe.encode)
     samples = splits.test[:SAMPLE_ITEMS]
     return ArmResult(
         test=test,
         dev=predictions("dev"),
-        ledger=ledger.as_json(),
+        ledger=ledger,
         chosen={"pooling": head.pooling, **head.chosen},
         time_s=seconds,
         encoding=encoding_summary(test, spec.max_length),

@@ -32,6 +32,7 @@ from tuneproof.models.resume_log import ResumeLog, ResumeLogs
 from tuneproof.objectives.answers import AnswerObjective
 from tuneproof.objectives.label_words import label_scores
 from tuneproof.objectives.objective import FloatArray
+from tuneproof.parameters.architecture import pretrained_entry
 from tuneproof.parameters.ledger import parameter_ledger
 from tuneproof.tasks.task import Example
 
@@ -77,7 +78,10 @@ def run_prompted(context: ArmContext) -> ArmResult:
     return ArmResult(
         test=test,
         dev=dev,
-        ledger=parameter_ledger(model, pretrained, spec.family, trainable=0).as_json(),
+        ledger={
+            **parameter_ledger(model, pretrained, spec.family, trainable=0).as_json(),
+            **pretrained_entry(spec.source, spec.config, spec.family, pretrained),
+        },
         chosen=chosen,
         time_s=seconds,
         encoding=encoding_summary(test, spec.max_length),

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.study_data import NOT_FINITE, USE_FP32
 from tuneproof.data.batches import Batch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
@@ -89,16 +90,19 @@ def check_batching(
     tolerance: float,
     name: str,
 ) -> None:
-    """Raises RunError where an item's outputs in a padded batch differ from those of the item alone.
+    """Raises RunError where outputs are not finite, or an item's in a padded batch differ from its own alone.
 
     read: (rows of tokens, padding side) → each row's outputs, of one or more dimensions.
     """
     alone = [read([row], "right")[0] for row in rows]
+    kind = "logits" if alone[0].ndim == 1 else "states"
+    for item, outputs in zip(ids, alone, strict=True):
+        if not outputs.isfinite().all():
+            raise RunError(name, f"the self-test failed: the {kind} of {item} {NOT_FINITE}", do=USE_FP32)
     for side in SIDES:
         for item, expected, outputs in zip(ids, alone, read(rows, side), strict=True):
             error = float((expected - outputs).abs().max() / expected.abs().max().clamp(min=1))
             if not error <= tolerance:
-                kind = "logits" if expected.ndim == 1 else "states"
                 raise RunError(
                     name,
                     f"the self-test failed: the {kind} of {item} in a batch padded on the {side} differ by "

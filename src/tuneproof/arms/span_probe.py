@@ -18,6 +18,7 @@ from tuneproof.methods.linear_head import SpanStates
 from tuneproof.models.load import load_model, pretrained_on_meta
 from tuneproof.models.span_features import compute_span_states, gold_indices
 from tuneproof.objectives.span import SpanObjective
+from tuneproof.parameters.architecture import pretrained_entry
 from tuneproof.parameters.ledger import parameter_ledger
 from tuneproof.process_group import current_group
 from tuneproof.tasks.task import Example
@@ -45,7 +46,10 @@ def run_span_probe(context: ArmContext) -> ArmResult:
     return ArmResult(
         test=answers.test,
         dev=answers.dev,
-        ledger=parameter_ledger(model, pretrained, spec.family, trainable=size).as_json(),
+        ledger={
+            **parameter_ledger(model, pretrained, spec.family, trainable=size).as_json(),
+            **pretrained_entry(spec.source, spec.config, spec.family, pretrained),
+        },
         chosen={**chosen, "answers": answers.chosen},
         time_s=seconds,
         encoding=encoding_summary(answers.test, spec.max_length),

@@ -9,7 +9,7 @@ Where a stop is requested it writes a checkpoint and stops; from any checkpoint 
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -23,10 +23,13 @@ from tuneproof.models.compile import CompiledLayers
 from tuneproof.models.fsdp import gather_full_weights, local_part, unsharded
 from tuneproof.objectives.objective import Objective
 from tuneproof.process_group import current_group
+from tuneproof.record.diagnose import diagnose_run, is_under_trained
+from tuneproof.record.study_folder import read_steps
+from tuneproof.settings import DEFAULT_EPOCHS, DEFAULT_MIN_STEPS, TrainSettings
 from tuneproof.train.checkpoint import BestOnDev, Weights, capture_trained
 from tuneproof.train.hf_trainer import TrainerSettings, fit_with_trainer
 from tuneproof.train.loop import Step, fit
-from tuneproof.train.optimizer import make_optimizer, make_schedule
+from tuneproof.train.optimizer import make_cycles, make_optimizer
 from tuneproof.train.resume import CheckpointManager, TrainingState, broadcast_checkpoint
 from tuneproof.train.trackers import open_trackers, track
 
@@ -50,13 +53,15 @@ class Training:
         self.state = TrainingState()
         self.best = BestOnDev(patience=self.settings.patience)
         self.steps_per_epoch = count_batches(len(objective.item_ids), self.settings.batch_size)
-        epochs = self.options.epochs or self.settings.epochs
-        self.epochs = max(epochs, math.ceil(self.settings.min_steps / self.steps_per_epoch))
+        self.cycles = training_cycles(self.options, self.settings, self.steps_per_epoch)
+        self.epochs = sum(self.cycles)
+        rate = self.options.learning_rate
+        assert isinstance(rate, float), "ArmRun has a number"
+        self._rate = rate
         self.uses_trainer = uses_trainer(self.options)
         self.optimizer: Any = None  # the Trainer has its own
         if not self.uses_trainer:
-            rate, decay = self.options.learning_rate, self.settings.weight_decay
-            self.optimizer = make_optimizer(model, rate, decay)
+            self.optimizer = make_optimizer(model, self._rate, self.settings.weight_decay)
         self.scaler = context.compute.accelerator.scaler
         if self.scaler is not None:
             initial = {"scale": INITIAL_SCALE, "_growth_tracker": 0}
@@ -135,6 +140,8 @@ class Training:
             checkpoint.restore(self.model, self.optimizer, self.best, self.scaler)
             self.state, lines = checkpoint.state, checkpoint.lines
             self.state.resumed_at.append(self.state.step)
+            if self.state.step < self.steps_per_epoch * self.epochs and not self.best.is_patience_exhausted:
+                self.state.is_finished = False  # it was, with fewer epochs
             monitor.message(f"{self.context.arm.name} resumes after step {self.state.step}.", recorded=True)
         write_with(self.steps_file, lambda file: file.write_bytes(lines))
         self._resumed_s = time.perf_counter()
@@ -145,22 +152,7 @@ class Training:
         state, settings, objective = self.state, self.settings, self.objective
         if state.is_finished or (self.best.is_patience_exhausted and not state.pending):
             return iter(())
-        start = state.step
-
-        def batches(epoch: int) -> Iterator[Batch]:
-            return collate_epoch(
-                objective.item_ids,
-                objective.collate,
-                settings.batch_size,
-                self.context.seed,
-                epoch,
-                settings.micro_batch,
-                objective.lengths.tolist(),
-                settings.group_by_length,
-                start - epoch * self.steps_per_epoch,
-                (self.group.rank, self.group.world_size),
-            )
-
+        batches = epoch_batches(self.context, objective, state.step)
         if self.uses_trainer:
             return fit_with_trainer(
                 self.model,
@@ -168,7 +160,7 @@ class Training:
                 objective.loss,
                 objective.count,
                 TrainerSettings(
-                    self.options.learning_rate,
+                    self._rate,
                     settings.weight_decay,
                     settings.schedule,
                     settings.warmup_share,
@@ -185,13 +177,17 @@ class Training:
             objective.loss,
             objective.count,
             self.optimizer,
-            make_schedule(settings.schedule, self.steps_per_epoch * self.epochs, settings.warmup_share),
+            make_cycles(
+                settings.schedule,
+                [epochs * self.steps_per_epoch for epochs in self.cycles],
+                settings.warmup_share,
+            ),
             epochs=self.epochs,
             steps_per_epoch=self.steps_per_epoch,
             clip_norm=settings.clip_norm,
             seed=self.context.seed,
             accelerator=self.context.compute.accelerator,
-            start=start,
+            start=state.step,
             halvings=state.halvings,
             nonfinite=settings.nonfinite,
         )
@@ -237,6 +233,15 @@ class Training:
         do = f"{error.do} The last good checkpoint: {self.checkpoints.newest_name}."
         return RunError(error.where, error.problem, error.allowed, do)
 
+    def _may_go_on(self) -> bool:
+        """Whether the curves call for more training, which goes on from a checkpoint of the end."""
+        if not self.group.is_main or self.checkpoints.every_s is None:
+            return False
+        steps = read_steps(self.steps_file)
+        counts = self.context.splits.report["labels"]["train"] if self.context.study.kind == "labels" else {}
+        options = self.options.model_dump()
+        return is_under_trained(diagnose_run(steps, self.state.evaluations, options, counts))
+
     def _finish(self, before: list[float]) -> dict[str, Any]:
         """Restore the best weights. Returns what dev chose.
 
@@ -244,8 +249,8 @@ class Training:
         """
         state, monitor = self.state, self.context.monitor
         state.train_s, state.is_finished = self._train_s(), True
-        written = self.checkpoints.written
-        if self.group.broadcast(not self.uses_trainer and (bool(written) or self.checkpoints.is_due)):
+        is_final = bool(self.checkpoints.written) or self.checkpoints.is_due or self._may_go_on()
+        if self.group.broadcast(not self.uses_trainer and is_final):
             self.save()
         if self.checkpoints.written:
             monitor.message(
@@ -271,6 +276,38 @@ class Training:
             "steps_done": state.step,
             **({"steps_skipped": state.skipped} if state.skipped else {}),
         }
+
+
+def epoch_batches(
+    context: ArmContext, objective: Objective, start: int = 0
+) -> Callable[[int], Iterator[Batch]]:
+    """Epoch → its batches, or this process's part of them; those of the first `start` steps stay empty."""
+    settings, group = context.recipe.train, current_group()
+    steps_per_epoch = count_batches(len(objective.item_ids), settings.batch_size)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        return collate_epoch(
+            objective.item_ids,
+            objective.collate,
+            settings.batch_size,
+            context.seed,
+            epoch,
+            settings.micro_batch,
+            objective.lengths.tolist(),
+            settings.group_by_length,
+            start - epoch * steps_per_epoch,
+            (group.rank, group.world_size),
+        )
+
+    return batches
+
+
+def training_cycles(options: TunedOptions, settings: TrainSettings, steps_per_epoch: int) -> tuple[int, ...]:
+    """Epochs of each cycle of the schedule: the planned ones, then those added later."""
+    epochs, min_steps = options.epochs or settings.epochs, settings.min_steps
+    if min_steps is None:
+        min_steps = DEFAULT_MIN_STEPS if epochs is None else 0
+    return max(epochs or DEFAULT_EPOCHS, math.ceil(min_steps / steps_per_epoch)), *options.more_epochs
 
 
 def _smaller_batches(step: Step) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from tuneproof.arms.frozen_layers import cache_frozen_layers
 from tuneproof.arms.probe import fit_model_head, run_probe
+from tuneproof.arms.search import search_settings
 from tuneproof.arms.self_test import self_test
 from tuneproof.arms.span_probe import fit_model_span_head, run_span_probe
 from tuneproof.arms.training import Training
@@ -36,6 +37,7 @@ from tuneproof.objectives.answers import AnswerObjective
 from tuneproof.objectives.make import make_objective
 from tuneproof.objectives.objective import Objective
 from tuneproof.objectives.span import SpanObjective
+from tuneproof.parameters.architecture import pretrained_entry
 from tuneproof.parameters.ledger import parameter_ledger
 from tuneproof.process_group import current_group, launched
 from tuneproof.recipe.recipe import Arm
@@ -44,10 +46,11 @@ from tuneproof.train.checkpoint import restore_trained
 
 
 def run_tuned(context: ArmContext) -> ArmResult:
-    """Load, fit the head, apply the method, cache frozen layers, self-test, train, predict dev and test."""
+    """Search, load, fit the head, apply the method, cache frozen layers, self-test, train, predict."""
     if context.arm.method.apply is None:
         return run_span_probe(context) if context.study.kind == "questions" else run_probe(context)
     seconds: dict[str, float] = {}
+    context, search = search_settings(context, _prepare_trial, seconds)
     with _timed(seconds, "load"):
         context.monitor.stage("load")
         loaded = _load(context)
@@ -72,13 +75,28 @@ def run_tuned(context: ArmContext) -> ArmResult:
         dev=dev,
         ledger={**_ledger(context, model, loaded), **frozen},
         training_speed=lambda: _training_speed(context, training, sharded),
-        chosen=chosen | thresholds,
+        chosen={**(search["chosen"] if search else {}), **chosen, **thresholds},
+        search=search,
         time_s=seconds,
         encoding=_encoding(context, objective, test),
         prompts=objective.samples(),
         notes=[*context.spec.notes, *context.spec.details, *loaded.notes],
         save=lambda folder: context.spec.save_model(model, folder),
     )
+
+
+def _prepare_trial(context: ArmContext) -> tuple[Any, Objective]:
+    """The model of a trial as `run_tuned` prepares it, and its objective."""
+    seconds: dict[str, float] = {}  # all of it counts as search
+    loaded = _load(context)
+    model = loaded.model.to(context.compute.device)
+    objective = make_objective(context)
+    _fit_head(context, model, objective, seconds)
+    model = _apply_method(context, model, loaded)
+    cache_frozen_layers(context, model, objective, seconds)
+    _self_test(context, model, objective, seconds)
+    _synchronise(context, model)
+    return model, objective
 
 
 @contextmanager
@@ -182,7 +200,10 @@ def _predict(
 def _ledger(context: ArmContext, model: Any, loaded: LoadResult) -> dict[str, Any]:
     spec = context.spec
     pretrained = pretrained_on_meta(spec.source, spec.config)
-    return parameter_ledger(model, pretrained, spec.family, fresh=loaded.fresh).as_json()
+    return {
+        **parameter_ledger(model, pretrained, spec.family, fresh=loaded.fresh).as_json(),
+        **pretrained_entry(spec.source, spec.config, spec.family, pretrained),
+    }
 
 
 def _training_speed(context: ArmContext, training: Training, sharded: bool) -> dict[str, Any]:

@@ -16,18 +16,34 @@ from tuneproof.tasks import TASKS
 
 
 def _models() -> list[str]:
-    return [
-        f"{name:<20} {entry.hub_id or 'included in the package'} ({entry.licence}"
-        f"{', gated' if entry.gated else ''})"
-        for name, entry in MODELS.items()
-    ]
+    """Name, size, hub id, licence, and what hinders a download or a repetition."""
+    lines = []
+    for name, entry in MODELS.items():
+        published = entry.published and entry.published.parameters
+        size = _size(published.count) if published else ""
+        facts = {
+            entry.licence: True,
+            "gated": entry.gated,
+            "not pinned": entry.revision is None and bool(entry.hub_id),
+            "weights are a pickle: convert them first": entry.pickled,
+        }
+        shown_facts = ", ".join(fact for fact, holds in facts.items() if holds)
+        lines.append(f"{name:<22} {size:>6}  {entry.hub_id or 'included in the package'} ({shown_facts})")
+    return lines
+
+
+def _size(parameters: int) -> str:
+    """268M, 1.24B."""
+    return f"{parameters / 1e6:.0f}M" if parameters < 1e9 else f"{parameters / 1e9:.3g}B"
 
 
 def _published(name: str) -> list[str]:
-    published = MODELS[name].published
-    if published is None or published.parameters is None:
-        return []
-    return [f"Published: {published.parameters.count:,} parameters ({published.parameters.source})"]
+    entry = MODELS[name]
+    lines = [f"Revision: {entry.revision}"] if entry.revision else []
+    if entry.published is not None and entry.published.parameters is not None:
+        parameters = entry.published.parameters
+        lines.append(f"Published: {parameters.count:,} parameters{parameters.scope} ({parameters.source})")
+    return lines
 
 
 CATALOGS: dict[str, Callable[[], list[str]]] = {

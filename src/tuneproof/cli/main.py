@@ -27,8 +27,10 @@ def _run(args: argparse.Namespace) -> int:
     from tuneproof.study.signals import resume_command, stop_on_signals
 
     recipe = demo_recipe(args) if args.command == "demo" else recipe_from_args(args)
-    policy = ResumePolicy(tuple(split_list(args.restart)), args.accept_change)
-    command = resume_command(args.argv)
+    restart, extend = (tuple(split_list(names)) for names in (args.restart, args.extend))
+    policy = ResumePolicy(restart, args.accept_change, extend)
+    own_recipe = ["run", str(Path(recipe.out) / "recipe.yaml")]  # extending writes it
+    command = resume_command(own_recipe if extend else args.argv)
     view = TerminalView(args.quiet, args.verbose, args.json)
     monitor, failure = Monitor(view.show), None
     try:
@@ -63,9 +65,11 @@ def _check(args: argparse.Namespace) -> int:
 
         hide_torch()
     from tuneproof.cli.terminal import print_plan
+    from tuneproof.study.forecast_process import forecast_checked
     from tuneproof.study.plan import check
 
-    print_plan(check(recipe), as_json=args.json)
+    plan = check(recipe)
+    print_plan(plan, lambda: forecast_checked(plan, args.own_process), as_json=args.json)
     return 0
 
 
@@ -165,8 +169,10 @@ def _report(args: argparse.Namespace) -> int:
         if args.out:
             problem = "names the index of several studies, but only one study is given."
             raise RecipeError("--out", problem, do="Add more studies, or remove --out.")
+        from tuneproof.record.conclude import add_diagnoses
         from tuneproof.report.page import render
 
+        add_diagnoses(folders[0])
         print(printable(str(render(folders[0]).html)))
         return 0
     from tuneproof.report.index import INDEX_HTML, render_index

@@ -106,6 +106,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _option(
         parser, "--restart", "ARM,...", "start these arms again (all: every arm); old results are moved aside"
     )
+    _option(
+        parser,
+        "--extend",
+        "ARM,...",
+        "go on with these finished arms for as many epochs as they were trained (all: every arm with epochs)",
+    )
     _flag(
         parser,
         "--accept-change",
@@ -127,7 +133,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     _option(parser, "--out", "DIR", "the folder of the study", default="studies/demo")
     _add_output(parser)
-    parser.set_defaults(restart=None, accept_change=False, on="here", json=False)
+    parser.set_defaults(restart=None, extend=None, accept_change=False, on="here", json=False)
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ In: events and plain values. Out: text, in colour on a terminal, plain when pipe
 Knows nothing of: how anything is computed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tuneproof.context.monitor import ArmFinished, ArmStarted, Event, Progress, StageStarted, StudyFinished
+from tuneproof.context.monitor import (
+    ArmFinished,
+    ArmStarted,
+    Event,
+    Message,
+    Progress,
+    StageStarted,
+    StudyFinished,
+    StudyForecast,
+)
+from tuneproof.context.time_left import TimeLeft, about
 from tuneproof.redact import json_text, printable, printable_json
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
@@ -26,30 +36,35 @@ def clean(text: str) -> str:
     return escape(printable(text).replace("\n", "\\n"))
 
 
-class TerminalView:
-    """Shows a study's events: on a terminal a bar for each stage, everywhere a line for each arm.
+def _console(stderr: bool = False) -> Console:
+    """In a notebook plain text: rich would put every line into an element of its own, and bars are no use."""
+    is_terminal = False if Console().is_jupyter else None  # None: rich looks
+    return Console(stderr=stderr, soft_wrap=True, force_jupyter=False, force_terminal=is_terminal)
 
-    finished: the study's last event, once it came. It is a context: the bar lives inside.
+
+class TerminalView:
+    """Shows a study's events: a line for each arm; on a terminal a bar of the study and one of the stage.
+
+    finished: the study's last event, once it came. It is a context: the bars live inside.
     """
 
     def __init__(self, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
         from rich import progress
 
-        self.console = Console(stderr=as_json, soft_wrap=True)
+        self.console = _console(stderr=as_json)
         self.quiet, self.verbose, self.as_json = quiet or as_json, verbose, as_json
         self.bars = progress.Progress(
             progress.SpinnerColumn(),
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=24),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[rate]}"),
-            progress.TimeRemainingColumn(compact=True),
-            progress.TextColumn("{task.fields[note]}"),
+            *(progress.TextColumn(f"{{task.fields[{name}]}}") for name in ("count", "rate", "left", "note")),
             console=self.console,
             transient=True,
             disable=self.quiet or not self.console.is_terminal,
         )
         self.task: Any = None
+        self.study_task: Any = None
+        self.time_left: TimeLeft | None = None
         self.arm = ""
         self.finished: StudyFinished | None = None
 
@@ -66,15 +81,16 @@ class TerminalView:
             self._start_stage(event)
         elif isinstance(event, Progress):
             self._advance(event)
+        elif isinstance(event, StudyForecast):
+            self._start_study(event)
         elif isinstance(event, ArmStarted):
-            self.arm = f"{event.number}/{event.total} {event.label}"
+            self._start_arm(event)
         elif isinstance(event, ArmFinished):
             self._finish_arm(event)
         elif isinstance(event, StudyFinished):
             self.finished = event
-        elif not self.quiet and (self.verbose or event.level != "detail"):
-            colour = "yellow" if event.level == "warning" else "dim"
-            self.console.print(f"  {clean(event.text)}", style=colour, highlight=False)
+        else:
+            self._print_message(event)
 
     def print_result(self) -> None:
         """The table of arms, the verdict and the report's path; or report.json."""
@@ -88,39 +104,86 @@ class TerminalView:
         print_study(folder, self.console)
         self.console.print(f"Report: {clean(self.finished.report)}", highlight=False)
 
+    def _print_message(self, event: Message) -> None:
+        if not self.quiet and (self.verbose or event.level != "detail"):
+            colour = "yellow" if event.level == "warning" else "dim"
+            self.console.print(f"  {clean(event.text)}", style=colour, highlight=False)
+
+    def _start_study(self, event: StudyForecast) -> None:
+        self.time_left = TimeLeft(event.predicted_s)
+        if not self.quiet:
+            self.console.print(clean(event.sentence), highlight=False)
+        self.study_task = self.bars.add_task("study", total=1.0, count="", rate="", left="", note="")
+
+    def _start_arm(self, event: ArmStarted) -> None:
+        self.arm = f"{event.number}/{event.total} {event.label}"
+        if self.time_left is not None:
+            self.time_left.start_arm(event.label)
+
     def _start_stage(self, event: StageStarted) -> None:
         if self.task is not None:
             self.bars.remove_task(self.task)
         title = clean(f"{self.arm} · {event.name}" if self.arm else event.name)
         fields: dict[str, Any] = {"note": "", "rate": "", "unit": event.unit, "started_at": event.done}
-        self.task = self.bars.add_task(title, total=event.total, completed=event.done, **fields)
+        count = "" if event.total is None else f"{event.done}/{event.total}"
+        self.task = self.bars.add_task(
+            title, total=event.total, completed=event.done, count=count, left="", **fields
+        )
+        if self.time_left is not None:
+            self.time_left.start_stage()
+            self._show_time_left()
 
     def _advance(self, event: Progress) -> None:
         if self.task is None:
             return
         self.bars.update(self.task, advance=event.done, note=clean(event.note))
         task = next((task for task in self.bars.tasks if task.id == self.task), None)
-        if task is not None and task.elapsed and task.elapsed > 0.5:
-            done = task.completed - task.fields["started_at"]
-            rate = f"{done / task.elapsed:,.1f} {task.fields['unit']}/s"
-            self.bars.update(self.task, rate=rate)
+        if task is None:
+            return
+        done = task.completed - task.fields["started_at"]
+        self.bars.update(self.task, **_stage_fields(task, done))
+        if self.time_left is not None and task.total:
+            self.time_left.stage_share = done / max(1, task.total - task.fields["started_at"])
+            self._show_time_left()
+
+    def _show_time_left(self) -> None:
+        """The bar of the study."""
+        if self.time_left is not None and self.study_task is not None:
+            share, left = self.time_left.done_share(), f"{about(self.time_left.left_s())} left"
+            self.bars.update(self.study_task, completed=share, count=f"{share:.0%}", left=left)
 
     def _finish_arm(self, event: ArmFinished) -> None:
         if self.task is not None:
             self.bars.remove_task(self.task)
             self.task = None
+        left = ""
+        if self.time_left is not None:
+            self.time_left.finish_arm(event.label, event.time_s)
+            self._show_time_left()
+            seconds_left = self.time_left.left_s()
+            left = f"  ({about(seconds_left)} left)" if seconds_left and not self.console.is_terminal else ""
         if not self.quiet:
             seconds = f"{event.time_s:6.1f} s" if event.time_s else "        "
             self.console.print(
                 f"[{COLOURS[event.status]}]{SIGNS[event.status]}[/] {seconds}  "
-                f"[bold]{clean(event.label)}[/]  {clean(event.line)}",
+                f"[bold]{clean(event.label)}[/]  {clean(event.line)}{left}",
                 highlight=False,
             )
+
+
+def _stage_fields(task: Any, done: float) -> dict[str, Any]:
+    """What the bar of a stage says after `done` units: how many, and after half a second how fast."""
+    count = f"{task.completed:.0f}/{task.total:.0f}" if task.total else f"{task.completed:.0f}"
+    if not task.elapsed or task.elapsed < 0.5:
+        return {"count": count}
+    left = about(task.time_remaining) if task.time_remaining else ""
+    return {"count": count, "rate": f"{done / task.elapsed:,.1f} {task.fields['unit']}/s", "left": left}
 
 
 def print_study(folder: Path, console: Console) -> None:
     """Print the table of arms and the verdict."""
     from tuneproof.record.study_folder import read_study
+    from tuneproof.report.diagnoses import diagnosis_lines
     from tuneproof.report.tables import arm_table, headline
 
     study = read_study(folder)
@@ -133,35 +196,51 @@ def print_study(folder: Path, console: Console) -> None:
         table.add_row(*(clean(row[column].partition(":")[0]) for column in TERMINAL_COLUMNS))
     console.print()
     console.print(table)
+    for line in diagnosis_lines(study):
+        console.print(clean(line), style="yellow", highlight=False)
     console.print()
     console.print(clean(headline(study)), style="bold", highlight=False)
 
 
-def print_plan(plan: Any, as_json: bool) -> None:
-    """Print what a run would do: items, findings, arms, and the checks skipped without the hub."""
+def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> None:
+    """Print what a run would do: items, findings, arms, the checks skipped without the hub; then its cost.
+
+    make_forecast: takes seconds; None comes from it where it needs what only the hub has.
+    """
     report = plan.splits.report if plan.splits else {"sizes": {}, "dropped": {}}
     if as_json:
-        print(json_text(_plan_values(plan, report)))
+        forecast = make_forecast()
+        costs = {"forecast": forecast and {**forecast.as_json(), "notes": list(forecast.notes)}}
+        print(json_text({**_plan_values(plan, report), **costs}))
         return
-    console = Console(soft_wrap=True)
+    console = _console()
 
     def show(title: str, text: str, style: str | None = None) -> None:
         console.print(f"[bold]{title.ljust(8)}[/]{clean(text)}", style=style, highlight=False)
 
+    for title, text, style in _plan_lines(plan, report):
+        show(title, text, style)
+    for title, text, style in _cost_lines(make_forecast()):
+        show(title, text, style)
+
+
+def _plan_lines(plan: Any, report: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    """Items, findings, models, arms, folder, and what was skipped without the hub."""
     for title, text in _item_lines(plan.splits, report):
-        show(title, text)
+        yield title, text, None
     for finding in plan.findings:
-        show("", finding.message, "yellow" if finding.level == "warning" else "dim")
+        yield "", finding.message, "yellow" if finding.level == "warning" else "dim"
     for spec in plan.models:
-        show("Model", f"{spec.name}: {spec.family.name} {spec.family.kind}. {' '.join(spec.notes)}".rstrip())
+        notes = " ".join(spec.notes)
+        yield "Model", f"{spec.name}: {spec.family.name} {spec.family.kind}. {notes}".rstrip(), None
     for title, text in _arm_lines(plan):
-        show(title, text)
-    show("Folder", str(plan.folder))
+        yield title, text, None
+    yield "Folder", str(plan.folder), None
     if plan.skipped:
         needed = "`run` needs the hub, or local files for the task (task.path) and the models."
-        show("Hub", f"not reachable: {len(plan.skipped)} checks skipped. {needed}", "yellow")
+        yield "Hub", f"not reachable: {len(plan.skipped)} checks skipped. {needed}", "yellow"
     for line in plan.skipped:
-        show("", f"skipped: {line}", "yellow")
+        yield "", f"skipped: {line}", "yellow"
 
 
 def _item_lines(splits: Any, report: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -177,13 +256,26 @@ def _item_lines(splits: Any, report: dict[str, Any]) -> Iterator[tuple[str, str]
 
 def _arm_lines(plan: Any) -> Iterator[tuple[str, str]]:
     """What every arm does, and what the study claims."""
+    from tuneproof.study.arm_runs import tuning_text
+
     for run in plan.arms:
-        yield (
-            "Arm",
-            f"{run.label}: {f'impossible: {run.impossible}' if run.impossible else run.arm.method.title}",
-        )
+        title, tuning = run.arm.method.title, tuning_text(run, plan.recipe)
+        text = f"{title}, {tuning}" if tuning else title
+        yield "Arm", f"{run.label}: {f'impossible: {run.impossible}' if run.impossible else text}"
     for claim in plan.recipe.claims:
         yield "Claim", f"{claim.arm} over {claim.over}, by {claim.metric or plan.recipe.task.metrics[0]}"
+
+
+def _cost_lines(forecast: Any) -> Iterator[tuple[str, str, str | None]]:
+    """What the study costs, what each arm adds, and what is not known."""
+    if forecast is None:
+        yield "Cost", "cannot be predicted without the items and the models' files", "yellow"
+        return
+    yield "Cost", forecast.sentence, None
+    for line in forecast.lines():
+        yield "", line, None
+    for note in forecast.notes:
+        yield "", note, "yellow"
 
 
 def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +289,8 @@ def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:
                 "model": run.spec.name if run.spec else None,
                 "seed": run.seed,
                 "impossible": run.impossible,
+                "learning_rate": getattr(run.arm.options, "learning_rate", None),
+                "search": dict(run.search.values) if run.search else None,
             }
             for run in plan.arms
         ],
@@ -213,7 +307,7 @@ def print_count(count: Any, as_json: bool) -> None:
         return
     from tuneproof.parameters.text import adaptation_lines, architecture_lines, parameter_lines
 
-    console = Console(soft_wrap=True)
+    console = _console()
     console.print(f"[bold]{clean(count.model)}[/]  configuration: {clean(count.origin)}", highlight=False)
     for title, lines in (
         ("Architecture", architecture_lines(count)),
@@ -264,7 +358,7 @@ def print_doctor(checks: Any, as_json: bool) -> None:
     if as_json:
         print(json_text([check.as_json() for check in checks]))
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     width = max(len(check.name) for check in checks)
     for check in checks:
         sign, colour = STATES[check.state]
@@ -282,7 +376,7 @@ def print_memory(table: Any, as_json: bool) -> None:
     if as_json:
         print(json_text(table.as_json()))
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     first, *rest = table_sentences(table)
     console.print(clean(first), highlight=False)
     header, rows = table_rows(table)

@@ -15,6 +15,7 @@ from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
 from tuneproof.recipe.recipe import Arm, Recipe
+from tuneproof.recipe.search import SearchSpace
 
 if TYPE_CHECKING:
     from tuneproof.models.oom import AdaptiveBatchSize
@@ -45,8 +46,8 @@ class LoadedModel:
 class ArmContext:
     """One arm with its model, seed and everything that running it takes.
 
-    steps_file: where training steps are logged. checkpoints, resume_logs: where a stopped arm continues
-    from; None: nowhere.
+    search: what dev is to choose before the arm trains. steps_file: where training steps are logged.
+    checkpoints, resume_logs: where a stopped arm continues from; None: nowhere.
     """
 
     study: StudyData
@@ -54,6 +55,7 @@ class ArmContext:
     spec: ModelSpec
     compute: Compute
     seed: int = 0
+    search: SearchSpace | None = None
     monitor: Monitor = field(default_factory=Monitor)
     loaded: LoadedModel = field(default_factory=LoadedModel)
     steps_file: Path | None = None
@@ -85,7 +87,7 @@ class ArmContext:
         def on_oom(size: int) -> None:
             self.monitor.message(
                 f"Out of memory while predicting {size} items at once. Continuing with half as many; "
-                "the predictions do not change.",
+                "predictions change by rounding at most.",
                 level="warning",
                 recorded=True,
             )

@@ -60,6 +60,11 @@ class ModelSpec:
         return self.tokenizer is not None
 
     @property
+    def width(self) -> int | None:
+        """The hidden size of the text model, where its configuration names one."""
+        return getattr(self.config.get_text_config(), "hidden_size", None)
+
+    @property
     def fingerprint(self) -> str:
         """Identifies the weights: the hub's commit, or the SHA-256 of the folder's weight files."""
         if self.commit is not None:
@@ -128,7 +133,10 @@ def make_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSpec:
     tokenizer = read_tokenizer(source, config, family)
     limit = family.position_limit(config)
     pad = family.pad_rule(tokenizer, config)
+    commit = None if source.local else download_model(source, weights=False).name
     notes = [*ignored_code_notes(source)]
+    if commit and source.revision is None:
+        notes.append(f"{source.name} is not pinned: the hub's main branch is used, now {commit[:12]}.")
     max_length = settings.max_length
     if limit is not None and max_length > limit:
         notes.append(f"encode.max_length {max_length} exceeds {source.name}'s limit; {limit} is used.")
@@ -142,7 +150,7 @@ def make_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSpec:
         pad=pad,
         weights=frozenset(weight_names(source)),
         max_length=max_length,
-        commit=None if source.local else download_model(source, weights=False).name,
+        commit=commit,
         notes=tuple(notes),
         details=(pad.sentence,),
     )
@@ -155,6 +163,7 @@ def declare_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSp
     if published is None:
         return None
     config = make_config(published.values, source.name)
+    pinned = f"revision {source.revision}" if source.revision else "not pinned"
     return ModelSpec(
         name=choice.name or source.name,
         source=source,
@@ -164,7 +173,7 @@ def declare_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSp
         pad=PadRule(0, "", ""),
         weights=frozenset(),
         max_length=settings.max_length,
-        notes=(f"Not downloaded; {source.path_or_id} at {source.revision} as tuneproof knows it.",),
+        notes=(f"Not downloaded; {source.path_or_id}, {pinned}, as tuneproof knows it.",),
     )
 
 

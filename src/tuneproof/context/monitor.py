@@ -4,7 +4,7 @@ In: what happens. Out: events for whoever listens; StoppedError where a stop was
 Knows nothing of: who listens, how anything is shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,14 @@ class Progress:
 
     done: int
     note: str = ""
+
+
+@dataclass(frozen=True)
+class StudyForecast:
+    """What the study will cost, before its first arm: a sentence, and seconds by the label of each arm."""
+
+    sentence: str
+    predicted_s: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class StudyFinished:
     report: str
 
 
-Event = StageStarted | Progress | ArmStarted | ArmFinished | Message | StudyFinished
+Event = StageStarted | Progress | StudyForecast | ArmStarted | ArmFinished | Message | StudyFinished
 
 
 @dataclass

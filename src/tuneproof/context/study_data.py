@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.splits import Splits, sample_indices
+from tuneproof.errors import RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions, Predictions
 from tuneproof.methods.method import LabelledTexts
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.score.threshold import best_threshold
 from tuneproof.tasks.task import Example, Prompt, QuestionPrompt
+
+NOT_FINITE = "are not finite (NaN or infinite)."
+USE_FP32 = "Its numbers may exceed half precision: set compute: {precision: fp32}. Or use another model."
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,15 @@ class StudyData:
 class ArmResult:
     """Predictions of the frozen items, and how they came about.
 
-    training_speed: measures more of the ledger; called after the arm's peak memory is read. save: writes
-    the weights into a folder.
+    search: the settings tried on dev, and which it chose. training_speed: measures more of the ledger;
+    called after the arm's peak memory is read. save: writes the weights into a folder.
     """
 
     test: AnyPredictions
     dev: AnyPredictions
     ledger: dict[str, Any] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
+    search: dict[str, Any] | None = None
     time_s: dict[str, float] = field(default_factory=dict)
     encoding: dict[str, Any] = field(default_factory=dict)
     prompts: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +113,14 @@ def labelled_texts(examples: Sequence[Example]) -> LabelledTexts:
     )
 
 
+def _refuse_not_finite(examples: Sequence[Example], scores: NDArray[np.float64]) -> None:
+    """Raises RunError naming the first item with a score that is not finite."""
+    rows = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
+    if len(rows):
+        problem = f"the scores of {examples[rows[0]].id} {NOT_FINITE}"
+        raise RunError("predictions", problem, do=USE_FP32)
+
+
 def as_predictions(
     labels: tuple[str, ...],
     examples: Sequence[Example],
@@ -118,7 +131,12 @@ def as_predictions(
     predicted_N: NDArray[np.int64] | None = None,
     texts: Sequence[str] | None = None,
 ) -> Predictions:
-    """Rows for these examples; without `predicted_N` the most probable label is predicted."""
+    """Rows for these examples; without `predicted_N` the most probable label is predicted.
+
+    Raises: RunError where a probability is not finite.
+    """
+    if probabilities_NC is not None:
+        _refuse_not_finite(examples, probabilities_NC)
     if predicted_N is None:
         assert probabilities_NC is not None
         predicted_N = probabilities_NC.argmax(axis=1).astype(np.int64)
@@ -146,7 +164,8 @@ def as_answers(
     outside_N: NDArray[np.bool_],
     nbest: Sequence[Sequence[dict[str, Any]]] | None = None,
 ) -> AnswerPredictions:
-    """Rows for these questions, at the threshold 0."""
+    """Rows for these questions, at the threshold 0. Raises: RunError where a score is not finite."""
+    _refuse_not_finite(examples, np.stack([null_N, score_N], axis=1))
     if nbest is None:
         pairs = zip(answers, score_N.tolist(), strict=True)
         nbest = [[{"text": text, "score": value}] if text else [] for text, value in pairs]

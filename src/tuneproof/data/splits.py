@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.data.stratify import assign_parts, stratified_order
+from tuneproof.data.stratify import assign_parts, keep_units_whole, stratified_order
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks.normalise import normalise_text
@@ -220,7 +220,19 @@ def _cut_to_size(
         raise RecipeError(f"split.{name}_size", problem, do="Raise it: each label needs an item.")
     random = np.random.default_rng([settings.seed, 2, PARTS.index(name)])
     order = stratified_order(np.array([item.label for item in items], dtype=np.int64), random)
+    if size is not None and settings.sample_unit != "item":
+        order = keep_units_whole(order, [_unit(item, settings.sample_unit) for item in items], size)
+        if not len(order):
+            problem = f"no {settings.sample_unit} of {name} has {size:,} items or fewer."
+            raise RecipeError(f"split.{name}_size", problem, do="Raise it.")
     return [items[index] for index in order[:size]]
+
+
+def _unit(item: Example, unit: str) -> str:
+    """The paragraph or the group of an item; a text without a question is its own paragraph."""
+    if unit == "group":
+        return item.group
+    return item.question.paragraph if item.question is not None else item.id
 
 
 def sample_indices(train: Sequence[Example], size: int, seed: int) -> NDArray[np.int64]:

@@ -70,3 +70,15 @@ def stratified_order(labels_N: Ints, random: np.random.Generator) -> Ints:
         rank_N[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
         rank_N[rows[:1]] = 0.0
     return shuffled[np.argsort(rank_N[shuffled], kind="stable")]
+
+
+def keep_units_whole(order_N: Ints, units_N: Sequence[str], size: int) -> Ints:
+    """At most `size` items of an order, in whole units: each unit follows its first item while it fits."""
+    members: dict[str, list[int]] = {}
+    for index in order_N.tolist():
+        members.setdefault(units_N[index], []).append(index)
+    chosen: list[int] = []
+    for indices in members.values():
+        if len(chosen) + len(indices) <= size:
+            chosen += indices
+    return np.array(chosen, dtype=np.int64)

@@ -5,11 +5,16 @@ In: a model's configuration. Out: its Family. Knows nothing of: weights, methods
 
 from typing import Any
 
-from tuneproof.families import auto, bert, gemma, llama, mistral
+from tuneproof.families import auto, bert, deberta, ettin, gemma, llama, mistral, modernbert, qwen, roberta
 from tuneproof.families.family import Family, PadRule
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (bert.FAMILY, llama.FAMILY, gemma.FAMILY, mistral.FAMILY, auto.FAMILY)
+    family.name: family
+    for family in (
+        *(bert.FAMILY, roberta.FAMILY, deberta.FAMILY, modernbert.FAMILY),
+        *(llama.FAMILY, gemma.FAMILY, qwen.FAMILY, ettin.FAMILY, mistral.FAMILY),
+        auto.FAMILY,
+    )
 }
 
 

@@ -1,9 +1,10 @@
 """Where a model's blocks are, and which weights their lower part reads.
 
-In: a model, a number of upper blocks. Out: its blocks, names of weights.
+In: a model or its configuration, a number of blocks. Out: its blocks, names of weights, a shallow shape.
 Knows nothing of: methods, data, what trains.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,18 @@ def layers_of(config: Any) -> int | None:
     """The number of blocks in a configuration; None where it has none."""
     number = getattr(config.get_text_config(), "num_hidden_layers", None)
     return number if isinstance(number, int) else None
+
+
+def with_layers(config: Any, layers: int) -> Any:
+    """A copy of the configuration with its lowest layers alone."""
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    total = layers_of(config)
+    kinds = getattr(text, "layer_types", None)
+    if isinstance(kinds, list) and len(kinds) == total:
+        text.layer_types = kinds[:layers]
+    text.num_hidden_layers = layers
+    return config
 
 
 def blocks_of(model: Any) -> Blocks:

@@ -80,7 +80,8 @@ class Family:
     `AutoModelForSequenceClassification`; `head_modules`: every module that a fresh classifier or span
     head brings (whichever of them the model has); `words_head`: how the names of the language-model
     head's own weights begin; `bos`: "one" where the model was trained with exactly one begin token,
-    "tokenizer" where the tokenizer decides.
+    "tokenizer" where the tokenizer decides; `before_head`: the module that a decoder's pooled state passes
+    before its head ("": none).
     """
 
     name: str
@@ -93,6 +94,7 @@ class Family:
     words_head: tuple[str, ...]
     bos: Literal["one", "tokenizer"]
     has_words_head: Callable[[Any, "Family", set[str]], bool]
+    before_head: str = ""
     pad_rule: Callable[[Any, Any], PadRule] = choose_pad
     position_limit: Callable[[Any], int | None] = position_limit
 

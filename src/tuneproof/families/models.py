@@ -15,88 +15,92 @@ from tuneproof.families.published import PublishedConfig
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
+GATED_LICENCES = ("Gemma terms", "Llama 3.2 Community Licence")
+CONVERT = (
+    "If you trust the file, convert it once: AutoModel.from_pretrained({path}).save_pretrained(new_folder), "
+    "with the class the model was trained as, and the tokenizer likewise."
+)
+
+
 @dataclass(frozen=True)
 class ModelEntry:
-    """One entry of the catalog: hub id, pinned revision, licence, whether the hub requires consent.
+    """One entry of the catalog: hub id, revision, licence.
 
-    `published`: what its config.json says at that revision, so that it can be counted offline.
+    revision: the pinned commit; None: not pinned, the hub's main branch. pickled: its weights are a pickle
+    there, which is never read. `published`: what its config.json says, so that it can be counted offline.
     """
 
     hub_id: str
-    revision: str
+    revision: str | None
     licence: str
-    gated: bool = False
+    pickled: bool = False
     published: PublishedConfig | None = None
 
+    @property
+    def gated(self) -> bool:
+        """Whether the hub requires consent to the licence."""
+        return self.licence in GATED_LICENCES
 
-MODELS: dict[str, ModelEntry] = {
-    "distilbert": ModelEntry(
-        "distilbert/distilbert-base-uncased",
-        "12040accade4e8a0f71eabdb258fecc2e7e948be",
-        "Apache-2.0",
-        published=published.DISTILBERT_BASE,
-    ),
-    "bert": ModelEntry(
-        "google-bert/bert-base-uncased",
-        "86b5e0934494bd15c9632b12f734a8a67f723594",
-        "Apache-2.0",
-        published=published.BERT_BASE,
-    ),
-    "minilm": ModelEntry(
-        "nreimers/MiniLM-L6-H384-uncased",
-        "3276f0fac9d818781d7a1327b3ff818fc4e643c0",
-        "MIT",
-        published=published.MINILM_L6,
-    ),
-    "llama-3.2-1b": ModelEntry(
-        "meta-llama/Llama-3.2-1B",
-        "4e20de362430cd3b72f300e6b0f18e50e7166e08",
-        "Llama 3.2 Community Licence",
-        gated=True,
-        published=published.LLAMA_3_2_1B,
-    ),
-    "gemma-2b": ModelEntry(
-        "google/gemma-2b",
-        "9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
-        "Gemma terms",
-        gated=True,
-        published=published.GEMMA_2B,
-    ),
-    "gemma-2-2b": ModelEntry(
-        "google/gemma-2-2b",
-        "c5ebcd40d208330abc697524c919956e692655cf",
-        "Gemma terms",
-        gated=True,
-        published=published.GEMMA_2_2B,
-    ),
-    "gemma-2-2b-it": ModelEntry(
-        "google/gemma-2-2b-it",
-        "299a8560bedf22ed1c72a8a11e7dce4a7f9f51f8",
-        "Gemma terms",
-        gated=True,
-        published=published.GEMMA_2_2B,
-    ),
-    "mistral-7b": ModelEntry(
-        "mistralai/Mistral-7B-v0.1",
-        "27d67f1b5f57dc0953326b2601d68371d40ea8da",
-        "Apache-2.0",
-        published=published.MISTRAL_7B,
-    ),
-    "mistral-7b-instruct": ModelEntry(
-        "mistralai/Mistral-7B-Instruct-v0.2",
-        "3ad372fc79158a2148299e3318516c786aeded6c",
-        "Apache-2.0",
-        published=published.MISTRAL_7B_INSTRUCT,
-    ),
-    "demo": ModelEntry("", "", "Apache-2.0"),
-}
+
+# name, hub id, revision (-: not pinned), licence; *: the weights are a pickle
+_TABLE = """
+distilbert            distilbert/distilbert-base-uncased   12040accade4e8a0f71eabdb258fecc2e7e948be  apache
+bert                  google-bert/bert-base-uncased        86b5e0934494bd15c9632b12f734a8a67f723594  apache
+minilm                nreimers/MiniLM-L6-H384-uncased      3276f0fac9d818781d7a1327b3ff818fc4e643c0  mit
+roberta-base          FacebookAI/roberta-base              e2da8e2f811d1448a5b465c236feacd80ffbac7b  mit
+deberta-v3-small      microsoft/deberta-v3-small           a36c739020e01763fe789b4b85e2df55d6180012  mit *
+deberta-v3-base       microsoft/deberta-v3-base            8ccc9b6f36199bec6961081d44eb72fb3f7353f3  mit *
+modernbert-base       answerdotai/ModernBERT-base          8949b909ec900327062f0ebf497f51aef5e6f0c8  apache
+modernbert-large      answerdotai/ModernBERT-large         45bb4654a4d5aaff24dd11d4781fa46d39bf8c13  apache
+ettin-encoder-17m     jhu-clsp/ettin-encoder-17m           987607455c61e7a5bbc85f7758e0512ea6d0ae4c  mit *
+ettin-encoder-32m     jhu-clsp/ettin-encoder-32m           1b8ba06455dd44f80fc9c1ca9e22806157a57379  mit *
+ettin-encoder-68m     jhu-clsp/ettin-encoder-68m           ac19ae4bc51093b31c475665ac872a936d056cc2  mit *
+ettin-encoder-150m    jhu-clsp/ettin-encoder-150m          45d08642849e5c5701b162671ac811b7654bfd9f  mit
+ettin-encoder-400m    jhu-clsp/ettin-encoder-400m          -                                         mit
+ettin-decoder-17m     jhu-clsp/ettin-decoder-17m           -                                         mit
+ettin-decoder-32m     jhu-clsp/ettin-decoder-32m           -                                         mit
+ettin-decoder-68m     jhu-clsp/ettin-decoder-68m           -                                         mit
+ettin-decoder-150m    jhu-clsp/ettin-decoder-150m          -                                         mit
+ettin-decoder-400m    jhu-clsp/ettin-decoder-400m          -                                         mit
+smollm2-135m          HuggingFaceTB/SmolLM2-135M           93efa2f097d58c2a74874c7e644dbc9b0cee75a2  apache
+smollm2-360m          HuggingFaceTB/SmolLM2-360M           f8027fd0eaeea54caa13c31d31b9fdc459c38b49  apache
+qwen3-0.6b            Qwen/Qwen3-0.6B                      c1899de289a04d12100db370d81485cdf75e47ca  apache
+qwen3-1.7b            Qwen/Qwen3-1.7B                      70d244cc86ccca08cf5af4e1e306ecf908b1ad5e  apache
+llama-3.2-1b          meta-llama/Llama-3.2-1B              4e20de362430cd3b72f300e6b0f18e50e7166e08  llama
+llama-3.2-1b-instruct meta-llama/Llama-3.2-1B-Instruct     9213176726f574b556790deb65791e0c5aa438b6  llama
+gemma-2b              google/gemma-2b                      9cf48e52b224239de00d483ec8eb84fb8d0f3a3a  gemma
+gemma-2-2b            google/gemma-2-2b                    c5ebcd40d208330abc697524c919956e692655cf  gemma
+gemma-2-2b-it         google/gemma-2-2b-it                 299a8560bedf22ed1c72a8a11e7dce4a7f9f51f8  gemma
+gemma-3-270m          google/gemma-3-270m                  9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1  gemma
+gemma-3-270m-it       google/gemma-3-270m-it               ac82b4e820549b854eebf28ce6dedaf9fdfa17b3  gemma
+gemma-3-1b            google/gemma-3-1b-pt                 fcf18a2a879aab110ca39f8bffbccd5d49d8eb29  gemma
+gemma-3-1b-it         google/gemma-3-1b-it                 dcc83ea841ab6100d6b47a070329e1ba4cf78752  gemma
+mistral-7b            mistralai/Mistral-7B-v0.1            27d67f1b5f57dc0953326b2601d68371d40ea8da  apache
+mistral-7b-instruct   mistralai/Mistral-7B-Instruct-v0.2   3ad372fc79158a2148299e3318516c786aeded6c  apache
+"""
+_LICENCES = {"apache": "Apache-2.0", "mit": "MIT", "gemma": GATED_LICENCES[0], "llama": GATED_LICENCES[1]}
+
+
+def _catalog() -> dict[str, ModelEntry]:
+    entries = {}
+    for line in _TABLE.strip().splitlines():
+        name, hub_id, revision, licence, *pickle = line.split()
+        pinned = None if revision == "-" else revision
+        entries[name] = ModelEntry(hub_id, pinned, _LICENCES[licence], bool(pickle), published.CONFIGS[name])
+    return {**entries, "demo": ModelEntry("", None, "Apache-2.0")}
+
+
+MODELS = _catalog()
 
 DEMO_FOLDER = Path(__file__).parent / "demo_model"
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model is read from. `name` is safe as a part of a file name."""
+    """Where a model is read from. `name` is safe as a part of a file name.
+
+    revision: None for a folder, and for an entry of the catalog that is not pinned.
+    """
 
     name: str
     path_or_id: str
@@ -126,7 +130,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
         do = "Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder."
         raise ModelError(str(folder), "holds an adapter, not a whole model.", do=do)
     if not (folder / "config.json").is_file():
-        do = "Name the folder that save_pretrained wrote, a hub id, or one of: " + ", ".join(MODELS) + "."
+        do = "Name the folder that save_pretrained wrote, a hub id, or a name of `tuneproof show models`."
         raise ModelError(str(folder), "holds no config.json, so it is not a model's folder.", do=do)
     _refuse_links(folder)
     names = [file.name for file in folder.iterdir() if file.is_file()]
@@ -134,10 +138,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
         pickles = sorted(file for file in names if file.endswith(PICKLES))
         if pickles:
             problem = f"holds its weights only as {pickles[0]}, a format that can run code when it is read."
-            do = (
-                "If you trust the file, convert it once: AutoModel.from_pretrained(folder)"
-                ".save_pretrained(new_folder), with the class the model was trained as."
-            )
+            do = CONVERT.format(path="folder")
             raise ModelError(str(folder), problem, "Weights are read from .safetensors files.", do)
         raise ModelError(str(folder), "holds no weights.", do="It must hold model.safetensors or its shards.")
     return ModelSource(name=_safe(name), path_or_id=str(folder), revision=None, local=True)

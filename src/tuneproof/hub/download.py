@@ -54,7 +54,7 @@ def _snapshot(source: ModelSource, weights: bool) -> Path:
         do = f"Accept them at https://huggingface.co/{source.path_or_id}, then log in with `hf auth login`."
         raise ModelError(source.path_or_id, problem, do=do) from None
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
-        problem = f"the hub has no such model (revision {source.revision})."
+        problem = f"the hub has no such model (revision {source.revision or 'main'})."
         do = "Check the name; if the model is private, log in with `hf auth login`."
         raise ModelError(source.path_or_id, problem, do=do) from None
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, http_error_type()) as error:

@@ -6,8 +6,6 @@ In: a loaded model. Out: the same model, what trains marked as trainable. Knows 
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import Field
-
 from tuneproof.methods.layers import DIFFERS, freeze_below
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import EngineOption, LayersOption, TunedOptions, WeightsOption, last_layers
@@ -15,10 +13,6 @@ from tuneproof.methods.options import EngineOption, LayersOption, TunedOptions, 
 
 class FullOptions(WeightsOption, LayersOption, EngineOption, TunedOptions):
     """Settings of full fine-tuning."""
-
-    learning_rate: float = Field(
-        2e-5, gt=0, le=1, description="Peak learning rate of AdamW (Devlin et al. 2019: 2e-5 to 5e-5)."
-    )
 
 
 def apply_full(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:

@@ -24,9 +24,6 @@ class LoraOptions(AdapterOptions):
     variant: Literal["none", "rslora", "dora", "pissa"] = Field(
         "none", description="rsLoRA (arXiv:2312.03732), DoRA (arXiv:2402.09353), PiSSA (arXiv:2404.02948)."
     )
-    learning_rate: float = Field(
-        2e-4, gt=0, le=1, description="Peak learning rate of AdamW: about ten times that of full."
-    )
 
 
 def lora_config(options: Any, targets: AdapterTargets) -> Any:

@@ -25,9 +25,6 @@ class LpFtOptions(StrengthsOption, LoraOptions):
 
     objective: Literal["head"] = Field("head", description="LP-FT starts from a head.")
     then: Literal["full", "lora"] = Field("full", description="What trains after the head.")
-    learning_rate: float = Field(
-        2e-5, gt=0, le=1, description="Peak learning rate of AdamW in the second stage."
-    )
 
     @model_validator(mode="after")
     def _check_lora(self) -> Self:

@@ -5,13 +5,15 @@ Knows nothing of: how a method is carried out.
 """
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from tuneproof.methods.learning_rate import DESCRIPTION as RATE_DESCRIPTION
 from tuneproof.settings import Settings
 
 LAST = re.compile(r"last ([1-9][0-9]{0,5})")
+LearningRate = Annotated[float, Field(gt=0, le=1)] | Literal["auto"] | None
 
 
 class MethodOptions(Settings):
@@ -73,7 +75,25 @@ class TunedOptions(MethodOptions):
         "learns to write the label's words or the answer; only these count in the loss.",
     )
     epochs: int | None = Field(None, ge=1, le=1000, description="Passes over train (default: train.epochs).")
-    learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak learning rate of AdamW.")
+    more_epochs: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (),
+        description="Passes over train after the schedule has ended, one number for each further cycle with "
+        "its own warm-up and decay; optimizer and best weights are carried over (Loshchilov and Hutter 2017, "
+        "arXiv:1608.03983, section 3). `run --extend` adds one.",
+    )
+    learning_rate: LearningRate = Field(None, description=RATE_DESCRIPTION)
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _check_learning_rate(cls, value: Any) -> Any:
+        if value is None or value == "auto" or (isinstance(value, int | float) and 0 < value <= 1):
+            return value
+        raise ValueError("it should be a number above 0 and at most 1, or auto")
+
+    @field_validator("more_epochs", mode="before")
+    @classmethod
+    def _list_cycles(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class EngineOption(MethodOptions):

@@ -119,7 +119,7 @@ _SOKOLOVA = "Sokolova and Lapalme 2009, doi:10.1016/j.ipm.2009.03.002"
 
 
 def _of_labels() -> list[Metric]:
-    """Precision, recall and F1: of the positive label, macro and weighted."""
+    """Precision, recall and F1: of the positive class, macro and weighted."""
     source = f"{_SOKOLOVA}, tables 2 and 3"
     ratios: dict[str, ByClass] = {"precision": _precision, "recall": _recall, "f1": _f1}
     metrics = []
@@ -127,7 +127,7 @@ def _of_labels() -> list[Metric]:
         word = name.capitalize()
         term = word if name == "f1" else name
         averages = {
-            "": (_positive(ratio), f"{word} of the last label"),
+            "": (_positive(ratio), f"{word} of the positive class (the last label)"),
             "_macro": (_macro(ratio), f"Macro {term}"),
             "_weighted": (_weighted(ratio), f"Weighted {term}"),
         }

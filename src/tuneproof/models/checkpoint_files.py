@@ -13,7 +13,7 @@ from typing import Any
 
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
-from tuneproof.families.models import ModelSource
+from tuneproof.families.models import CONVERT, ModelSource
 from tuneproof.hub.download import download_model, http_error_type
 from tuneproof.models.quiet import quiet
 
@@ -215,7 +215,8 @@ def _kind_mismatch(tokenizer: Any, config: Any, family: Family) -> str | None:
             return "it has no token that opens a text or stands for a masked word, as an encoder's has"
     elif family.kind == "decoder" and has_mask:
         has_markers = _ids(text.bos_token_id) or _ids(text.eos_token_id)
-        if has_markers and not _ids(tokenizer.eos_token_id) & _ids(text.eos_token_id):
+        ends = _ids(tokenizer.eos_token_id) | _ids(tokenizer.sep_token_id)  # Ettin's decoders end with [SEP]
+        if has_markers and not ends & _ids(text.eos_token_id):
             return "it is made for an encoder ([MASK], no end of text), the model for continuing texts"
     return None
 
@@ -232,7 +233,8 @@ def weight_names(source: ModelSource) -> set[str]:
         try:
             return set(get_safetensors_metadata(source.path_or_id, revision=source.revision).weight_map)
         except NotASafetensorsRepoError:
-            raise ModelError(source.path_or_id, "has no safetensors weights.") from None
+            do = CONVERT.format(path=repr(source.path_or_id))
+            raise ModelError(source.path_or_id, "has no safetensors weights.", do=do) from None
         except SafetensorsParsingError as error:
             raise ModelError(source.path_or_id, f"its weights cannot be read: {error}.") from None
         except (http_error_type(), OSError):

@@ -91,4 +91,6 @@ def class_logits(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> 
     states_BTD = base_states(model, family, batch)
     rows_B = torch.arange(len(states_BTD), device=states_BTD.device)
     states_BD = states_BTD[rows_B, last_token_index(batch["attention_mask"])]
+    if family.before_head:
+        states_BD = getattr(inner_model(model), family.before_head)(states_BD)
     return head_layer(model, family)(states_BD)

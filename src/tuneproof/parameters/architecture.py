@@ -1,14 +1,15 @@
-"""A model's architecture as a table, and its parameters by what they do.
+"""A model's architecture as a table, and its parameters by what they do, also for an arm's ledger.
 
 In: a configuration, and its model on the meta device. Out: plain values.
 Knows nothing of: weights, methods, adapters.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuneproof.families.family import Family
+from tuneproof.families.models import ModelSource, published_config
 from tuneproof.parameters.quantized import count_weights
 
 GROUPS = ("embeddings", "attention", "feed-forward", "norms", "head", "other")
@@ -71,12 +72,33 @@ def describe_architecture(config: Any, family: Family, pretrained: Any) -> Archi
         num_key_value_heads=_read_number(text, "num_key_value_heads") or num_heads,
         head_dim=head_dim,
         intermediate_size=intermediate_size,
-        sliding_window=_read_number(text, "sliding_window") if "sliding" in attention else None,
+        sliding_window=_window(text, family, attention),
         context_length=family.position_limit(config),
         vocab_size=_read_number(text, "vocab_size"),
         tied_embeddings=_has_tied_embeddings(pretrained),
         attention=attention,
     )
+
+
+def pretrained_entry(source: ModelSource, config: Any, family: Family, pretrained: Any) -> dict[str, Any]:
+    """The ledger's entry `pretrained`: class, architecture, weights by group, and the published count."""
+    reference = published_config(source)
+    published = reference.parameters if reference else None
+    values = {
+        "architecture_class": type(pretrained).__name__,
+        "architecture": asdict(describe_architecture(config, family, pretrained)),
+        "groups": count_by_group(pretrained),
+        "published": published and asdict(published),
+    }
+    return {"pretrained": values}
+
+
+def _window(text: Any, family: Family, attention: tuple[str, ...]) -> int | None:
+    """Positions that a sliding layer attends to; an encoder's lie on both sides."""
+    if "sliding" not in attention:
+        return None
+    names = ("local_attention", "sliding_window") if family.kind == "encoder" else ("sliding_window",)
+    return _read_number(text, *names)
 
 
 def _attention_kinds(text: Any, num_layers: int, num_heads: int | None) -> tuple[str, ...]:
@@ -115,15 +137,20 @@ def count_by_group(pretrained: Any) -> dict[str, int]:
 
 def _grouped_parameters(base_model: Any) -> Iterator[tuple[str, Any]]:
     for name, module in base_model.named_modules():
-        group = _group(name.lower().split("."), type(module).__name__.lower())
+        group = _group(name.lower().split("."), module)
         for parameter in module.parameters(recurse=False):
             yield group, parameter
 
 
-def _group(name_parts: list[str], class_name: str) -> str:
-    if "embedding" in class_name:
+def is_embedding(module: Any) -> bool:
+    """Whether a module's own weights are embeddings."""
+    return "embedding" in type(module).__name__.lower()
+
+
+def _group(name_parts: list[str], module: Any) -> str:
+    if is_embedding(module):
         return "embeddings"
-    if "norm" in class_name:
+    if "norm" in type(module).__name__.lower():
         return "norms"
     if any("attn" in part or "attention" in part for part in name_parts):
         return "attention"

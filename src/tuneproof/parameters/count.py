@@ -54,15 +54,19 @@ class Count:
     @property
     def agrees(self) -> bool | None:
         """Whether the published count equals ours; None if none is known."""
-        return None if self.published is None else self.published.count == self.total
+        published = self.published
+        return None if published is None else published.difference(self.total, self.groups["head"]) == 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `trainable` is null if no method is named."""
         values = asdict(self)
         if self.published is not None:
             values["published"]["agrees"] = self.agrees
-        if self.adaptation is not None and self.adaptation.method is None:
-            values["adaptation"]["ledger"]["trainable"] = None
+        if self.adaptation is not None:
+            values["adaptation"]["ledger"] = self.adaptation.ledger.as_json()
+            if self.adaptation.method is None:
+                unknown = ("trainable", "trainable_embeddings", "trainable_share_of_others")
+                values["adaptation"]["ledger"].update(dict.fromkeys(unknown))
         return values
 
 

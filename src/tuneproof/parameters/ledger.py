@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tuneproof.parameters.architecture import is_embedding
 from tuneproof.parameters.quantized import QuantizedSize, count_weights, measure_quantized
 
 MAX_LISTED_WEIGHTS = 4
@@ -24,16 +25,28 @@ class LedgerLine:
 
 @dataclass(frozen=True)
 class Ledger:
-    """`base` and the lines add up to `total`; `trainable` of them get a gradient."""
+    """`base` and the lines add up to `total`; `trainable` of them get a gradient.
+
+    `embeddings`: those of `total` in tables of embeddings; `trainable_embeddings`: those of `trainable`.
+    """
 
     base: int
     total: int
     trainable: int
     lines: tuple[LedgerLine, ...]
+    embeddings: int = 0
+    trainable_embeddings: int = 0
+
+    @property
+    def trainable_share_of_others(self) -> float | None:
+        """The trainable share of the weights other than embeddings; None unless embeddings are most."""
+        if 2 * self.embeddings <= self.total:
+            return None
+        return (self.trainable - self.trainable_embeddings) / (self.total - self.embeddings)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for ledger.json."""
-        return asdict(self)
+        return {**asdict(self), "trainable_share_of_others": self.trainable_share_of_others}
 
 
 def parameter_sizes(model: Any) -> dict[str, int]:
@@ -127,10 +140,19 @@ def parameter_ledger(
     quantized = quantized or measure_quantized(model)
     if quantized is not None:
         lines.append(_quantized_line(quantized))
-    if trainable is None:
-        trainable = sum(count_weights(p) for p in model.parameters() if p.requires_grad)
+    embeddings, trained_embeddings = _count_embeddings(model)
     total = base + sum(line.count for line in lines)
-    return Ledger(base, total, trainable, tuple(lines))
+    if trainable is not None:
+        return Ledger(base, total, trainable, tuple(lines), embeddings)
+    trainable = sum(count_weights(p) for p in model.parameters() if p.requires_grad)
+    return Ledger(base, total, trainable, tuple(lines), embeddings, trained_embeddings)
+
+
+def _count_embeddings(model: Any) -> tuple[int, int]:
+    """The weights in tables of embeddings, and those of them that require a gradient."""
+    tables = {id(p): p for m in model.modules() if is_embedding(m) for p in m.parameters(recurse=False)}
+    sizes = [(count_weights(table), table.requires_grad) for table in tables.values()]
+    return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
 
 
 def probe_ledger(base: Any, pretrained: Any, family: Any, size: int) -> Ledger:

@@ -1,11 +1,16 @@
 """A Count as lines of text: the architecture, the parameters by group, the ledger.
 
-In: a Count. Out: lines. Knows nothing of: terminals, colour, counting.
+In: a Count, or the same values from a study's ledger. Out: lines and rows.
+Knows nothing of: terminals, colour, counting.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
+from typing import Any
 
+from tuneproof.families.published import PublishedCount
 from tuneproof.parameters.count import Count
 
 
@@ -15,26 +20,29 @@ def _number(value: int | None, unit: str = "") -> str:
 
 def architecture_lines(count: Count) -> list[str]:
     """One line per property."""
-    table = count.architecture
+    return [f"{name:<20} {value}" for name, value in architecture_rows(asdict(count.architecture))]
+
+
+def architecture_rows(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each property of an `Architecture` as plain values, and its text."""
     tied = {True: "tied to the embeddings", False: "a matrix of its own", None: "none"}
-    rows = {
-        "type": f"{table.model_type} ({table.kind}, family {table.family})",
-        "hidden size": _number(table.hidden_size),
-        "layers": _number(table.num_layers),
-        "heads": _number(table.num_heads),
-        "key-value heads": _number(table.num_key_value_heads),
-        "head dimension": _number(table.head_dim),
-        "intermediate size": _number(table.intermediate_size),
-        "attention": attention_line(table.attention),
-        "sliding window": _number(table.sliding_window, " tokens"),
-        "context length": _number(table.context_length, " tokens"),
-        "vocabulary": _number(table.vocab_size),
-        "language-model head": tied[table.tied_embeddings],
-    }
-    return [f"{name:<20} {value}" for name, value in rows.items()]
+    return [
+        ("type", f"{table['model_type']} ({table['kind']}, family {table['family']})"),
+        ("hidden size", _number(table["hidden_size"])),
+        ("layers", _number(table["num_layers"])),
+        ("heads", _number(table["num_heads"])),
+        ("key-value heads", _number(table["num_key_value_heads"])),
+        ("head dimension", _number(table["head_dim"])),
+        ("intermediate size", _number(table["intermediate_size"])),
+        ("attention", attention_line(table["attention"])),
+        ("sliding window", _number(table["sliding_window"], " tokens")),
+        ("context length", _number(table["context_length"], " tokens")),
+        ("vocabulary", _number(table["vocab_size"])),
+        ("language-model head", tied[table["tied_embeddings"]]),
+    ]
 
 
-def attention_line(kinds: tuple[str, ...]) -> str:
+def attention_line(kinds: Sequence[str]) -> str:
     """'full in all 16 layers', or the number of layers of each kind and their order."""
     counts = Counter(kinds)
     if not kinds:
@@ -51,14 +59,18 @@ def parameter_lines(count: Count) -> list[str]:
     """One line per group that the model has, the total, and the published count."""
     rows = [(f"{size:,}", group) for group, size in count.groups.items() if size]
     rows.append((f"{count.total:,}", f"total ({count.architecture_class})"))
-    published = count.published
+    return [*_columns(rows), published_sentence(count.published, count.groups)]
+
+
+def published_sentence(published: PublishedCount | None, groups: Mapping[str, int]) -> str:
+    """The published count beside ours."""
     if published is None:
-        return [*_columns(rows), "No published count is known."]
-    sentence = f"Published: {published.count:,} ({published.source}), "
-    if count.agrees:
-        return [*_columns(rows), f"{sentence}the same."]
-    difference = published.count - count.total
-    return [*_columns(rows), f"{sentence}{difference:+,} from ours. {published.differs}".rstrip()]
+        return "No published count is known."
+    sentence = f"Published: {published.count:,}{published.scope} ({published.source}), "
+    difference = published.difference(sum(groups.values()), groups["head"])
+    if difference == 0:
+        return f"{sentence}the same."
+    return f"{sentence}{difference:+,} from ours. {published.differs}".rstrip()
 
 
 def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
@@ -75,10 +87,20 @@ def adaptation_lines(count: Count) -> list[tuple[str, list[str]]]:
     ]
     rows.append((f"{ledger.total:,}", "total"))
     if adaptation.method:
-        percent = 100 * ledger.trainable / ledger.total
-        share = f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
-        rows.append((f"{ledger.trainable:,}", f"trainable ({share} %)"))
+        shares = trainable_shares(ledger.trainable / ledger.total, ledger.trainable_share_of_others)
+        rows.append((f"{ledger.trainable:,}", f"trainable ({shares})"))
     return [(f"Adaptation: {method} {adaptation.head.description}", _columns(rows))]
+
+
+def trainable_shares(share: float, share_of_others: float | None) -> str:
+    """'1.4 % of all, 3.8 % of the weights other than embeddings', or the first share alone."""
+    if share_of_others is None or share_of_others == share:
+        return _percent(share)
+    return f"{_percent(share)} of all, {_percent(share_of_others)} of the weights other than embeddings"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def _columns(rows: list[tuple[str, str]]) -> list[str]:

@@ -19,7 +19,7 @@ from tuneproof.publish.hub import UNKNOWN_LICENCE
 from tuneproof.publish.load_code import LoadSpec, card_code
 from tuneproof.report.formatting import choose_style
 from tuneproof.report.markdown import escape
-from tuneproof.report.tables import headline, is_share, metric_title, overlap_note
+from tuneproof.report.tables import headline, is_share, metric_title, overlap_note, positive_label
 from tuneproof.tasks import TASKS
 
 LICENCES = {
@@ -95,7 +95,7 @@ def _metadata(publication: Publication, load_spec: LoadSpec, options: CardOption
             dataset_revision=source.get("revision"),
             metric_type=name,
             metric_value=score["value"],
-            metric_name=metric_title(name),
+            metric_name=metric_title(name, positive_label(publication.study)),
             metric_args={**{key: score.get(key) for key in ("low", "high", "n")}, "level": level},
         )
         for name, score in publication.record.scores.items()
@@ -173,7 +173,8 @@ def _scores(publication: Publication) -> str:
         style = choose_style(low, high, is_share(name))
         value = f"{style.value(score.get('value'))}{style.unit}"
         interval = style.interval(low, high)
-        rows.append([escape(metric_title(name)), value, interval, str(score.get("n")), method])
+        title = escape(metric_title(name, positive_label(publication.study)))
+        rows.append([title, value, interval, str(score.get("n")), method])
     header = ["Metric", "Value", level, "n", "Interval by"]
     return "On the test split, which chose nothing.\n\n" + _table(header, rows)
 
@@ -187,7 +188,8 @@ def _comparisons(publication: Publication) -> list[str]:
         names = {f"{about['model']} {about['arm']}"}
     pairs = sorted(study.comparisons.get("comparisons") or [], key=lambda pair: not pair.get("claim"))
     return [
-        ("The claim: " if pair.get("claim") else "") + str(pair.get("sentence"))
+        ("The claim: " if pair.get("claim") else "")
+        + str(pair.get("sentence")).removesuffix(str(pair.get("advice") or "")).rstrip()  # names a folder
         for pair in pairs
         if names & {pair.get("arm"), pair.get("over")}
     ]

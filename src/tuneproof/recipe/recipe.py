@@ -18,6 +18,7 @@ from tuneproof.methods import METHODS, missing_baselines
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import MethodOptions
 from tuneproof.metrics import METRICS
+from tuneproof.recipe.search import check_search
 from tuneproof.recipe.validate import check_part, format_path, shorten
 from tuneproof.recipe.yaml import Document, Keys, dump_yaml, read_yaml
 from tuneproof.tasks import TASKS
@@ -28,11 +29,13 @@ SECTIONS: dict[str, type[settings.Settings]] = {
     "encode": settings.EncodeSettings,
     "audit": settings.AuditSettings,
     "train": settings.TrainSettings,
+    "search": settings.SearchSettings,
     "predict": settings.PredictSettings,
     "score": settings.ScoreSettings,
     "compute": settings.ComputeSettings,
 }
 KEYS = ("task", "models", "arms", "seeds", "train_sizes", "metrics", "claim", *SECTIONS, "out")
+DEFAULT_SEEDS = (0, 1, 2)  # an arm that involves chance has a spread, which one run does not show
 HINTS = {"a task": " Your own file: labels: {path: FILE, text: COLUMN, label: COLUMN}."}
 
 
@@ -81,6 +84,7 @@ class Recipe(BaseModel):
     encode: settings.EncodeSettings
     audit: settings.AuditSettings
     train: settings.TrainSettings
+    search: settings.SearchSettings
     predict: settings.PredictSettings
     score: settings.ScoreSettings
     compute: settings.ComputeSettings
@@ -289,12 +293,13 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
     sections: dict[str, Any] = {
         name: check_part(section, values.get(name), document, (name,)) for name, section in SECTIONS.items()
     }
+    check_search(sections["search"], {arm.name: arm.options for arm in arms}, document)
     recipe = Recipe(
         task_name=task_name,
         task_options=task_options,
         models=models,
         arms=arms,
-        seeds=_read_seeds(values.get("seeds", [0]), document),
+        seeds=_read_seeds(values.get("seeds", DEFAULT_SEEDS), document),
         train_sizes=_read_train_sizes(values.get("train_sizes") or [], document),
         metrics=_read_metrics(values.get("metrics") or [], document),
         claims=_read_claims(values.get("claim"), document, arms, task),

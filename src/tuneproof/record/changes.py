@@ -16,6 +16,7 @@ from tuneproof.record.study_folder import ARM, ARMS, CHANGES, CHECKPOINTS, FACTS
 Facts = Mapping[str, Any]
 LISTED = 4  # differences that a sentence lists
 DIGEST = 16  # characters of the checksum
+MORE_EPOCHS = "more_epochs"  # the option by which an arm is extended
 
 
 def fingerprint_of(facts: Facts) -> str:
@@ -51,6 +52,14 @@ def find_differences(folder: Path, facts: Facts, accepted: frozenset[str] = froz
     return describe_differences(stored.get("facts") or {}, facts) or ["its settings"]
 
 
+def adds_epochs_only(folder: Path, facts: Facts) -> bool:
+    """Whether these facts differ from those of the folder's finished arm in `more_epochs` alone."""
+    old = _read(folder / FACTS).get("facts") or {}
+    differing = [name for name in {**old, **facts} if old.get(name) != facts.get(name)]
+    is_done = _read(folder / ARM).get("status") == "done"
+    return is_done and len(differing) == 1 and differing[0].endswith(f".{MORE_EPOCHS}")
+
+
 def describe_differences(old: Facts, new: Facts) -> list[str]:
     """Each fact that differs, in words."""
     differences = []
@@ -71,7 +80,7 @@ def join_differences(differences: Sequence[str]) -> str:
 
 
 class ChangeLog:
-    """A study's changes.json: the changes that were accepted and the arms that were restarted."""
+    """A study's changes.json: accepted changes, and arms that were restarted or extended."""
 
     def __init__(self, study: Path) -> None:
         self.study = Path(study)
@@ -93,14 +102,36 @@ class ChangeLog:
 
     def restart(self, folder: Path, differences: Sequence[str]) -> Path:
         """Move the arm's folder away so that the arm starts afresh. Returns the new path."""
+        path = self._path_aside(folder)
+        self._add("restarted", folder, differences, moved_to=str(path.relative_to(self.study)))
+        rename_folder(folder, path)
+        return path
+
+    def extend(self, folder: Path, name: str, facts: Facts) -> None:
+        """Log that the arm of this name goes on with more epochs; its folder moves afterwards."""
+        stored, new = _read(folder / FACTS), fingerprint_of(facts)
+        fingerprints = {"old_fingerprint": stored["fingerprint"], "new_fingerprint": new}
+        path = self._path_aside(folder).relative_to(self.study)
+        differences = describe_differences(stored["facts"], facts)
+        self._add("extended", folder, differences, name=name, moved_to=str(path), **fingerprints)
+
+    def extension(self, folder: Path, fingerprint: str) -> dict[str, Any] | None:
+        """The entry by which the arm was extended to what this fingerprint stands for."""
+        entries = [e for e in self.entries if (e["action"], e["arm"]) == ("extended", folder.name)]
+        return next((e for e in reversed(entries) if e["new_fingerprint"] == fingerprint), None)
+
+    def resumable(self, folder: Path, fingerprint: str) -> frozenset[str]:
+        """The fingerprints whose checkpoints the arm may use besides its own."""
+        extension = self.extension(folder, fingerprint)
+        before = {str(extension["old_fingerprint"])} if extension else set()
+        return self.accepted(folder, fingerprint) | before
+
+    def _path_aside(self, folder: Path) -> Path:
         superseded = make_folder(self.study / SUPERSEDED)
         number = 1
         while (superseded / f"{folder.name}.{number}").exists():
             number += 1
-        path = superseded / f"{folder.name}.{number}"
-        self._add("restarted", folder, differences, moved_to=str(path.relative_to(self.study)))
-        rename_folder(folder, path)
-        return path
+        return superseded / f"{folder.name}.{number}"
 
     def _add(self, action: str, folder: Path, differences: Sequence[str], **details: Any) -> None:
         made_at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -15,9 +15,10 @@ from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe, read_recipe
 from tuneproof.record import study_folder
+from tuneproof.record.diagnoses import Diagnosis, describe_under_trained, diagnose_study, of_arm
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score, unavailable_reason
-from tuneproof.score.verdict import Comparison, make_verdict
+from tuneproof.score.verdict import Comparison, UnderTrained, comparison_sentence, make_verdict, withhold
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class FinishedArm:
     def name(self, with_model: bool) -> str:
         """The arm's name, with its model if the study has several."""
         return f"{self.model} {self.arm}" if with_model and self.model else self.arm
+
+    def on_sample(self, size: int | None) -> "FinishedArm":
+        """The arm under its name on a sample of train; None: all of train."""
+        return self if size is None else replace(self, arm=f"{self.arm} on {size:,} items")
 
 
 def finished_arms(records: Sequence[study_folder.ArmRecord]) -> list[FinishedArm]:
@@ -68,12 +73,13 @@ def read_study_recipe(folder: Path) -> Recipe:
 class _Study:
     """A study's finished arms with the recipe's rules for comparing them.
 
-    `skipped` collects why arms could not be compared.
+    `skipped` collects why arms could not be compared; `diagnoses` are those of every finished tuned run.
     """
 
     recipe: Recipe
     grouped: bool
     arms: list[FinishedArm]
+    diagnoses: list[Diagnosis]
     skipped: list[str] = field(default_factory=list)
 
     @property
@@ -114,10 +120,14 @@ class _Study:
                 self.skipped.append(f"{names[0]} and {names[1]} have no finished seed in common.")
                 return []
         try:
-            return [compare(runs, over_runs, metric, *names, self.recipe.score, self.grouped)]
+            comparison = compare(runs, over_runs, metric, *names, self.recipe.score, self.grouped)
         except RunError as error:
             self.skipped.append(str(error))
             return []
+        sides = zip(names, (arm, over), (runs, over_runs), strict=True)
+        single = tuple(name for name, side, used in sides if len(used) == 1 and None not in side.seeds)
+        comparison = replace(comparison, single_runs=single)
+        return [replace(comparison, sentence=comparison_sentence(comparison))]
 
     def claims(self) -> list[Comparison]:
         """Every claim for every model that has both arms."""
@@ -129,7 +139,18 @@ class _Study:
                 if arm and over and key not in seen:
                     seen.add(key)
                     comparisons += self.compare(arm, over, claim.metric or self.metric)
-        return adjust(comparisons)
+        under_trained = self.under_trained(self.arms)
+        return [withhold(comparison, under_trained) for comparison in adjust(comparisons)]
+
+    def under_trained(self, arms: Sequence[FinishedArm], size: int | None = None) -> dict[str, UnderTrained]:
+        """The under-trained of these arms, by their names in comparisons; size: of their sample."""
+        diagnosed = {}
+        for arm in arms:
+            name = self.name(arm.on_sample(size))
+            diagnoses = of_arm(self.diagnoses, arm.arm, arm.model, size)
+            if reason := describe_under_trained(name, diagnoses, len(arm.runs)):
+                diagnosed[name] = reason
+        return diagnosed
 
     def _pairs(self) -> list[tuple[FinishedArm, FinishedArm]]:
         """Every arm with the baselines and with the first claim's `over`, then that claim's arm with all."""
@@ -150,7 +171,8 @@ class _Study:
             if arm is not over and same_model and key not in done and reverse not in done:
                 done.add(key)
                 comparisons += self.compare(arm, over, self.metric)
-        return comparisons
+        under_trained = self.under_trained(self.arms)
+        return [withhold(comparison, under_trained) for comparison in comparisons]
 
     def by_train_size(self, study: study_folder.StudyRecord) -> list[dict[str, Any]]:
         """The score of each arm with samples of train at each size, and the gain from all of train.
@@ -162,8 +184,10 @@ class _Study:
             sampled = [record for record in study.sampled if record.about["train_size"] == size]
             for arm in finished_arms(sampled):
                 full = self.find(arm.arm, arm.model)
-                named = replace(arm, arm=f"{arm.arm} on {size:,} items")
-                gain = self.compare(full, named, self.metric) if full else []
+                named = arm.on_sample(size)
+                under_trained = self.under_trained(self.arms) | self.under_trained([arm], size)
+                pairs = self.compare(full, named, self.metric) if full else []
+                gain = [withhold(pair, under_trained) for pair in pairs]
                 entries.append(self._at_size(arm, size, gain))
         sizes = {(entry["arm"], entry["model"]) for entry in entries}
         train_size = int(study.splits["sizes"]["train"])
@@ -186,27 +210,15 @@ class _Study:
         baselines = {self.name(arm) for arm in self.arms if arm.kind == "baseline"}
         return [pair for pair in comparisons if pair.arm in arms and pair.over in baselines]
 
-    def single_seed_note(self, claims: Sequence[Comparison]) -> str:
-        """A sentence that names the claims' arms that could vary with the seed but have only one."""
-        claimed = {name for claim in claims for name in (claim.arm, claim.over)}
-        single = [
-            self.name(arm)
-            for arm in self.arms
-            if self.name(arm) in claimed and len(arm.runs) == 1 and arm.seeds[0] is not None
-        ]
-        if not single:
-            return ""
-        return f" The variation between seeds is unknown: {', '.join(single)} ran with one seed."
-
 
 def conclude(folder: Path) -> dict[str, Any]:
     """Score every arm over its seeds, compare the arms, write comparisons.json. Returns the verdict."""
     record, recipe = study_folder.read_study(folder), read_study_recipe(folder)
-    study = _Study(recipe, bool(record.splits.get("grouped")), finished_arms(record.arms))
+    diagnoses = diagnose_study(record, recipe)
+    study = _Study(recipe, bool(record.splits.get("grouped")), finished_arms(record.arms), diagnoses)
     claims = study.claims()
     further = study.further_pairs(claims)
     verdict = make_verdict(claims, study.over_baselines([*claims, *further]))
-    verdict["sentence"] += study.single_seed_note(claims)
     if recipe.claims and not claims:
         first = recipe.claims[0]
         unfinished = f"{first.arm} or {first.over} did not finish with any model."
@@ -221,12 +233,22 @@ def conclude(folder: Path) -> dict[str, Any]:
             for arm in study.arms
         ],
         "by_train_size": study.by_train_size(record),
+        "diagnoses": [diagnosis.as_json() for diagnosis in diagnoses if diagnosis.findings],
         "verdict": verdict,
         "not_compared": study.skipped,
         "not_computed": _missing_requirements(recipe),
     }
     write_json(folder / study_folder.COMPARISONS, value)
     return verdict
+
+
+def add_diagnoses(folder: Path) -> None:
+    """Conclude a study again that was concluded before diagnoses were made."""
+    study = study_folder.read_study(folder)
+    is_current = study_folder.study_format(folder) == study_folder.FORMAT
+    is_old = bool(study.comparisons) and "diagnoses" not in study.comparisons
+    if is_current and is_old and any(arm.steps for arm in study.arms):
+        conclude(folder)
 
 
 def _available_metrics(recipe: Recipe, arm: FinishedArm) -> list[str]:
@@ -269,7 +291,22 @@ def compare_arms(a: Path, b: Path, metric: str | None) -> dict[str, Any]:
     metric, grouped = metric or recipe.task.metrics[0], bool(study.splits.get("grouped"))
     comparison = compare(runs, second_runs, metric, name, second_name, recipe.score, grouped)
     _refuse_different_texts(study, second_study)
-    return comparison.as_json()
+    under_trained = _under_trained_in(study, [first], name)
+    under_trained |= _under_trained_in(second_study, [second], second_name)
+    return withhold(comparison, under_trained).as_json()
+
+
+def _under_trained_in(
+    study: study_folder.StudyRecord, runs: Sequence[study_folder.ArmRecord], name: str
+) -> dict[str, UnderTrained]:
+    """The arm with these runs under this name, if it is under-trained."""
+    diagnoses = diagnose_study(replace(study, arms=list(runs), sampled=[]), read_study_recipe(study.folder))
+    reason = describe_under_trained(name, diagnoses, len(runs))
+    return {name: reason} if reason else {}
+
+
+def _runs_of(study: study_folder.StudyRecord, arm: FinishedArm) -> list[study_folder.ArmRecord]:
+    return [record for record in study.arms if record.label == arm.name(True)]
 
 
 def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]]:
@@ -289,7 +326,9 @@ def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]
                 name, second_name = (f"{arm.name(True)} of {folder.name}" for folder in (a, b))
                 runs = arm.runs, second_arm.runs
                 comparison = compare(*runs, metric, name, second_name, recipe.score, grouped)
-                comparisons.append(comparison.as_json())
+                under_trained = _under_trained_in(first, _runs_of(first, arm), name)
+                under_trained |= _under_trained_in(second, _runs_of(second, arm), second_name)
+                comparisons.append(withhold(comparison, under_trained).as_json())
     if not comparisons:
         problem = "have no finished arm in common."
         allowed = (

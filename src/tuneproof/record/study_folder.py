@@ -13,16 +13,18 @@ Knows nothing of: models, torch, how anything was computed.
     arms/<arm>/          one folder per arm; <arm> is model.method.seed made safe for a file system,
                          with .train<size> if the arm learnt from a sample of train
         arm.json         identity, status, settings and cost (see `ArmRecord`)
-        ledger.json      parameters, every delta with its reason; predicted and measured memory;
-                         training speed beside the device's peak (see arms/training_speed.py)
+        ledger.json      the pretrained model by group; every delta with its reason; predicted and
+                         measured memory; training speed beside the device's peak
+                         (see arms/training_speed.py)
         steps.jsonl      one line per optimizer step
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}
         weights/         safetensors and the tokenizer, with a manifest
-    changes.json         accepted changes and restarted arms (see record/changes.py)
-    superseded/          the old folders of restarted arms
+    changes.json         accepted changes, restarted and extended arms (see record/changes.py)
+    superseded/          the old folders of restarted and extended arms
     study.lock           which process is working here
-    comparisons.json     {"comparisons": [...], "verdict": {...}}
+    forecast.json        predicted time and memory: of the study, of every arm
+    comparisons.json     {"comparisons": [...], "verdict": {...}, "diagnoses": [...]}
     report.html, report.json, report.md
 """
 
@@ -52,11 +54,13 @@ DEV_PREDICTIONS = "dev_predictions.parquet"
 SCORES = "scores.json"
 WEIGHTS = "weights"
 CHECKPOINTS = "checkpoints"
+SEARCH = "search.json"  # beside the checkpoints: finished trials of an arm that is not finished
 RESUME_LOGS = "resume_logs"
 FACTS = "facts.json"
 CHANGES = "changes.json"
 SUPERSEDED = "superseded"
 COMPARISONS = "comparisons.json"
+FORECAST = "forecast.json"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
@@ -127,8 +131,11 @@ class ArmRecord:
     `about` is arm.json: arm (its name in the recipe), model (None for a baseline), method, kind
     ("baseline", "prompt" or "tuned"), seed (None if the method is deterministic), train_size (None
     for all of train), options, status ("done", "failed" or "impossible"), reason, time_s {stage:
-    seconds}, items_per_s, peak_memory_bytes, chosen {setting chosen on dev: value}, encoding
-    {max_length, truncated_items, padding_share}, prompts [{id, text, tokens [...], supervised [true
+    seconds}, items_per_s, peak_memory_bytes, chosen {setting chosen on dev: value}, search {settings
+    {name: [values]}, budget_steps, trials [{settings, rung, steps, dev_loss (null: diverged), time_s,
+    kept}], chosen {name: value}} (where settings were searched; options hold the chosen ones), encoding
+    {max_length, truncated_items, padding_share}, checkpoint {step, bytes} (kept by an under-trained
+    arm, to go on from), prompts [{id, text, tokens [...], supervised [true
     or false, ...]}], notes [...].
     """
 
@@ -160,9 +167,11 @@ class StudyRecord:
     arms: list[ArmRecord]
     comparisons: dict[str, Any]
     sampled: list[ArmRecord] = field(default_factory=list)
+    forecast: dict[str, Any] = field(default_factory=dict)
 
 
-def _steps(path: Path) -> list[dict[str, Any]]:
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """The lines of steps.jsonl; none without the file."""
     if not path.is_file():
         return []
     *lines, _ = path.read_text("utf-8").split("\n")  # a last line without a line end was cut off
@@ -231,7 +240,7 @@ def read_arm(folder: Path) -> ArmRecord:
         lines = [line.rpartition(" ") for line in about["model_files"].split("|")]
         about["model_files"] = {name or "commit": digest for name, _, digest in lines}
     ledger, scores = _read(folder, LEDGER, study), _optional(folder / SCORES)
-    return ArmRecord(folder, about, ledger, scores, _steps(folder / STEPS))
+    return ArmRecord(folder, about, ledger, scores, read_steps(folder / STEPS))
 
 
 def read_study(folder: Path) -> StudyRecord:
@@ -257,6 +266,7 @@ def read_study(folder: Path) -> StudyRecord:
         arms=[arm for arm in arms if not arm.about.get("train_size")],
         comparisons=_read(folder, COMPARISONS, folder),
         sampled=[arm for arm in arms if arm.about.get("train_size")],
+        forecast=_optional(folder / FORECAST),
     )
 
 

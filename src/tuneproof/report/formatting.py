@@ -58,6 +58,14 @@ def format_percent(value: float | None, decimals: int = 1, sign: bool = False) -
     return NumberStyle(True, decimals).value(value, sign)
 
 
+def format_share(value: float | None) -> str:
+    """A share that may be tiny, as a percentage with two significant digits below 10 %; "" if unknown."""
+    if value is None:
+        return ""
+    percent = 100 * value
+    return f"{percent:.2g} %" if 0 < percent < 9.95 else f"{percent:.0f} %"
+
+
 def format_p_value(value: float | None) -> str:
     """A p-value to two significant digits, and never "0"."""
     if value is None:

@@ -15,7 +15,14 @@ from tuneproof.report.charts.forest import axis_strip, score_scale, score_strip
 from tuneproof.report.charts.svg import arm_colour
 from tuneproof.report.formatting import choose_style, count, format_p_value
 from tuneproof.report.page import fill_template, render
-from tuneproof.report.tables import ArmRow, is_share, metric_title, pooled_rows, score_from_json
+from tuneproof.report.tables import (
+    ArmRow,
+    is_share,
+    metric_title,
+    pooled_rows,
+    positive_label,
+    score_from_json,
+)
 
 INDEX_HTML = "index.html"
 
@@ -53,6 +60,7 @@ def _p(comparison: dict[str, Any]) -> str:
 def _board(board: Board, at: Path, studies: Sequence[Path]) -> dict[str, Any]:
     """The values of one board for the template; links are relative to the page's folder."""
     share = is_share(board.metric)
+    positive = next((positive_label(entry.study) for entry in board.entries), "")
     scores = [score_from_json(entry.score) for entry in board.entries]
     scale = score_scale(scores, share)
     rows = []
@@ -78,7 +86,7 @@ def _board(board: Board, at: Path, studies: Sequence[Path]) -> dict[str, Any]:
         )
     return {
         "task": board.task,
-        "title": metric_title(board.metric) + (", %" if share else ""),
+        "title": metric_title(board.metric, positive) + (", %" if share else ""),
         "items": count(board.items),
         "fingerprint": board.fingerprint[:12],
         "rows": rows,

@@ -9,7 +9,14 @@ from typing import Any
 
 from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ARMS, WEIGHTS, ArmRecord, StudyRecord
-from tuneproof.report.tables import ArmRow, column_style, format_score, lower_is_better, metric_title
+from tuneproof.report.tables import (
+    ArmRow,
+    column_style,
+    format_score,
+    lower_is_better,
+    metric_title,
+    positive_label,
+)
 
 EXAMPLE = "The first half drags; the second is why you came."
 
@@ -58,12 +65,13 @@ def load_code(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[s
     if seed:
         seed += f" and scores {style.value(alone)}{style.unit} alone." if alone is not None else "."
     score = format_score(best.scores[metric], style)
+    title = metric_title(metric, positive_label(study))
     end = "lowest" if lower_is_better(metric) else "highest"
     is_questions = metric in METRICS and METRICS[metric].kind == "questions"
     code = _answer_code(_folder_of(record)) if is_questions else _label_code(_folder_of(record))
     return {
         "arm": best.label,
-        "reason": f"{best.label} has the {end} {metric_title(metric).lower()}, {score}{style.unit}. Its lead "
+        "reason": f"{best.label} has the {end} {title[:1].lower()}{title[1:]}, {score}{style.unit}. Its lead "
         f"over arms with overlapping intervals may be due to chance.{seed}",
         "transformers": "" if is_questions else _transformers(best, record),
         "others": [(row.label, _folder_of(_by_dev(row)[0])) for row in scored if row is not best],

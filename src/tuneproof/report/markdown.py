@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import tables
+from tuneproof.report.before_after import BeforeAfter
+from tuneproof.report.diagnoses import diagnosis_lines
 from tuneproof.report.formatting import show_hidden
 from tuneproof.report.results import paired_differences
 
@@ -31,20 +33,23 @@ def markdown_table(table: tables.Table) -> str:
     return "\n".join([*lines, *(_line([escape(text) for text in row]) for row in table.rows)])
 
 
-def report_markdown(study: StudyRecord, question: str) -> str:
-    """The question, the verdict, the arms, the comparisons, the audit's warnings."""
-    rows = tables.pooled_rows(study)
-    parts = [
-        f"# {escape(question)}",
-        f"**{escape(tables.headline(study))}**",
-        markdown_table(tables.arm_table(study)),
-    ]
+def report_markdown(study: StudyRecord, question: str, before_after: Sequence[BeforeAfter]) -> str:
+    """The question, the verdict, before and after, the arms, the comparisons, the audit's warnings."""
+    rows, positive = tables.pooled_rows(study), tables.positive_label(study)
+    parts = [f"# {escape(question)}", f"**{escape(tables.headline(study))}**"]
+    for table in before_after:
+        notes = [*table.notes, "Only differences with an interval are tested."]
+        parts += [f"## Before → after: {escape(table.model)}", markdown_table(table.table())]
+        parts.append(escape(" ".join(notes)))
+    parts += ["## Arms", markdown_table(tables.arm_table(study))]
+    if diagnosed := diagnosis_lines(study):
+        parts.append("\n".join(f"- {escape(line)}" for line in diagnosed))
     if tables.overlap_note(study):
         parts.append(f"> {escape(tables.overlap_note(study))}")
     compared = paired_differences(study, tables.main_metric(study))["table"]
     if compared.rows:
         parts += ["## Comparisons on the same test items", markdown_table(compared)]
-    notes = [*tables.metric_notes(rows), *(study.comparisons.get("not_computed") or [])]
+    notes = [*tables.metric_notes(rows, positive), *(study.comparisons.get("not_computed") or [])]
     findings = [
         f"{finding.get('level')}: {finding.get('message')}"
         for finding in study.audit.get("findings") or []

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +18,15 @@ from markupsafe import Markup
 
 from tuneproof.atomic import write_json, write_text
 from tuneproof.record.study_folder import REPORT_HTML, REPORT_JSON, REPORT_MD, StudyRecord, read_study
+from tuneproof.report.before_after import BeforeAfter, before_after_tables
 from tuneproof.report.charts.svg import arm_colour
-from tuneproof.report.formatting import MINUS, NumberStyle, choose_style, count, format_number, show_hidden
+from tuneproof.report.diagnoses import SIGN
+from tuneproof.report.formatting import NumberStyle, choose_style, count, format_number, show_hidden
 from tuneproof.report.markdown import report_markdown
 from tuneproof.report.report_json import report_values
 from tuneproof.report.sections import build_sections, question, task_name
-from tuneproof.report.tables import headline, overlap_note
+from tuneproof.report.slices import read_arm_predictions
+from tuneproof.report.tables import headline, overlap_note, pooled_rows
 
 HERE = Path(__file__).parent
 OUTCOMES = {"better": "better", "worse": "worse"}
@@ -59,11 +63,6 @@ def _format_example(example: Any) -> str:
     return str(example)
 
 
-def _signed(value: Any) -> str:
-    text = count(value)
-    return text if text.startswith(MINUS) or not value else f"+{text}"
-
-
 @cache
 def environment() -> Any:
     """The Jinja environment, which escapes everything and shows hidden characters."""
@@ -89,7 +88,7 @@ def fill_template(name: str, **values: Any) -> str:
     return str(environment().get_template(name).render(**values, css=styles(), count=count))
 
 
-def page_html(study: StudyRecord) -> str:
+def page_html(study: StudyRecord, before_after: Sequence[BeforeAfter]) -> str:
     """The page as one string that loads no other file or address."""
     script = (HERE / "page.js").read_text("utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -101,6 +100,8 @@ def page_html(study: StudyRecord) -> str:
     return fill_template(
         "page.html",
         **parts,
+        before_after=before_after,
+        sign=SIGN,
         verdict=lead,
         verdict_rest=" ".join(rest),
         overlap=note,
@@ -109,7 +110,6 @@ def page_html(study: StudyRecord) -> str:
         script_hash=f"sha256-{digest}",
         data=inline_json(parts["payload"]),
         colour=arm_colour,
-        signed=_signed,
         format_example=_format_example,
         style_for=choose_style,
         share=NumberStyle(),
@@ -125,8 +125,9 @@ def render(folder: Path) -> ReportPaths:
     """
     folder = Path(folder)
     study = read_study(folder)
+    before_after = before_after_tables(study, read_arm_predictions(pooled_rows(study)))
     return ReportPaths(
-        html=write_text(folder / REPORT_HTML, page_html(study)),
-        json=write_json(folder / REPORT_JSON, report_values(study, task_name(study))),
-        markdown=write_text(folder / REPORT_MD, report_markdown(study, question(study))),
+        html=write_text(folder / REPORT_HTML, page_html(study, before_after)),
+        json=write_json(folder / REPORT_JSON, report_values(study, task_name(study), before_after)),
+        markdown=write_text(folder / REPORT_MD, report_markdown(study, question(study), before_after)),
     )

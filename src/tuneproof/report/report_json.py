@@ -3,10 +3,12 @@
 In: a study read back. Out: one plain value. Knows nothing of: HTML, formatting, drawing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import tables
+from tuneproof.report.before_after import BeforeAfter
 
 FORMAT = 2  # grows when a key changes its name or meaning, not when one is added
 
@@ -26,6 +28,7 @@ def _arm(row: tables.ArmRow) -> dict[str, Any]:
         "peak_memory_bytes": row.peak_memory_bytes,
         "memory": _memory(row),
         "training_speed": row.records[0].ledger.get("training_speed"),
+        "search": row.records[0].about.get("search"),
         "items_per_s": row.items_per_s,
     }
 
@@ -36,7 +39,7 @@ def _memory(row: tables.ArmRow) -> dict[str, Any] | None:
     return {key: memory[key] for key in keys} if memory else None
 
 
-def report_values(study: StudyRecord, task: str) -> dict[str, Any]:
+def report_values(study: StudyRecord, task: str, before_after: Sequence[BeforeAfter]) -> dict[str, Any]:
     """The value of report.json."""
     verdict = study.comparisons.get("verdict") or {}
     outcome, sentence = verdict.get("outcome"), verdict.get("sentence")
@@ -45,18 +48,22 @@ def report_values(study: StudyRecord, task: str) -> dict[str, Any]:
         "format": FORMAT,
         "task": task,
         "metric": tables.main_metric(study),
+        "positive_label": tables.positive_label(study) or None,
         "verdict": {"outcome": outcome, "sentence": sentence, "headline": tables.headline(study)},
         "split": {
             **{key: splits.get(key) for key in ("kind", "leak_safe")},
             "sizes": splits.get("sizes") or {},
             "overlap_share": overlap.get("share"),
         },
+        "before_after": [table.as_json() for table in before_after],
         "arms": [_arm(row) for row in tables.arm_rows(study)],
         "pooled": [
             {"arm": row.arm, "model": row.model, "seeds": list(row.seeds), "scores": _scores(row.scores)}
             for row in tables.pooled_rows(study)
         ],
         "comparisons": tables.comparison_rows(study),
+        "diagnoses": study.comparisons.get("diagnoses"),
+        "forecast": study.forecast or None,
         "by_train_size": study.comparisons.get("by_train_size") or [],
         "audit": [
             {key: finding.get(key) for key in ("name", "level", "message", "count")}

@@ -15,6 +15,7 @@ from tuneproof.report import formatting, tables
 from tuneproof.report.charts import forest
 from tuneproof.report.charts.cost import Mark, cost_figure
 from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.diagnoses import SIGN
 
 FEW_PAIRS = 8
 
@@ -46,11 +47,12 @@ def forest_plot(study: StudyRecord, rows: Sequence[tables.ArmRow], metric: str) 
     plot_rows = []
     for index, row in scored:
         score, ink = row.scores[metric], arm_colour(index, row.kind)
-        aside = (tables.format_seeds(row) if row.seeds else row.kind) + leaky
+        finding = f" · {SIGN} {row.finding}" if row.finding else ""
+        aside = (tables.format_seeds(row) if row.seeds else row.kind) + leaky + finding
         strip = forest.score_strip(row, score, style, scale, base, ink)
         plot_rows.append(PlotRow(row.label, aside, strip, tables.format_score(score, style), ink))
     return {
-        "title": tables.metric_title(metric) + style.unit.replace(" ", ", "),
+        "title": tables.metric_title(metric, tables.positive_label(study)) + style.unit.replace(" ", ", "),
         "rows": plot_rows,
         "axis": forest.axis_strip(scale, tables.is_share(metric)),
         "grouped": bool(study.splits.get("grouped")),
@@ -71,13 +73,14 @@ def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
     """The paired differences in one metric as strips, and in every metric as a table."""
     pairs = [pair for pair in tables.comparison_rows(study) if pair.get("difference") is not None]
     drawn = _select_pairs([pair for pair in pairs if pair.get("metric") == metric])
-    scale = forest.difference_scale(drawn)
+    scale, positive = forest.difference_scale(drawn), tables.positive_label(study)
     strips, rows = [], []
     for pair in pairs:
         low, high = pair.get("low"), pair.get("high")
         style = formatting.choose_style(low, high, tables.is_share(str(pair.get("metric"))))
         text = f"{style.value(pair['difference'], True)} {style.interval(low, high, True)}"
-        rows.append(_difference_cells(pair, text, style))
+        title = tables.metric_title(str(pair.get("metric")), positive)
+        rows.append((pair_name(pair), title, *_difference_cells(pair, text, style)))
         if pair in drawn:
             aside, strip = "claim" if pair.get("claim") else "", forest.difference_strip(pair, style, scale)
             strips.append(PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome"))))
@@ -97,19 +100,19 @@ def _difference_cells(pair: dict[str, Any], text: str, style: formatting.NumberS
     adjusted = pair.get("p_adjusted") if pair.get("claim") else None
     p_values = [formatting.format_p_value(value) for value in (pair.get("p_value"), adjusted)]
     right = [formatting.count(pair.get(key)) for key in ("only_arm_right", "only_over_right")]
-    title, mde = tables.metric_title(str(pair.get("metric"))), style.value(pair.get("mde"))
-    size, outcome = formatting.count(pair.get("n")), str(pair.get("outcome") or formatting.NOTHING)
-    return (pair_name(pair), title, text, *p_values, mde, " : ".join(right), size, outcome)
+    mde, size = style.value(pair.get("mde")), formatting.count(pair.get("n"))
+    outcome = str(pair.get("outcome") or formatting.NOTHING) + (" (withheld)" if pair.get("withheld") else "")
+    return (text, *p_values, mde, " : ".join(right), size, outcome)
 
 
-def metric_table(rows: Sequence[tables.ArmRow]) -> tables.Table:
+def metric_table(rows: Sequence[tables.ArmRow], positive: str) -> tables.Table:
     """Every metric of every arm."""
     names = tables.metric_names(list(rows))
     styles = {name: tables.column_style(list(rows), name) for name in names}
     header = ("Metric", *(row.label for row in rows if row.scores))
     body = tuple(
         (
-            tables.metric_title(name) + styles[name].unit.replace(" ", ", "),
+            tables.metric_title(name, positive) + styles[name].unit.replace(" ", ", "),
             *(tables.format_score(row.scores.get(name), styles[name]) for row in rows if row.scores),
         )
         for name in names
@@ -117,7 +120,7 @@ def metric_table(rows: Sequence[tables.ArmRow]) -> tables.Table:
     return tables.Table(header, body, (False, *(True for _ in header[1:])))
 
 
-def cost_figures(rows: Sequence[tables.ArmRow], metric: str) -> list[tuple[str, Markup]]:
+def cost_figures(rows: Sequence[tables.ArmRow], metric: str, positive: str) -> list[tuple[str, Markup]]:
     """Score against time, trainable parameters and peak memory, for the arms that have both."""
     costs = (
         ("time (s)", lambda row: row.time_s),
@@ -132,5 +135,5 @@ def cost_figures(rows: Sequence[tables.ArmRow], metric: str) -> list[tuple[str, 
             if row.has_score(metric) and cost(row) is not None
         ]
         if len(marks) > 1:
-            drawn.append((title, cost_figure(marks, title, tables.metric_title(metric))))
+            drawn.append((title, cost_figure(marks, title, tables.metric_title(metric, positive))))
     return drawn

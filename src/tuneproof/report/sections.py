@@ -18,10 +18,15 @@ from tuneproof.report.charts.label_efficiency import label_efficiency
 from tuneproof.report.charts.learning_curves import learning_curves
 from tuneproof.report.charts.peak_memory import peak_memory
 from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.diagnoses import read_diagnoses, withheld_verdicts
 from tuneproof.report.engine_parity import engine_parity
 from tuneproof.report.flips import compare_all_answers, flips_payload
+from tuneproof.report.ledgers import arm_ledgers, pretrained_models
 from tuneproof.report.load_code import load_code
+from tuneproof.report.predicted_cost import NOTE as FORECAST_NOTE
+from tuneproof.report.predicted_cost import predicted_cost
 from tuneproof.report.results import cost_figures, forest_plot, metric_table, paired_differences
+from tuneproof.report.search_trials import search_tables
 from tuneproof.report.training_speed import NOTE as SPEEDS_NOTE
 from tuneproof.report.training_speed import speed_table
 from tuneproof.score.verdict import test_name
@@ -228,6 +233,23 @@ def _models(study: StudyRecord) -> list[tuple[str, str]]:
     return list(entries)
 
 
+def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, Any]:
+    """Diagnoses, searches, the forecast, speeds, parameters."""
+    return {
+        "diagnoses": read_diagnoses(study),
+        "under_trained": any(row.finding for row in rows),
+        "diagnosed": study.comparisons.get("diagnoses") is not None,
+        "withheld": withheld_verdicts(study),
+        "searches": search_tables(rows),
+        "forecast": predicted_cost(study),
+        "forecast_note": FORECAST_NOTE,
+        "speeds": speed_table(rows),
+        "speeds_note": SPEEDS_NOTE,
+        "pretrained": pretrained_models(rows),
+        "ledgers": arm_ledgers(rows),
+    }
+
+
 def build_sections(study: StudyRecord) -> dict[str, Any]:
     """All values of the page's template."""
     rows, metric = tables.pooled_rows(study), tables.main_metric(study)
@@ -236,23 +258,27 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
     pairs = compare_all_answers(arms, tables.comparison_rows(study))
     counts = study.splits.get("labels") or {}
     questions = any(run.kind == "questions" for arm in arms for run in arm.runs)
+    positive = tables.positive_label(study)
     return {
         **_data(study),
+        **_training(study, rows),
         "question": question(study),
         "key_figures": key_figures(study, rows),
         "rows": rows,
         "arms": tables.arm_table(study),
         "seeds_table": tables.arm_table(study, tables.arm_rows(study)),
-        "metric_title": tables.metric_title(metric),
+        "test_items": formatting.count((study.splits.get("sizes") or {}).get("test")),
+        "metric_title": tables.metric_title(metric, positive),
         "power": power(study),
         "level": formatting.format_percent(float(setting(study, "score", "level") or 0.95), 0),
         "forest": forest_plot(study, rows, metric),
         "differences": paired_differences(study, metric),
-        "metrics": metric_table(rows),
-        "metric_notes": [*tables.metric_notes(rows), *(study.comparisons.get("not_computed") or [])],
-        "costs": cost_figures(rows, metric),
-        "speeds": speed_table(rows),
-        "speeds_note": SPEEDS_NOTE,
+        "metrics": metric_table(rows, positive),
+        "metric_notes": [
+            *tables.metric_notes(rows, positive),
+            *(study.comparisons.get("not_computed") or []),
+        ],
+        "costs": cost_figures(rows, metric, positive),
         "panels": learning_curves(rows),
         "engines": engine_parity(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],
@@ -271,7 +297,6 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "bins": BINS,
         "confusions": slices.count_confusions(arms),
         "constant": slices.constant_predictions(arms),
-        "ledgers": [row for row in rows if row.records[0].ledger.get("lines")],
         "peaks": peak_memory(rows),
         "prompts": prompts(rows),
         "choices": _choices(rows),

@@ -10,6 +10,7 @@ from typing import Any
 from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
 from tuneproof.report import formatting
+from tuneproof.report.diagnoses import SIGN, first_finding
 
 MEAN_NOTE = "mean of the seeds"
 
@@ -33,7 +34,7 @@ class ArmRow:
     `status` is "done" if any seed is done; `reason` says why the others are not. Parameters are None
     if the arm stopped before they were counted, and 0 for baselines. `time_s` sums the stages;
     `records` are the arm's folders, one per seed; `many_models` says that the study has several
-    models, so that the arm's label needs its model.
+    models, so that the arm's label needs its model. `finding` is what its training curves say against it.
     """
 
     arm: str
@@ -51,11 +52,22 @@ class ArmRow:
     items_per_s: float | None
     records: tuple[ArmRecord, ...] = field(repr=False, default=())
     many_models: bool = False
+    finding: str = ""
 
     @property
     def label(self) -> str:
         """The arm's name in a table, with its model if the study has several."""
         return f"{self.model} {self.arm}" if self.model and self.many_models else self.arm
+
+    @property
+    def marked_label(self) -> str:
+        """The label, with a sign if the arm's training has a finding."""
+        return f"{self.label} {SIGN}" if self.finding else self.label
+
+    @property
+    def trainable_share(self) -> float | None:
+        """The share of the parameters that train; None if they were not counted."""
+        return self.trainable / self.total if self.total and self.trainable is not None else None
 
     def has_score(self, metric: str) -> bool:
         """Whether the arm has a value of the metric."""
@@ -76,9 +88,21 @@ class Table:
     numeric: tuple[bool, ...]
 
 
-def metric_title(name: str) -> str:
-    """The metric's display name; an unknown metric keeps its own name."""
-    return METRICS[name].title if name in METRICS else name.replace("_", " ").capitalize()
+def positive_label(study: StudyRecord) -> str:
+    """The positive class of a task of two labels: the last one. "" if there is none."""
+    labels = list((study.splits.get("labels") or {}).get("test") or {})
+    metric = METRICS.get(main_metric(study))
+    return labels[-1] if len(labels) == 2 and metric and metric.kind == "labels" else ""
+
+
+def metric_title(name: str, positive: str = "") -> str:
+    """The metric's display name, with the positive class; an unknown metric keeps its own name."""
+    if name not in METRICS:
+        return name.replace("_", " ").capitalize()
+    metric = METRICS[name]
+    if metric.binary_only and positive:
+        return f"{metric.title.partition(' ')[0]} (positive class: {positive})"
+    return metric.title
 
 
 def metric_note(name: str) -> str:
@@ -124,7 +148,7 @@ def _many_models(study: StudyRecord) -> bool:
     return len({arm.about["model"] for arm in study.arms if arm.about.get("model")}) > 1
 
 
-def _row(records: list[ArmRecord], scores: dict[str, Score], many_models: bool) -> ArmRow:
+def _row(study: StudyRecord, records: list[ArmRecord], scores: dict[str, Score]) -> ArmRow:
     """Average times over the seeds, so that arms with one and three seeds are comparable."""
     first = next((r for r in records if r.about.get("status") == "done"), records[0])
     about = first.about
@@ -146,14 +170,14 @@ def _row(records: list[ArmRecord], scores: dict[str, Score], many_models: bool) 
         peak_memory_bytes=max(peaks, default=None),
         items_per_s=_mean([r.about.get("items_per_s") for r in records]),
         records=tuple(records),
-        many_models=many_models,
+        many_models=_many_models(study),
+        finding=first_finding(study, records),
     )
 
 
 def arm_rows(study: StudyRecord) -> list[ArmRow]:
     """One row per arm and seed, in the recipe's order."""
-    many = _many_models(study)
-    return [_row([arm], _scores_from_json(arm.scores), many) for arm in study.arms]
+    return [_row(study, [arm], _scores_from_json(arm.scores)) for arm in study.arms]
 
 
 def pooled_rows(study: StudyRecord) -> list[ArmRow]:
@@ -170,7 +194,7 @@ def pooled_rows(study: StudyRecord) -> list[ArmRow]:
     rows = []
     for key, records in together.items():
         scores = _scores_from_json(pooled.get(key) or {}) or _mean_scores(records)
-        rows.append(_row(records, scores, _many_models(study)))
+        rows.append(_row(study, records, scores))
     return rows
 
 
@@ -194,10 +218,10 @@ def metric_names(rows: list[ArmRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.scores))
 
 
-def metric_notes(rows: list[ArmRow]) -> list[str]:
+def metric_notes(rows: list[ArmRow], positive: str = "") -> list[str]:
     """The caveats of every metric that any arm was scored by."""
     names = [name for name in metric_names(rows) if metric_note(name)]
-    return [f"{metric_title(name)}: {metric_note(name)}." for name in names]
+    return [f"{metric_title(name, positive)}: {metric_note(name)}." for name in names]
 
 
 def main_metric(study: StudyRecord) -> str:
@@ -265,7 +289,10 @@ def headline(study: StudyRecord) -> str:
     if not sentence:
         done = sum(row.status == "done" for row in arm_rows(study))
         sentence = f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."
-    return formatting.show_hidden(" ".join(part for part in (sentence, overlap_note(study)) if part))
+    metric, positive = METRICS.get(main_metric(study)), positive_label(study)
+    positive_note = f"The positive class is {positive}." if metric and metric.binary_only and positive else ""
+    parts = (sentence, positive_note, overlap_note(study))
+    return formatting.show_hidden(" ".join(part for part in parts if part))
 
 
 def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
@@ -276,7 +303,7 @@ def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
     """
     rows, metric = pooled_rows(study) if rows is None else rows, main_metric(study)
     style, share = column_style(rows, metric), overlap_share(study)
-    title = metric_title(metric) + style.unit.replace(" ", ", ")
+    title = metric_title(metric, positive_label(study)) + style.unit.replace(" ", ", ")
     leaky = f" (overlap {formatting.format_percent(share)} %)" if share else ""
     cells = []
     for row in rows:
@@ -285,7 +312,7 @@ def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
             score = f"{row.status}: {formatting.show_hidden(row.reason)}" if row.reason else row.status
         else:
             score += leaky + (f" ({formatting.show_hidden(row.reason)})" if row.reason else "")
-        name, speed = formatting.show_hidden(row.label), formatting.rate(row.items_per_s)
+        name, speed = formatting.show_hidden(row.marked_label), formatting.rate(row.items_per_s)
         parameters = (formatting.count(row.trainable), formatting.count(row.total))
         cost = (formatting.format_duration(row.time_s), formatting.memory(row.peak_memory_bytes), speed)
         cells.append((name, format_seeds(row), score, *parameters, *cost))

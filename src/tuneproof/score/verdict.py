@@ -4,8 +4,8 @@ In: the numbers of comparisons. Out: sentences, and the study's verdict.
 Knows nothing of: predictions, how the numbers were computed, files.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tuneproof.metrics import METRICS
@@ -23,6 +23,9 @@ class Comparison:
     items only; `mde` is the smallest difference that these items, this discordance and these seeds detect
     with the power of the settings. All are in the metric's unit, written times 100 if `in_points`.
     `by_paragraph` is the interval if paragraphs are resampled instead of groups (questions only).
+    `withheld` says why the verdict is not given although the numbers would: the weaker arm was under-trained;
+    `advice`, the end of the sentence, says what to do.
+    `single_runs` are the arms that vary with the seed and ran with one.
     """
 
     arm: str
@@ -52,6 +55,9 @@ class Comparison:
     sentence: str
     note: str
     by_paragraph: dict[str, float] | None = None
+    withheld: str = ""
+    advice: str = ""
+    single_runs: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -61,6 +67,36 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """The fields as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class UnderTrained:
+    """An arm whose training ended too early or failed: why (`lora was still improving ...`), what to do."""
+
+    reason: str
+    advice: str
+
+
+def withhold(comparison: Comparison, under_trained: Mapping[str, UnderTrained]) -> Comparison:
+    """The comparison without a verdict against an under-trained arm (by name); the numbers stay.
+
+    A verdict in such an arm's favour stands, since more training is there to help it, and so does "cannot
+    tell"; their sentences mention the diagnosis.
+    """
+    c = comparison
+    weaker = {"worse": c.arm, "better": c.over}.get(c.outcome, "")
+    if weaker in under_trained:
+        diagnosis = under_trained[weaker]
+        numbers = comparison_sentence(c).partition(": ")[2]
+        sentence = (
+            f"Cannot tell whether {c.arm} is {c.outcome} than {c.over}: {diagnosis.reason}. "
+            f"{numbers[0].upper()}{numbers[1:]} {diagnosis.advice}"
+        )
+        withheld = f"{diagnosis.reason}. {diagnosis.advice}"
+        advice = diagnosis.advice
+        return replace(c, outcome="cannot tell", withheld=withheld, advice=advice, sentence=sentence)
+    reasons = [under_trained[name].reason for name in (c.arm, c.over) if name in under_trained]
+    return replace(c, sentence=" ".join([c.sentence, *(f"Note: {reason}." for reason in reasons)]))
 
 
 def comparison_sentence(comparison: Comparison) -> str:
@@ -73,17 +109,24 @@ def comparison_sentence(comparison: Comparison) -> str:
     if c.outcome == "cannot tell":
         seeds = f" and {c.seeds} seeds" if c.seeds > 1 else ""
         return (
-            f"Cannot tell whether {c.arm} or {c.over} is better: {values}, {difference} "
-            f"({span}{_paragraph_interval(c)}).{_reason(c)} "
+            f"Cannot tell whether {_subject(c, c.arm)} or {_subject(c, c.over)} is better: {values}, "
+            f"{difference} ({span}{_paragraph_interval(c)}).{_reason(c)} "
             f"The smallest difference that this test set{seeds} can detect is "
             f"{_format_difference(c, c.mde)}{unit}."
         )
     size = f"n = {c.n:,}" + (f" in {c.clusters:,} groups" if c.clusters else "")
-    seeds = f", {c.seeds} seeds" if c.seeds > 1 else ""
+    seeds = f", {c.seeds} seeds" if c.seeds > 1 else ", one seed" if c.single_runs else ""
+    subject = _subject(c, c.arm)
+    subject = f"T{subject[1:]}" if c.arm in c.single_runs else subject
     return (
-        f"{c.arm} is {c.outcome} than {c.over}: {values}, {difference} "
+        f"{subject} is {c.outcome} than {_subject(c, c.over)}: {values}, {difference} "
         f"({span}, {_format_p(c)}, {size}{seeds}{_paragraph_interval(c)})."
     )
+
+
+def _subject(comparison: Comparison, name: str) -> str:
+    """The arm in a sentence: one run of several possible ones is not the arm."""
+    return f"this run of {name}" if name in comparison.single_runs else name
 
 
 def test_name(test: str) -> str:
@@ -117,22 +160,48 @@ def make_verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] =
     if claims:
         outcome, sentence = claims[0].outcome, claims[0].sentence
     failed = [pair for pair in claims[1:] if pair.outcome != "better"]
-    for pair in failed:
-        sentence = f"{sentence} Another claim does not hold: {pair.sentence}"
+    sentences = [sentence, *map(_failed_sentence, failed)]
     beaten = [pair for pair in baselines if pair.outcome != "better"]
     mentioned = {pair.key for pair in [*claims[:1], *failed]}
     unmentioned = [pair for pair in beaten if pair.key not in mentioned]
-    if unmentioned:
-        sentence = f"{sentence} Caution: {_baseline_warning(unmentioned, claims)}."
+    judged = [pair for pair in beaten if not pair.withheld]
     return {
         "outcome": outcome,
-        "sentence": sentence,
+        "sentence": " ".join([*sentences, *_baseline_sentences(unmentioned, claims)]),
         "claims": [pair.as_json() for pair in claims],
         "baselines": [pair.as_json() for pair in baselines],
         "no_better_than_baseline": [
-            {"arm": pair.arm, "baseline": pair.over, "outcome": pair.outcome} for pair in beaten
+            {"arm": pair.arm, "baseline": pair.over, "outcome": pair.outcome} for pair in judged
         ],
     }
+
+
+def _failed_sentence(claim: Comparison) -> str:
+    return f"Another claim {'is undecided' if claim.withheld else 'does not hold'}: {claim.sentence}"
+
+
+def _baseline_sentences(beaten: Sequence[Comparison], claims: Sequence[Comparison]) -> list[str]:
+    """The warning of the baselines that trained arms do not beat, and what is withheld of such arms."""
+    judged = [pair for pair in beaten if not pair.withheld]
+    withheld = [pair for pair in beaten if pair.withheld and not any(_withholds(c, pair.arm) for c in claims)]
+    warnings = [f"Caution: {_baseline_warning(judged, claims)}."] if judged else []
+    return warnings + [_withheld_sentence(pair) for pair in _strongest(withheld)]
+
+
+def _withholds(claim: Comparison, arm: str) -> bool:
+    """Whether the claim's sentence says already that the arm is under-trained, and what to do."""
+    return bool(claim.withheld) and arm in (claim.arm, claim.over)
+
+
+def _strongest(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """Of each arm's comparisons the one with the strongest baseline."""
+    rising = sorted(pairs, key=lambda p: p.over_value if p.direction == "up" else -p.over_value)
+    return list({pair.arm: pair for pair in rising}.values())
+
+
+def _withheld_sentence(pair: Comparison) -> str:
+    baseline = f"the baseline {pair.over} ({_format_value(pair, pair.over_value)})"
+    return f"Cannot tell whether {_arm_with_value(pair)} is worse than {baseline}: {pair.withheld}"
 
 
 def _baseline_warning(beaten: Sequence[Comparison], claims: Sequence[Comparison]) -> str:

@@ -14,8 +14,10 @@ from tuneproof.context.model_spec import ModelSpec, why_impossible
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
 from tuneproof.errors import RecipeError
+from tuneproof.methods.options import TunedOptions
 from tuneproof.recipe.recipe import Arm, Recipe
-from tuneproof.record.changes import fingerprint_of
+from tuneproof.recipe.search import SearchSpace, resolve_options, search_space, with_values
+from tuneproof.record.changes import MORE_EPOCHS, fingerprint_of
 from tuneproof.record.provenance import versions
 from tuneproof.record.study_folder import arm_folder
 
@@ -46,6 +48,7 @@ class ArmRun:
     folder: Path
     impossible: str | None = None
     train_size: int | None = None
+    search: SearchSpace | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,6 +70,18 @@ class ArmRun:
         return " ".join(part for part in parts if part)
 
 
+def tuning_text(run: ArmRun, recipe: Recipe) -> str:
+    """The run's learning rate and its source, and what dev is to choose; empty where it has none."""
+    values = run.search.values if run.search else {}
+    parts = [f"{name} from {', '.join(map(str, entries))}" for name, entries in values.items()]
+    texts = [f"dev chooses {'; '.join(parts)}"] if parts else []
+    if run.spec is not None and isinstance(run.arm.options, TunedOptions) and "learning_rate" not in values:
+        is_by_rule = getattr(recipe.arm(run.arm.name).options, "learning_rate", None) is None
+        source = f" (by the width of the model, {run.spec.width})" if is_by_rule else ""
+        texts.insert(0, f"learning rate {run.arm.options.learning_rate:g}{source}")
+    return "; ".join(texts)
+
+
 def list_arm_runs(
     recipe: Recipe, models: Sequence[ModelSpec], study: StudyData | None, machine: Mapping[str, Any]
 ) -> list[ArmRun]:
@@ -81,11 +96,13 @@ def list_arm_runs(
     shared = shared_facts(recipe, study.splits, machine) if study is not None else None
 
     def add(arm: Arm, spec: ModelSpec | None, seed: int | None, reason: str | None, size: int | None) -> None:
+        search, arm = _resolve(recipe, arm, spec)
         folder = arm_folder(Path(recipe.out), spec.name if spec else None, arm.name, seed, size)
         is_complete = shared is not None and (spec is None or spec.is_complete)
-        sample = {"seed": seed, "train size": size}
+        sample: dict[str, Any] = {"seed": seed, "train size": size}
+        sample |= search.facts if search else {}
         facts = arm_facts(recipe, arm, spec, sample, shared) if is_complete else {}
-        runs.append(ArmRun(len(runs), arm, spec, seed, folder, reason, size, facts))
+        runs.append(ArmRun(len(runs), arm, spec, seed, folder, reason, size, search, facts))
 
     trainable: list[tuple[Arm, ModelSpec | None]] = []
     for arm, spec, reason in _arms_by_model(recipe, models, study):
@@ -114,7 +131,7 @@ def _arms_by_model(
             continue
         reasons = []
         for spec in models:
-            reason = why_impossible(arm, spec, recipe.task.kind)
+            reason = _why_impossible(recipe, arm, spec)
             if reason is None and study is not None and spec.is_complete:
                 reason = why_no_cloze(study, arm, spec)
             reasons.append(reason)
@@ -122,6 +139,24 @@ def _arms_by_model(
             yield arm, spec, reason
         if reasons and all(reasons):
             raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+
+
+def _resolve(recipe: Recipe, arm: Arm, spec: ModelSpec | None) -> tuple[SearchSpace | None, Arm]:
+    """What dev is to choose, and the arm with its learning rate as a number."""
+    if spec is None:
+        return None, arm
+    options = resolve_options(arm.method, arm.options, spec.width)
+    search = search_space(recipe.search, arm.options, options)
+    return search, arm.model_copy(update={"options": options})
+
+
+def _why_impossible(recipe: Recipe, arm: Arm, spec: ModelSpec) -> str | None:
+    """Why the model cannot run the arm, or one of its trials; None: it can."""
+    search, arm = _resolve(recipe, arm, spec)
+    trials = search.trials if search else []
+    arms = [arm.model_copy(update={"options": with_values(arm.options, trial)}) for trial in trials]
+    reasons = (why_impossible(variant, spec, recipe.task.kind) for variant in (arm, *arms))
+    return next(filter(None, reasons), None)
 
 
 def shared_facts(recipe: Recipe, splits: Splits, machine: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +174,7 @@ def arm_facts(
     sample: Mapping[str, Any],
     shared: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Everything that an arm's result depends on, by name. sample: its seed and train size."""
+    """Everything that an arm's result depends on, by name. sample: its seed, train size and search."""
     facts = {**_settings(arm, recipe), "method": arm.method_name, **sample}
     shared = dict(shared or {})
     packages: tuple[str, ...] = BASELINE_PACKAGES
@@ -168,4 +203,6 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     settings |= {f"task.{recipe.task_name}.{key}": value for key, value in task.items()}
     options = arm.options.model_dump(mode="json")
     settings |= {f"{arm.method_name}.{key}": value for key, value in options.items()}
+    if not options.get(MORE_EPOCHS):
+        settings.pop(f"{arm.method_name}.{MORE_EPOCHS}", None)  # as before it existed
     return {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}

@@ -15,7 +15,7 @@ from typing import Any
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.memory_plan import MemoryPlan, plan_memory
 from tuneproof.arms.save import write_arm
-from tuneproof.atomic import write_json
+from tuneproof.atomic import read_json, write_json
 from tuneproof.context.arm_context import ArmContext, LoadedModel
 from tuneproof.context.compute import Compute, make_compute
 from tuneproof.context.monitor import ArmFinished, ArmStarted, Monitor
@@ -26,11 +26,14 @@ from tuneproof.memory.usage import peak_bytes, reset_peak, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
 from tuneproof.process_group import ProcessGroup, current_group
 from tuneproof.record.changes import ChangeLog, write_facts
-from tuneproof.record.study_folder import ARM, CHECKPOINTS, RESUME_LOGS, STEPS
+from tuneproof.record.diagnose import diagnose_run, is_under_trained
+from tuneproof.record.study_folder import ARM, CHECKPOINTS, RESUME_LOGS, SEARCH, STEPS, read_steps
 from tuneproof.redact import redact
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.plan import Plan
 from tuneproof.study.resume import as_started
+
+KEPT_CHECKPOINT = "The final checkpoint ({}) is kept: --extend goes on from it."
 
 
 @dataclass
@@ -61,13 +64,14 @@ class ArmSession:
             spec=run.spec,
             compute=self.compute,
             seed=run.random_seed,
+            search=run.search,
             monitor=monitor,
             loaded=self.loaded,
             steps_file=run.folder / STEPS,
             checkpoints=CheckpointManager(
                 run.folder / CHECKPOINTS,
                 run.fingerprint,
-                ChangeLog(self.plan.folder).accepted(run.folder, run.fingerprint),
+                ChangeLog(self.plan.folder).resumable(run.folder, run.fingerprint),
                 every_s=None if minutes is None else 60 * minutes,
             ),
             resume_logs=ResumeLogs(run.folder / RESUME_LOGS, run.fingerprint),
@@ -153,7 +157,7 @@ def longest_item(plan: Plan) -> int:
 
 
 def remove_checkpoints(run: ArmRun) -> None:
-    """Remove the checkpoints and resume logs of a finished arm."""
+    """Remove a finished arm's resume logs and checkpoints, except for one that its record keeps."""
     if (run.folder / RESUME_LOGS).is_dir():
         from tuneproof.models.resume_log import remove_resume_logs
 
@@ -161,7 +165,10 @@ def remove_checkpoints(run: ArmRun) -> None:
     if (run.folder / CHECKPOINTS).is_dir():
         from tuneproof.train.resume import CheckpointManager
 
-        CheckpointManager(run.folder / CHECKPOINTS, run.fingerprint).clear()
+        is_kept = (run.folder / ARM).is_file() and "checkpoint" in read_json(run.folder / ARM)
+        if not is_kept:
+            (run.folder / CHECKPOINTS / SEARCH).unlink(missing_ok=True)
+        CheckpointManager(run.folder / CHECKPOINTS, run.fingerprint).clear(keep_newest=is_kept)
 
 
 def failure_reason(error: Exception) -> str:
@@ -194,23 +201,43 @@ def _write(
     plan: Plan, run: ArmRun, result: ArmResult, ledger: Mapping[str, Any], measured: Mapping[str, Any]
 ) -> None:
     """Write the arm's files; of an arm on a sample no weights, as there are many of them."""
-    peaks = measured["peaks"]
+    peaks, checkpoint = measured["peaks"], _final_checkpoint(plan, run, result)
+    size = f"{checkpoint['checkpoint']['bytes'] / 1e6:,.1f} MB" if checkpoint else ""
     result = replace(
         result,
         ledger={**result.ledger, **{name: entry for name, entry in ledger.items() if entry}},
-        notes=[*result.notes, *measured["notes"]],
+        notes=[*result.notes, *measured["notes"], *([KEPT_CHECKPOINT.format(size)] if checkpoint else [])],
         save=result.save if run.train_size is None else None,
     )
-    about = {
-        **_about(plan, run),
+    about = _about(plan, run)
+    if result.search is not None:
+        options = run.arm.options.model_dump(mode="json")
+        options |= {name: value for name, value in result.search["chosen"].items() if name in options}
+        about |= {"options": options, "search": result.search}
+    about |= {
         "status": "done",
         "time_s": result.time_s,
         "wall_s": measured["wall_s"],
         "peak_memory_bytes": peaks.get("device", peaks["process"]),
         "peaks": peaks,
+        **checkpoint,
     }
     write_arm(run.folder, result, about, plan.recipe, plan.study.splits.grouped)
     remove_checkpoints(run)
+
+
+def _final_checkpoint(plan: Plan, run: ArmRun, result: ArmResult) -> dict[str, Any]:
+    """The entry on the checkpoint that an under-trained arm keeps; empty where it keeps none."""
+    folder = run.folder / CHECKPOINTS / f"step-{result.chosen.get('steps_done')}"
+    if run.train_size is not None or not folder.is_dir():
+        return {}
+    steps = read_steps(run.folder / STEPS)
+    counts = plan.study.splits.report["labels"]["train"] if plan.study.kind == "labels" else {}
+    options, evaluations = run.arm.options.model_dump(), result.chosen["evaluations"]
+    if not is_under_trained(diagnose_run(steps, evaluations, options, counts, result.dev)):
+        return {}
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return {"checkpoint": {"step": result.chosen["steps_done"], "bytes": size}}
 
 
 def _about(plan: Plan, run: ArmRun) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def _check_engines(recipe: Recipe) -> None:
         conflict, do = "train.nonfinite: skip", "Leave it out, or use engine: loop."
     elif launched():
         conflict, do = "several processes", "Start it without a launcher."
+    elif any(getattr(arm.options, "more_epochs", ()) for arm in arms):
+        conflict, do = "more_epochs", "Raise epochs, or use engine: loop."
     if conflict:
         raise RecipeError(
             f"arms: {arms[0].name}", f"engine: trainer cannot be combined with {conflict}.", do=do

@@ -29,11 +29,12 @@ class ResumePolicy:
     """What to do where an arm differs from what its folder holds.
 
     restart: arms (names, folders or "all") that are moved aside and start again. accept: keep the others
-    as they are.
+    as they are. extend: arms (names or "all") that go on for as many epochs as they were trained.
     """
 
     restart: tuple[str, ...] = ()
     accept: bool = False
+    extend: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

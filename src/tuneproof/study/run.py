@@ -23,6 +23,8 @@ from tuneproof.record.study_folder import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS
 from tuneproof.report.page import render
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.arm_session import ArmSession, remove_checkpoints, run_arm
+from tuneproof.study.extend import arms_to_extend, extended_cycles, log_extensions, move_extended, with_cycles
+from tuneproof.study.forecast import announce_forecast
 from tuneproof.study.lock import StudyLock
 from tuneproof.study.plan import Plan, plan_study
 from tuneproof.study.resume import (
@@ -52,20 +54,20 @@ def run_study(
 
     on: "here", or "ray" for a Ray cluster. Returns None in a process that is not the main one.
 
-    Raises: TuneproofError where the study cannot start, or at its end where an arm failed; StoppedError
-    where the monitor stops it, with finished work kept.
+    Raises: TuneproofError where the study cannot start or an arm failed; StoppedError where it is stopped.
     """
     monitor, group = monitor or Monitor(), join(recipe.compute.device)
     if not group.is_main:
-        follow_main_process(recipe, group)
+        follow_main_process(_extended(recipe, resume, group), group)
         return None
     refuse_foreign(Path(recipe.out))
     failed, remote = list[ArmRun](), list[ArmRun]()
     with _stopping_with(group), StudyLock(Path(recipe.out)) as lock, _cluster(recipe, on) as cluster:
         monitor.stage("data and audit")
-        plan = plan_study(recipe, machine=cluster.machine if cluster else None)
+        plan = plan_study(_extended(recipe, resume, group), machine=cluster.machine if cluster else None)
         open_folder(plan, resume, lock, monitor, command)
         session = ArmSession(plan, monitor)
+        announce_forecast(session, here=cluster is None)
         for run in plan.arms:
             lock.check()
             if is_finished(run):
@@ -92,9 +94,9 @@ def open_folder(
 
     Raises: RecipeError where the folder's arms differ from the plan and the policy does not cover it.
     """
-    restarted = arms_to_restart(plan, resume)
+    restarted, extended = arms_to_restart(plan, resume), arms_to_extend(plan, resume.extend)
     refuse_other_items(plan, resume)
-    changed = changed_arms(plan, restarted)  # refused before anything is written
+    changed = changed_arms(plan, [*restarted, *extended])  # refused before anything is written
     if changed and not resume.accept:
         raise refusal(changed)
     lock.take()
@@ -103,8 +105,11 @@ def open_folder(
     for sentence in apply_policy(plan, restarted, changed):
         monitor.message(sentence)
     folder, splits = plan.folder, plan.study.splits
+    log_extensions(plan, extended)
     score_again(folder, plan.recipe, splits.grouped)
     write_text(folder / RECIPE, plan.recipe.text())
+    for sentence in move_extended(plan):
+        monitor.message(sentence)
     changes = ChangeLog(folder).entries
     origin = {**provenance(command), "source": dict(plan.source)}
     write_json(folder / PROVENANCE, {**origin, **({"changes": changes} if changes else {})})
@@ -150,6 +155,19 @@ def _raise_if_failed(plan: Plan, failed: list[ArmRun]) -> None:
         f"The first error: {reason}.",
         do="The report gives each reason; the same command tries these arms again.",
     )
+
+
+def _extended(recipe: Recipe, resume: ResumePolicy, group: ProcessGroup) -> Recipe:
+    """The recipe with the epochs that the policy adds, the same in every process.
+
+    Raises: RecipeError for an arm that cannot go on, or a policy that contradicts itself.
+    """
+    if not resume.extend:
+        return recipe
+    for option, is_set in (("--restart", bool(resume.restart)), ("--accept-change", resume.accept)):
+        if is_set:
+            raise RecipeError("--extend", f"cannot be combined with {option}.", do="Use one of them.")
+    return with_cycles(recipe, group.broadcast(group.is_main and extended_cycles(recipe, resume.extend)))
 
 
 @contextmanager

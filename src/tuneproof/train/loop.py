@@ -22,7 +22,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from tuneproof.data.batches import Batch
-from tuneproof.errors import RunError
+from tuneproof.errors import NonfiniteError, RunError
 from tuneproof.models.oom import OOM_ADVICE, is_oom
 from tuneproof.process_group import current_group
 from tuneproof.train.embeddings import RowGradients
@@ -282,10 +282,10 @@ def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator
         )
 
 
-def _not_finite_error(mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> RunError:
+def _not_finite_error(mean_loss: float, gradient_norm: float, batch: Batch, number: int) -> NonfiniteError:
     norm_text = f"gradient's norm is {gradient_norm}"
     value = norm_text if math.isfinite(mean_loss) else f"loss is {mean_loss}"
-    return RunError(
+    return NonfiniteError(
         f"step {number}",
         f"the {value} in the batch of {ids_text(batch)}.",
         WEIGHTS_STAY,

@@ -5,7 +5,9 @@ for each step. Knows nothing of: data, losses, devices' names.
 """
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Literal, get_args
 
 import torch
@@ -85,5 +87,21 @@ def make_schedule(kind: ScheduleKind, total_steps: int, warmup_share: float) -> 
         if kind == "cosine":
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / decay_steps)))
         return 1.0
+
+    return factor
+
+
+def make_cycles(kind: ScheduleKind, steps_by_cycle: Sequence[int], warmup_share: float) -> Schedule:
+    """One schedule after the other, each over its own steps: the learning rate rises and falls again.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983, section 3 (warm restarts).
+    Differs: each cycle has the warm-up and the decay of the recipe's schedule, not the cosine alone.
+    """
+    ends = list(accumulate(steps_by_cycle))
+    cycles = [make_schedule(kind, steps, warmup_share) for steps in steps_by_cycle]
+
+    def factor(step: int) -> float:
+        index = min(bisect_right(ends, step), len(ends) - 1)
+        return cycles[index](step - ends[index] + steps_by_cycle[index])
 
     return factor

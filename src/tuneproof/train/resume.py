@@ -242,9 +242,9 @@ class CheckpointManager:
         self._cost_s = self._last_write - start
         return path
 
-    def clear(self) -> None:
-        """Remove the checkpoints of a complete arm; renamed invalid ones stay."""
-        for _, folder in self._numbered():
+    def clear(self, keep_newest: bool = False) -> None:
+        """Remove the checkpoints of a complete arm, all or all but the newest; renamed invalid ones stay."""
+        for _, folder in self._numbered()[int(keep_newest) :]:
             remove_folder(folder)
         atomic.remove_leftovers(self.folder)
         if self.folder.is_dir() and not any(self.folder.iterdir()):

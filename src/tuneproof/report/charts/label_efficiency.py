@@ -155,7 +155,7 @@ def _y_scale(lines: Sequence[SizedLine], values: Sequence[float]) -> svg.Scale:
 
 
 def _figure(
-    lines: Sequence[SizedLine], flat: Sequence[tuple[tables.ArmRow, str, float]], metric: str, width: int
+    lines: Sequence[SizedLine], flat: Sequence[tuple[tables.ArmRow, str, float]], title: str, width: int
 ) -> Markup:
     names = [line.row.label for line in lines] + [row.label for row, _, _ in flat]
     right = width - svg.RIGHT_MARGIN - min(LETTER_WIDTH * max(map(len, names)), width / 3)
@@ -166,16 +166,14 @@ def _figure(
         float(sizes[0]), float(sizes[-1]), svg.PLOT.left + 8 + spread, right - 8 - spread, log=True
     )
     format_tick = (
-        (lambda value: formatting.format_percent(value, 0))
-        if tables.is_share(metric)
-        else formatting.format_number
+        (lambda value: formatting.format_percent(value, 0)) if lines[0].share else formatting.format_number
     )
     drawn = svg.frame(
         y_scale,
         [(value, format_tick(value)) for value in svg.ticks(y_scale.low, y_scale.high, 5)],
         [(x_scale(size), formatting.count(size)) for size in sizes],
         "labelled train items",
-        tables.metric_title(metric),
+        title,
         width,
     )
     for _, ink, value in flat:
@@ -189,9 +187,7 @@ def _figure(
     ends_at += [(row.label, ink, y_scale(value)) for row, ink, value in flat]
     drawn += _names(ends_at, right)
     description = "; ".join(line.describe() for line in lines)
-    return svg.figure(
-        (width, svg.HEIGHT), f"{tables.metric_title(metric)} against labelled train items", description, drawn
-    )
+    return svg.figure((width, svg.HEIGHT), f"{title} against labelled train items", description, drawn)
 
 
 def label_efficiency(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, Any] | None:
@@ -200,17 +196,18 @@ def label_efficiency(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[
     if not lines:
         return None
     metric = str(study.comparisons["by_train_size"][0]["metric"])
+    title = tables.metric_title(metric, tables.positive_label(study))
     flat = [
         (row, svg.arm_colour(index, row.kind), float(row.scores[metric].value or 0.0))
         for index, row in enumerate(rows)
         if row.kind == "prompt" and row.has_score(metric)
     ]
     return {
-        "title": tables.metric_title(metric),
-        "figure": _figure(lines, flat, metric, int(svg.WIDTH * WIDE)),
-        "narrow": _figure(lines, flat, metric, svg.WIDTH),
+        "title": title,
+        "figure": _figure(lines, flat, title, int(svg.WIDTH * WIDE)),
+        "narrow": _figure(lines, flat, title, svg.WIDTH),
         "lines": lines,
-        "table": _table(lines, tables.metric_title(metric)),
+        "table": _table(lines, title),
         "sentences": [_sentence(line, line.style) for line in lines if line.row.trainable],
         "flat": [row.label for row, _, _ in flat],
         "failures": _failures(study),

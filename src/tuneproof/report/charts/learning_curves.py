@@ -47,7 +47,9 @@ def read_curves(rows: Sequence[ArmRow], quantity: str, by: str) -> list[Line]:
             ]
             if points:
                 seed = record.about.get("seed")
-                name = row.label if seed is None or len(row.seeds) < 2 else f"{row.label}, seed {seed}"
+                name = row.marked_label
+                if seed is not None and len(row.seeds) > 1:
+                    name = f"{name}, seed {seed}"
                 lines.append(Line(index, name, points))
     return lines
 

@@ -155,3 +155,7 @@ def test_an_arm_whose_fitted_head_was_the_best_has_learnt() -> None:
     train = [2.5] * 30  # from a fitted head downhill
     assert "not_learning" not in names_of(train, [0.3, 0.8, 0.9])
     assert "not_learning" in names_of([1.6] * 30, [1.6, 1.6, 1.6])
+
+
+def test_an_arm_that_has_learnt_nine_tenths_is_not_called_under_trained() -> None:
+    assert names_of(falling(1.6, 0.1), [1.575, 0.231, 0.092]) == ["best_is_last"]

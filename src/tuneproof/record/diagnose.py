@@ -26,6 +26,7 @@ MIN_GAIN = 0.05  # of the dev loss, which as much training again would take off
 FITTED = 0.75  # of the dev loss: with a training loss below it, more training fits the train items alone
 NEAR_BEST = 1.01  # of the lowest dev loss
 NEAR_ENTROPY = 0.97  # of the labels' entropy: a training loss above it has learnt next to nothing
+LITTLE_LEFT = 0.1  # of the labels' entropy: what is left to gain is in few items
 LEARNT = 0.8  # of the labels' entropy: a dev loss below it is no chance
 RISE = 1.05  # of the loss at the start
 SKIPPED_SHARE = 0.1  # of the updates
@@ -161,7 +162,8 @@ def _still_improving(curves: Curves) -> Finding | None:
     dev_losses = [float(evaluation["dev_loss"]) for evaluation in curves.evaluations]
     is_best = dev_losses[-1] <= NEAR_BEST * min(dev_losses)
     is_fitted = curves.mean_loss(END_SHARE) < FITTED * dev_losses[-1]
-    if is_fitted or not is_best or not gain > MIN_GAIN * end:
+    is_learnt = curves.entropy is not None and end < LITTLE_LEFT * curves.entropy
+    if is_fitted or is_learnt or not is_best or not gain > MIN_GAIN * end:
         return None
     name, losses = "dev loss", dev_losses
     if not _has_dev_curve(curves):
@@ -169,7 +171,7 @@ def _still_improving(curves: Curves) -> Finding | None:
     if len(losses) > LISTED:
         losses = [losses[0], losses[len(losses) // 2], losses[-1]]
     path = f"{name} {' → '.join(f'{loss:.3f}' for loss in losses)}"
-    outlook = f"As much training again may bring it to about {end - gain:.2f}."
+    outlook = f"As much training again may bring it to about {max(0.0, end - gain):.2f}."
     if middle - end >= start - middle:
         outlook = "It had not slowed down yet."  # no extrapolation would be honest
     return Finding(

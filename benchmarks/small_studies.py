@@ -16,11 +16,11 @@ SHARED = Path(__file__).parents[1].parent / "shared"
 SST2 = SHARED / "data" / "sst2" / "glue_dev.parquet"
 STORIES = SHARED / "models" / "stories260k"
 TIMES = {
-    "forecast",
     "time_s",
     "tokens_per_s",
     "time_by_stage_s",
     "items_per_s",
+    "memory_bytes",
     "peak_memory_bytes",
     "memory",
     "training_speed",
@@ -146,7 +146,7 @@ def results_of(folder: Path) -> dict[str, Any]:
     for path in folder.glob("arms/*/arm.json"):
         about = json.loads(path.read_text("utf-8"))
         results[str(path.relative_to(folder))] = {
-            key: about[key] for key in ("status", "chosen", "prompts", "encoding")
+            key: about.get(key) for key in ("status", "chosen", "prompts", "encoding", "checkpoint")
         }
     for name in ("items.parquet", "splits.json"):
         results[name] = (folder / name).read_bytes()

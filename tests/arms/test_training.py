@@ -53,12 +53,14 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, ki
     left = (folder_of(recipes[1], name) / "checkpoints").glob("*")
     kept = arm_of(recipes[1], name).get("checkpoint")
     assert [path.name for path in left] == ([f"step-{kept['step']}"] if kept else [])
+    assert kept == arm_of(recipes[0], name).get("checkpoint")
     notes = " ".join(arm_of(recipes[1], name)["notes"])
     assert "resumes after step 10" in notes
 
 
 @pytest.mark.parametrize("moment", ["step", "dev", "predict"])
-def test_a_requested_stop_loses_nothing(tmp_path, models, moment) -> None:
+def test_a_requested_stop_loses_nothing(tmp_path, models, monkeypatch, moment) -> None:
+    monkeypatch.setattr(arm_session, "is_under_trained", lambda findings: True)
     recipes = [
         small_recipe(
             tmp_path,
@@ -84,6 +86,7 @@ def test_a_requested_stop_loses_nothing(tmp_path, models, moment) -> None:
     assert not (folder / "arm.json").exists()
     events = run_recorded(recipes[1]).events
     assert results(recipes[1], "full") == results(recipes[0], "full")
+    assert not any("checkpoint" in arm_of(recipe, "full") for recipe in recipes)
     steps = [e for e in events if isinstance(e, Progress) and e.note.startswith("loss")]
     if moment == "predict":
         assert not steps, "it trained again"

@@ -227,16 +227,21 @@ def _write(
 
 
 def _final_checkpoint(plan: Plan, run: ArmRun, result: ArmResult) -> dict[str, Any]:
-    """The entry on the checkpoint that an under-trained arm keeps; empty where it keeps none."""
+    """The entry on the checkpoint that an under-trained arm keeps; empty where it keeps none.
+
+    It is the same after a stop: one that only the stop wrote is not kept, and files that hold times do not
+    count among its bytes.
+    """
     folder = run.folder / CHECKPOINTS / f"step-{result.chosen.get('steps_done')}"
-    if run.train_size is not None or not folder.is_dir():
+    is_wanted = run.train_size is None and plan.recipe.train.checkpoint_minutes is not None
+    if not is_wanted or not folder.is_dir():
         return {}
     steps = read_steps(run.folder / STEPS)
     counts = plan.study.splits.report["labels"]["train"] if plan.study.kind == "labels" else {}
     options, evaluations = run.arm.options.model_dump(), result.chosen["evaluations"]
     if not is_under_trained(diagnose_run(steps, evaluations, options, counts, result.dev)):
         return {}
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return {"checkpoint": {"step": result.chosen["steps_done"], "bytes": size}}
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from tests.report.made_study import predictions
 from tuneproof.record.study_folder import Items
-from tuneproof.report.slices import ArmPredictions, constant_predictions, measure_calibration, slice_scores
+from tuneproof.report.slices import (
+    ArmPredictions,
+    constant_predictions,
+    hardest_groups,
+    measure_calibration,
+    slice_scores,
+)
 from tuneproof.report.tables import ArmRow
 from tuneproof.score.calibration import fit_temperature
 
@@ -44,6 +50,24 @@ def test_of_many_words_the_rare_ones_stand_together() -> None:
 def test_an_empty_cell_is_a_value_of_its_own() -> None:
     found = sliced(["" if i < 20 else "web" for i in range(200)])
     assert [(part.name, part.items) for part in found] == [("(empty)", 20), ("web", 180)]
+
+
+def test_the_interval_of_the_hardest_group_holds_its_true_accuracy_although_it_was_chosen() -> None:
+    rng, hits, studies = np.random.default_rng(0), 0, 200
+    groups = [f"user {i % 60}" for i in range(60 * 20)]  # all alike: the hardest one is chance
+    for _ in range(studies):
+        right_N = (rng.random(len(groups)) < 0.8).astype(float)
+        hardest = hardest_groups(groups, right_N)
+        assert hardest is not None
+        title, cut = hardest
+        score = cut(right_N[None])[0].accuracies[0]
+        hits += score.low <= 0.8 <= score.high
+    assert "the 10 hardest of 60" in title
+    assert hits / studies >= 0.93
+
+
+def test_groups_of_two_items_are_not_ranked() -> None:
+    assert hardest_groups([f"user {i // 2}" for i in range(40)], np.zeros(40)) is None
 
 
 def test_the_temperature_comes_from_dev_and_the_error_from_test() -> None:

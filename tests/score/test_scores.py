@@ -123,3 +123,32 @@ def test_metrics_that_are_none_or_do_not_apply_are_refused():
         score([arm], ["log_loss"], SETTINGS, False)
     with pytest.raises(RunError, match="there are no predictions"):
         score([predictions_of([], [])], None, SETTINGS, False)
+
+
+def note_of(metric, gold, predicted, groups=None):
+    run = predictions_of(gold, predicted, groups)
+    return score([run], [metric], ScoreSettings(draws=200), groups is not None)[metric].note
+
+
+def test_a_few_golds_of_a_class_are_noted_where_the_class_weighs_as_much_as_the_others():
+    gold = [0] * 195 + [1] * 5
+    predicted = [0, 1] * 100
+    assert "only" not in note_of("f1_macro", gold, predicted)
+    rarer = [0] * 198 + [1] * 2
+    for metric in ("f1_macro", "recall_macro", "precision_macro", "f1", "recall"):
+        assert "only 2 items of pos" in note_of(metric, rarer, predicted)
+    assert "only 1 item of pos" in note_of("f1", [0] * 199 + [1], predicted)
+    for metric in ("accuracy", "f1_weighted"):
+        assert "only 2 items" not in note_of(metric, rarer, predicted)
+    assert "only" not in note_of("f1", [1] * 198 + [0] * 2, predicted), "the positive class is frequent"
+
+
+def test_uneven_groups_are_noted_by_what_they_are_worth():
+    gold, predicted = [0, 1] * 300, [0, 1, 1, 0] * 150
+    even = [f"user {i // 20}" for i in range(600)]
+    assert "groups" not in note_of("accuracy", gold, predicted, even)
+    uneven = ["heavy user"] * 240 + [f"user {i % 29}" for i in range(360)]
+    note = note_of("accuracy", gold, predicted, uneven)
+    assert "30 groups of uneven size (the largest has 40 % of the items) are worth 6 equal ones" in note
+    few = [f"user {i // 100}" for i in range(600)]
+    assert "only 6 groups" in note_of("accuracy", gold, predicted, few)

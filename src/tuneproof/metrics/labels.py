@@ -133,6 +133,7 @@ def _of_labels() -> list[Metric]:
         }
         for suffix, (formula, title) in averages.items():
             more: dict[str, Any] = {"binary_only": suffix == "", "note": NOTES.get(name + suffix, "")}
+            more["averaged_over"] = {"": "positive", "_macro": "classes"}.get(suffix, "")
             metrics.append(Metric(name + suffix, title, _counts, formula, source, **more))
     return metrics
 

@@ -96,7 +96,8 @@ class Metric:
 
     `kind` is the kind of task whose items `per_item` takes. `needs`: whether predictions suffice or
     probabilities are needed. `proportion` is true where the value is a share of right items, so that
-    Wilson's interval holds. Of questions: `required_questions` are those of which it needs some,
+    Wilson's interval holds. `averaged_over`: the classes that all weigh the same in the value, however rare
+    ("positive": that class alone). Of questions: `required_questions` are those of which it needs some,
     `counted_questions` those that its value is of, where not of all. `name_in_sentence` is empty where
     it is `name` with spaces. `missing_requirement` returns what this machine is missing for it, in a
     sentence ("": nothing). `note` is printed beside every value.
@@ -113,6 +114,7 @@ class Metric:
     high: float = 1.0
     binary_only: bool = False
     proportion: bool = False
+    averaged_over: Literal["", "positive", "classes"] = ""
     note: str = ""
     kind: Literal["labels", "questions"] = "labels"
     required_questions: QuestionKind = ""
@@ -130,6 +132,17 @@ class Metric:
         if not self.counted_questions:
             return np.ones(len(items), dtype=bool)
         return _of_kind(items, self.counted_questions)
+
+    def rarest_class(self, items: Items) -> tuple[str, int] | None:
+        """The rarest class on which the value depends as much as on a frequent one, and its golds.
+
+        None if the metric does not average over classes, or the items have no labels.
+        """
+        if not self.averaged_over or not isinstance(items, LabelItems):
+            return None
+        golds_C = np.bincount(items.gold_N, minlength=items.classes)
+        rarest = items.classes - 1 if self.averaged_over == "positive" else int(golds_C.argmin())
+        return items.labels[rarest], int(golds_C[rarest])
 
 
 def _of_kind(items: Items, kind: QuestionKind) -> NDArray[np.bool_]:

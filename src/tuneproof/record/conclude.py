@@ -16,6 +16,7 @@ from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe, read_recipe
 from tuneproof.record import study_folder
 from tuneproof.record.diagnoses import Diagnosis, describe_under_trained, diagnose_study, of_arm
+from tuneproof.record.registration import register, registration_of
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score, unavailable_reason
 from tuneproof.score.verdict import Comparison, UnderTrained, comparison_sentence, make_verdict, withhold
@@ -223,6 +224,9 @@ def conclude(folder: Path) -> dict[str, Any]:
         first = recipe.claims[0]
         unfinished = f"{first.arm} or {first.over} did not finish with any model."
         verdict["sentence"] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
+    registration = registration_of(register(folder, recipe))
+    if changed := registration["claim_changes"]:
+        verdict["sentence"] = " ".join([verdict["sentence"], *changed])
     value = {
         "comparisons": [
             *({**c.as_json(), "claim": True} for c in claims),
@@ -234,6 +238,7 @@ def conclude(folder: Path) -> dict[str, Any]:
         ],
         "by_train_size": study.by_train_size(record),
         "diagnoses": [diagnosis.as_json() for diagnosis in diagnoses if diagnosis.findings],
+        "registration": registration,
         "verdict": verdict,
         "not_compared": study.skipped,
         "not_computed": _missing_requirements(recipe),

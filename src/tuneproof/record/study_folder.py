@@ -20,6 +20,7 @@ Knows nothing of: models, torch, how anything was computed.
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}
         weights/         safetensors and the tokenizer, with a manifest
+    registration.json    claims, arms and seeds, from before the first result on (see record/registration.py)
     changes.json         accepted changes, restarted and extended arms (see record/changes.py)
     superseded/          the old folders of restarted and extended arms
     study.lock           which process is working here
@@ -58,6 +59,7 @@ SEARCH = "search.json"  # beside the checkpoints: finished trials of an arm that
 RESUME_LOGS = "resume_logs"
 FACTS = "facts.json"
 CHANGES = "changes.json"
+REGISTRATION = "registration.json"
 SUPERSEDED = "superseded"
 COMPARISONS = "comparisons.json"
 FORECAST = "forecast.json"

@@ -12,6 +12,7 @@ from tuneproof.report.before_after import BeforeAfter
 from tuneproof.report.diagnoses import diagnosis_lines
 from tuneproof.report.formatting import show_hidden
 from tuneproof.report.results import paired_differences
+from tuneproof.report.sections import registration_notes
 
 
 def escape(text: str) -> str:
@@ -50,6 +51,7 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
     if compared.rows:
         parts += ["## Comparisons on the same test items", markdown_table(compared)]
     notes = [*tables.metric_notes(rows, positive), *(study.comparisons.get("not_computed") or [])]
+    notes += registration_notes(study)
     findings = [
         f"{finding.get('level')}: {finding.get('message')}"
         for finding in study.audit.get("findings") or []

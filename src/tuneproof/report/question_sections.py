@@ -5,7 +5,7 @@ Knows nothing of: HTML, how questions were answered.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,10 +21,11 @@ from tuneproof.report.charts.svg import HEIGHT, PLOT, WIDTH, Scale, figure, fram
 from tuneproof.report.formatting import format_number
 from tuneproof.report.slices import (
     ArmPredictions,
+    Cut,
     Slice,
     common_rows,
+    hardest_groups,
     make_slice,
-    slice_by_group,
     slice_by_quartile,
 )
 from tuneproof.score.threshold import best_threshold
@@ -33,7 +34,6 @@ from tuneproof.tasks.question_rows import question_from_json
 QUESTION_WORDS = ("what", "who", "when", "where", "which", "why", "how many", "how much", "how")
 KINDS = ("answerable", "unanswerable")
 BARS = 40
-Cut = Callable[[NDArray[np.float64]], list[Slice]]  # scores [A, N] of A arms on N questions
 Rule = tuple[Cut, NDArray[np.bool_]]
 _FIRST = re.compile(r"\b(how many|how much|what|who|whom|whose|when|where|which|why|how)\b")
 
@@ -98,10 +98,9 @@ def _rules(
         rules["by question word"] = (_cut_by_name(first_words, (*QUESTION_WORDS, "other")), all_N)
         rules["by context length"] = (_cut_by_length(context_lengths), all_N)
     rules["by length of the gold answer"] = (_cut_by_length(lengths), answerable_N)
-    rules["by article, hardest first"] = (
-        lambda values_AN: slice_by_group(groups, values_AN, mean_f1_N),
-        all_N,
-    )
+    if hardest := hardest_groups(groups, mean_f1_N):
+        title, cut = hardest
+        rules[f"by article: {title}"] = cut, all_N
     return rules
 
 

@@ -250,6 +250,15 @@ def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, An
     }
 
 
+def registration_notes(study: StudyRecord) -> list[str]:
+    """When the claims were recorded, and the arms and seeds that were added after the first results."""
+    registration = study.comparisons.get("registration")
+    if not registration:
+        return []
+    recorded = f"The claims were recorded on {registration['time'][:10]}, before the first test prediction."
+    return [*([] if registration["finished"] else [recorded]), *registration["other_changes"]]
+
+
 def build_sections(study: StudyRecord) -> dict[str, Any]:
     """All values of the page's template."""
     rows, metric = tables.pooled_rows(study), tables.main_metric(study)
@@ -277,6 +286,7 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "metric_notes": [
             *tables.metric_notes(rows, positive),
             *(study.comparisons.get("not_computed") or []),
+            *registration_notes(study),
         ],
         "costs": cost_figures(rows, metric, positive),
         "panels": learning_curves(rows),

@@ -4,7 +4,7 @@ In: rows of arms, their predictions, the items. Out: plain values for the page.
 Knows nothing of: HTML, drawing, how predictions were made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,14 @@ from tuneproof.record.study_folder import DEV_PREDICTIONS, PREDICTIONS, Items
 from tuneproof.report.charts.calibration import Bin
 from tuneproof.report.tables import ArmRow, Score
 from tuneproof.score.calibration import apply_temperature, fit_temperature
-from tuneproof.score.intervals import wilson_interval
+from tuneproof.score.intervals import exact_interval, wilson_interval
 
 LEVEL = 0.95
 PARTS = 4
 MAX_VALUES = 12
 WORST_GROUPS = 10
+
+Cut = Callable[[NDArray[np.float64]], list["Slice"]]  # of scores [A, N] of arms on items
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,21 @@ def _mean_correct(arm: ArmPredictions, ids: Sequence[str]) -> NDArray[np.float64
     return total_N / len(arm.runs)
 
 
-def make_slice(name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64]) -> Slice:
-    """The arms' means on some items, with Wilson's interval (too wide for means of non-binary scores)."""
+def make_slice(
+    name: str, inside_N: NDArray[np.bool_], right_AN: NDArray[np.float64], candidates: int = 1
+) -> Slice:
+    """The arms' means on some items, with Wilson's interval (too wide for means of non-binary scores).
+
+    A slice that was chosen among several `candidates` for its mean gets the exact interval at Bonferroni's
+    level, at which the intervals of all candidates hold together, and so that of the chosen one.
+    """
     items = int(inside_N.sum())
     scores = []
     for value in right_AN[:, inside_N].mean(axis=1).tolist():
-        bounds = wilson_interval(value, items, LEVEL)
+        if candidates == 1:
+            bounds = wilson_interval(value, items, LEVEL)
+        else:
+            bounds = exact_interval(value, items, 1 - (1 - LEVEL) / candidates)
         scores.append(Score(value, bounds.low, bounds.high, items))
     return Slice(name, items, scores)
 
@@ -182,19 +193,24 @@ def _slice_by_value(values: Sequence[str], right_AN: NDArray[np.float64]) -> lis
     return slices
 
 
-def slice_by_group(
-    groups: Sequence[str], right_AN: NDArray[np.float64], score_N: NDArray[np.float64] | None = None
-) -> list[Slice]:
-    """The groups of at least three items with the lowest mean score (`by_N`), lowest first."""
+def hardest_groups(groups: Sequence[str], score_N: NDArray[np.float64]) -> tuple[str, Cut] | None:
+    """The groups of at least three items with the lowest mean score, lowest first; None without any.
+
+    Returns a title that says among how many they were chosen, and how to slice scores [A, N] by them.
+    """
     names, group_N, size_G = np.unique(
         np.array(groups, dtype=object).astype(str), return_inverse=True, return_counts=True
     )
-    if len(names) == len(groups):
-        return []
-    mean_N = right_AN.mean(axis=0) if score_N is None else score_N
-    mean_G = np.bincount(group_N, weights=mean_N) / size_G
+    mean_G = np.bincount(group_N, weights=score_N) / size_G
     order = [index for index in np.lexsort((names, mean_G)) if size_G[index] >= 3]
-    return [make_slice(str(names[index]), group_N == index, right_AN) for index in order[:WORST_GROUPS]]
+    if not order:
+        return None
+    hardest = order[:WORST_GROUPS]
+    choice = "(three items or more; intervals corrected for the choice)"
+    title = f"the {len(hardest)} hardest of {len(order):,} {choice}"
+    return title, lambda values_AN: [
+        make_slice(str(names[i]), group_N == i, values_AN, len(order)) for i in hardest
+    ]
 
 
 def _slice_by_columns(
@@ -236,7 +252,9 @@ def slice_scores(arms: Sequence[ArmPredictions], items: Items) -> dict[str, list
         if (gold_N == index).any()
     ]
     slices = {"by label": by_label, **_slice_by_columns(ids, items, right_AN)}
-    slices["by group, hardest first"] = slice_by_group([first.groups[row] for row in rows], right_AN)
+    if hardest := hardest_groups([first.groups[row] for row in rows], right_AN.mean(axis=0)):
+        title, cut = hardest
+        slices[f"by group: {title}"] = cut(right_AN)
     return {name: parts for name, parts in slices.items() if parts}
 
 

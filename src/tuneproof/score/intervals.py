@@ -71,6 +71,21 @@ def wilson_interval(value: float, n: float, level: float, df: float = inf) -> In
     return Interval(max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
 
+def exact_interval(value: float, n: int, level: float) -> Interval:
+    """The interval of a proportion `value` of n items that covers at least `level` at any n and any level.
+
+    Wilson's covers too little far out in the tail, as at the levels of many intervals at once.
+
+    Source: Clopper and Pearson 1934, Biometrika 26(4), pp. 404-413.
+    """
+    from scipy.special import betaincinv
+
+    tail, right = (1 - level) / 2, value * n
+    low = float(betaincinv(right, n - right + 1, tail)) if right > 0 else 0.0
+    high = float(betaincinv(right + 1, n - right, 1 - tail)) if right < n else 1.0
+    return Interval(low, high)
+
+
 def student_interval(estimated: Estimate, level: float) -> Interval:
     """`value` plus and minus t times `error`, with the estimate's degrees of freedom."""
     half = t_quantile(level, estimated.df) * estimated.error

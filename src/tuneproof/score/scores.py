@@ -5,6 +5,7 @@ In: predictions, one list per seed. Out: {metric: Score}. Knows nothing of: mode
 Shapes: N items, G clusters, S seeds, K statistics, B draws.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ Floats = NDArray[np.float64]
 
 FEW_CLUSTERS = 20
 FEW_ERRORS = 5
+FEW_GOLDS = 5  # of a class that weighs as much as a frequent one
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,30 @@ def groups_of(predictions: AnyPredictions, grouped: bool) -> Sequence[str] | Non
     if not grouped or len(set(predictions.groups)) == len(predictions):
         return None
     return predictions.groups
+
+
+def few_groups_note(groups: Sequence[str] | None) -> str:
+    """The note on an interval over too few groups; empty if there are enough of them.
+
+    Groups of different sizes n_g are worth (sum n_g)^2 / sum n_g^2 equal ones: a mean over 30 groups, one of
+    which holds 40 % of the items, varies as a mean over 6 does.
+
+    Source: Kish 1965, Survey Sampling, section 11.7; for clusters: Carter, Schnepel and Steigerwald 2017,
+    doi:10.1162/REST_a_00639.
+    """
+    if groups is None:
+        return ""
+    sizes = np.array(list(Counter(groups).values()), dtype=float)
+    effective = float(sizes.sum() ** 2 / (sizes**2).sum())
+    if effective >= FEW_CLUSTERS:
+        return ""
+    if len(sizes) < FEW_CLUSTERS:
+        return f"only {len(sizes)} groups: the interval may be too narrow"
+    largest = f"{100 * sizes.max() / sizes.sum():.0f} %"
+    return (
+        f"{len(sizes):,} groups of uneven size (the largest has {largest} of the items) "
+        f"are worth {effective:.0f} equal ones: the interval may be too narrow"
+    )
 
 
 def paragraphs_of(predictions: AnyPredictions, grouped: bool) -> Sequence[str] | None:
@@ -199,8 +225,7 @@ def _bootstrap_scores(
         units = "items" if groups is None else "whole groups"
         drawn = f"{units} and seeds" if seeds > 1 else units
         method = f"bootstrap of {drawn} ({settings.draws:,} draws), {form}"
-        clusters = None if groups is None else len(rows_GK)
-        scores[metric.name] = _make_score(metric, estimated.value, interval, items_S, clusters, method)
+        scores[metric.name] = _make_score(metric, estimated.value, interval, items_S, groups, method)
     return scores
 
 
@@ -225,12 +250,15 @@ def _make_score(
     value: float,
     interval: Interval,
     items_S: Sequence[Items],
-    clusters: int | None,
+    groups: Sequence[str] | None,
     method: str,
 ) -> Score:
-    notes = [metric.note] if metric.note else []
-    if clusters is not None and clusters < FEW_CLUSTERS:
-        notes.append(f"only {clusters} groups: the interval may be too narrow")
+    notes = [note for note in (metric.note, few_groups_note(groups)) if note]
+    clusters = None if groups is None else len(set(groups))
+    rarest = metric.rarest_class(items_S[0])
+    if rarest is not None and rarest[1] < FEW_GOLDS:
+        items = "1 item" if rarest[1] == 1 else f"{rarest[1]} items"
+        notes.append(f"only {items} of {rarest[0]}: the interval may be too narrow")
     counted_N = metric.counted_N(items_S[0])
     n = int(counted_N.sum())
     right = np.mean([(items.right_N & counted_N).sum() for items in items_S])

@@ -19,6 +19,7 @@ from tuneproof.recipe.recipe import Recipe
 from tuneproof.record.changes import ChangeLog
 from tuneproof.record.conclude import conclude
 from tuneproof.record.provenance import provenance
+from tuneproof.record.registration import register
 from tuneproof.record.study_folder import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, refuse_foreign
 from tuneproof.report.page import render
 from tuneproof.study.arm_runs import ArmRun
@@ -107,6 +108,7 @@ def open_folder(
     folder, splits = plan.folder, plan.study.splits
     log_extensions(plan, extended)
     score_again(folder, plan.recipe, splits.grouped)
+    register(folder, plan.recipe)
     write_text(folder / RECIPE, plan.recipe.text())
     for sentence in move_extended(plan):
         monitor.message(sentence)

@@ -1,0 +1,106 @@
+"""What a study claimed, with which arms and seeds, and how many results there were when that was written.
+
+In: a study's folder, its recipe. Out: registration.json, what was changed after results, in words.
+Knows nothing of: predictions, scores, how arms run.
+
+A claim chosen after the scores were seen is likelier to hold by chance: the best of eight equal arms is
+called better in 12 % of studies. The first entry is written before the first arm runs, and an entry is
+added where the claims, arms or seeds differ from the last one.
+
+Source: Nosek et al. 2018, The preregistration revolution, doi:10.1073/pnas.1708274114.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tuneproof.atomic import read_json, sha256_of_text, write_json
+from tuneproof.data.findings import plural
+from tuneproof.recipe.recipe import Recipe
+from tuneproof.record.study_folder import ARMS, PREDICTIONS, REGISTRATION
+
+Entry = Mapping[str, Any]
+
+
+def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
+    """All entries of the study, the last of which is of this recipe; it is added where it is new.
+
+    An entry: time (UTC), digest of the rest (SHA-256), `finished` (arms with test predictions at that time),
+    claims, arms, models, seeds, train_sizes.
+    """
+    path = folder / REGISTRATION
+    entries: list[dict[str, Any]] = read_json(path)["entries"] if path.is_file() else []
+    design = _design_of(recipe)
+    digest = sha256_of_text(repr(sorted(design.items())))
+    if not entries or entries[-1]["digest"] != digest:
+        finished = sum((arm / PREDICTIONS).is_file() for arm in (folder / ARMS).glob("*"))
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        entries.append({"time": time, "digest": digest, "finished": finished, **design})
+        write_json(path, {"entries": entries})
+    return entries
+
+
+def registration_of(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The study's registration in comparisons.json.
+
+    Keys: time, digest and finished of the first entry; `claim_changes` and `other_changes`: what was changed
+    after the first test predictions, a sentence for each change.
+    """
+    claim_changes, other_changes = [], []
+    if entries[0]["finished"]:
+        claim_changes.append(f"The claims were first recorded {_when(entries[0])}.")
+    for before, after in pairwise(entries):
+        if after["finished"]:
+            claim_changes += [f"{change} {_when(after)}." for change in _claim_changes(before, after)]
+            other_changes += [f"{change} {_when(after)}." for change in _additions(before, after)]
+    first = {key: entries[0][key] for key in ("time", "digest", "finished")}
+    return {**first, "claim_changes": claim_changes, "other_changes": other_changes}
+
+
+def _design_of(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "claims": [claim.model_dump(mode="json") for claim in recipe.claims],
+        "arms": [arm.name for arm in recipe.arms],
+        "models": [model.name or model.id for model in recipe.models],
+        "seeds": list(recipe.seeds),
+        "train_sizes": list(recipe.train_sizes),
+    }
+
+
+def _claim_changes(before: Entry, after: Entry) -> list[str]:
+    made = [_claim_name(claim) for claim in after["claims"] if claim not in before["claims"]]
+    dropped = [_claim_name(claim) for claim in before["claims"] if claim not in after["claims"]]
+    if made and dropped:
+        return [f"The claim was changed from {_list(dropped)} to {_list(made)}"]
+    return (
+        [f"The claim {_list(made or dropped)} was {'added' if made else 'dropped'}"]
+        if made or dropped
+        else []
+    )
+
+
+def _additions(before: Entry, after: Entry) -> list[str]:
+    """The arms, models, seeds and samples that were added."""
+    additions = []
+    for key, noun in (("arms", "arm"), ("models", "model"), ("seeds", "seed"), ("train_sizes", "train size")):
+        added = [str(value) for value in after[key] if value not in before[key]]
+        if len(added) == 1:
+            additions.append(f"The {noun} {added[0]} was added")
+        elif added:
+            additions.append(f"The {noun}s {_list(added)} were added")
+    return additions
+
+
+def _claim_name(claim: Entry) -> str:
+    metric = f" by {claim['metric']}" if claim.get("metric") else ""
+    return f"{claim['arm']} over {claim['over']}{metric}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _when(entry: Entry) -> str:
+    return f"after {plural(entry['finished'], 'arm', 'arms')} had finished ({entry['time'][:10]})"

@@ -35,9 +35,10 @@ from tuneproof.throughput.linear_cost import LayeredCost, Line, line_through
 from tuneproof.train.loop import fit
 from tuneproof.train.optimizer import make_optimizer, make_schedule
 
-WORK_FLOPS = {"cpu": 5e9, "cuda": 1e13, "mps": 3e11}  # of the layers, in what is timed at once
+WORK_FLOPS = {"cpu": 1e11, "cuda": 1e13, "mps": 3e11}  # of the layers, in what is timed at once
 LEAST_ITEMS = 4  # beside one: what a call takes whatever its items is not multiplied by them
 MOST_CALLS, ENOUGH_S = 4, 0.03  # of the same work
+GROWTH = 2.5  # of a call's time, from which on the time of an item stands out of that of the call
 MANY_WEIGHTS = 30_000_000
 SPARE_TOKENS, MORE_TOKENS = 3, 8  # of timed answers: beside the no-answer string, beyond
 FORWARD, TRAINING = 2, 6  # FLOPs per weight and token (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)
@@ -111,18 +112,24 @@ class _Timer:
         context, method = self.context, self.context.arm.method
         held_out = [*context.splits.dev, *context.splits.test]
         examples = sorted(held_out, key=lambda example: len(example.text))
-        count = self._items(FORWARD, self._mean_tokens(examples), context.recipe.predict.batch_size)
+        limit = min(context.recipe.predict.batch_size, len(examples))
+        count = self._items(FORWARD, self._mean_tokens(examples), limit)
         middle = examples[(len(examples) - count) // 2 :][:count]
         yield "weights", Line(float(sum(weight.numel() for weight in self.model.parameters())), 0.0)
         few = few_tokens(context) if self.writes else 0
-        yield "predict", self._line(count, lambda n: self._predict_call(middle[:n], few))
+        yield (
+            "predict",
+            self._line(
+                count, limit, lambda n: self._predict_call(examples[(len(examples) - n) // 2 :][:n], few)
+            ),
+        )
         if self.writes:
             seconds = [self._seconds(self._predict_call(middle, n)) for n in (few, few + MORE_TOKENS)]
             yield "token", Line(max(0.0, seconds[1] - seconds[0]) / MORE_TOKENS, 0.0)
         if method.apply is None:
             return
         if context.study.kind == "questions":
-            yield "evaluate", self._line(count, lambda n: self._evaluate_call(middle[:n]))
+            yield "evaluate", self._line(count, count, lambda n: self._evaluate_call(middle[:n]))
         yield "step", self._time_steps()
         trained = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
         yield "trained_weights", Line(float(trained), 0.0)
@@ -171,9 +178,18 @@ class _Timer:
             )
         return float(self.context.spec.encode("few", few, self.context.recipe.encode).tokens_N.mean())
 
-    def _line(self, most: int, call_of: Callable[[int], Callable[[], Any]]) -> Line:
-        """Seconds by items, from a quarter of them and all."""
-        return line_through({n: self._seconds(call_of(n)) for n in sorted({-(-most // 4), most})})
+    def _line(self, count: int, limit: int, call_of: Callable[[int], Callable[[], Any]]) -> Line:
+        """Seconds by items, from a quarter of `count` and all, or of more of them, up to `limit`.
+
+        More are needed where a call takes nearly the same for four times the items: what it takes whatever
+        its items are, such as the conversion of weights to bf16, would hide what an item takes.
+        """
+        seconds = {n: self._seconds(call_of(n)) for n in sorted({-(-count // 4), count})}
+        fewest = min(seconds)
+        while count < limit and seconds[count] < GROWTH * seconds[fewest]:
+            count = min(limit, 2 * count)
+            seconds[count] = self._seconds(call_of(count))
+        return line_through({n: seconds[n] for n in (fewest, count)})
 
     def _seconds(self, call: Callable[[], Any]) -> float:
         """The mean of a few calls, the first one left out."""

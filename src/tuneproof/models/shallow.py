@@ -12,7 +12,7 @@ from tuneproof.families.blocks import with_layers
 from tuneproof.families.models import ModelSource
 from tuneproof.models.load import Head, model_on_meta
 
-FULL_DEPTH_WEIGHTS = 25_000_000  # of layers: as many as are built
+FULL_DEPTH_WEIGHTS = 120_000_000  # of layers: as many as are built
 SCALE = 0.02  # standard deviation, as most models start
 TILE = 1 << 16  # numbers that are drawn, then repeated
 

@@ -302,7 +302,7 @@ def figures() -> list[tuple[str, str, str, str]]:
         ("longest function", "76 lines", f"{lines} lines ({where})", "60"),
         ("files at the package's root", "25", str(root_files), "8"),
         ("circles", "0", str(len(circles())), "0"),
-        ("source lines", "32,135", f"{sum(len(file.text.splitlines()) for file in modules()):,}", "35,500"),
+        ("source lines", "32,135", f"{sum(len(file.text.splitlines()) for file in modules()):,}", "37,000"),
     ]
 
 

@@ -261,7 +261,6 @@ def compared(arm: str, over: str, tables: dict[str, list[Predictions]], claim: b
         "n": size,
         "clusters": size // 4,
         "seeds": 1,
-        "seed_spread": 0.004,
         "mde": 2.8 * half / 1.96,
         "outcome": outcome,
         "sentence": f"{arm} is {outcome} against {over}: {100 * gap:+.1f} points on {size} items.",

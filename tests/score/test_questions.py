@@ -99,3 +99,13 @@ def test_other_golds_are_named():
     other = answered(["x", "z"], ["x", "y"])
     with pytest.raises(RunError, match="the gold answers of 1 items differ, first q1: y and z"):
         compare([one], [other], "squad_f1", "a", "b", SETTINGS, True)
+
+
+@pytest.mark.parametrize("metric", ["rougeL", "squad_f1", "bleu"])
+def test_graded_metrics_have_no_floor_of_right_and_wrong_items(metric):
+    golds = [f"the answer to question {i} is a long one" for i in range(30)]
+    near = [gold if i % 3 else gold.replace("long", "short") for i, gold in enumerate(golds)]
+    found = compare([answered(golds, golds)], [answered(golds, near)], metric, "a", "b", SETTINGS, False)
+    assert 0 < found.item_error < 1.96 / 30, "less than the floor of a proportion"
+    same = compare([answered(golds, near)], [answered(golds, near)], metric, "a", "b", SETTINGS, False)
+    assert same.low < 0 < same.high

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tuneproof.data.audit_lookalikes import audit_lookalikes, audit_merged_groups
 from tuneproof.data.audit_questions import audit_questions, first_per_paragraph
 from tuneproof.data.audit_tokens import audit_encoding, audit_shots
 from tuneproof.data.duplicates import NEAR, find_near_pairs
@@ -32,6 +33,7 @@ def _describe(item: Example, part: str) -> dict[str, Any]:
 CHECKS = (
     "empty texts",
     "test items that overlap with train",
+    "test items that look like a training item",
     "equal or similar texts within and across train, dev and test",
     "equal texts with different labels",
     "a small test set",
@@ -65,12 +67,14 @@ def audit_splits(task: Task, splits: Splits) -> list[Finding]:
     findings = [
         *_empty(items),
         *_leak(task, splits),
+        *audit_lookalikes(splits.report),
         *_duplicates(items, groups),
         *_conflicts(items, groups, splits.labels),
         *(_near_paragraphs(items) if is_questions else _near(items, groups)),
         *(audit_questions(splits) if is_questions else _balance(splits)),
         *_sizes(splits),
         *_left_out(splits),
+        *audit_merged_groups(splits.report),
     ]
     order = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.level))

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data.audit_lookalikes import measure_lookalikes
+from tuneproof.data.groups import merge_group_names
 from tuneproof.data.stratify import assign_parts, keep_units_whole, stratified_order
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import SplitSettings
@@ -33,7 +35,8 @@ class Splits:
     `columns` names the items' further values, by which the report slices the scores.
 
     `report` is the content of splits.json: kind, shares, leak_safe, seed, grouped; for each part sizes,
-    labels, groups, fingerprints and ids; `dropped` by reason; `overlap` of train with test.
+    labels, groups, fingerprints and ids; `dropped` by reason; `overlap` and `lookalikes` of test in train;
+    `merged_groups` by name.
     """
 
     train: list[Example]
@@ -56,6 +59,7 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     miss a label.
     """
     kind = _choose_kind(rows, settings)
+    rows, merged = merge_group_names(rows)
     random = np.random.default_rng([settings.seed, 1])
     dropped: Counter[str] = Counter(dict(rows.dropped))
     key: Key = cache(normalise_text)
@@ -78,6 +82,7 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
         parts["train"] = _balance(parts["train"], len(rows.labels), settings.seed, dropped)
     parts = {name: _cut_to_size(parts[name], name, rows.labels, settings) for name in PARTS}
     report = _report(task, rows, parts, settings, kind, dropped, key)
+    report["merged_groups"] = merged
     return Splits(**parts, labels=rows.labels, grouped=rows.grouped, report=report, columns=rows.columns)
 
 
@@ -303,6 +308,7 @@ def _report(
         "groups": {name: len({item.group for item in parts[name]}) for name in PARTS},
         "dropped": dict(sorted(dropped.items())),
         "overlap": _overlap(parts["train"], parts["test"], task.overlaps, key),
+        "lookalikes": measure_lookalikes(parts["train"], parts["test"]),
         "sorted_by_label": [name for name, items in rows.parts.items() if _is_sorted(items)],
         "source": dict(rows.source),
         "fingerprints": {name: fingerprint(parts[name], rows.labels) for name in PARTS},

@@ -16,6 +16,7 @@ from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe, read_recipe
 from tuneproof.record import study_folder
 from tuneproof.record.diagnoses import Diagnosis, describe_under_trained, diagnose_study, of_arm
+from tuneproof.record.lookalikes import add_lookalikes, score_without_lookalikes
 from tuneproof.record.registration import register, registration_of
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score, unavailable_reason
@@ -204,6 +205,11 @@ class _Study:
             "gain_from_full_train": gain[0].as_json() if gain else None,
         }
 
+    def without_lookalikes(self, record: study_folder.StudyRecord) -> dict[str, Any] | None:
+        """Each arm's main score on the test items without a lookalike in train, if many have one."""
+        runs = {self.name(arm): arm.runs for arm in self.arms}
+        return score_without_lookalikes(record, self.recipe, runs)
+
     def over_baselines(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
         """The comparisons of arms that ought to beat a baseline with the baselines."""
         kinds = ("tuned",) if self.recipe.task.kind == "labels" else ("tuned", "prompt")
@@ -227,6 +233,8 @@ def conclude(folder: Path) -> dict[str, Any]:
     registration = registration_of(register(folder, recipe))
     if changed := registration["claim_changes"]:
         verdict["sentence"] = " ".join([verdict["sentence"], *changed])
+    without = study.without_lookalikes(record)
+    verdict["sentence"] = add_lookalikes(verdict["sentence"], without)
     value = {
         "comparisons": [
             *({**c.as_json(), "claim": True} for c in claims),
@@ -239,6 +247,7 @@ def conclude(folder: Path) -> dict[str, Any]:
         "by_train_size": study.by_train_size(record),
         "diagnoses": [diagnosis.as_json() for diagnosis in diagnoses if diagnosis.findings],
         "registration": registration,
+        "without_lookalikes": without,
         "verdict": verdict,
         "not_compared": study.skipped,
         "not_computed": _missing_requirements(recipe),

@@ -11,6 +11,7 @@ from tuneproof.report import tables
 from tuneproof.report.before_after import BeforeAfter
 from tuneproof.report.diagnoses import diagnosis_lines
 from tuneproof.report.formatting import show_hidden
+from tuneproof.report.lookalikes import TITLE, lookalike_note, lookalike_table
 from tuneproof.report.results import paired_differences
 from tuneproof.report.sections import registration_notes
 
@@ -47,6 +48,8 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
         parts.append("\n".join(f"- {escape(line)}" for line in diagnosed))
     if tables.overlap_note(study):
         parts.append(f"> {escape(tables.overlap_note(study))}")
+    if without := lookalike_table(study):
+        parts += [f"## {TITLE}", escape(lookalike_note(study)), markdown_table(without)]
     compared = paired_differences(study, tables.main_metric(study))["table"]
     if compared.rows:
         parts += ["## Comparisons on the same test items", markdown_table(compared)]

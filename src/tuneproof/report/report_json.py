@@ -64,6 +64,7 @@ def report_values(study: StudyRecord, task: str, before_after: Sequence[BeforeAf
         "comparisons": tables.comparison_rows(study),
         "diagnoses": study.comparisons.get("diagnoses"),
         "forecast": study.forecast or None,
+        "without_lookalikes": study.comparisons.get("without_lookalikes"),
         "by_train_size": study.comparisons.get("by_train_size") or [],
         "audit": [
             {key: finding.get(key) for key in ("name", "level", "message", "count")}

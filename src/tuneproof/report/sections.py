@@ -23,6 +23,7 @@ from tuneproof.report.engine_parity import engine_parity
 from tuneproof.report.flips import compare_all_answers, flips_payload
 from tuneproof.report.ledgers import arm_ledgers, pretrained_models
 from tuneproof.report.load_code import load_code
+from tuneproof.report.lookalikes import lookalike_note, lookalike_table
 from tuneproof.report.predicted_cost import NOTE as FORECAST_NOTE
 from tuneproof.report.predicted_cost import predicted_cost
 from tuneproof.report.results import cost_figures, forest_plot, metric_table, paired_differences
@@ -198,7 +199,7 @@ def _notes(rows: Sequence[tables.ArmRow], questions: bool) -> list[tuple[str, st
 
 def _data(study: StudyRecord) -> dict[str, Any]:
     """Audit, splits, provenance and settings."""
-    hidden = ("overlap", "fingerprints", "ids")
+    hidden = ("overlap", "lookalikes", "merged_groups", "fingerprints", "ids")
     findings = list(study.audit.get("findings") or [])
     empty = {"level": "note", "name": "", "message": "", "count": None, "allowed_by": None}
     return {
@@ -283,6 +284,8 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "forest": forest_plot(study, rows, metric),
         "differences": paired_differences(study, metric),
         "metrics": metric_table(rows, positive),
+        "lookalikes": lookalike_table(study),
+        "lookalike_note": lookalike_note(study),
         "metric_notes": [
             *tables.metric_notes(rows, positive),
             *(study.comparisons.get("not_computed") or []),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tuneproof.errors import RunError
 from tuneproof.inference.prediction import AnyPredictions
-from tuneproof.metrics import Items, Metric, evaluate
+from tuneproof.metrics import Items, LabelItems, Metric, evaluate
 from tuneproof.score import scores
 from tuneproof.score.intervals import Estimate, Side, estimate, student_interval, t_quantile
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
@@ -77,7 +77,15 @@ def compare(
     )
     if reason := scores.unavailable_reason(pair.metric, (*pair.arm_S, *pair.over_S)):
         raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
+    pair = replace(
+        pair, arm_S=_sorted_runs(pair.metric, pair.arm_S), over_S=_sorted_runs(pair.metric, pair.over_S)
+    )
     return _with_outcome(_compare_pair(pair, name_a, name_b, settings))
+
+
+def _sorted_runs(metric: Metric, runs: Sequence[Items]) -> list[Items]:
+    """The runs of an arm in an order of their content, so that the order of the seeds moves no draw."""
+    return sorted(runs, key=lambda items: metric.per_item(items).tobytes())
 
 
 def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
@@ -90,7 +98,6 @@ def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings
     interval = student_interval(estimated, settings.level)
     only_arm, only_over = _count_discordant(pair)
     p_value, test = _test_difference(pair, estimated, rows_GK, (only_arm, only_over), settings, rng)
-    spread_S = values_R[:seeds] - values_R[seeds:]
     return Comparison(
         arm=name_a,
         over=name_b,
@@ -112,7 +119,6 @@ def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings
         n=n,
         clusters=None if pair.groups is None else len(rows_GK),
         seeds=seeds,
-        seed_spread=float(spread_S.std(ddof=1)) if seeds > 1 else None,
         item_error=estimated.item_error,
         mde=_mde(test, estimated, n, (only_arm + only_over) / n, settings),
         outcome="cannot tell",
@@ -140,6 +146,9 @@ def _estimate_difference(
     sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
     estimated = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
     n = int(metric.counted_N(runs[0]).sum())
+    graded = not metric.proportion and not isinstance(runs[0], LabelItems)
+    if graded and estimated.item_error > 0:  # the floor counts items that are right or wrong
+        return rows_GK, estimated
     return rows_GK, _with_minimum_error(estimated, metric, n, settings.level)
 
 
@@ -218,12 +227,11 @@ def _mde(test: str, estimated: Estimate, n: int, discordance: float, settings: S
 
 
 def _with_outcome(comparison: Comparison) -> Comparison:
-    """Set the outcome to better or worse only if the interval excludes 0, p is below 1 - level after
-    Holm's correction, and the difference exceeds the standard deviation over the seeds."""
+    """Set the outcome to better or worse only if the interval excludes 0 and p is below 1 - level after
+    Holm's correction."""
     outcome: Outcome = "cannot tell"
     excludes_zero = comparison.low > 0 or comparison.high < 0
-    within_seeds = comparison.seed_spread is not None and abs(comparison.difference) <= comparison.seed_spread
-    if excludes_zero and comparison.p_adjusted < 1 - comparison.level and not within_seeds:
+    if excludes_zero and comparison.p_adjusted < 1 - comparison.level:
         up = comparison.direction == "up"
         outcome = "better" if (comparison.difference > 0) == up else "worse"
     decided = replace(comparison, outcome=outcome)

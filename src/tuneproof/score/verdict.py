@@ -18,11 +18,10 @@ class Comparison:
     """`arm` compared with `over` by one metric, on the same `n` items.
 
     `difference` is value - over_value, with its interval `low` to `high`; `only_arm_right` and
-    `only_over_right` count the discordant items, summed over the seeds; `seed_spread` is the standard
-    deviation of the difference over the seeds (None with one seed); `item_error` is the standard error from
-    items only; `mde` is the smallest difference that these items, this discordance and these seeds detect
-    with the power of the settings. All are in the metric's unit, written times 100 if `in_points`.
-    `by_paragraph` is the interval if paragraphs are resampled instead of groups (questions only).
+    `only_over_right` count the discordant items, summed over the seeds; `item_error` is the standard
+    error from items only; `mde` is the smallest difference that these items, this discordance and these
+    seeds detect with the power of the settings. All are in the metric's unit, written times 100 if
+    `in_points`. `by_paragraph` is the interval if paragraphs are resampled instead of groups (questions).
     `withheld` says why the verdict is not given although the numbers would: the weaker arm was under-trained;
     `advice`, the end of the sentence, says what to do.
     `single_runs` are the arms that vary with the seed and ran with one.
@@ -48,7 +47,6 @@ class Comparison:
     n: int
     clusters: int | None
     seeds: int
-    seed_spread: float | None
     item_error: float
     mde: float
     outcome: Outcome
@@ -240,11 +238,6 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def _reason(comparison: Comparison) -> str:
-    spread = comparison.seed_spread
-    if spread is not None and 0 < abs(comparison.difference) <= spread:
-        unit = " points" if comparison.in_points else ""
-        deviation = f"{_format_difference(comparison, spread)}{unit}"
-        return f" The difference is smaller than its standard deviation over the seeds, {deviation}."
     if comparison.claims > 1 and comparison.p_value < 1 - comparison.level <= comparison.p_adjusted:
         return f" It is not significant: {_format_p(comparison)}."
     return ""

@@ -1,0 +1,220 @@
+"""Finds, for each test text, an earlier text that has nearly the same words.
+
+In: texts. Out: for each test text the index of the earlier text and the similarity of both.
+Knows nothing of: labels, splits, what a lookalike means.
+"""
+
+import html
+import re
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneproof.tasks.normalise import split_words
+from tuneproof.tasks.spans import scramble
+
+JACCARD = 0.6
+CONTAINMENT = 0.9
+MIN_CONTAINED = 4  # words of the smaller text
+_POSTINGS = (0, 32, 256, 2048)  # texts of one word that are compared; the next ones if none was alike
+_WORDS_PER_TEXT = 50_000  # compared for one test text, its rarest words first
+_PAIRS = 200_000  # compared at a time, to bound memory
+_WORDS = 4_000_000  # of both texts of the pairs compared at a time
+
+_TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
+_CONFUSABLE = dict(
+    zip("авеіјкмнорѕтухԁһԛԝ" + "αβεζηικμνορτυχ", "abeijkmhopstyxdhqw" + "abezhikmnoptyx", strict=True)
+)
+_FOLD = str.maketrans(_CONFUSABLE | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", ""))
+
+
+@dataclass(frozen=True)
+class Lookalikes:
+    """For each of H test texts the most similar earlier text found, by each measure; index -1: none."""
+
+    jaccard_index_H: NDArray[np.int64]
+    jaccard_H: NDArray[np.float64]
+    containment_index_H: NDArray[np.int64]
+    containment_H: NDArray[np.float64]
+
+    @property
+    def is_alike_H(self) -> NDArray[np.bool_]:
+        """Whether an earlier text looks alike by either measure."""
+        return (self.jaccard_index_H >= 0) | (self.containment_index_H >= 0)
+
+    @property
+    def index_H(self) -> NDArray[np.int64]:
+        """The earlier text by Jaccard similarity, else by containment."""
+        return np.where(self.jaccard_index_H >= 0, self.jaccard_index_H, self.containment_index_H)
+
+
+class _Sets(NamedTuple):
+    """The words of N texts: ranks from the rarest word, ascending within a text."""
+
+    words: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        return np.diff(self.starts)
+
+    def first(self, counts: NDArray[np.int64]) -> "_Postings":
+        """The first words of each text, as many as `counts` says."""
+        text = np.repeat(np.arange(len(counts)), self.sizes)
+        included = np.arange(len(self.words)) - self.starts[text] < counts[text]
+        return _Postings(self.words[included], text[included])
+
+    def part(self, start: int, end: int) -> "_Sets":
+        starts = self.starts[start : end + 1]
+        return _Sets(self.words[starts[0] : starts[-1]], starts - starts[0])
+
+
+class _Postings(NamedTuple):
+    """Words, and the text that each belongs to."""
+
+    words: NDArray[np.int64]
+    texts: NDArray[np.int64]
+
+
+def comparable_words(text: str) -> list[str]:
+    """The text's words without HTML tags; letters that look Latin are Latin, so that twins are equal."""
+    if "<" in text or "&" in text:
+        text = _TAG.sub(" ", html.unescape(text))
+    if text.isascii():
+        return split_words(text)
+    return split_words(text.casefold().translate(_FOLD))
+
+
+def _word_sets(texts: Sequence[str]) -> _Sets:
+    vocabulary: dict[str, int] = defaultdict(count().__next__)
+    numbers, sizes = array("q"), array("q")
+    for text in texts:
+        words = {vocabulary[word] for word in comparable_words(text)}
+        numbers.extend(words)
+        sizes.append(len(words))
+    flat, lengths = np.array(numbers, dtype=np.int64), np.array(sizes, dtype=np.int64)
+    rank = np.empty(len(vocabulary), dtype=np.int64)
+    rank[np.argsort(np.bincount(flat, minlength=len(vocabulary)), kind="stable")] = np.arange(len(rank))
+    codes = np.sort(np.repeat(np.arange(len(texts)), lengths) * max(1, len(rank)) + rank[flat])
+    return _Sets(codes % max(1, len(rank)), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+class _Search:
+    """The best earlier text of each test text by one measure, over one or more joins."""
+
+    def __init__(self, earlier: _Sets, test: _Sets, by_jaccard: bool) -> None:
+        self.earlier, self.test, self.by_jaccard = earlier, test, by_jaccard
+        self.words = 1 + max(earlier.words.max(initial=0), test.words.max(initial=0))
+        self.index_H = np.full(len(test.sizes), -1, dtype=np.int64)
+        self.similarity_H = np.zeros(len(test.sizes))
+
+    def join(self, probes: _Postings, indexed: _Postings) -> None:
+        """Compare the test texts with the earlier texts that share one of these words."""
+        order = np.lexsort((scramble(indexed.texts.astype(np.uint64)), indexed.words))
+        texts = indexed.texts[order]
+        ends = np.cumsum(np.bincount(indexed.words, minlength=self.words))
+        begins = np.concatenate([[0], ends[:-1]])
+        for low, high in pairwise(_POSTINGS):
+            open_ = self.index_H[probes.texts] < 0
+            probes = _Postings(probes.words[open_], probes.texts[open_])
+            begin = begins[probes.words] + low
+            counts = np.clip(ends[probes.words] - begin, 0, high - low)
+            counts[self._before(probes.texts, counts) > _WORDS_PER_TEXT / self.test.sizes[probes.texts]] = 0
+            self._compare_in_blocks(probes.texts, begin, counts, texts)
+
+    def _before(self, texts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many pairs the rarer words of the same text have."""
+        total = np.cumsum(counts) - counts
+        is_first = np.diff(texts, prepend=-1) > 0
+        return total - np.repeat(total[is_first], np.diff(np.append(np.flatnonzero(is_first), len(texts))))
+
+    def _compare_in_blocks(
+        self,
+        probes: NDArray[np.int64],
+        begin: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        texts: NDArray[np.int64],
+    ) -> None:
+        total = np.cumsum(counts)
+        cuts = np.searchsorted(total, np.arange(_PAIRS, total[-1] if len(total) else 0, _PAIRS)) + 1
+        for block in np.split(np.arange(len(probes)), np.unique(cuts)):
+            sizes = counts[block]
+            offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            held = np.repeat(probes[block], sizes)
+            earlier = texts[np.repeat(begin[block], sizes) + offsets]
+            near = self._sizes_allow(self.test.sizes[held], self.earlier.sizes[earlier])
+            pairs = np.unique(held[near] * len(self.earlier.sizes) + earlier[near])
+            self._compare(pairs // len(self.earlier.sizes), pairs % len(self.earlier.sizes))
+
+    def _sizes_allow(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
+        small, large = np.minimum(a, b), np.maximum(a, b)
+        return 5 * small >= 3 * large if self.by_jaccard else small >= MIN_CONTAINED
+
+    def _compare(self, held: NDArray[np.int64], earlier: NDArray[np.int64]) -> None:
+        """Keep the best earlier text of each test text among these pairs."""
+        for part in _split_by_words(self.test.sizes[held] + self.earlier.sizes[earlier]):
+            h, e = held[part], earlier[part]
+            shared = _count_shared(self.test, h, self.earlier, e)
+            a, b = self.test.sizes[h], self.earlier.sizes[e]
+            whole = a + b - shared if self.by_jaccard else np.minimum(a, b)
+            alike = 5 * shared >= 3 * whole if self.by_jaccard else 10 * shared >= 9 * whole
+            h, e, similarity = h[alike], e[alike], shared[alike] / whole[alike]
+            order = np.lexsort((-e, similarity, h))
+            last = np.append(h[order][1:] != h[order][:-1], True)[: len(h)]
+            best = order[last]
+            better = best[similarity[best] > self.similarity_H[h[best]]]
+            self.index_H[h[better]], self.similarity_H[h[better]] = e[better], similarity[better]
+
+
+def _split_by_words(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    total = np.cumsum(sizes)
+    cuts = np.searchsorted(total, np.arange(_WORDS, total[-1] if len(total) else 0, _WORDS)) + 1
+    return iter(np.split(np.arange(len(sizes)), np.unique(cuts)))
+
+
+def _count_shared(a: _Sets, a_M: NDArray[np.int64], b: _Sets, b_M: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of words that each pair of texts shares."""
+    codes = []
+    width = 1 + max(a.words.max(initial=0), b.words.max(initial=0))
+    for sets, texts in ((a, a_M), (b, b_M)):
+        sizes = sets.sizes[texts]
+        offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        words = sets.words[np.repeat(sets.starts[texts], sizes) + offsets]
+        codes.append(np.repeat(np.arange(len(texts)), sizes) * width + words)
+    both = np.concatenate(codes)
+    both.sort(kind="stable")  # merges two sorted runs
+    shared = both[1:][both[1:] == both[:-1]] // width
+    return np.bincount(shared, minlength=len(a_M))
+
+
+def find_lookalikes(earlier_texts: Sequence[str], test_texts: Sequence[str]) -> Lookalikes:
+    """For each test text an earlier text that looks like it, by the sets of their words.
+
+    Alike are texts whose Jaccard similarity is 0.6 or more, or of which one contains 0.9 or more of the
+    other's words, if the smaller has at least 4. Candidates share one of the rarest words: two sets with
+    an overlap of at least k must meet in the first |x| - k + 1 words of each in one common order. To keep
+    the time linear, at most 2,048 earlier texts are compared for a word, and about 50,000 words for a test
+    text, the rarest first: a lookalike may be missed only if all that it shares is frequent. The search of
+    a text ends once it has a lookalike, so that a more similar text may exist.
+    Source: Chaudhuri, Ganti and Kaushik 2006, A primitive operator for similarity joins in data cleaning.
+    """
+    sets = _word_sets([*earlier_texts, *test_texts])
+    middle = len(earlier_texts)
+    earlier, test = sets.part(0, middle), sets.part(middle, len(sets.sizes))
+    by_jaccard = _Search(earlier, test, by_jaccard=True)
+    prefixes = [part.sizes - (3 * part.sizes + 4) // 5 + 1 for part in (test, earlier)]
+    by_jaccard.join(test.first(prefixes[0]), earlier.first(prefixes[1]))
+    contained = _Search(earlier, test, by_jaccard=False)
+    prefixes = [
+        np.where(part.sizes >= MIN_CONTAINED, part.sizes - (9 * part.sizes + 9) // 10 + 1, 0)
+        for part in (test, earlier)
+    ]
+    contained.join(test.first(prefixes[0]), earlier.first(earlier.sizes))
+    contained.join(test.first(test.sizes), earlier.first(prefixes[1]))
+    return Lookalikes(by_jaccard.index_H, by_jaccard.similarity_H, contained.index_H, contained.similarity_H)

@@ -12,7 +12,8 @@ its own true accuracy, normal about the arm's. What is asked, at a level of 95 %
 
 - do intervals of scores and of differences hold the truth in 93 to 97 % of the studies?
 - are two arms of equal true accuracy called better or worse in at most 5 %?
-- do arms as far apart as the smallest detectable difference show it in 77 to 83 %?
+- do arms as far apart as the smallest detectable difference show it in 77 to 83 %, also as one claim of many?
+- is the first of several equal arms on a leaderboard called better than another in at most 5 %?
 
 A share outside its bar is settled by four times as many new studies. A setting in which the package
 itself warns (fewer than 20 groups, 5 expected errors, or 10 items on
@@ -33,7 +34,7 @@ import numpy as np
 from benchmarks.simulated_arms import World, draw_arms, true_value
 from tuneproof.atomic import write_text
 from tuneproof.inference.prediction import Predictions
-from tuneproof.score.compare import compare
+from tuneproof.score.compare import adjust, compare
 from tuneproof.score.power import smallest_detectable_mcnemar
 from tuneproof.score.scores import score
 from tuneproof.score.verdict import Comparison
@@ -158,6 +159,45 @@ def power_of_mde(world: World, studies: int, settings: ScoreSettings) -> list[Ro
     return [Row(replace(world, gap=gap), "power", _share(detected), 0.77, 0.83, studies, False)]
 
 
+def power_of_claims(claims: int, world: World, studies: int, settings: ScoreSettings) -> list[Row]:
+    """Share of studies that show one claim at its corrected MDE beside claims on equal arms."""
+    rng = np.random.default_rng([studies, claims, world.n, world.seeds])
+
+    def studied(gap: float, count: int) -> list[Comparison]:
+        result = []
+        for study in range(count):
+            mine = settings.model_copy(update={"seed": study})
+            accuracies = [world.accuracy, world.accuracy - gap, *[world.accuracy] * (claims - 1)]
+            arm, *others = draw_arms(world, accuracies, rng)
+            pairs = [compare(arm, over, world.metric, "arm", "over", mine, False) for over in others]
+            result.append(adjust(pairs)[0])
+        return result
+
+    gap = 0.0
+    for count in (50, 150):
+        gap = float(np.sqrt(np.mean([comparison.mde**2 for comparison in studied(gap, count)])))
+    detected = [comparison.outcome == "better" for comparison in studied(gap, studies)]
+    return [
+        Row(replace(world, gap=gap), f"power of 1 in {claims}", _share(detected), 0.77, 0.83, studies, False)
+    ]
+
+
+def false_boards(entries: int, studies: int, settings: ScoreSettings) -> list[Row]:
+    """Share of leaderboards of equal arms on which the first is called better than another."""
+    rng, world = np.random.default_rng([studies, entries]), World(500, 0.8)
+    shown = []
+    for study in range(studies):
+        mine = settings.model_copy(update={"seed": study})
+        arms = sorted(
+            draw_arms(world, [world.accuracy] * entries, rng),
+            key=lambda runs: -float(np.mean(runs[0].right_N)),
+        )
+        pairs = [compare(arms[0], over, world.metric, "first", "other", mine, False) for over in arms[1:]]
+        corrected = adjust(pairs, entries * (entries - 1) // 2)
+        shown.append(any(pair.outcome != "cannot tell" for pair in corrected))
+    return [Row(world, f"board of {entries}", _share(shown), 0.0, 0.05, studies, False)]
+
+
 def worlds(short: bool) -> list[World]:
     """The settings: a grid of items, accuracy, grouping and seeds, and some others beside it."""
     sizes, accuracies = ((50, 200, 500, 2000), (0.5, 0.8, 0.95, 0.99))
@@ -219,6 +259,12 @@ def simulate(
     for world in others:
         power = partial(power_of_mde, world, settings=settings)
         add(power(studies), lambda _, power=power: power(4 * studies))
+    for claims in (4,) if short else (2, 4, 10):
+        power = partial(power_of_claims, claims, World(872, 0.85), settings=settings)
+        add(power(studies), lambda _, power=power: power(4 * studies))
+    for entries in (5,) if short else (5, 10, 20):
+        boards = partial(false_boards, entries, settings=settings)
+        add(boards(studies), lambda _, boards=boards: boards(4 * studies))
     return rows
 
 

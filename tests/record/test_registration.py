@@ -98,7 +98,11 @@ def test_the_report_names_a_claim_that_was_changed_after_the_results(tmp_path, w
             yaml.dump(values, stream)
         conclude(folder)
         render(folder)
-    verdict = json.loads((folder / "comparisons.json").read_text())["verdict"]["sentence"]
+    conclusion = json.loads((folder / "comparisons.json").read_text())
+    (claim,) = (pair for pair in conclusion["comparisons"] if pair["claim"])
+    assert claim["claims"] == len(conclusion["comparisons"]), "corrected for all that could have been chosen"
+    assert claim["p_adjusted"] == pytest.approx(min(1.0, claim["claims"] * claim["p_value"]))
+    verdict = conclusion["verdict"]["sentence"]
     assert verdict.startswith(("bigrams", "Cannot tell"))
     changed = (
         "The claim was changed from lexical over majority to bigrams over majority after 3 arms had finished"

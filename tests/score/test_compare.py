@@ -264,3 +264,28 @@ def test_a_metric_that_one_arm_cannot_give_is_refused():
     gold = [0, 1] * 20
     with pytest.raises(RunError, match="log_loss needs probabilities"):
         compared(predictions_of(gold, gold, confidence=[0.9] * 40), predictions_of(gold, gold), "log_loss")
+
+
+def test_what_one_of_several_claims_can_detect_is_corrected_for_them():
+    arm, over = pair_of(600, 60, 40, 172)
+    alone = compare([arm], [over], "accuracy", "arm", "over", SETTINGS, False)
+    both = adjust([alone, alone])
+    four = adjust([alone] * 4)
+    assert alone.mde < both[0].mde < four[0].mde
+    assert four[0].mde == pytest.approx(smallest_detectable_mcnemar(872, 100 / 872, 0.9875, 0.8))
+    assert "can detect after Holm's correction for 4 claims is" in four[0].sentence
+    assert adjust([alone])[0].mde == alone.mde
+
+
+def test_the_mde_of_several_seeds_is_corrected_too():
+    arm = [noisy_arm(400, 0.8, seed) for seed in range(3)]
+    over = [noisy_arm(400, 0.79, seed) for seed in range(3, 6)]
+    alone = compare(arm, over, "accuracy", "arm", "over", SETTINGS, False)
+    corrected = adjust([alone], hypotheses=5)[0]
+    assert corrected.mde == pytest.approx(smallest_detectable(alone.error, alone.df, 0.99, 0.8))
+    assert corrected.claims == 5
+
+
+def test_p_values_that_were_not_computed_count_in_holms_correction():
+    assert holm([0.01, 0.04]) == pytest.approx([0.02, 0.04])
+    assert holm([0.01, 0.04], hypotheses=10) == pytest.approx([0.1, 0.36])

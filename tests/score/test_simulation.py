@@ -30,6 +30,12 @@ def test_the_smallest_detectable_difference_is_detected_in_four_of_five_studies(
     assert [str(row) for row in power if not row.within(errors=3)] == []
 
 
+def test_the_first_of_equal_arms_on_a_board_is_seldom_called_better(rows):
+    boards = [row for row in rows if row.what.startswith("board")]
+    assert [str(row) for row in boards if not row.within(errors=3)] == []
+    assert len(boards) == 1
+
+
 def test_true_level_of_the_exact_test_is_at_most_five_per_cent():
     # no simulation: both wrong directions summed over the binomial counts
     from tuneproof.score.power import _exact_power

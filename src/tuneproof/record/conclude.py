@@ -141,8 +141,12 @@ class _Study:
                 if arm and over and key not in seen:
                     seen.add(key)
                     comparisons += self.compare(arm, over, claim.metric or self.metric)
+        return self.corrected(comparisons)
+
+    def corrected(self, comparisons: Sequence[Comparison], hypotheses: int | None = None) -> list[Comparison]:
+        """Comparisons made together, corrected by Holm's method, without verdicts on under-trained arms."""
         under_trained = self.under_trained(self.arms)
-        return [withhold(comparison, under_trained) for comparison in adjust(comparisons)]
+        return [withhold(comparison, under_trained) for comparison in adjust(comparisons, hypotheses)]
 
     def under_trained(self, arms: Sequence[FinishedArm], size: int | None = None) -> dict[str, UnderTrained]:
         """The under-trained of these arms, by their names in comparisons; size: of their sample."""
@@ -211,11 +215,11 @@ class _Study:
         return score_without_lookalikes(record, self.recipe, runs)
 
     def over_baselines(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
-        """The comparisons of arms that ought to beat a baseline with the baselines."""
+        """The comparisons of arms that ought to beat a baseline with the baselines, corrected together."""
         kinds = ("tuned",) if self.recipe.task.kind == "labels" else ("tuned", "prompt")
         arms = {self.name(arm) for arm in self.arms if arm.kind in kinds}
         baselines = {self.name(arm) for arm in self.arms if arm.kind == "baseline"}
-        return [pair for pair in comparisons if pair.arm in arms and pair.over in baselines]
+        return self.corrected([pair for pair in comparisons if pair.arm in arms and pair.over in baselines])
 
 
 def conclude(folder: Path) -> dict[str, Any]:
@@ -223,14 +227,16 @@ def conclude(folder: Path) -> dict[str, Any]:
     record, recipe = study_folder.read_study(folder), read_study_recipe(folder)
     diagnoses = diagnose_study(record, recipe)
     study = _Study(recipe, bool(record.splits.get("grouped")), finished_arms(record.arms), diagnoses)
+    registration = registration_of(register(folder, recipe))
     claims = study.claims()
     further = study.further_pairs(claims)
+    if registration["claim_changes"]:  # any of the pairs could have become the claim
+        claims = study.corrected(claims, len(claims) + len(further))
     verdict = make_verdict(claims, study.over_baselines([*claims, *further]))
     if recipe.claims and not claims:
         first = recipe.claims[0]
         unfinished = f"{first.arm} or {first.over} did not finish with any model."
         verdict["sentence"] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
-    registration = registration_of(register(folder, recipe))
     if changed := registration["claim_changes"]:
         verdict["sentence"] = " ".join([verdict["sentence"], *changed])
     without = study.without_lookalikes(record)

@@ -77,7 +77,10 @@ def _unfinished(study: StudyRecord) -> list[tuple[str, str, str]]:
 
 
 def _ranked(board: Board, entries: list[Entry], settings: ScoreSettings) -> Board:
-    """Sort the arms, best first, and compare each with the first one; Holm over these comparisons."""
+    """Sort the arms, best first, and compare each with the first one.
+
+    Which arm comes first was seen in the scores, so Holm's correction is over all pairs of arms.
+    """
     sign = -1 if METRICS[board.metric].direction == "down" else 1
     entries = sorted(entries, key=lambda entry: -sign * entry.score["value"])
     first = entries[0]
@@ -90,7 +93,8 @@ def _ranked(board: Board, entries: list[Entry], settings: ScoreSettings) -> Boar
             compared[index] = compare(a, b, board.metric, name, entry_name, settings, board.grouped)
         except RunError as error:
             reasons[index] = str(error)
-    adjusted = zip(compared, adjust(list(compared.values())), strict=True)
+    pairs = len(entries) * (len(entries) - 1) // 2
+    adjusted = zip(compared, adjust(list(compared.values()), pairs), strict=True)
     behind = {index: comparison.as_json() for index, comparison in adjusted}
     ranked = [
         replace(entry, behind=behind.get(index), reason=reasons.get(index, ""))

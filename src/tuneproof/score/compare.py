@@ -120,7 +120,17 @@ def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings
         clusters=None if pair.groups is None else len(rows_GK),
         seeds=seeds,
         item_error=estimated.item_error,
-        mde=_mde(test, estimated, n, (only_arm + only_over) / n, settings),
+        mde=_mde(
+            test,
+            estimated.error,
+            estimated.df,
+            (n, (only_arm + only_over) / n),
+            settings.level,
+            settings.power,
+        ),
+        error=estimated.error,
+        df=estimated.df,
+        power=settings.power,
         outcome="cannot tell",
         sentence="",
         note=_note(pair, (only_arm + only_over) / seeds, len(rows_GK)),
@@ -220,10 +230,13 @@ def _test_difference(
     return p_value, "randomisation"
 
 
-def _mde(test: str, estimated: Estimate, n: int, discordance: float, settings: ScoreSettings) -> float:
+def _mde(
+    test: str, error: float, df: float, discordant: tuple[int, float], level: float, power: float
+) -> float:
+    """The smallest detectable difference; `discordant`: the number of items, and the share that differs."""
     if test == "McNemar":
-        return smallest_detectable_mcnemar(n, discordance, settings.level, settings.power)
-    return smallest_detectable(estimated.error, estimated.df, settings.level, settings.power)
+        return smallest_detectable_mcnemar(*discordant, level, power)
+    return smallest_detectable(error, df, level, power)
 
 
 def _with_outcome(comparison: Comparison) -> Comparison:
@@ -234,14 +247,27 @@ def _with_outcome(comparison: Comparison) -> Comparison:
     if excludes_zero and comparison.p_adjusted < 1 - comparison.level:
         up = comparison.direction == "up"
         outcome = "better" if (comparison.difference > 0) == up else "worse"
-    decided = replace(comparison, outcome=outcome)
+    decided = replace(comparison, outcome=outcome, withheld="", advice="")
     return replace(decided, sentence=comparison_sentence(decided))
 
 
-def adjust(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p-values of claims made together by Holm's method, and update outcomes and sentences."""
-    adjusted = holm([comparison.p_value for comparison in comparisons])
+def adjust(comparisons: Sequence[Comparison], hypotheses: int | None = None) -> list[Comparison]:
+    """Correct comparisons made together by Holm's method: p-values, MDEs, outcomes and sentences.
+
+    `hypotheses`: how many there are in all, if more than these. The MDE is that of the strictest step, which
+    a comparison must pass if all others are of equal arms.
+    """
+    total = max(hypotheses or 0, len(comparisons))
+    adjusted = holm([comparison.p_value for comparison in comparisons], total)
     return [
-        _with_outcome(replace(comparison, p_adjusted=p, claims=len(comparisons)))
+        _with_outcome(replace(comparison, p_adjusted=p, claims=total, mde=_corrected_mde(comparison, total)))
         for comparison, p in zip(comparisons, adjusted, strict=True)
     ]
+
+
+def _corrected_mde(comparison: Comparison, hypotheses: int) -> float:
+    c, level = comparison, 1 - (1 - comparison.level) / hypotheses
+    if c.error is None or c.df is None:
+        return c.mde
+    discordance = (c.only_arm_right + c.only_over_right) / c.n
+    return _mde(c.test, c.error, c.df, (c.n, discordance), level, c.power)

@@ -89,15 +89,18 @@ def t_test(difference: float, error: float, df: float = inf) -> float:
     return 2 * float(ndtr(t) if df > 1e6 else stdtr(df, t))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], hypotheses: int | None = None) -> list[float]:
     """Adjusted p-values in their original order: the k-th smallest of m times m - k + 1, made monotone.
+
+    `hypotheses`: m, if there are more than these p-values (default: as many). Those without a p-value count
+    as larger ones, so that the adjusted values are at least those of all p-values together.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6(2), section 2.
     """
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [1.0] * len(p_values)
-    highest = 0.0
+    total, highest = hypotheses or len(p_values), 0.0
     for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        highest = max(highest, min(1.0, (total - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted

@@ -24,7 +24,8 @@ class Comparison:
     `in_points`. `by_paragraph` is the interval if paragraphs are resampled instead of groups (questions).
     `withheld` says why the verdict is not given although the numbers would: the weaker arm was under-trained;
     `advice`, the end of the sentence, says what to do.
-    `single_runs` are the arms that vary with the seed and ran with one.
+    `single_runs` are the arms that vary with the seed and ran with one. `error` is the standard error from
+    items and seeds, `df` its degrees of freedom, `power` that of the MDE.
     """
 
     arm: str
@@ -56,6 +57,9 @@ class Comparison:
     withheld: str = ""
     advice: str = ""
     single_runs: tuple[str, ...] = ()
+    error: float | None = None
+    df: float | None = None
+    power: float = 0.8
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -109,7 +113,7 @@ def comparison_sentence(comparison: Comparison) -> str:
         return (
             f"Cannot tell whether {_subject(c, c.arm)} or {_subject(c, c.over)} is better: {values}, "
             f"{difference} ({span}{_paragraph_interval(c)}).{_reason(c)} "
-            f"The smallest difference that this test set{seeds} can detect is "
+            f"The smallest difference that this test set{seeds} can detect{_correction(c)} is "
             f"{_format_difference(c, c.mde)}{unit}."
         )
     size = f"n = {c.n:,}" + (f" in {c.clusters:,} groups" if c.clusters else "")
@@ -262,5 +266,8 @@ def _format_difference(comparison: Comparison, value: float, plus: bool = False)
 def _format_p(comparison: Comparison) -> str:
     p = comparison.p_adjusted
     text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-    after = f" after Holm's correction for {comparison.claims} claims" if comparison.claims > 1 else ""
-    return f"{test_name(comparison.test)} {text}{after}"
+    return f"{test_name(comparison.test)} {text}{_correction(comparison)}"
+
+
+def _correction(comparison: Comparison) -> str:
+    return f" after Holm's correction for {comparison.claims} claims" if comparison.claims > 1 else ""

@@ -198,6 +198,18 @@ def false_boards(entries: int, studies: int, settings: ScoreSettings) -> list[Ro
     return [Row(world, f"board of {entries}", _share(shown), 0.0, 0.05, studies, False)]
 
 
+def lone_run(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
+    """Share of studies in which several runs are called better or worse than one run of an equal arm."""
+    rng, shown = np.random.default_rng([studies, world.seeds]), []
+    for study in range(studies):
+        mine = settings.model_copy(update={"seed": study})
+        arm, other = draw_arms(world, (world.accuracy, world.accuracy), rng)
+        names = "arm", "other"
+        pair = compare(arm, other[:1], world.metric, *names, mine, False, with_chance=(True, True))
+        shown.append(pair.outcome != "cannot tell")
+    return [Row(world, "lone run", _share(shown), 0.0, 0.05, studies, False)]
+
+
 def worlds(short: bool) -> list[World]:
     """The settings: a grid of items, accuracy, grouping and seeds, and some others beside it."""
     sizes, accuracies = ((50, 200, 500, 2000), (0.5, 0.8, 0.95, 0.99))
@@ -262,6 +274,9 @@ def simulate(
     for claims in (4,) if short else (2, 4, 10):
         power = partial(power_of_claims, claims, World(872, 0.85), settings=settings)
         add(power(studies), lambda _, power=power: power(4 * studies))
+    for seeds in (5,) if short else (3, 5, 10):
+        against_one = partial(lone_run, World(872, 0.8, seeds=seeds, seed_sd=0.02), settings=settings)
+        add(against_one(studies), lambda _, again=against_one: again(4 * studies))
     for entries in (5,) if short else (5, 10, 20):
         boards = partial(false_boards, entries, settings=settings)
         add(boards(studies), lambda _, boards=boards: boards(4 * studies))

@@ -10,9 +10,10 @@ from ruamel.yaml import YAML
 from tests.arms.small import folder_of, small_recipe
 from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
-from tuneproof.errors import RunError
+from tuneproof.errors import RecipeError, RunError
 from tuneproof.record.conclude import compare_arms, compare_studies, conclude, finished_arms
 from tuneproof.record.study_folder import read_study
+from tuneproof.report.page import render
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,26 @@ def test_the_claims_arm_is_compared_with_every_other_arm_of_its_model(study, tmp
     assert pairs["a lora", "a head"] is False
     assert pairs["b lora", "b head"] is False
     assert pairs["a lora", "majority"] is True
+
+
+def test_a_claim_with_a_margin_says_whether_the_arms_are_as_good_within_it(study, tmp_path) -> None:
+    moved = Path(shutil.copytree(study.out, tmp_path / "moved"))
+    yaml = YAML(typ="safe")
+    recipe = yaml.load(moved / "recipe.yaml")
+    recipe["claim"] = [{"arm": "lora", "over": "majority", "margin": 99.5}]
+    yaml.dump(recipe, moved / "recipe.yaml")
+    sentence = conclude(moved)["sentence"]
+    claims = [c for c in json.loads((moved / "comparisons.json").read_text())["comparisons"] if c["claim"]]
+    assert {c["margin"] for c in claims} == {0.995}, "points of a share"
+    assert all(c["margin_outcome"].startswith("as good") for c in claims)
+    assert "is as good as majority" in sentence
+    assert "within 99.5 points" in sentence
+    render(moved)
+    assert 'class="margin"' in (moved / "report.html").read_text()
+    recipe["claim"][0]["margin"] = 0
+    yaml.dump(recipe, moved / "recipe.yaml")
+    with pytest.raises(RecipeError, match="margin"):
+        conclude(moved)
 
 
 def test_two_arms_are_compared_by_their_folders(study) -> None:

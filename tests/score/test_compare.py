@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.simulated_arms import World, draw_arms
 
 from tests.score.arms import noisy_arm, pair_of, predictions_of
 from tuneproof.errors import RunError
@@ -289,3 +290,22 @@ def test_the_mde_of_several_seeds_is_corrected_too():
 def test_p_values_that_were_not_computed_count_in_holms_correction():
     assert holm([0.01, 0.04]) == pytest.approx([0.02, 0.04])
     assert holm([0.01, 0.04], hypotheses=10) == pytest.approx([0.1, 0.36])
+
+
+def test_a_lone_run_of_an_arm_with_chance_varies_as_the_others_runs_do():
+    rng, called, treated_as_fixed, studies = np.random.default_rng(0), 0, 0, 250
+    world = World(872, 0.8, seeds=5, seed_sd=0.02)
+    for _ in range(studies):
+        arm, other = draw_arms(world, (0.8, 0.8), rng)
+        settings = ScoreSettings(draws=200)
+        pair = (arm, other[:1], "accuracy", "arm", "other", settings, False)
+        fair = compare(*pair, with_chance=(True, True))
+        called += fair.outcome != "cannot tell"
+        treated_as_fixed += compare(*pair).outcome != "cannot tell"
+    assert called / studies <= 0.06
+    assert treated_as_fixed / studies > 0.1, "what is tested makes a difference"
+    assert "one run of an arm that varies with the seed" in fair.note
+    assert "this run of other" in fair.sentence
+    mirrored = compare(other[:1], arm, "accuracy", "other", "arm", settings, False, (True, True))
+    assert mirrored.error == pytest.approx(fair.error, rel=0.1)
+    assert compare(*pair, with_chance=(True, False)).note == ""

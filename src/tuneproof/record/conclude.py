@@ -21,6 +21,7 @@ from tuneproof.record.registration import register, registration_of
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score, unavailable_reason
 from tuneproof.score.verdict import Comparison, UnderTrained, comparison_sentence, make_verdict, withhold
+from tuneproof.settings import Claim
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class FinishedArm:
     kind: str
     runs: list[AnyPredictions]
     seeds: list[int | None]
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether the arm varies with the seed."""
+        return None not in self.seeds
 
     def about(self) -> dict[str, Any]:
         """The arm's identity in comparisons.json."""
@@ -140,7 +146,8 @@ class _Study:
                 key = (claim, arm and arm.model, over and over.model)
                 if arm and over and key not in seen:
                     seen.add(key)
-                    comparisons += self.compare(arm, over, claim.metric or self.metric)
+                    pairs = self.compare(arm, over, claim.metric or self.metric)
+                    comparisons += [replace(pair, margin=_margin_of(claim, pair)) for pair in pairs]
         return self.corrected(comparisons)
 
     def corrected(self, comparisons: Sequence[Comparison], hypotheses: int | None = None) -> list[Comparison]:
@@ -238,6 +245,11 @@ def conclude(folder: Path) -> dict[str, Any]:
         unfinished = f"{first.arm} or {first.over} did not finish with any model."
         verdict["sentence"] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
     if changed := registration["claim_changes"]:
+        reason = "any of which could have become the claim."
+        changed = [
+            *changed,
+            f"Holm's correction is for all {len(claims) + len(further)} comparisons, {reason}",
+        ]
         verdict["sentence"] = " ".join([verdict["sentence"], *changed])
     without = study.without_lookalikes(record)
     verdict["sentence"] = add_lookalikes(verdict["sentence"], without)
@@ -269,6 +281,11 @@ def add_diagnoses(folder: Path) -> None:
     is_old = bool(study.comparisons) and "diagnoses" not in study.comparisons
     if is_current and is_old and any(arm.steps for arm in study.arms):
         conclude(folder)
+
+
+def _margin_of(claim: Claim, pair: Comparison) -> float | None:
+    """The claim's margin in the metric's unit."""
+    return claim.margin / 100 if claim.margin is not None and pair.in_points else claim.margin
 
 
 def _available_metrics(recipe: Recipe, arm: FinishedArm) -> list[str]:
@@ -345,7 +362,9 @@ def compare_studies(a: Path, b: Path, metric: str | None) -> list[dict[str, Any]
             if (arm.arm, arm.model) == (second_arm.arm, second_arm.model):
                 name, second_name = (f"{arm.name(True)} of {folder.name}" for folder in (a, b))
                 runs = arm.runs, second_arm.runs
-                comparison = compare(*runs, metric, name, second_name, recipe.score, grouped)
+                names = name, second_name
+                chance = arm.has_chance, second_arm.has_chance
+                comparison = compare(*runs, metric, *names, recipe.score, grouped, chance)
                 under_trained = _under_trained_in(first, _runs_of(first, arm), name)
                 under_trained |= _under_trained_in(second, _runs_of(second, arm), second_name)
                 comparisons.append(withhold(comparison, under_trained).as_json())

@@ -90,7 +90,9 @@ def _ranked(board: Board, entries: list[Entry], settings: ScoreSettings) -> Boar
         name, entry_name = (f"{e.arm.name(True)} of {e.study.folder.name}" for e in (first, entry))
         a, b = _aligned(first.arm.runs, ids), _aligned(entry.arm.runs, ids)
         try:
-            compared[index] = compare(a, b, board.metric, name, entry_name, settings, board.grouped)
+            chance = first.arm.has_chance, entry.arm.has_chance
+            names = name, entry_name
+            compared[index] = compare(a, b, board.metric, *names, settings, board.grouped, chance)
         except RunError as error:
             reasons[index] = str(error)
     pairs = len(entries) * (len(entries) - 1) // 2

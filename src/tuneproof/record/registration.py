@@ -49,8 +49,8 @@ def registration_of(entries: Sequence[Entry]) -> dict[str, Any]:
     after the first test predictions, a sentence for each change.
     """
     claim_changes, other_changes = [], []
-    if entries[0]["finished"]:
-        claim_changes.append(f"The claims were first recorded {_when(entries[0])}.")
+    if entries[0]["finished"]:  # by a version that recorded none
+        other_changes.append(f"The claims were first recorded {_when(entries[0])}.")
     for before, after in pairwise(entries):
         if after["finished"]:
             claim_changes += [f"{change} {_when(after)}." for change in _claim_changes(before, after)]
@@ -70,15 +70,16 @@ def _design_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def _claim_changes(before: Entry, after: Entry) -> list[str]:
-    made = [_claim_name(claim) for claim in after["claims"] if claim not in before["claims"]]
-    dropped = [_claim_name(claim) for claim in before["claims"] if claim not in after["claims"]]
+    made, dropped = _claims_beyond(after, before), _claims_beyond(before, after)
     if made and dropped:
         return [f"The claim was changed from {_list(dropped)} to {_list(made)}"]
-    return (
-        [f"The claim {_list(made or dropped)} was {'added' if made else 'dropped'}"]
-        if made or dropped
-        else []
-    )
+    if made or dropped:
+        return [f"The claim {_list(made or dropped)} was {'added' if made else 'dropped'}"]
+    return []
+
+
+def _claims_beyond(entry: Entry, other: Entry) -> list[str]:
+    return [_claim_name(claim) for claim in entry["claims"] if claim not in other["claims"]]
 
 
 def _additions(before: Entry, after: Entry) -> list[str]:
@@ -95,7 +96,8 @@ def _additions(before: Entry, after: Entry) -> list[str]:
 
 def _claim_name(claim: Entry) -> str:
     metric = f" by {claim['metric']}" if claim.get("metric") else ""
-    return f"{claim['arm']} over {claim['over']}{metric}"
+    margin = f" with a margin of {claim['margin']:g}" if claim.get("margin") else ""
+    return f"{claim['arm']} over {claim['over']}{metric}{margin}"
 
 
 def _list(names: Sequence[str]) -> str:

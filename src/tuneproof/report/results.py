@@ -92,6 +92,7 @@ def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
         "table": tables.Table(header, tuple(rows), numeric),
         "sentences": [str(pair["sentence"]) for pair in pairs if pair.get("sentence")],
         "more": len(pairs) - len(drawn),
+        "has_margin": any(pair.get("margin") is not None for pair in drawn),
         "has_mde": any(pair.get("mde") is not None for pair in drawn),
     }
 

@@ -213,6 +213,11 @@ def hardest_groups(groups: Sequence[str], score_N: NDArray[np.float64]) -> tuple
     ]
 
 
+def _slice_by_group(groups: Sequence[str], right_AN: NDArray[np.float64]) -> dict[str, list[Slice]]:
+    hardest = hardest_groups(groups, right_AN.mean(axis=0))
+    return {f"by group: {hardest[0]}": hardest[1](right_AN)} if hardest else {}
+
+
 def _slice_by_columns(
     ids: Sequence[str], items: Items, right_AN: NDArray[np.float64]
 ) -> dict[str, list[Slice]]:
@@ -252,9 +257,7 @@ def slice_scores(arms: Sequence[ArmPredictions], items: Items) -> dict[str, list
         if (gold_N == index).any()
     ]
     slices = {"by label": by_label, **_slice_by_columns(ids, items, right_AN)}
-    if hardest := hardest_groups([first.groups[row] for row in rows], right_AN.mean(axis=0)):
-        title, cut = hardest
-        slices[f"by group: {title}"] = cut(right_AN)
+    slices |= _slice_by_group([first.groups[row] for row in rows], right_AN)
     return {name: parts for name, parts in slices.items() if parts}
 
 

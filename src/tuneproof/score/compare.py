@@ -20,7 +20,7 @@ from tuneproof.score.intervals import Estimate, Side, estimate, student_interval
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
 from tuneproof.score.resample import cluster_sums, resampled_totals
 from tuneproof.score.significance import holm, mcnemar_test, randomisation_test, t_test
-from tuneproof.score.verdict import Comparison, Outcome, comparison_sentence
+from tuneproof.score.verdict import Comparison, Outcome, comparison_sentence, judge_claim
 from tuneproof.settings import ScoreSettings
 
 Floats = NDArray[np.float64]
@@ -38,6 +38,7 @@ class _Pair:
     over_S: list[Items]
     groups: Sequence[str] | None
     paragraphs: Sequence[str] | None = None
+    lone: tuple[bool, bool] = (False, False)
 
 
 def compare(
@@ -48,9 +49,11 @@ def compare(
     name_b: str,
     settings: ScoreSettings,
     grouped: bool,
+    with_chance: tuple[bool, bool] = (False, False),
 ) -> Comparison:
     """Compare arm `a` with arm `b`. Each is one list of predictions per seed; an arm without seeds has a
-    single list, which is compared with every seed of the other arm.
+    single list, which is compared with every seed of the other arm. `with_chance`: which of the two vary with
+    the seed, so that a single list is one of several possible runs (`estimate`).
 
     The interval is the difference plus and minus t standard errors of the paired bootstrap: it resamples the
     same whole clusters for both arms, and the seeds too if there are several (`estimate`). The test is exact
@@ -74,6 +77,7 @@ def compare(
         over_S=[run.items for run in b] * (seeds // len(b)),
         groups=scores.groups_of(a[0], grouped),
         paragraphs=scores.paragraphs_of(a[0], grouped),
+        lone=(with_chance[0] and len(a) < seeds, with_chance[1] and len(b) < seeds),
     )
     if reason := scores.unavailable_reason(pair.metric, (*pair.arm_S, *pair.over_S)):
         raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
@@ -133,7 +137,8 @@ def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings
         power=settings.power,
         outcome="cannot tell",
         sentence="",
-        note=_note(pair, (only_arm + only_over) / seeds, len(rows_GK)),
+        note=_note(pair, (only_arm + only_over) / seeds),
+        single_runs=tuple(name for name, lone in zip((name_a, name_b), pair.lone, strict=True) if lone),
         by_paragraph=_by_paragraph(pair, values_R, settings, rng),
     )
 
@@ -153,7 +158,7 @@ def _estimate_difference(
     rows_GK = cluster_sums(np.hstack(list(stats_RNK)), groups)
     totals_BK = resampled_totals(rows_GK, settings.draws, rng)
     draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes)
-    sides = [Side(0, seeds, 1.0), Side(seeds, seeds, -1.0)]
+    sides = [Side(0, seeds, 1.0, pair.lone[0]), Side(seeds, seeds, -1.0, pair.lone[1])]
     estimated = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
     n = int(metric.counted_N(runs[0]).sum())
     graded = not metric.proportion and not isinstance(runs[0], LabelItems)
@@ -173,10 +178,10 @@ def _by_paragraph(
     return {"clusters": len(rows_GK), "low": interval.low, "high": interval.high}
 
 
-def _note(pair: _Pair, discordant: float, clusters: int) -> str:
-    notes = []
-    if pair.groups is not None and clusters < scores.FEW_CLUSTERS:
-        notes.append(f"only {clusters} groups: the interval may be too narrow")
+def _note(pair: _Pair, discordant: float) -> str:
+    notes = [note for note in [scores.few_groups_note(pair.groups)] if note]
+    if any(pair.lone):
+        notes.append("one run of an arm that varies with the seed: taken to vary as the other arm's runs do")
     plain = pair.groups is None and len(pair.arm_S) == 1
     enough = FEW_DISCORDANT if plain else FEW_IN_GROUPS_OR_SEEDS
     if discordant < enough:
@@ -247,7 +252,9 @@ def _with_outcome(comparison: Comparison) -> Comparison:
     if excludes_zero and comparison.p_adjusted < 1 - comparison.level:
         up = comparison.direction == "up"
         outcome = "better" if (comparison.difference > 0) == up else "worse"
-    decided = replace(comparison, outcome=outcome, withheld="", advice="")
+    verdict = judge_claim(comparison)
+    margin_outcome = verdict.outcome if verdict else ""
+    decided = replace(comparison, outcome=outcome, margin_outcome=margin_outcome, withheld="", advice="")
     return replace(decided, sentence=comparison_sentence(decided))
 
 

@@ -30,11 +30,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Side:
-    """One arm: runs `start` to `start + seeds`. `sign` is +1, or -1 for the subtracted arm."""
+    """One arm: runs `start` to `start + seeds`. `sign` is +1, or -1 for the subtracted arm.
+
+    `lone`: all runs are one run, repeated, of an arm that varies with the seed.
+    """
 
     start: int
     seeds: int
     sign: float
+    lone: bool = False
 
     @property
     def runs(self) -> slice:
@@ -121,6 +125,9 @@ def estimate(
     Student's distribution with this quantile at `level`. (Satterthwaite's degrees of freedom cover 92 % if
     three seeds are the larger part; these cover 95 to 97 %.)
 
+    A lone run of an arm that varies with the seed is taken to vary as the other side's runs do: one run adds
+    the variance of one run, and both variances rest on one estimate with S - 1 degrees of freedom.
+
     Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; the weighted
     quantile: Cochran and Cox 1957, Experimental Designs; that both must be drawn: Bouthillier et al. 2021,
     arXiv:2103.03098.
@@ -133,13 +140,18 @@ def estimate(
     item_error = float(both_B.std(ddof=1))
     variances, degrees = [item_error**2], [float(max(clusters - 1, 1))]
     parts = [_seed_part(values_R[side.runs], draws_BR[:, side.runs], rng) for side in sides]
+    lone = [
+        part.of_one_run(side.seeds, rng) for part, side in zip(parts, sides[::-1], strict=False) if side.lone
+    ]
     for side, part in zip(sides, parts, strict=True):
         both_B += side.sign * part.draws_B
-    seeds = sum(part.variance for part in parts)
+    for part in lone:
+        both_B += part.draws_B
+    seeds = sum(part.variance for part in [*parts, *lone])
     if seeds > 0:
         terms = [p.variance**2 / (s.seeds - 1) for p, s in zip(parts, sides, strict=True) if p.variance]
         variances.append(seeds)
-        degrees.append(seeds**2 / sum(terms))
+        degrees.append(sides[0].seeds - 1 if lone else seeds**2 / sum(terms))
     return Estimate(
         value=float(values_R @ weight_R),
         item_error=item_error,
@@ -154,6 +166,16 @@ class _SeedPart:
 
     draws_B: Floats
     variance: float
+    deviation_S: Floats
+
+    def of_one_run(self, seeds: int, rng: np.random.Generator) -> "_SeedPart":
+        """What a single run contributes if it varies as these do; noise of the items is not taken off.
+
+        With three seeds the net variance is often estimated as zero, which would make the lone run certain.
+        """
+        drawn_B = rng.integers(0, seeds, size=len(self.draws_B))
+        deviation_S = self.deviation_S * sqrt(seeds / (seeds - 1))
+        return _SeedPart(deviation_S[drawn_B], float((deviation_S**2).mean()), deviation_S)
 
 
 def _seed_part(values_S: Floats, draws_BS: Floats, rng: np.random.Generator) -> _SeedPart:
@@ -161,14 +183,14 @@ def _seed_part(values_S: Floats, draws_BS: Floats, rng: np.random.Generator) -> 
     deviation_S = values_S - values_S.mean()
     spread = float(deviation_S @ deviation_S) / max(seeds - 1, 1)
     if seeds < 2 or spread < SAME:  # a single run, or identical runs
-        return _SeedPart(np.zeros(len(draws_BS)), 0.0)
+        return _SeedPart(np.zeros(len(draws_BS)), 0.0, np.zeros(seeds))
     cov_SS = np.cov(draws_BS, rowvar=False)
     own = float(np.trace(cov_SS)) / seeds
     shared = float(cov_SS.sum() - np.trace(cov_SS)) / (seeds * (seeds - 1))
     net = max(spread - max(own - shared, 0.0), 0.0)
     scale = sqrt(seeds / (seeds - 1) * net / spread)
     drawn_BS = rng.integers(0, seeds, size=(len(draws_BS), seeds))
-    return _SeedPart(deviation_S[drawn_BS].mean(axis=1) * scale, net / seeds)
+    return _SeedPart(deviation_S[drawn_BS].mean(axis=1) * scale, net / seeds, deviation_S)
 
 
 def _combined_df(variances: Sequence[float], degrees: Sequence[float], level: float) -> float:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tuneproof.metrics import METRICS
+from tuneproof.score.intervals import Estimate
+from tuneproof.score.margin import MarginVerdict, judge_margin
 
 Outcome = Literal["better", "worse", "cannot tell"]
 
@@ -25,7 +27,8 @@ class Comparison:
     `withheld` says why the verdict is not given although the numbers would: the weaker arm was under-trained;
     `advice`, the end of the sentence, says what to do.
     `single_runs` are the arms that vary with the seed and ran with one. `error` is the standard error from
-    items and seeds, `df` its degrees of freedom, `power` that of the MDE.
+    items and seeds, `df` its degrees of freedom, `power` that of the MDE. `margin` is the claim's, in the
+    metric's unit, `margin_outcome` what is shown of it (`score/margin.py`).
     """
 
     arm: str
@@ -60,6 +63,8 @@ class Comparison:
     error: float | None = None
     df: float | None = None
     power: float = 0.8
+    margin: float | None = None
+    margin_outcome: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -89,14 +94,15 @@ def withhold(comparison: Comparison, under_trained: Mapping[str, UnderTrained]) 
     weaker = {"worse": c.arm, "better": c.over}.get(c.outcome, "")
     if weaker in under_trained:
         diagnosis = under_trained[weaker]
-        numbers = comparison_sentence(c).partition(": ")[2]
+        numbers = comparison_sentence(replace(c, margin=None)).partition(": ")[2]
         sentence = (
             f"Cannot tell whether {c.arm} is {c.outcome} than {c.over}: {diagnosis.reason}. "
             f"{numbers[0].upper()}{numbers[1:]} {diagnosis.advice}"
         )
         withheld = f"{diagnosis.reason}. {diagnosis.advice}"
         advice = diagnosis.advice
-        return replace(c, outcome="cannot tell", withheld=withheld, advice=advice, sentence=sentence)
+        decided = replace(c, outcome="cannot tell", margin_outcome="cannot tell" if c.margin else "")
+        return replace(decided, withheld=withheld, advice=advice, sentence=sentence)
     reasons = [under_trained[name].reason for name in (c.arm, c.over) if name in under_trained]
     return replace(c, sentence=" ".join([c.sentence, *(f"Note: {reason}." for reason in reasons)]))
 
@@ -114,7 +120,7 @@ def comparison_sentence(comparison: Comparison) -> str:
             f"Cannot tell whether {_subject(c, c.arm)} or {_subject(c, c.over)} is better: {values}, "
             f"{difference} ({span}{_paragraph_interval(c)}).{_reason(c)} "
             f"The smallest difference that this test set{seeds} can detect{_correction(c)} is "
-            f"{_format_difference(c, c.mde)}{unit}."
+            f"{_format_difference(c, c.mde)}{unit}.{_margin_sentence(c)}"
         )
     size = f"n = {c.n:,}" + (f" in {c.clusters:,} groups" if c.clusters else "")
     seeds = f", {c.seeds} seeds" if c.seeds > 1 else ", one seed" if c.single_runs else ""
@@ -122,8 +128,43 @@ def comparison_sentence(comparison: Comparison) -> str:
     subject = f"T{subject[1:]}" if c.arm in c.single_runs else subject
     return (
         f"{subject} is {c.outcome} than {_subject(c, c.over)}: {values}, {difference} "
-        f"({span}, {_format_p(c)}, {size}{seeds}{_paragraph_interval(c)})."
+        f"({span}, {_format_p(c)}, {size}{seeds}{_paragraph_interval(c)}).{_margin_sentence(c)}"
     )
+
+
+def judge_claim(comparison: Comparison) -> MarginVerdict | None:
+    """What is shown of the claim's margin, corrected for the number of claims; None without a margin."""
+    c = comparison
+    if c.margin is None or c.error is None or c.df is None:
+        return None
+    sign = 1 if c.direction == "up" else -1
+    level = 1 - (1 - c.level) / c.claims
+    return judge_margin(Estimate(sign * c.difference, c.item_error, c.error, c.df), c.margin, level)
+
+
+_MARGIN_SENTENCES = {
+    "better by more": "{arm} is better than {over} by more than {margin}",
+    "as good either way": "{arm} is as good as {over}, within {margin} either way",
+    "as good or better": "{arm} is as good as {over} within {margin}, or better",
+    "as good or worse": "{over} is as good as {arm} within {margin}, or better",
+    "worse by more": "{arm} is worse than {over} by more than {margin}",
+    "cannot tell": "Whether {arm} and {over} are within {margin} of each other cannot be told",
+}
+
+
+def _margin_sentence(comparison: Comparison) -> str:
+    c, verdict = comparison, judge_claim(comparison)
+    if verdict is None or c.margin is None:
+        return ""
+    margin = f"{100 * c.margin:.3g} points" if c.in_points else f"{c.margin:.3g}"
+    names = {"arm": _subject(c, c.arm), "over": _subject(c, c.over), "margin": margin}
+    sentence = _MARGIN_SENTENCES[verdict.outcome].format(**names)
+    ends = (verdict.interval.low, verdict.interval.high)
+    low, high = (
+        _format_difference(c, end) for end in (ends if c.direction == "up" else (-ends[1], -ends[0]))
+    )
+    sentence = f"T{sentence[1:]}" if sentence.startswith("this run of ") else sentence
+    return f" {sentence} ({100 * verdict.level:.3g} % CI {low} to {high})."
 
 
 def _subject(comparison: Comparison, name: str) -> str:

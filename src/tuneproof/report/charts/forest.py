@@ -74,15 +74,15 @@ def difference_scale(pairs: Sequence[dict[str, Any]]) -> Scale:
     ends = [0.0]
     for pair in pairs:
         ends += [pair[key] for key in ("difference", "low", "high") if pair.get(key) is not None]
-        if pair.get("mde") is not None:
-            ends += [pair["mde"], -pair["mde"]]
+        for band in (pair.get("mde"), pair.get("margin")):
+            ends += [band, -band] if band is not None else []
     low, high = min(ends), max(ends)
     room = max((high - low) * 0.06, 0.004)
     return Scale(low - room, high + room, 2.0, 98.0)
 
 
 def difference_strip(pair: dict[str, Any], style: NumberStyle, scale: Scale) -> Markup:
-    """A paired difference with its interval, a line at zero, and the band of the MDE."""
+    """A paired difference with its interval, a line at zero, the band of the MDE, and the claim's margin."""
     description = f"{pair.get('arm')} minus {pair.get('over')}: {style.value(pair['difference'], True)}"
     drawn = []
     if pair.get("mde") is not None:
@@ -90,6 +90,9 @@ def difference_strip(pair: dict[str, Any], style: NumberStyle, scale: Scale) -> 
         box = {"x": f"{start:.2f}%", "width": f"{end - start:.2f}%", "y": "0", "height": "100%"}
         drawn.append(tag("rect", {**box, "class": "mde"}))
         description += f"; smallest detectable difference {style.value(pair['mde'])}"
+    if pair.get("margin") is not None:
+        drawn += [_across(end, scale, "margin") for end in (-pair["margin"], pair["margin"])]
+        description += f"; margin {style.value(pair['margin'])}"
     ink = {"better": "var(--good)", "worse": "var(--bad)"}.get(str(pair.get("outcome")), "var(--grey)")
     score = Score(pair["difference"], pair.get("low"), pair.get("high"))
     drawn += [_across(0.0, scale, "zero"), *_whisker(score, scale, ink, False)]

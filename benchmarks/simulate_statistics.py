@@ -210,6 +210,18 @@ def lone_run(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
     return [Row(world, "lone run", _share(shown), 0.0, 0.05, studies, False)]
 
 
+def worse_by_the_margin(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
+    """Share of studies that call an arm as good as another although it is worse by the margin, the gap."""
+    rng, shown = np.random.default_rng([studies, world.n, world.seeds]), []
+    for study in range(studies):
+        mine = settings.model_copy(update={"seed": study})
+        arm, over = draw_arms(world, (world.accuracy - world.gap, world.accuracy), rng)
+        compared = compare(arm, over, world.metric, "arm", "over", mine, False)
+        judged = adjust([replace(compared, margin=world.gap)])[0]
+        shown.append(judged.margin_outcome in ("as good either way", "as good or better"))
+    return [Row(world, "as good", _share(shown), 0.0, 0.05, studies, False)]
+
+
 def worlds(short: bool) -> list[World]:
     """The settings: a grid of items, accuracy, grouping and seeds, and some others beside it."""
     sizes, accuracies = ((50, 200, 500, 2000), (0.5, 0.8, 0.95, 0.99))
@@ -277,6 +289,9 @@ def simulate(
     for seeds in (5,) if short else (3, 5, 10):
         against_one = partial(lone_run, World(872, 0.8, seeds=seeds, seed_sd=0.02), settings=settings)
         add(against_one(studies), lambda _, again=against_one: again(4 * studies))
+    for seeds in (3,) if short else (1, 3):
+        at_margin = partial(worse_by_the_margin, World(872, 0.85, seeds=seeds, gap=0.03), settings=settings)
+        add(at_margin(studies), lambda _, again=at_margin: again(4 * studies))
     for entries in (5,) if short else (5, 10, 20):
         boards = partial(false_boards, entries, settings=settings)
         add(boards(studies), lambda _, boards=boards: boards(4 * studies))

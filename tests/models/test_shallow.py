@@ -36,7 +36,13 @@ def test_a_list_of_the_layers_kinds_is_cut_with_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("layers", "weights", "depths"),
-    [(6, 1_774_464, (6,)), (18, 5_573_632, (1, 4)), (16, 60_821_504, (1, 2)), (2, 10**9, (2,))],
+    [
+        (6, 1_774_464, (6,)),
+        (18, 5_573_632, (18,)),
+        (28, 15_000_000, (1, 8)),
+        (16, 60_821_504, (1, 2)),
+        (2, 10**9, (2,)),
+    ],
 )
 def test_a_small_model_is_built_whole_and_a_large_one_twice(layers, weights, depths):
     assert depths_to_build(layers, weights) == depths

@@ -45,7 +45,7 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 def registration_of(entries: Sequence[Entry]) -> dict[str, Any]:
     """The study's registration in comparisons.json.
 
-    Keys: time, digest and finished of the first entry; `claim_changes` and `other_changes`: what was changed
+    Keys: digest and finished of the first entry (its time is in registration.json); `claim_changes` and `other_changes`: what was changed
     after the first test predictions, a sentence for each change.
     """
     claim_changes, other_changes = [], []
@@ -55,7 +55,7 @@ def registration_of(entries: Sequence[Entry]) -> dict[str, Any]:
         if after["finished"]:
             claim_changes += [f"{change} {_when(after)}." for change in _claim_changes(before, after)]
             other_changes += [f"{change} {_when(after)}." for change in _additions(before, after)]
-    first = {key: entries[0][key] for key in ("time", "digest", "finished")}
+    first = {key: entries[0][key] for key in ("digest", "finished")}
     return {**first, "claim_changes": claim_changes, "other_changes": other_changes}
 
 

@@ -252,11 +252,11 @@ def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, An
 
 
 def registration_notes(study: StudyRecord) -> list[str]:
-    """When the claims were recorded, and the arms and seeds that were added after the first results."""
+    """That the claims were recorded first, and the arms and seeds that were added after the first results."""
     registration = study.comparisons.get("registration")
     if not registration:
         return []
-    recorded = f"The claims were recorded on {registration['time'][:10]}, before the first test prediction."
+    recorded = "The claims were recorded before the first test prediction (registration.json)."
     return [*([] if registration["finished"] else [recorded]), *registration["other_changes"]]
 
 

@@ -108,8 +108,8 @@ def open_folder(
     folder, splits = plan.folder, plan.study.splits
     log_extensions(plan, extended)
     score_again(folder, plan.recipe, splits.grouped)
-    register(folder, plan.recipe)
     write_text(folder / RECIPE, plan.recipe.text())
+    register(folder, plan.recipe)
     for sentence in move_extended(plan):
         monitor.message(sentence)
     changes = ChangeLog(folder).entries

@@ -45,8 +45,8 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 def registration_of(entries: Sequence[Entry]) -> dict[str, Any]:
     """The study's registration in comparisons.json.
 
-    Keys: digest and finished of the first entry (its time is in registration.json); `claim_changes` and `other_changes`: what was changed
-    after the first test predictions, a sentence for each change.
+    Keys: digest and finished of the first entry, whose time is in registration.json; `claim_changes` and
+    `other_changes`: what was changed after the first test predictions, a sentence for each change.
     """
     claim_changes, other_changes = [], []
     if entries[0]["finished"]:  # by a version that recorded none

@@ -290,7 +290,7 @@ RECIPES = {
         Parts(
             "recipe.yaml, line 3",
             "claim is 'lexical'; it should be a mapping of settings.",
-            do="Allowed: arm, over, metric.",
+            do="Allowed: arm, over, metric, margin.",
         ),
     ),
     "seeds number": arms(

@@ -277,6 +277,6 @@ class Claim(Settings):
     """The arm it is compared with."""
     metric: str | None = None
     """Metric of the comparison (default: the first metric of the task)."""
-    margin: float | None = Field(None, gt=0)
+    margin: float | None = Field(default=None, gt=0)
     """Also say whether the arms are as good as each other within this margin: in percentage points (1.0) for
     metrics between 0 and 1, else in the metric's unit."""

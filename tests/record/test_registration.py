@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from tests.arms.small import small_recipe
 from tests.monitoring import run_recorded
+from tuneproof.errors import TuneproofError
 from tuneproof.record.conclude import conclude
 from tuneproof.record.registration import register, registration_of
 from tuneproof.record.study_folder import ARMS, PREDICTIONS, RECIPE, REGISTRATION
@@ -80,6 +81,17 @@ def test_a_study_of_before_says_that_its_claims_came_after_its_results(tmp_path)
     assert registration["claim_changes"] == [], "it is not known to have changed"
     (sentence,) = registration["other_changes"]
     assert sentence.startswith("The claims were first recorded after 1 arm had finished")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"entries": 3}', '{"entries": [{"digest": "x"}]}', '{"entries": ["x"]}', '{"entr']
+)
+def test_a_damaged_registration_is_an_error_that_names_the_file(tmp_path, text) -> None:
+    (tmp_path / REGISTRATION).write_text(text)
+    with pytest.raises(TuneproofError) as raised:
+        registered(tmp_path)
+    assert REGISTRATION in str(raised.value)
+    assert (tmp_path / REGISTRATION).read_text() == text
 
 
 @pytest.mark.parametrize("way", ["run again", "recipe edited by hand"])

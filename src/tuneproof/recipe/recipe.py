@@ -244,12 +244,8 @@ def default_claim(arms: Sequence[Arm], task: Task) -> tuple[settings.Claim, ...]
     for name in cheap if task.kind == "labels" else ("majority", *cheap):
         for arm in arms[:-1]:
             if arm.method_name == name:
-                return (settings.Claim(arm=arms[-1].name, over=arm.name, metric=None, margin=None),)
-    return (
-        (settings.Claim(arm=arms[-1].name, over=arms[0].name, metric=None, margin=None),)
-        if len(arms) > 1
-        else ()
-    )
+                return (settings.Claim(arm=arms[-1].name, over=arm.name, metric=None),)
+    return (settings.Claim(arm=arms[-1].name, over=arms[0].name, metric=None),) if len(arms) > 1 else ()
 
 
 def _read_claims(raw: Any, document: Document, arms: Sequence[Arm], task: Task) -> tuple[settings.Claim, ...]:

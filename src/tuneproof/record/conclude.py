@@ -244,13 +244,10 @@ def conclude(folder: Path) -> dict[str, Any]:
         first = recipe.claims[0]
         unfinished = f"{first.arm} or {first.over} did not finish with any model."
         verdict["sentence"] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
-    if changed := registration["claim_changes"]:
-        reason = "any of which could have become the claim."
-        changed = [
-            *changed,
-            f"Holm's correction is for all {len(claims) + len(further)} comparisons, {reason}",
-        ]
-        verdict["sentence"] = " ".join([verdict["sentence"], *changed])
+    if changes := registration["claim_changes"]:
+        pairs = f"all {len(claims) + len(further)} comparisons, any of which could have become the claim"
+        correction = [f"Holm's correction is for {pairs}."] if claims else []
+        verdict["sentence"] = " ".join([verdict["sentence"], *changes, *correction])
     without = study.without_lookalikes(record)
     verdict["sentence"] = add_lookalikes(verdict["sentence"], without)
     value = {

@@ -13,6 +13,7 @@ from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.score.scores import as_json, score, unavailable_reason
+from tuneproof.score.verdict import metric_name
 
 
 def score_without_lookalikes(
@@ -68,5 +69,4 @@ def _sentence(value: Mapping[str, Any]) -> str:
     if not scores:
         return f"{lead}."
     items = "item" if value["items"] == 1 else "items"
-    name = metric.name_in_sentence or metric.name.replace("_", " ")
-    return f"{lead}; {name} on the other {value['items']:,} {items}: {', '.join(scores)}."
+    return f"{lead}; {metric_name(metric.name)} on the other {value['items']:,} {items}: {', '.join(scores)}."

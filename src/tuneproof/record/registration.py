@@ -18,10 +18,13 @@ from typing import Any
 
 from tuneproof.atomic import read_json, sha256_of_text, write_json
 from tuneproof.data.findings import plural
+from tuneproof.errors import RunError
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record.study_folder import ARMS, PREDICTIONS, REGISTRATION
+from tuneproof.score.verdict import join_names
 
 Entry = Mapping[str, Any]
+KEYS = {"time", "digest", "finished", "claims", "arms", "models", "seeds", "train_sizes"}
 
 
 def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
@@ -29,9 +32,11 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 
     An entry: time (UTC), digest of the rest (SHA-256), `finished` (arms with test predictions at that time),
     claims, arms, models, seeds, train_sizes.
+
+    Raises: RunError if registration.json is damaged.
     """
     path = folder / REGISTRATION
-    entries: list[dict[str, Any]] = read_json(path)["entries"] if path.is_file() else []
+    entries = _read_entries(path) if path.is_file() else []
     design = _design_of(recipe)
     digest = sha256_of_text(repr(sorted(design.items())))
     if not entries or entries[-1]["digest"] != digest:
@@ -39,6 +44,16 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         entries.append({"time": time, "digest": digest, "finished": finished, **design})
         write_json(path, {"entries": entries})
+    return entries
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    value = read_json(path)
+    entries = value.get("entries") if isinstance(value, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and e.keys() >= KEYS for e in entries):
+        problem = "is not a list of entries with the keys " + ", ".join(sorted(KEYS)) + "."
+        do = "Restore the file. Without it the report says that the claims were recorded after the results."
+        raise RunError(str(path), problem, do=do)
     return entries
 
 
@@ -72,9 +87,9 @@ def _design_of(recipe: Recipe) -> dict[str, Any]:
 def _claim_changes(before: Entry, after: Entry) -> list[str]:
     made, dropped = _claims_beyond(after, before), _claims_beyond(before, after)
     if made and dropped:
-        return [f"The claim was changed from {_list(dropped)} to {_list(made)}"]
+        return [f"The claim was changed from {join_names(dropped)} to {join_names(made)}"]
     if made or dropped:
-        return [f"The claim {_list(made or dropped)} was {'added' if made else 'dropped'}"]
+        return [f"The claim {join_names(made or dropped)} was {'added' if made else 'dropped'}"]
     return []
 
 
@@ -90,7 +105,7 @@ def _additions(before: Entry, after: Entry) -> list[str]:
         if len(added) == 1:
             additions.append(f"The {noun} {added[0]} was added")
         elif added:
-            additions.append(f"The {noun}s {_list(added)} were added")
+            additions.append(f"The {noun}s {join_names(added)} were added")
     return additions
 
 
@@ -98,10 +113,6 @@ def _claim_name(claim: Entry) -> str:
     metric = f" by {claim['metric']}" if claim.get("metric") else ""
     margin = f" with a margin of {claim['margin']:g}" if claim.get("margin") else ""
     return f"{claim['arm']} over {claim['over']}{metric}{margin}"
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _when(entry: Entry) -> str:

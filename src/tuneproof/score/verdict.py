@@ -110,7 +110,7 @@ def withhold(comparison: Comparison, under_trained: Mapping[str, UnderTrained]) 
 def comparison_sentence(comparison: Comparison) -> str:
     """The comparison in words: the difference with its interval and test, or what is detectable."""
     c = comparison
-    values = f"{_metric_name(c.metric)} {_format_value(c, c.value)} versus {_format_value(c, c.over_value)}"
+    values = f"{metric_name(c.metric)} {_format_value(c, c.value)} versus {_format_value(c, c.over_value)}"
     unit = " points" if c.in_points else ""
     difference = f"{_format_difference(c, c.difference, plus=True)}{unit}"
     span = f"{100 * c.level:g} % CI {_format_difference(c, c.low)} to {_format_difference(c, c.high)}"
@@ -177,7 +177,8 @@ def test_name(test: str) -> str:
     return "t-test" if test == "t" else f"{test} test"
 
 
-def _metric_name(name: str) -> str:
+def metric_name(name: str) -> str:
+    """The metric in the middle of a sentence."""
     metric = METRICS.get(name)
     return (metric.name_in_sentence if metric else "") or name.replace("_", " ")
 
@@ -253,7 +254,7 @@ def _baseline_warning(beaten: Sequence[Comparison], claims: Sequence[Comparison]
     An arm is named once, beside the strongest baseline that it does not beat.
     """
     metric, up = beaten[0].metric, beaten[0].direction == "up"
-    by = f"by {_metric_name(metric)}, " if claims and metric != claims[0].metric else ""
+    by = f"by {metric_name(metric)}, " if claims and metric != claims[0].metric else ""
     strongest = sorted(beaten, key=lambda comparison: comparison.over_value, reverse=up)
     parts, named = [], set()
     for over in dict.fromkeys(comparison.over for comparison in strongest):
@@ -269,8 +270,8 @@ def _advantage(pairs: Sequence[Comparison]) -> str:
     """The trained arms that a baseline beats, then those that it matches."""
     worse = [_arm_with_value(pair) for pair in pairs if pair.outcome == "worse"]
     alike = [_arm_with_value(pair) for pair in pairs if pair.outcome != "worse"]
-    phrases = [f"is better than {_join_names(worse)}"] if worse else []
-    phrases += [f"is not distinguishable from {_join_names(alike)}"] if alike else []
+    phrases = [f"is better than {join_names(worse)}"] if worse else []
+    phrases += [f"is not distinguishable from {join_names(alike)}"] if alike else []
     return " and ".join(phrases)
 
 
@@ -278,7 +279,8 @@ def _arm_with_value(comparison: Comparison) -> str:
     return f"{comparison.arm} ({_format_value(comparison, comparison.value)})"
 
 
-def _join_names(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
+    """The names as an enumeration: "a, b and c"."""
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 

@@ -213,3 +213,14 @@ def test_shots_are_added_to_the_length(tmp_path) -> None:
     assert eight_shots.rows[0].estimate.peak.cache > 3 * one_shot.rows[0].estimate.peak.cache
     with pytest.raises(RecipeError, match=r"40 shots and an item of 128 tokens each are 5,248"):
         estimate_memory(name, "1GB", ["few-shot"], [4], [128], changes=["few-shot.shots=40"])
+
+
+def test_the_length_of_predictions_changes_nothing_about_a_training_step(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tuneproof.memory.simulate_step.uses_onednn", lambda: True)
+    arm = simulated_arm(tmp_path)
+    short, long = (
+        simulate_step(arm, Workload(micro_batch=4, length=64, predict_length=length, attention_length=64))
+        for length in (64, 192)
+    )
+    assert short.train == long.train
+    assert short.predict != long.predict

@@ -76,6 +76,15 @@ def test_a_gpu_keeps_true_float32():
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+@pytest.mark.parametrize(("longest", "fused"), [(128, False), (129, True)])
+@pytest.mark.parametrize("before", [False, True])
+def test_longer_items_are_predicted_fused_and_what_was_chosen_returns(before, longest, fused):
+    torch.backends.cuda.enable_flash_sdp(before)
+    with kernels.attention_for(longest):
+        assert torch.backends.cuda.flash_sdp_enabled() == (before or fused)
+    assert torch.backends.cuda.flash_sdp_enabled() == before
+
+
 @pytest.mark.parametrize(("longest", "fused"), [(128, False), (129, True), (None, True)])
 def test_attention_is_unfused_on_short_items_alone(monkeypatch, longest, fused):
     monkeypatch.setattr(kernels, "_largest_error", lambda: 3e-7)

@@ -279,6 +279,7 @@ def _workload(context: ArmContext, device: str) -> "Workload":
         precision=context.compute.precision,  # type: ignore[arg-type]
         length=lengths[study.train_name],
         predict_length=max(lengths[name] for name, _ in (parts if reads_train else held_out)),
+        attention_length=context.compute.longest,
         labels=len(splits.labels),
         answer_tokens=answer_tokens,
         shared_tokens=common_prefix_of_all(rows) if words else 0,

@@ -6,6 +6,7 @@ Knows nothing of: training loops.
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def _read_features(context: ArmContext) -> dict[str, Features]:
                 context.monitor.stage("load")
                 model = load_base(spec, compute)
             context.monitor.stage(f"features of {part}", len(examples))
-            cached = _pooled(context, model, encoded.ids, poolings)
+            with context.test_attention() if part == "test" else nullcontext():
+                cached = _pooled(context, model, encoded.ids, poolings)
             if group.is_main:
                 write_features(folder, cached)
         features[part] = cached or {}

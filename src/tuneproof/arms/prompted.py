@@ -66,7 +66,8 @@ def run_prompted(context: ArmContext) -> ArmResult:
     started = time.perf_counter()
     monitor.stage("predict", len(splits.dev) + len(splits.test))
     dev: AnyPredictions = predictor.predict(model, splits.dev, "dev")
-    test: AnyPredictions = predictor.predict(model, splits.test, "test")
+    with context.test_attention():
+        test: AnyPredictions = predictor.predict(model, splits.test, "test")
     chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
     if isinstance(dev, AnswerPredictions) and isinstance(test, AnswerPredictions):
         answers = apply_dev_threshold(dev, test)

@@ -185,7 +185,8 @@ def _predict(
     context.monitor.stage("predict", len(splits.dev) + len(splits.test))
     try:
         dev = objective.predict(training.model, splits.dev, "dev")
-        test = objective.predict(training.model, splits.test, "test")
+        with context.test_attention():
+            test = objective.predict(training.model, splits.test, "test")
     except StoppedError:
         training.group.stop()
         if training.optimizer is not None:

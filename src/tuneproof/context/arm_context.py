@@ -5,6 +5,7 @@ Knows nothing of: how an arm of any kind runs.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,15 @@ class ArmContext:
     def options(self) -> Any:
         """The options of the arm's method."""
         return self.arm.options
+
+    def test_attention(self) -> AbstractContextManager[None]:
+        """The context in which test is predicted: its items may be longer than those of train and dev."""
+        from tuneproof.models.matmul_backend import attention_for
+
+        if self.study.kind == "questions":
+            return nullcontext()  # the longest question that is read was counted
+        encoded = self.spec.encode("test", self.splits.test, self.recipe.encode)
+        return attention_for(int(encoded.tokens_N.max()))
 
     def batch_size(self, resume_log: "ResumeLog | None" = None, count: bool = True) -> "AdaptiveBatchSize":
         """How many items to predict at once, reporting to the monitor.

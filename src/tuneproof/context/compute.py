@@ -18,12 +18,14 @@ from tuneproof.settings import ComputeSettings
 class Compute:
     """Where and how precisely to compute, the same for every arm.
 
-    `accelerator` is Accelerate's; `autocast()` the context of a forward pass.
+    longest: tokens of the longest item of train and dev, which decides about attention. `accelerator` is
+    Accelerate's; `autocast()` the context of a forward pass.
     """
 
     accelerator: Any
     precision: str
     sentence: str
+    longest: int | None = None
 
     @property
     def device(self) -> Any:
@@ -104,7 +106,7 @@ def resolve_compute(settings: ComputeSettings) -> dict[str, Any]:
 def make_compute(settings: ComputeSettings, longest: int) -> Compute:
     """Choose device, precision, threads and matrix kernels as the settings say.
 
-    longest: tokens of the study's longest item.
+    longest: tokens of the longest item that training depends on, so of train and dev alone.
 
     Raises: as `check_compute`.
     """
@@ -132,4 +134,5 @@ def make_compute(settings: ComputeSettings, longest: int) -> Compute:
         f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads{processes}"
         f"{', wait policy ' + wait_policy.lower() if on_cpu and wait_policy else ''}. {kernels}"
         f"{' Freed memory returns to the system at once.' if returns_memory else ''}",
+        longest,
     )

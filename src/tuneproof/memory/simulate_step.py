@@ -45,10 +45,11 @@ class Workload:
     """The device and the amount of work of a simulated step.
 
     micro_batch, length: items of a training step at once, and tokens of the longest; predict_batch,
-    predict_length: the same of predicting. accumulates: a step has several micro-batches. checkpointing:
-    gradient checkpointing is on. labels: of the head. answer_tokens: of the longest label or of an answer.
-    shared_tokens: that all prompts begin with. keeps_best_weights: on the CPU, after an evaluation. predicts:
-    simulate predictions too. generates: whatever the method's scoring. distinct_lengths: of batches.
+    predict_length: the same of predicting. attention_length: by which attention is chosen; None: the longer
+    one. accumulates: a step has several micro-batches. checkpointing: gradient checkpointing is on. labels:
+    of the head. answer_tokens: of the longest label or of an answer. shared_tokens: that all prompts begin
+    with. keeps_best_weights: on the CPU, after an evaluation. predicts: simulate predictions too. generates:
+    whatever the method's scoring. distinct_lengths: of batches.
     """
 
     device: str = "cpu"
@@ -59,6 +60,7 @@ class Workload:
     checkpointing: bool = False
     predict_batch: int = 32
     predict_length: int = 256
+    attention_length: int | None = None
     labels: int = 2
     answer_tokens: int = 2
     shared_tokens: int = 0
@@ -104,16 +106,19 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     model, adjust = _build_model(arm, workload)
     live = LiveMemory(vocabulary=int(arm.config.get_text_config().vocab_size))
     train: Peak | None = None
-    with _attention_kernels(workload), FakeTensorMode(), live:
+    decides = workload.attention_length
+    longest = max(workload.length, workload.predict_length) if decides is None else decides
+    with FakeTensorMode(), live:
         _make_fake(model, live)
         kept_alive: list[Any] = []  # an arm still holds these while it predicts
         if arm.method.apply is not None:
-            train = _train(model, arm, workload, live, kept_alive)
+            with _attention_kernels(workload, longest):
+                train = _train(model, arm, workload, live, kept_alive)
         predict: Peak | None = None
         if workload.predicts:
             live.reset_peak()
             model.eval()
-            with _autocast(workload):
+            with _attention_kernels(workload, max(longest, workload.predict_length)), _autocast(workload):
                 _predict(model, arm, workload, live)
             predict = adjust(Peak(**live.peak))
     return MemoryEstimate(adjust(train) if train else None, predict, workload.overhead)
@@ -186,10 +191,9 @@ def _autocast(workload: Workload) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _attention_kernels(workload: Workload) -> Iterator[None]:
+def _attention_kernels(workload: Workload, longest: int) -> Iterator[None]:
     """Attention as `choose_matmul` sets it up: unfused on a CPU if all texts are short."""
     before = torch.backends.cuda.flash_sdp_enabled()
-    longest = max(workload.length, workload.predict_length)
     unfused = workload.device == "cpu" and longest <= SHORT_TOKENS and uses_onednn()
     torch.backends.cuda.enable_flash_sdp(not unfused)
     try:

@@ -6,6 +6,8 @@ Knows nothing of: models, data.
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,9 +31,10 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
     differ from run to run: Intel's processors keep MKL, which is faster there (measured on a Xeon: a training
     step of a small encoder 1.1 times as fast as with oneDNN and unfused attention, 2.1 times as with fused).
 
-    device: cpu; any other keeps torch's "highest", true float32. longest: tokens of the longest item;
-    up to 128, attention runs unfused with oneDNN, since torch's fused kernel calls it once a head and
-    block, which costs more than it saves on short texts. Call once a process, before the first forward.
+    device: cpu; any other keeps torch's "highest", true float32. longest: tokens of the longest item
+    of train and dev; up to 128, attention runs unfused with oneDNN, since torch's fused kernel calls it
+    once a head and block, which costs more than it saves on short texts. Call once a process, before the
+    first forward.
     """
     for name in KERNEL_CACHES:
         os.environ.setdefault(name, str(CACHED_KERNELS))
@@ -54,6 +57,20 @@ def choose_matmul(device: str = "cpu", longest: int | None = None) -> str:
         f"Float32 matrix products: oneDNN (medium), relative error {error:.1e} "
         f"(default {default:.1e}); attention {'unfused' if unfused else 'fused'}."
     )
+
+
+@contextmanager
+def attention_for(longest: int) -> Iterator[None]:
+    """Attention fused meanwhile if an item has more than 128 tokens: unfused, its memory is their square.
+
+    longest: tokens of the longest item that is predicted here and that `choose_matmul` was not told of.
+    """
+    before = torch.backends.cuda.flash_sdp_enabled()
+    torch.backends.cuda.enable_flash_sdp(before or longest > SHORT_TOKENS)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_flash_sdp(before)
 
 
 def uses_onednn() -> bool:

@@ -20,7 +20,6 @@ from tuneproof.context.arm_context import ArmContext, LoadedModel
 from tuneproof.context.compute import Compute, make_compute
 from tuneproof.context.monitor import ArmFinished, ArmStarted, Monitor
 from tuneproof.context.study_data import ArmResult, StudyData
-from tuneproof.data.splits import PARTS
 from tuneproof.errors import RunError, StoppedError, TuneproofError
 from tuneproof.memory.usage import peak_bytes, reset_peak, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
@@ -146,13 +145,16 @@ def sampled_study(plan: Plan, run: ArmRun) -> StudyData:
 
 
 def longest_item(plan: Plan) -> int:
-    """Tokens of the study's longest item over all models; of questions the most that are read."""
+    """Tokens of the longest item of train and dev over all models; of questions the most that are read.
+
+    It decides about attention, and with it about the bits of what is trained, in which test has no part.
+    """
     if plan.study.kind == "questions":
         return max(spec.max_length for spec in plan.models)
     return max(
         int(spec.encode(part, plan.study.splits.part(part), plan.recipe.encode).tokens_N.max())
         for spec in plan.models
-        for part in PARTS
+        for part in ("train", "dev")
     )
 
 

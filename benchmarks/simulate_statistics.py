@@ -1,6 +1,6 @@
 """Proves the statistics: studies with a known truth, scored and compared by the package's functions.
 
-In: the number of studies and draws. Out: a table of coverage, false claims and power.
+In: the number of studies. Out: a table of coverage, false claims and power.
 Knows nothing of: models, real data.
 
     python -m benchmarks.simulate_statistics [--short] [--studies N] [--out FILE]
@@ -14,6 +14,7 @@ its own true accuracy, normal about the arm's. What is asked, at a level of 95 %
 - are two arms of equal true accuracy called better or worse in at most 5 %?
 - do arms as far apart as the smallest detectable difference show it in 77 to 83 %, also as one claim of many?
 - is the first of several equal arms on a leaderboard called better than another in at most 5 %?
+- do they hold on unkind data (`simulate_unkind_data`)?
 
 A share outside its bar is settled by four times as many new studies. A setting in which the package
 itself warns (fewer than 20 groups, 5 expected errors, or 10 items on
@@ -24,14 +25,16 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.simulate_unkind_data import unkind_cells
 from benchmarks.simulated_arms import World, draw_arms, true_value
+from benchmarks.simulation_rows import BARS, Row
 from tuneproof.atomic import write_text
 from tuneproof.inference.prediction import Predictions
 from tuneproof.score.compare import adjust, compare
@@ -39,39 +42,6 @@ from tuneproof.score.power import smallest_detectable_mcnemar
 from tuneproof.score.scores import score
 from tuneproof.score.verdict import Comparison
 from tuneproof.settings import ScoreSettings
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a setting gave: a share, the bars it must lie between, and whether the package warned."""
-
-    world: World
-    what: str
-    share: float
-    low: float
-    high: float
-    studies: int
-    warned: bool
-
-    def within(self, errors: float) -> bool:
-        """Whether the share lies between the bars, give or take standard errors of the simulation."""
-        bar = min(max(self.share, self.low), self.high)
-        return abs(self.share - bar) <= errors * float(np.sqrt(bar * (1 - bar) / self.studies))
-
-    @property
-    def verdict(self) -> str:
-        """'ok'; 'ok within simulation error'; 'warned', where the package says so; or 'VIOLATION'."""
-        if self.within(errors=0):
-            return "ok"
-        if self.warned and self.what != "claims" and self.share >= 0.90:
-            return "warned"
-        return "ok within simulation error" if self.within(errors=2) else "VIOLATION"
-
-    def __str__(self) -> str:
-        return f"{self.world}  {self.what:10} {100 * self.share:5.1f} % of {self.studies:,}  {self.verdict}"
-
-
-BARS = {"score": (0.93, 0.97), "no gap": (0.93, 0.97), "gap": (0.93, 0.97), "claims": (0.0, 0.05)}
 
 
 def _share(hits: Sequence[bool]) -> float:
@@ -93,18 +63,17 @@ def coverage(world: World, kinds: Sequence[str], studies: int, settings: ScoreSe
             hits[kind].append(hit)
             notes[kind].append(bool(note))
 
-    for study in range(studies):
-        mine = settings.model_copy(update={"seed": study})
+    for _ in range(studies):
         arm, same, lower_arm = draw_arms(world, (world.accuracy, world.accuracy, lower), rng)
         if "score" in hits:
-            result = score(arm, [world.metric], mine, world.clustered)[world.metric]
+            result = score(arm, [world.metric], settings, world.clustered)[world.metric]
             take("score", result.low <= truth <= result.high, result.note)
         if "no gap" in hits or "claims" in hits:
-            null = compare(arm, same, world.metric, "arm", "same", mine, world.clustered)
+            null = compare(arm, same, world.metric, "arm", "same", settings, world.clustered)
             take("no gap", null.low <= 0 <= null.high, null.note)
             take("claims", null.outcome != "cannot tell", null.note)
         if "gap" in hits:
-            real = compare(arm, lower_arm, world.metric, "arm", "other", mine, world.clustered)
+            real = compare(arm, lower_arm, world.metric, "arm", "other", settings, world.clustered)
             take("gap", real.low <= gap <= real.high, real.note)
     return [
         Row(world, kind, _share(hits[kind]), *BARS[kind], studies, _share(notes[kind]) >= 0.5)
@@ -126,11 +95,10 @@ def power_mcnemar(n: int, discordance: float, studies: int, settings: ScoreSetti
         return [Predictions(("no", "yes"), ids, ids, gold_N, predicted_N, tokens_N, truncated_N)]
 
     detected = []
-    for study in range(studies):
-        mine = settings.model_copy(update={"seed": study})
+    for _ in range(studies):
         cell_N = rng.choice(4, size=n, p=[favour, against, 0.05, 0.95 - favour - against])
         wrong_arm_N, wrong_over_N = np.isin(cell_N, (1, 2)), np.isin(cell_N, (0, 2))
-        result = compare(run(wrong_arm_N), run(wrong_over_N), "accuracy", "a", "b", mine, False)
+        result = compare(run(wrong_arm_N), run(wrong_over_N), "accuracy", "a", "b", settings, False)
         detected.append(result.outcome == "better")
     world = World(n, 0.95 - discordance / 2, gap=gap)
     return [Row(world, f"power {discordance:.2f}", _share(detected), 0.77, 0.83, studies, False)]
@@ -146,10 +114,9 @@ def power_of_mde(world: World, studies: int, settings: ScoreSettings) -> list[Ro
 
     def studied(gap: float, count: int) -> list[Comparison]:
         result = []
-        for study in range(count):
-            mine = settings.model_copy(update={"seed": study})
+        for _ in range(count):
             arm, over = draw_arms(world, (world.accuracy, world.accuracy - gap), rng)
-            result.append(compare(arm, over, world.metric, "arm", "over", mine, world.clustered))
+            result.append(compare(arm, over, world.metric, "arm", "over", settings, world.clustered))
         return result
 
     gap = 0.0
@@ -165,11 +132,10 @@ def power_of_claims(claims: int, world: World, studies: int, settings: ScoreSett
 
     def studied(gap: float, count: int) -> list[Comparison]:
         result = []
-        for study in range(count):
-            mine = settings.model_copy(update={"seed": study})
+        for _ in range(count):
             accuracies = [world.accuracy, world.accuracy - gap, *[world.accuracy] * (claims - 1)]
             arm, *others = draw_arms(world, accuracies, rng)
-            pairs = [compare(arm, over, world.metric, "arm", "over", mine, False) for over in others]
+            pairs = [compare(arm, over, world.metric, "arm", "over", settings, False) for over in others]
             result.append(adjust(pairs)[0])
         return result
 
@@ -186,13 +152,12 @@ def false_boards(entries: int, studies: int, settings: ScoreSettings) -> list[Ro
     """Share of leaderboards of equal arms on which the first is called better than another."""
     rng, world = np.random.default_rng([studies, entries]), World(500, 0.8)
     shown = []
-    for study in range(studies):
-        mine = settings.model_copy(update={"seed": study})
+    for _ in range(studies):
         arms = sorted(
             draw_arms(world, [world.accuracy] * entries, rng),
             key=lambda runs: -float(np.mean(runs[0].right_N)),
         )
-        pairs = [compare(arms[0], over, world.metric, "first", "other", mine, False) for over in arms[1:]]
+        pairs = [compare(arms[0], over, world.metric, "first", "other", settings, False) for over in arms[1:]]
         corrected = adjust(pairs, entries * (entries - 1) // 2)
         shown.append(any(pair.outcome != "cannot tell" for pair in corrected))
     return [Row(world, f"board of {entries}", _share(shown), 0.0, 0.05, studies, False)]
@@ -201,11 +166,10 @@ def false_boards(entries: int, studies: int, settings: ScoreSettings) -> list[Ro
 def lone_run(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
     """Share of studies in which several runs are called better or worse than one run of an equal arm."""
     rng, shown = np.random.default_rng([studies, world.seeds]), []
-    for study in range(studies):
-        mine = settings.model_copy(update={"seed": study})
+    for _ in range(studies):
         arm, other = draw_arms(world, (world.accuracy, world.accuracy), rng)
         names = "arm", "other"
-        pair = compare(arm, other[:1], world.metric, *names, mine, False, with_chance=(True, True))
+        pair = compare(arm, other[:1], world.metric, *names, settings, False, with_chance=(True, True))
         shown.append(pair.outcome != "cannot tell")
     return [Row(world, "lone run", _share(shown), 0.0, 0.05, studies, False)]
 
@@ -213,10 +177,9 @@ def lone_run(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
 def worse_by_the_margin(world: World, studies: int, settings: ScoreSettings) -> list[Row]:
     """Share of studies that call an arm as good as another although it is worse by the margin, the gap."""
     rng, shown = np.random.default_rng([studies, world.n, world.seeds]), []
-    for study in range(studies):
-        mine = settings.model_copy(update={"seed": study})
+    for _ in range(studies):
         arm, over = draw_arms(world, (world.accuracy - world.gap, world.accuracy), rng)
-        compared = compare(arm, over, world.metric, "arm", "over", mine, False)
+        compared = compare(arm, over, world.metric, "arm", "over", settings, False)
         judged = adjust([replace(compared, margin=world.gap)])[0]
         shown.append(judged.margin_outcome in ("as good either way", "as good or better"))
     return [Row(world, "as good", _share(shown), 0.0, 0.05, studies, False)]
@@ -248,12 +211,10 @@ def worlds(short: bool) -> list[World]:
     ]
 
 
-def simulate(
-    short: bool, studies: int, draws: int, say: Callable[[str], object], settle: bool = True
-) -> list[Row]:
+def simulate(short: bool, studies: int, say: Callable[[str], object], settle: bool = True) -> list[Row]:
     """Every row of the table; `say` is given each as it comes; `settle`: what is outside its bar is
     studied again at four times the length."""
-    settings = ScoreSettings(draws=draws)
+    settings = ScoreSettings()
     rows: list[Row] = []
 
     def open_in(result: Sequence[Row]) -> list[str]:
@@ -295,6 +256,8 @@ def simulate(
     for entries in (5,) if short else (5, 10, 20):
         boards = partial(false_boards, entries, settings=settings)
         add(boards(studies), lambda _, boards=boards: boards(4 * studies))
+    for cell in unkind_cells(short, settings):
+        add(cell(studies), lambda _, cell=cell: cell(4 * studies))
     return rows
 
 
@@ -303,7 +266,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--short", action="store_true", help="fewer settings and studies")
     parser.add_argument("--studies", type=int, help="studies a setting (default 1,000; short 300)")
-    parser.add_argument("--draws", type=int, default=500, help="bootstrap draws a study")
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     options = parser.parse_args(arguments)
     started = time.process_time()
@@ -313,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines.append(line)
         print(line, flush=True)
 
-    rows = simulate(options.short, options.studies or (300 if options.short else 1000), options.draws, say)
+    rows = simulate(options.short, options.studies or (300 if options.short else 1000), say)
     by_verdict = {v: sum(row.verdict == v for row in rows) for v in {row.verdict for row in rows}}
     say(f"{len(rows)} rows: " + ", ".join(f"{n} {v}" for v, n in sorted(by_verdict.items())))
     claims = [row.share for row in rows if row.what == "claims"]

@@ -34,7 +34,7 @@ from tuneproof.models.checkpoint_files import read_config, read_tokenizer
 from tuneproof.models.heads import class_logits
 from tuneproof.models.load import load_model
 from tuneproof.recipe.recipe import recipe_from
-from tuneproof.record.conclude import compare_folders
+from tuneproof.record.compare_folders import compare_folders
 from tuneproof.record.study_folder import read_study
 from tuneproof.report.tables import arm_table, headline, metric_note
 from tuneproof.score.compare import compare
@@ -363,7 +363,7 @@ def test_shots_that_contain_the_item_stop_the_run():
 
 def test_93_82_against_93_56_on_10_000_items_is_no_improvement():
     after, before = pair_of(both=9082, only_arm=300, only_over=274, neither=344)
-    found = compare([after], [before], "accuracy", "after", "before", ScoreSettings(draws=2000), False)
+    found = compare([after], [before], "accuracy", "after", "before", ScoreSettings(), False)
     assert (found.value, found.over_value, found.n) == (0.9382, 0.9356, 10_000)
     assert found.outcome == "cannot tell"
     assert found.sentence.startswith("Cannot tell whether after or before is better: accuracy 93.8 %")

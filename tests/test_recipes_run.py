@@ -31,7 +31,6 @@ CUTS = [
     "split.train_size=48",
     "split.dev_size=24",
     "split.test_size=32",
-    "score.draws=200",
     "train.epochs=1",
     "compute.device=cpu",
     "compute.threads=1",

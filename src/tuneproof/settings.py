@@ -5,6 +5,7 @@ Knows nothing of: files, models, what a setting does.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -200,12 +201,16 @@ class ScoreSettings(Settings):
 
     level: float = Field(0.95, gt=0.5, lt=1)
     """Confidence level of all intervals."""
-    draws: int = Field(10_000, ge=200, le=1_000_000)
-    """Number of bootstrap draws."""
-    seed: int = Field(0, ge=0)
-    """Seed of the bootstrap."""
     power: float = Field(0.8, gt=0.05, lt=1)
     """Power for which the smallest detectable difference is computed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired(cls, values: Any) -> Any:
+        """The values without those of the bootstrap, which finished studies' recipes may still hold."""
+        if isinstance(values, Mapping):
+            return {key: value for key, value in values.items() if key not in ("draws", "seed")}
+        return values
 
 
 class AuditSettings(Settings):

@@ -263,3 +263,25 @@ def test_a_balanced_train_part_leaves_dev_and_test_as_they_are_and_counts_what_i
     assert {item.id for item in balanced.train} <= {item.id for item in plain.train}
     again = make_splits(TASK, rows, SplitSettings(balance_train=True))
     assert again.train == balanced.train
+
+
+def test_test_items_of_one_group_or_one_text_are_one_cluster():
+    texts = {"a-1": "Fine.", "b-1": "fine", "b-2": "Good film", "c-1": "x + y", "c-2": "x - y"}
+    test = [Example(name, text, i % 2, name[0]) for i, (name, text) in enumerate(texts.items())]
+    train = [Example(f"t{i}", f"text number {i}", i % 2, f"t{i}") for i in range(20)]
+    data = Rows({"train": train, "test": test}, ("neg", "pos"), {}, grouped=True)
+    splits = make_splits(TASK, data, settings(kind="official", dev_share=0.2))
+    clusters = {item.id: item.group for item in splits.test}
+    assert clusters["a-1"] == clusters["b-1"] == clusters["b-2"] != clusters["c-1"] == clusters["c-2"]
+    assert (splits.report["test_clusters"], splits.clustered) == (2, True)
+
+
+def test_items_without_groups_are_clustered_by_equal_texts_alone():
+    texts = ["one", "ONE!", "two", "three", "a :)", "a :("]
+    test = [Example(f"x{i}", text, i % 2, f"x{i}") for i, text in enumerate(texts)]
+    train = [Example(f"t{i}", f"text number {i}", i % 2, f"t{i}") for i in range(20)]
+    data = Rows({"train": train, "test": test}, ("neg", "pos"), {})
+    splits = make_splits(TASK, data, settings(kind="official", dev_share=0.2))
+    assert (splits.report["test_clusters"], splits.clustered, splits.grouped) == (5, True, False)
+    data = Rows({"train": train, "test": test[1:]}, ("neg", "pos"), {})
+    assert not make_splits(TASK, data, settings(kind="official", dev_share=0.2)).clustered

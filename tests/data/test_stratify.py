@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,13 @@ def test_units_stay_whole_in_the_order_of_their_first_items_and_within_the_size(
     assert keep_units_whole(order, units, 3).tolist() == [4, 1, 3], "a does not fit behind c, b does"
     assert keep_units_whole(order, units, 1).tolist() == [4]
     assert keep_units_whole(np.array([1, 3]), units, 1).tolist() == []
+
+
+def test_a_large_group_among_small_ones_is_not_always_in_train():
+    labels = np.arange(1000) % 2
+    groups = np.concatenate([np.zeros(315, dtype=np.int64), np.arange(1, 686)])
+    parts = [
+        assign_parts(labels, groups, (0.7, 0.1, 0.2), np.random.default_rng(seed))[0] for seed in range(300)
+    ]
+    shares = np.bincount(parts, minlength=3) / 300
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.08)

@@ -5,6 +5,7 @@ import pytest
 
 from tuneproof.errors import DataError
 from tuneproof.metrics import METRICS, UNPARSED, LabelItems, confusion, evaluate, per_class
+from tuneproof.metrics.labels import CALIBRATION, squared_calibration_error
 
 SIX = LabelItems(
     labels=("neg", "pos"),
@@ -49,12 +50,25 @@ def test_a_label_that_is_never_predicted_has_precision_zero():
 
 
 def test_calibration_error_by_hand():
-    # bins of 1/15: 0.95 twice (one right) and 0.62 once (right)
-    confidence = np.array([0.95, 0.95, 0.62])
+    # bins of 1/15: 0.95 three times (one right) and 0.62 once, which has no pair
+    confidence = np.array([0.95, 0.95, 0.95, 0.62])
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
-    items = LabelItems(("a", "b"), np.array([0, 1, 0]), np.array([0, 0, 0]), probabilities)
-    expected = (2 / 3) * abs(0.5 - 0.95) + (1 / 3) * abs(1 - 0.62)
-    assert evaluate(METRICS["expected_calibration_error"], items) == pytest.approx(expected)
+    items = LabelItems(("a", "b"), np.array([0, 1, 1, 0]), np.array([0, 0, 0, 0]), probabilities)
+    right, wrong = 1 - 0.95, 0 - 0.95
+    pairs = 2 * (right * wrong + right * wrong + wrong * wrong)
+    assert evaluate(METRICS["expected_calibration_error"], items) == pytest.approx(np.sqrt(pairs / 2 / 4))
+
+
+def test_the_square_of_the_calibration_error_has_no_bias_on_few_items():
+    rng, squares = np.random.default_rng(0), []
+    for _ in range(4000):
+        confidence = rng.uniform(0.5, 1.0, 40)
+        right = rng.random(40) < confidence - 0.1
+        probabilities = np.stack([confidence, 1 - confidence], axis=1)
+        items = LabelItems(("a", "b"), (~right).astype(int), np.zeros(40, dtype=int), probabilities)
+        squares.append(squared_calibration_error(CALIBRATION.per_item(items).sum(axis=0), 2))
+    # 0.1 in every bin; a bin with a single item shows nothing
+    assert np.mean(squares) == pytest.approx(0.1**2, rel=0.12)
 
 
 def test_brier_and_log_loss_by_hand():

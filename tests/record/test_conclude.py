@@ -11,7 +11,9 @@ from tests.arms.small import folder_of, small_recipe
 from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.errors import RecipeError, RunError
-from tuneproof.record.conclude import compare_arms, compare_studies, conclude, finished_arms
+from tuneproof.record.compare_folders import compare_arms, compare_studies
+from tuneproof.record.conclude import conclude
+from tuneproof.record.finished_arms import finished_arms
 from tuneproof.record.study_folder import read_study
 from tuneproof.report.page import render
 

@@ -22,7 +22,9 @@ def _run(right):
 
 def _record(alike):
     lookalikes = {"share": alike / 100, "items": alike, "ids": IDS[:alike]}
-    return SimpleNamespace(splits={"lookalikes": lookalikes, "sizes": {"test": 100}, "grouped": False})
+    return SimpleNamespace(
+        splits={"lookalikes": lookalikes, "sizes": {"test": 100}, "grouped": False}, is_clustered=False
+    )
 
 
 def test_the_sentence_names_share_and_every_arms_score_on_the_other_items():
@@ -43,7 +45,7 @@ def test_few_lookalikes_change_no_verdict(alike):
 
 
 def test_a_study_of_before_has_no_lookalikes():
-    record = SimpleNamespace(splits={"sizes": {"test": 100}})
+    record = SimpleNamespace(is_clustered=False, splits={"sizes": {"test": 100}})
     assert score_without_lookalikes(record, RECIPE, {"lexical": [_run(80)]}) is None
 
 

@@ -73,6 +73,8 @@ def test_arms_and_seeds_added_after_results_are_named(tmp_path) -> None:
     arm, seeds = registration["other_changes"]
     assert arm.startswith("The arm bigrams was added after 1 arm had finished")
     assert seeds.startswith("The seeds 1 and 2 were added after 1 arm had finished")
+    assert registration["seed_additions"] == 1
+    assert registration_of(registered(tmp_path, seeds=[0, 1, 2, 3]))["seed_additions"] == 2
 
 
 def test_a_study_of_before_says_that_its_claims_came_after_its_results(tmp_path) -> None:

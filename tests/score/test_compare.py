@@ -11,11 +11,11 @@ from tests.score.arms import noisy_arm, pair_of, predictions_of
 from tuneproof.errors import RunError
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
-from tuneproof.score.significance import holm, mcnemar_test, randomisation_test, t_test
+from tuneproof.score.significance import holm, mcnemar_test, t_test
 from tuneproof.score.verdict import comparison_sentence, make_verdict
 from tuneproof.settings import ScoreSettings
 
-SETTINGS = ScoreSettings(draws=2000)
+SETTINGS = ScoreSettings()
 
 
 def compared(arm, over, metric="accuracy", grouped=False, settings=SETTINGS):
@@ -34,18 +34,6 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
-
-
-def test_randomisation_agrees_with_all_arrangements():
-    rng = np.random.default_rng(0)
-    arm, over = rng.random((10, 1)), rng.random((10, 1))
-    moved = (over - arm)[:, 0]
-    signs = np.array(np.meshgrid(*[[0, 1]] * 10)).reshape(10, -1).T
-    every = np.abs(moved.sum() - 2 * signs @ moved)
-    exact = (every >= abs(moved.sum()) - 1e-9).mean()
-    difference = lambda arm_BK, over_BK: (arm_BK - over_BK)[..., 0]  # noqa: E731
-    found = randomisation_test(arm, over, difference, 20_000, np.random.default_rng(1))
-    assert found == pytest.approx(exact, abs=0.012)
 
 
 def test_t_test_is_the_normal_test_with_many_degrees():
@@ -122,34 +110,36 @@ def test_lower_is_better_where_the_metric_says_so():
     assert compared(unsure, sure, "log_loss").outcome == "worse"
 
 
-def test_other_metrics_and_groups_have_the_randomisation_test():
+def test_other_metrics_and_groups_have_the_t_test():
     arm, over = noisy_arm(300, 0.95, 0, group_size=3), noisy_arm(300, 0.6, 1, group_size=3)
     single, grouped = compared(arm, over), compared(arm, over, grouped=True)
-    assert (single.test, grouped.test) == ("McNemar", "randomisation")
-    assert compared(arm, over, "f1_macro").test == "randomisation"
+    assert (single.test, grouped.test) == ("McNemar", "t")
+    assert compared(arm, over, "f1_macro").test == "t"
     assert grouped.clusters == 100
     assert grouped.high - grouped.low > 1.4 * (single.high - single.low)
     assert "n = 300 in 100 groups" in grouped.sentence
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "log_loss"])
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0)])
-def test_the_order_of_seeds_rows_and_arms_changes_no_outcome(order):
+def test_the_order_of_seeds_rows_and_arms_changes_no_figure(order, grouped, metric):
     rows = np.random.default_rng(5).permutation(900)
-    for gap, outcome, mirrored in ((0.0, "cannot tell", "cannot tell"), (0.12, "better", "worse")):
-        arm = [noisy_arm(900, accuracy + gap, seed) for seed, accuracy in enumerate((0.76, 0.80, 0.78))]
-        over = [noisy_arm(900, accuracy, seed + 9) for seed, accuracy in enumerate((0.80, 0.77, 0.77))]
-        moved = [arm[seed] for seed in order]
-        assert compared(moved, over).outcome == outcome
-        assert compared(moved, over) == compared(arm, over)
-        assert compared(arm, [over[seed] for seed in order]).outcome == outcome
-        assert compared(over, moved).outcome == mirrored
-        shuffled, over_shuffled = ([_reordered(run, rows) for run in side] for side in (moved, over))
-        assert compared(shuffled, over_shuffled).outcome == outcome
+    arm = [noisy_arm(900, accuracy, seed, 3) for seed, accuracy in enumerate((0.85, 0.90, 0.88))]
+    over = [noisy_arm(900, accuracy, seed + 9, 3) for seed, accuracy in enumerate((0.80, 0.77, 0.77))]
+    reference = figures(compared(arm, over, metric, grouped))
+    moved, over_moved = ([side[seed] for seed in order] for side in (arm, over))
+    assert figures(compared(moved, over, metric, grouped)) == pytest.approx(reference)
+    assert figures(compared(arm, over_moved, metric, grouped)) == pytest.approx(reference)
+    shuffled, over_shuffled = ([run.take(rows) for run in side] for side in (arm, over))
+    assert figures(compared(shuffled, over_shuffled, metric, grouped)) == pytest.approx(reference)
+    mirrored = compared(over, arm, metric, grouped)
+    low, high = -mirrored.high, -mirrored.low
+    assert (low, high, mirrored.p_value) == pytest.approx((reference[1], reference[2], reference[3]))
 
 
-def _reordered(run, rows):
-    ids = [run.ids[row] for row in rows]
-    return predictions_of(run.gold_N[rows], run.predicted_N[rows], ids=ids)
+def figures(comparison):
+    return [comparison.difference, comparison.low, comparison.high, comparison.p_value, comparison.mde]
 
 
 def test_an_arm_without_seeds_stands_against_every_seed():
@@ -297,7 +287,7 @@ def test_a_lone_run_of_an_arm_with_chance_varies_as_the_others_runs_do():
     world = World(872, 0.8, seeds=5, seed_sd=0.02)
     for _ in range(studies):
         arm, other = draw_arms(world, (0.8, 0.8), rng)
-        settings = ScoreSettings(draws=200)
+        settings = ScoreSettings()
         pair = (arm, other[:1], "accuracy", "arm", "other", settings, False)
         fair = compare(*pair, with_chance=(True, True))
         called += fair.outcome != "cannot tell"
@@ -309,3 +299,24 @@ def test_a_lone_run_of_an_arm_with_chance_varies_as_the_others_runs_do():
     mirrored = compare(other[:1], arm, "accuracy", "other", "arm", settings, False, (True, True))
     assert mirrored.error == pytest.approx(fair.error, rel=0.1)
     assert compare(*pair, with_chance=(True, False)).note == ""
+
+
+def test_seeds_that_were_added_after_results_cost_more_each_time():
+    pair = compared(*pair_of(700, 40, 15, 45))
+    p_values = [adjust([pair], additions=k)[0].p_adjusted for k in range(4)]
+    assert p_values == pytest.approx([pair.p_value * factor for factor in (1, 6, 12, 24)])
+    late = adjust([pair], additions=1)[0]
+    assert "after correction for the seeds added later" in late.sentence
+    assert late.mde > pair.mde
+
+
+def test_three_groups_can_be_told_apart_and_two_runs_of_one_group_cannot():
+    arm = noisy_arm(300, 0.95, 0)
+    over = noisy_arm(300, 0.55, 1)
+    three = [f"group{i % 3}" for i in range(300)]
+    some = compared(replace(arm, groups=three), replace(over, groups=three), grouped=True)
+    assert (some.outcome, some.clusters) == ("better", 3)
+    one = ["only"] * 300
+    none = compared(replace(arm, groups=one), replace(over, groups=one), grouped=True)
+    assert (none.outcome, none.low, none.high) == ("cannot tell", -1.0, 1.0)
+    assert "No difference is large enough for this test set to detect." in none.sentence

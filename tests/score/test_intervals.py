@@ -1,10 +1,16 @@
 """Intervals against published numbers, and what clusters and seeds do to them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.score.arms import noisy_arm
+from tuneproof.metrics import METRICS, evaluate
 from tuneproof.score.intervals import Side, estimate, t_quantile, wilson_interval
-from tuneproof.score.resample import cluster_sums, distinct_rows, resampled_totals
+from tuneproof.score.jackknife import ItemSpread, bell_mccaffrey_df, item_spread
+from tuneproof.score.scores import score
+from tuneproof.settings import ScoreSettings
 
 
 @pytest.mark.parametrize(
@@ -41,47 +47,75 @@ def test_student_quantiles():
     assert t_quantile(0.95, 2) == pytest.approx(4.302653, abs=1e-6)
 
 
-def test_clusters_are_summed_in_order_of_appearance():
-    sums = cluster_sums(np.array([[1.0], [2.0], [4.0]]), ["b", "a", "b"])
-    assert sums.tolist() == [[5.0], [2.0]]
+def test_degrees_of_freedom_of_equal_groups_are_one_less_than_the_groups():
+    assert bell_mccaffrey_df(np.full(12, 1 / 12)) == pytest.approx(11)
 
 
-def test_distinct_rows_come_most_frequent_first():
-    rows, counts = distinct_rows(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]))
-    assert rows.tolist() == [[1.0, 1.0], [1.0, 0.0]]
-    assert counts.tolist() == [2, 1]
+def test_degrees_of_freedom_are_those_of_the_eigenvalues():
+    # Bell and McCaffrey's definition by hand: G'G of the adjusted residual maker, identity as working model
+    sizes = np.array([8, 1, 1, 3])
+    n, owner = sizes.sum(), np.repeat(np.arange(4), sizes)
+    columns = []
+    for group, size in enumerate(sizes):
+        column = (owner == group) - size / n
+        columns.append(column / np.sqrt(1 - size / n))
+    matrix = np.stack(columns, axis=1)
+    eigenvalues = np.linalg.eigvalsh(matrix.T @ matrix)
+    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    assert bell_mccaffrey_df(sizes / n) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("digits", [1, 15])
-def test_draws_have_the_mean_and_deviation_of_resampling_by_hand(digits):
-    # few distinct rows are drawn as counts, many by index: the same distribution
-    rows = np.round(np.random.default_rng(0).random((400, 2)), digits)
-    rows = rows[np.zeros(400, dtype=int) + np.arange(400) % 20] if digits == 1 else rows
-    totals = resampled_totals(rows, 4000, np.random.default_rng(1))
-    assert totals.mean(axis=0) == pytest.approx(rows.sum(axis=0), rel=0.002)
-    assert totals.std(axis=0) == pytest.approx(rows.std(axis=0) * 20, rel=0.05)
-    by_hand = np.corrcoef(rows, rowvar=False)[0, 1]
-    assert np.corrcoef(totals, rowvar=False)[0, 1] == pytest.approx(by_hand, abs=0.05)
+def test_the_spread_of_a_mean_over_single_items_is_the_textbooks():
+    run = noisy_arm(50, 0.8, 0).items
+    spread = item_spread(METRICS["accuracy"], [run], None)
+    assert spread.covariance_RR[0, 0] == pytest.approx(run.right_N.var(ddof=1) / 50)
+    assert spread.df == pytest.approx(49)
 
 
-def test_equal_seeds_draw_equal_totals():
-    rows = np.random.default_rng(0).random((50, 3))
-    twice = [resampled_totals(rows, 200, np.random.default_rng(7)) for _ in range(2)]
-    assert np.array_equal(*twice)
+def test_the_spread_over_groups_is_cr2():
+    run = noisy_arm(40, 0.7, 0).items
+    right = run.right_N
+    groups = np.repeat([0, 1, 2, 3, 4], [20, 5, 5, 5, 5])
+    spread = item_spread(METRICS["accuracy"], [run], [str(g) for g in groups])
+    residual = np.bincount(groups, right - right.mean())
+    shares = np.bincount(groups) / 40
+    assert spread.covariance_RR[0, 0] == pytest.approx((residual**2 / (1 - shares)).sum() / 40**2)
+    assert spread.clusters == 5
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "f1_weighted", "brier", "log_loss"])
+def test_the_spread_of_other_metrics_is_that_of_resampling(metric):
+    arm = noisy_arm(300, 0.8, 0)
+    rng = np.random.default_rng(1)
+    values = [evaluate(METRICS[metric], arm.take(rng.integers(0, 300, 300)).items) for _ in range(1500)]
+    spread = item_spread(METRICS[metric], [arm.items], None)
+    assert np.sqrt(spread.covariance_RR[0, 0]) == pytest.approx(np.std(values), rel=0.1)
+
+
+def test_one_group_shows_nothing():
+    run = noisy_arm(30, 0.8, 0)
+    only = score([replace(run, groups=["a"] * 30)], None, ScoreSettings(), True)
+    assert (only["accuracy"].low, only["accuracy"].high) == pytest.approx((0.0, 1.0), abs=0.001)
+    assert all(np.isfinite([value.low, value.high]).all() for value in only.values())
 
 
 def test_the_error_of_several_seeds_holds_items_and_seeds():
-    rng = np.random.default_rng(0)
-    draws = rng.normal(0, 0.01, size=(20_000, 1)) + rng.normal(0, 1e-9, size=(20_000, 3))
     values = np.array([0.90, 0.92, 0.94])
-    found = estimate(values, draws, [Side(0, 3, 1.0)], 500, 0.95, rng)
+    found = estimate(values, ItemSpread(np.full((3, 3), 0.01**2), 499, 500), [Side(0, 3, 1.0)], 0.95)
     assert found.value == pytest.approx(0.92)
-    assert found.item_error == pytest.approx(0.01, rel=0.02)
-    assert found.error == pytest.approx(np.sqrt(0.01**2 + 0.02**2 / 3), rel=0.02)
+    assert found.item_error == pytest.approx(0.01)
+    assert found.error == pytest.approx(np.sqrt(0.01**2 + 0.02**2 / 3))
     assert 2 < found.df < 10
 
 
+def test_from_five_seeds_on_degrees_of_freedom_are_satterthwaites():
+    values = np.array([0.90, 0.92, 0.94, 0.91, 0.93])
+    items, seeds = 0.01**2, values.var(ddof=1) / 5
+    found = estimate(values, ItemSpread(np.full((5, 5), items), 499, 500), [Side(0, 5, 1.0)], 0.95)
+    assert found.df == pytest.approx((items + seeds) ** 2 / (items**2 / 499 + seeds**2 / 4))
+
+
 def test_one_run_repeated_adds_no_seed_error():
-    draws = np.repeat(np.random.default_rng(0).normal(0, 0.01, size=(5000, 1)), 3, axis=1)
-    found = estimate(np.full(3, 0.9), draws, [Side(0, 3, 1.0)], 500, 0.95, np.random.default_rng(0))
-    assert found.error == pytest.approx(found.item_error)
+    spread = ItemSpread(np.full((3, 3), 0.01**2), 499, 500)
+    found = estimate(np.full(3, 0.9), spread, [Side(0, 3, 1.0)], 0.95)
+    assert found.error == found.item_error

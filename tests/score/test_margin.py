@@ -11,7 +11,7 @@ from tuneproof.score.margin import judge_margin
 from tuneproof.score.verdict import Comparison, UnderTrained, withhold
 from tuneproof.settings import ScoreSettings
 
-SETTINGS = ScoreSettings(draws=1000)
+SETTINGS = ScoreSettings()
 
 
 def with_margin(counts: tuple[int, int, int, int], margin: float, claims: int = 1) -> Comparison:
@@ -78,7 +78,7 @@ def test_arms_at_the_margin_are_called_as_good_in_one_of_twenty_studies(seeds):
     world = World(1500, 0.85, seeds=seeds, seed_sd=0.003)
     for _ in range(studies):
         arm, over = draw_arms(world, (0.85 - margin, 0.85), rng)
-        compared = compare(arm, over, "accuracy", "arm", "over", ScoreSettings(draws=200), False)
+        compared = compare(arm, over, "accuracy", "arm", "over", ScoreSettings(), False)
         judged = adjust([Comparison(**{**compared.as_json(), "margin": margin})])[0]
         wrong += judged.margin_outcome in ("as good either way", "as good or better")
     assert 0.005 <= wrong / studies <= 0.08  # 5 %, with the noise of 300 studies

@@ -10,7 +10,7 @@ from tuneproof.score.compare import compare
 from tuneproof.score.scores import score
 from tuneproof.settings import ScoreSettings
 
-SETTINGS = ScoreSettings(draws=2000)
+SETTINGS = ScoreSettings()
 
 
 def made(skill: float, seed: int, articles: int = 24):
@@ -47,7 +47,7 @@ def test_a_comparison_of_questions_says_both_intervals():
     found = compare([made(0.8, 1)], [made(0.5, 2)], "squad_f1", "full", "lexical", SETTINGS, True)
     assert found.outcome == "better"
     assert found.clusters == 24
-    assert found.test == "randomisation"
+    assert found.test == "t"
     assert found.by_paragraph["clusters"] == 96
     assert "in 24 groups; " in found.sentence
     assert " over 96 paragraphs)." in found.sentence

@@ -11,7 +11,7 @@ from tuneproof.errors import RunError
 from tuneproof.score.scores import as_json, score
 from tuneproof.settings import ScoreSettings
 
-SETTINGS = ScoreSettings(draws=2000)
+SETTINGS = ScoreSettings()
 
 
 def test_accuracy_of_single_items_has_wilsons_interval():
@@ -127,7 +127,7 @@ def test_metrics_that_are_none_or_do_not_apply_are_refused():
 
 def note_of(metric, gold, predicted, groups=None):
     run = predictions_of(gold, predicted, groups)
-    return score([run], [metric], ScoreSettings(draws=200), groups is not None)[metric].note
+    return score([run], [metric], ScoreSettings(), groups is not None)[metric].note
 
 
 def test_a_few_golds_of_a_class_are_noted_where_the_class_weighs_as_much_as_the_others():

@@ -7,7 +7,7 @@ from benchmarks import simulate_statistics as simulation
 
 @pytest.fixture(scope="module")
 def rows():
-    return simulation.simulate(short=True, studies=150, draws=300, say=str, settle=False)
+    return simulation.simulate(short=True, studies=150, say=str, settle=False)
 
 
 def test_intervals_of_scores_and_differences_hold_the_truth(rows):
@@ -42,6 +42,13 @@ def test_true_level_of_the_exact_test_is_at_most_five_per_cent():
 
     for n, discordance in ((50, 0.25), (200, 0.1), (500, 0.25), (872, 0.06), (2000, 0.1)):
         assert 2 * _exact_power(n, discordance, 0.0, 0.95) <= 0.05
+
+
+def test_the_same_holds_on_unkind_data(rows):
+    unkind = [row for row in rows if row.what.split(":")[0] not in ("score", "no gap", "gap", "claims")]
+    kinds = {row.what.split(":")[0] for row in unkind}
+    assert {"one group of 40 %", "5 groups", "repeated, 39 % distinct", "calibration", "best of 8"} <= kinds
+    assert [str(row) for row in unkind if not row.within(errors=3)] == []
 
 
 @pytest.mark.slow

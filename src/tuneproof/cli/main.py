@@ -148,9 +148,17 @@ def _publish(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import print_comparisons
-    from tuneproof.record.conclude import compare_folders
+    from tuneproof.record.compare_folders import compare_folders
 
     print_comparisons(compare_folders(Path(args.a), Path(args.b), args.metric), args.json)
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from tuneproof.cli.claim_plans import print_plans
+    from tuneproof.record.plan import plan_study
+
+    print_plans(plan_study(Path(args.study)), as_json=args.json)
     return 0
 
 
@@ -192,6 +200,7 @@ COMMANDS = {
     "publish": _publish,
     "doctor": _doctor,
     "compare": _compare,
+    "plan": _plan,
     "report": _report,
 }
 

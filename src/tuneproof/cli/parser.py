@@ -206,6 +206,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add_json(parser, "the comparison")
 
 
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "study", "DIR", "the folder of a finished study")
+    _add_json(parser, "the plan")
+
+
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("studies", metavar="DIR", nargs="+", help="the folder of a study")
     _option(parser, "--out", "FILE", "several studies: the index file (default: index.html)")
@@ -222,6 +227,7 @@ COMMANDS = {
     "publish": (_add_publish, "publish an arm with its evidence to the Hugging Face hub"),
     "doctor": (_add_doctor, "check this machine: packages, devices, memory, disk, hub access"),
     "compare": (_add_compare, "compare two arms or two studies on the same items"),
+    "plan": (_add_plan, "show what more seeds or test items would do for the claims of a study"),
     "report": (_add_report, "write the report of a study again, or an index of several studies"),
 }
 

@@ -4,7 +4,7 @@ In: events and plain values. Out: text, in colour on a terminal, plain when pipe
 Knows nothing of: how anything is computed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def clean(text: str) -> str:
     return escape(printable(text).replace("\n", "\\n"))
 
 
-def _console(stderr: bool = False) -> Console:
+def open_console(stderr: bool = False) -> Console:
     """In a notebook plain text: rich would put every line into an element of its own, and bars are no use."""
     is_terminal = False if Console().is_jupyter else None  # None: rich looks
     return Console(stderr=stderr, soft_wrap=True, force_jupyter=False, force_terminal=is_terminal)
@@ -51,7 +51,7 @@ class TerminalView:
     def __init__(self, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
         from rich import progress
 
-        self.console = _console(stderr=as_json)
+        self.console = open_console(stderr=as_json)
         self.quiet, self.verbose, self.as_json = quiet or as_json, verbose, as_json
         self.bars = progress.Progress(
             progress.SpinnerColumn(),
@@ -213,7 +213,7 @@ def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> No
         costs = {"forecast": forecast and {**forecast.as_json(), "notes": list(forecast.notes)}}
         print(json_text({**_plan_values(plan, report), **costs}))
         return
-    console = _console()
+    console = open_console()
 
     def show(title: str, text: str, style: str | None = None) -> None:
         console.print(f"[bold]{title.ljust(8)}[/]{clean(text)}", style=style, highlight=False)
@@ -307,7 +307,7 @@ def print_count(count: Any, as_json: bool) -> None:
         return
     from tuneproof.parameters.text import adaptation_lines, architecture_lines, parameter_lines
 
-    console = _console()
+    console = open_console()
     console.print(f"[bold]{clean(count.model)}[/]  configuration: {clean(count.origin)}", highlight=False)
     for title, lines in (
         ("Architecture", architecture_lines(count)),
@@ -358,7 +358,7 @@ def print_doctor(checks: Any, as_json: bool) -> None:
     if as_json:
         print(json_text([check.as_json() for check in checks]))
         return
-    console = _console()
+    console = open_console()
     width = max(len(check.name) for check in checks)
     for check in checks:
         sign, colour = STATES[check.state]
@@ -376,16 +376,21 @@ def print_memory(table: Any, as_json: bool) -> None:
     if as_json:
         print(json_text(table.as_json()))
         return
-    console = _console()
+    console = open_console()
     first, *rest = table_sentences(table)
     console.print(clean(first), highlight=False)
     header, rows = table_rows(table)
-    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        console.print(clean("  ".join(cells)), highlight=False, style="bold" if row is header else None)
+    print_table(console, (header, *rows), texts=2)
     for line in rest:
         console.print(clean(line), highlight=False)
+
+
+def print_table(console: Console, rows: Sequence[Sequence[str]], texts: int) -> None:
+    """Print rows, the first of which is the header; all columns but the first `texts` are aligned right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column < texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        console.print(clean("  ".join(cells)), highlight=False, style="bold" if row is rows[0] else None)

@@ -23,6 +23,7 @@ __all__ = ["Finding", "audit_encoding", "audit_shots", "audit_splits", "list_che
 
 MAX_MAJORITY = 0.9
 MAX_LEAK_SHARE = 0.01
+MAX_REPEATED_SHARE = 0.05
 SMALL_TEST_SIZE = 100
 
 
@@ -69,6 +70,7 @@ def audit_splits(task: Task, splits: Splits) -> list[Finding]:
         *_leak(task, splits),
         *audit_lookalikes(splits.report),
         *_duplicates(items, groups),
+        *_repeated(splits, items, groups),
         *_conflicts(items, groups, splits.labels),
         *(_near_paragraphs(items) if is_questions else _near(items, groups)),
         *(audit_questions(splits) if is_questions else _balance(splits)),
@@ -161,6 +163,25 @@ def _duplicates(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]
         message = f"{subject} another one ({rule})."
         findings.append(Finding("duplicates_in_train", "note", message, repeats, examples[:MAX_EXAMPLES]))
     return findings
+
+
+def _repeated(splits: Splits, items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:
+    """Test items that say nothing new, because another test item has the same text."""
+    in_test = [[index for index in group if items[index][0] == "test"] for group in groups]
+    repeated = [group for group in in_test if len(group) > 1]
+    count = sum(len(group) - 1 for group in repeated)
+    if not count:
+        return []
+    share = count / len(splits.test)
+    most = max(repeated, key=len)
+    subject = plural(count, "test item repeats", "test items repeat")
+    message = (
+        f"{subject} the text of another one ({share:.1%}). Items with one text count as one in intervals and "
+        f"tests: {splits.report['test_clusters']:,} instead of {len(splits.test):,}."
+    )
+    examples = [{**_describe(items[most[0]][1], "test"), "times": len(most)}]
+    level: Literal["note", "warning"] = "warning" if share > MAX_REPEATED_SHARE else "note"
+    return [Finding("repeated_in_test", level, message, count, examples)]
 
 
 def _near(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:

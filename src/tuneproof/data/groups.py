@@ -1,14 +1,15 @@
-"""Which names of groups mean the same group.
+"""Which names of groups mean the same group, and which items do not count as independent.
 
-In: rows. Out: the rows with one spelling for each group, and the spellings that were merged.
-Knows nothing of: splits, texts, labels.
+In: rows, or the items of a part. Out: the same with one name for each group.
+Knows nothing of: splits, labels.
 """
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tuneproof.tasks.task import Rows
+from tuneproof.tasks.task import Example, Rows
 
 
 def _key(name: str) -> str:
@@ -40,3 +41,27 @@ def merge_group_names(rows: Rows) -> tuple[Rows, list[dict[str, Any]]]:
         for part, items in rows.parts.items()
     }
     return replace(rows, parts=parts), merged
+
+
+def join_equal_texts(items: Sequence[Example], key: Callable[[str], str]) -> list[Example]:
+    """The items with one group for all that are linked by a group or an equal text.
+
+    A text that occurs ten times is answered ten times alike, so that its items are no ten pieces of evidence.
+    A joined group has the name of its first item's group.
+    """
+    parent = {item.group: item.group for item in items}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    first_group: dict[str, str] = {}
+    for item in items:
+        one, other = root(first_group.setdefault(key(item.text), item.group)), root(item.group)
+        if one != other:
+            parent[other] = one
+    return [
+        item if root(item.group) == item.group else replace(item, group=root(item.group)) for item in items
+    ]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.audit_lookalikes import measure_lookalikes
-from tuneproof.data.groups import merge_group_names
+from tuneproof.data.groups import join_equal_texts, merge_group_names
 from tuneproof.data.stratify import assign_parts, keep_units_whole, stratified_order
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import SplitSettings
@@ -36,7 +36,8 @@ class Splits:
 
     `report` is the content of splits.json: kind, shares, leak_safe, seed, grouped; for each part sizes,
     labels, groups, fingerprints and ids; `dropped` by reason; `overlap` and `lookalikes` of test in train;
-    `merged_groups` by name.
+    `merged_groups` by name; `test_clusters`, the groups of test joined where they share a text, which are the
+    items' `group` and what varies independently, and whether they are fewer than its items (`clustered`).
     """
 
     train: list[Example]
@@ -46,6 +47,11 @@ class Splits:
     grouped: bool
     report: dict[str, Any]
     columns: tuple[str, ...] = ()
+
+    @property
+    def clustered(self) -> bool:
+        """Whether several test items share a group or a text."""
+        return bool(self.report.get("clustered", self.grouped))
 
     def part(self, name: str) -> list[Example]:
         """The part called train, dev or test."""
@@ -82,6 +88,9 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
         parts["train"] = _balance(parts["train"], len(rows.labels), settings.seed, dropped)
     parts = {name: _cut_to_size(parts[name], name, rows.labels, settings) for name in PARTS}
     report = _report(task, rows, parts, settings, kind, dropped, key)
+    parts["test"] = join_equal_texts(parts["test"], key)
+    clusters = len({item.group for item in parts["test"]})
+    report |= {"clustered": clusters < len(parts["test"]), "test_clusters": clusters}
     report["merged_groups"] = merged
     return Splits(**parts, labels=rows.labels, grouped=rows.grouped, report=report, columns=rows.columns)
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
+LARGE_GROUP = 0.25  # of the smallest part
+
 
 def assign_parts(
     labels_N: Ints, groups_N: Ints, shares_P: Sequence[float], random: np.random.Generator
@@ -18,7 +20,9 @@ def assign_parts(
     """A part 0..P-1 for each of N items, by label in these shares; groups stay whole.
 
     Groups of several items go first, the largest first, each to the part that is most short of its
-    labels; single items then fill every label's shares as exactly as whole items can.
+    labels. Among many small groups, a large one goes to a random part instead, by what each still lacks, so
+    that no part is always without it. Single items then fill every label's shares as exactly as whole items
+    can.
     """
     shares = np.array(shares_P, dtype=float) / sum(shares_P)
     classes = int(labels_N.max(initial=0)) + 1
@@ -30,10 +34,18 @@ def assign_parts(
     assigned_PC = np.zeros_like(target_PC)
     part_G = np.full(len(sizes), -1, dtype=np.int64)
     multiple = random.permutation(np.flatnonzero(sizes > 1))
+    large = LARGE_GROUP * shares.min() * len(labels_N)
+    mostly_small = sizes[sizes <= large].sum() >= len(labels_N) / 2
     by_share = np.argsort(-shares, kind="stable")
     for group in multiple[np.argsort(-sizes[multiple], kind="stable")]:
-        shortage_P = ((target_PC - assigned_PC) / np.maximum(target_PC, 1e-9)) @ counts_GC[group]
-        part = by_share[np.argmax(shortage_P[by_share])]
+        missing_PC = target_PC - assigned_PC
+        if sizes[group] > large and mostly_small:
+            chances_P = np.maximum(missing_PC, 0.0) @ counts_GC[group]
+            chances_P = chances_P if chances_P.sum() else shares
+            part = random.choice(len(shares), p=chances_P / chances_P.sum())
+        else:
+            shortage_P = (missing_PC / np.maximum(target_PC, 1e-9)) @ counts_GC[group]
+            part = by_share[np.argmax(shortage_P[by_share])]
         part_G[group] = part
         assigned_PC[part] += counts_GC[group]
     part_N = part_G[group_of]

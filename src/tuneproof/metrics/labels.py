@@ -9,7 +9,7 @@ of the task. Differs: scikit-learn leaves a label out of a macro average when no
 """
 
 from collections.abc import Callable
-from math import inf
+from math import log
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ Floats = NDArray[np.float64]
 BINS = 15
 SMALLEST = float(np.finfo(np.float64).eps)  # log loss clips here, as scikit-learn does
 NOTES = {"recall_weighted": "equals accuracy by identity; no separate evidence"}
-ECE_BIASED = "biased upwards on few items, because of noise in the bins"
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
@@ -88,19 +87,31 @@ def _probabilities(items: LabelItems) -> Floats:
 
 
 def _bins(items: LabelItems) -> Floats:
-    """[N, 3M]: items, confidence, right answers of each bin ((m-1)/M, m/M]."""
+    """[N, 4M]: items, confidence, right answers, squared residuals of each bin ((m-1)/M, m/M]."""
     probabilities_NC = _probabilities(items)
     top_N = probabilities_NC.argmax(axis=1)
     confidence_N = probabilities_NC.max(axis=1)
     right_N = (top_N == items.gold_N) & (items.predicted_N != UNPARSED)
     bin_N = np.clip(np.ceil(confidence_N * BINS).astype(np.int64) - 1, 0, BINS - 1)
     in_bin_NM = (bin_N[:, None] == np.arange(BINS)).astype(np.float64)
-    return np.hstack([in_bin_NM, in_bin_NM * confidence_N[:, None], in_bin_NM * right_N[:, None]])
+    values_4N = [np.ones_like(confidence_N), confidence_N, right_N, (right_N - confidence_N) ** 2]
+    return np.hstack([in_bin_NM * values_N[:, None] for values_N in values_4N])
 
 
-def _calibration_error(totals_K: Floats, _labels: int) -> Floats:
-    items_M, confidence_M, right_M = _parts(totals_K, BINS)
-    return _ratio(np.abs(right_M - confidence_M).sum(axis=-1), items_M.sum(axis=-1))
+def squared_calibration_error(totals_K: Floats, _labels: int) -> Floats:
+    """The square of the calibration error without bias, so that it may be below 0: mean over pairs in a bin.
+
+    Source: Sun et al. 2024, arXiv:2408.08998, section 3.
+    """
+    items_M, confidence_M, right_M, squares_M = (
+        totals_K[..., part * BINS : (part + 1) * BINS] for part in range(4)
+    )
+    pairs_M = (right_M - confidence_M) ** 2 - squares_M
+    return _ratio(_ratio(pairs_M, items_M - 1).sum(axis=-1), items_M.sum(axis=-1))
+
+
+def _calibration_error(totals_K: Floats, labels: int) -> Floats:
+    return np.sqrt(np.maximum(squared_calibration_error(totals_K, labels), 0.0))
 
 
 def _brier(items: LabelItems) -> Floats:
@@ -141,16 +152,24 @@ def _of_labels() -> list[Metric]:
 ACCURACY = Metric("accuracy", "Accuracy", _correct, _mean, f"{_SOKOLOVA}, table 2", proportion=True)
 
 _OF_PROBABILITIES: dict[str, Any] = {"needs": "probabilities", "direction": "down"}
-_GUO = "Guo et al. 2017, arXiv:1706.04599, equation 3"
-_ECE, _ECE_TITLE = "expected_calibration_error", f"Expected calibration error ({BINS} equal bins)"
-CALIBRATION = Metric(_ECE, _ECE_TITLE, _bins, _calibration_error, _GUO, **_OF_PROBABILITIES, note=ECE_BIASED)
+_SUN = "Sun et al. 2024, arXiv:2408.08998, section 3; bins of Guo et al. 2017, arXiv:1706.04599"
+CALIBRATION = Metric(
+    "expected_calibration_error",
+    f"Expected calibration error (root mean square over {BINS} equal bins, debiased)",
+    _bins,
+    _calibration_error,
+    _SUN,
+    **_OF_PROBABILITIES,
+    incomparable="it is zero within its error for many arms; brier and log_loss compare probabilities",
+)
 
 _BRIER = "Brier 1950, Monthly Weather Review 78(1), equation 2"
 _BRIER_TITLE = "Brier score (sum over labels, 0 to 2)"
 BRIER = Metric("brier", _BRIER_TITLE, _brier, _mean, _BRIER, **_OF_PROBABILITIES, high=2.0)
 
 _GOOD = "Good 1952, Rational Decisions, JRSS B 14(1)"
-LOG_LOSS = Metric("log_loss", "Log loss (nats)", _log_loss, _mean, _GOOD, **_OF_PROBABILITIES, high=inf)
+_WORST = -log(SMALLEST)
+LOG_LOSS = Metric("log_loss", "Log loss (nats)", _log_loss, _mean, _GOOD, **_OF_PROBABILITIES, high=_WORST)
 
 LABEL_METRICS = (ACCURACY, *_of_labels(), CALIBRATION, BRIER, LOG_LOSS)
 

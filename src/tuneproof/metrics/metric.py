@@ -3,8 +3,8 @@
 In: items with golds and predictions. Out: the types that every metric fills in, and
 one metric's value. Knows nothing of: models, files, intervals.
 
-A metric is written as two plain functions, so that ten thousand bootstrap draws are one matrix
-product: `per_item` turns N items into statistics [N, K]; `from_totals` turns totals [..., K],
+A metric is written as two plain functions, so that the values without each item are one array
+operation: `per_item` turns N items into statistics [N, K]; `from_totals` turns totals [..., K],
 sums of those statistics over any (re)sample, into values [...].
 """
 
@@ -100,7 +100,8 @@ class Metric:
     ("positive": that class alone). Of questions: `required_questions` are those of which it needs some,
     `counted_questions` those that its value is of, where not of all. `name_in_sentence` is empty where
     it is `name` with spaces. `missing_requirement` returns what this machine is missing for it, in a
-    sentence ("": nothing). `note` is printed beside every value.
+    sentence ("": nothing). `note` is printed beside every value; `incomparable` says why arms
+    are not compared by it.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Metric:
     proportion: bool = False
     averaged_over: Literal["", "positive", "classes"] = ""
     note: str = ""
+    incomparable: str = ""
     kind: Literal["labels", "questions"] = "labels"
     required_questions: QuestionKind = ""
     counted_questions: QuestionKind = ""

@@ -265,6 +265,9 @@ def _read_claim(raw: Any, document: Document, path: Keys, arms: Sequence[str]) -
         raise document.error(path, f"claim compares {claim.arm} with itself.", "Name two arms.")
     if claim.metric is not None:
         _check_name(claim.metric, METRICS, document, (*path, "metric"), "a metric")
+        if reason := METRICS[claim.metric].incomparable:
+            problem = f"arms are not compared by {claim.metric}: {reason}."
+            raise document.error((*path, "metric"), problem, "Write metric: brier, or metric: log_loss.")
     return claim
 
 

@@ -14,8 +14,11 @@ from tuneproof.inference.prediction import read_predictions
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record import study_folder
 from tuneproof.record.diagnose import UNDER_TRAINED, Finding, diagnose_run
+from tuneproof.score.intervals import exact_interval
 from tuneproof.score.verdict import UnderTrained
 
+FAILED = ("diverged", "not_learning")
+LEVEL = 0.95
 SEARCH = "try learning rates on dev: --set search.learning_rate=auto"
 
 
@@ -90,7 +93,19 @@ def describe_under_trained(name: str, diagnoses: Sequence[Diagnosis], runs: int)
     seeds = f" ({len(failing)} of {runs} seeds)" if runs > 1 else ""
     first = failing[0].first
     assert first is not None
-    return UnderTrained(f"{name}{seeds} {first.reason}", failing[0].advice)
+    return UnderTrained(f"{name}{seeds} {first.reason}{_failed_share(failing, runs)}", failing[0].advice)
+
+
+def _failed_share(failing: Sequence[Diagnosis], runs: int) -> str:
+    """The share of an arm's runs that failed to train, which no interval over its seeds covers."""
+    failed = sum(diagnosis.first is not None and diagnosis.first.name in FAILED for diagnosis in failing)
+    if not failed or failed == runs:
+        return ""
+    ends = exact_interval(failed / runs, runs, LEVEL)
+    share = f"{100 * ends.low:.0f} to {100 * ends.high:.0f} %"
+    return (
+        f" ({failed} of {runs} runs failed, {100 * LEVEL:.0f} % CI {share}, which no interval here includes)"
+    )
 
 
 def of_arm(

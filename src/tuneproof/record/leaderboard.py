@@ -13,7 +13,7 @@ from tuneproof.errors import RunError
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe
-from tuneproof.record.conclude import FinishedArm, finished_arms, read_study_recipe
+from tuneproof.record.finished_arms import FinishedArm, finished_arms, read_study_recipe
 from tuneproof.record.study_folder import StudyRecord, read_study
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.scores import as_json, score
@@ -117,7 +117,7 @@ def leaderboards(folders: Sequence[Path]) -> list[Board]:
         study, recipe = read_study(folder), read_study_recipe(folder)
         fingerprint = str((study.splits.get("fingerprints") or {}).get("test"))
         key = (_task_of(recipe, study), fingerprint)
-        grouped, metric = bool(study.splits.get("grouped")), recipe.task.metrics[0]
+        grouped, metric = study.is_clustered, recipe.task.metrics[0]
         size = int((study.splits.get("sizes") or {}).get("test") or 0)
         board = boards.setdefault(key, Board(key[0], metric, fingerprint, size, grouped))
         settings.setdefault(key, recipe.score)

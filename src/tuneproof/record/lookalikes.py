@@ -29,7 +29,7 @@ def score_without_lookalikes(
     if share <= MAX_LOOKALIKE_SHARE:
         return None
     alike, metric = set(lookalikes["ids"]), recipe.task.metrics[0]
-    grouped = bool(record.splits.get("grouped"))
+    grouped = record.is_clustered
     test_size = int(record.splits["sizes"]["test"])
 
     def measure(runs: Sequence[AnyPredictions]) -> dict[str, Any] | None:

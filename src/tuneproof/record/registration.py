@@ -61,17 +61,20 @@ def registration_of(entries: Sequence[Entry]) -> dict[str, Any]:
     """The study's registration in comparisons.json.
 
     Keys: digest and finished of the first entry, whose time is in registration.json; `claim_changes` and
-    `other_changes`: what was changed after the first test predictions, a sentence for each change.
+    `other_changes`: what was changed after the first test predictions, a sentence for each change;
+    `seed_additions`: how often seeds were added then.
     """
-    claim_changes, other_changes = [], []
+    claim_changes, other_changes, seed_additions = [], [], 0
     if entries[0]["finished"]:  # by a version that recorded none
         other_changes.append(f"The claims were first recorded {_when(entries[0])}.")
     for before, after in pairwise(entries):
         if after["finished"]:
             claim_changes += [f"{change} {_when(after)}." for change in _claim_changes(before, after)]
             other_changes += [f"{change} {_when(after)}." for change in _additions(before, after)]
+            seed_additions += not set(after["seeds"]) <= set(before["seeds"])
     first = {key: entries[0][key] for key in ("digest", "finished")}
-    return {**first, "claim_changes": claim_changes, "other_changes": other_changes}
+    changes = {"claim_changes": claim_changes, "other_changes": other_changes}
+    return {**first, **changes, "seed_additions": seed_additions}
 
 
 def _design_of(recipe: Recipe) -> dict[str, Any]:

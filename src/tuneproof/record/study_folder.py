@@ -171,6 +171,11 @@ class StudyRecord:
     sampled: list[ArmRecord] = field(default_factory=list)
     forecast: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether several test items share a group or a text, so that scores are over whole groups."""
+        return bool(self.splits.get("clustered", self.splits.get("grouped")))
+
 
 def read_steps(path: Path) -> list[dict[str, Any]]:
     """The lines of steps.jsonl; none without the file."""

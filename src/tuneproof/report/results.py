@@ -55,7 +55,7 @@ def forest_plot(study: StudyRecord, rows: Sequence[tables.ArmRow], metric: str) 
         "title": tables.metric_title(metric, tables.positive_label(study)) + style.unit.replace(" ", ", "),
         "rows": plot_rows,
         "axis": forest.axis_strip(scale, tables.is_share(metric)),
-        "grouped": bool(study.splits.get("grouped")),
+        "grouped": study.is_clustered,
         "has_base": bool(base),
     }
 

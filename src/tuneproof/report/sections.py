@@ -117,7 +117,7 @@ def calibrations(arms: Sequence[slices.ArmPredictions]) -> list[dict[str, Any]]:
     """The reliability diagrams with their errors and temperatures."""
     entries = []
     for calibration in slices.measure_calibration(arms):
-        row, error = calibration.predictions.row, calibration.error_after
+        row, error, loss = calibration.predictions.row, calibration.error_after, calibration.loss_after
         ink = arm_colour(calibration.predictions.index, row.kind)
         diagram = reliability_figure(row.label, calibration.after, calibration.before, ink)
         before = formatting.format_percent(calibration.error_before)
@@ -129,6 +129,9 @@ def calibrations(arms: Sequence[slices.ArmPredictions]) -> list[dict[str, Any]]:
                 "figure": diagram,
                 "before": before,
                 "after": after,
+                "loss": f"{calibration.loss_before:.3f}",
+                "loss_after": None if loss is None else f"{loss:.3f}",
+                "is_worse": loss is not None and loss > calibration.loss_before,
                 "temperature": temperature,
             }
         )

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.inference.prediction import AnyPredictions, read_predictions
-from tuneproof.metrics.labels import BINS, CALIBRATION, confusion
-from tuneproof.metrics.metric import UNPARSED, LabelItems, evaluate
+from tuneproof.metrics.labels import BINS, CALIBRATION, LOG_LOSS, confusion
+from tuneproof.metrics.metric import UNPARSED, LabelItems, Metric, evaluate
 from tuneproof.record.study_folder import DEV_PREDICTIONS, PREDICTIONS, Items
 from tuneproof.report.charts.calibration import Bin
 from tuneproof.report.tables import ArmRow, Score
@@ -69,7 +69,7 @@ class Slice:
 @dataclass(frozen=True)
 class Calibration:
     """One arm's bins as predicted (`before`) and at the temperatures fitted on dev, one per seed
-    (`after`), with the expected calibration errors. Without predictions on dev `after` is empty.
+    (`after`), with the calibration errors and log losses. Without predictions on dev `after` is empty.
     """
 
     predictions: ArmPredictions
@@ -77,6 +77,8 @@ class Calibration:
     after: list[Bin]
     error_before: float
     error_after: float | None
+    loss_before: float
+    loss_after: float | None
     temperatures: list[float]
 
 
@@ -265,7 +267,7 @@ def _bins(runs: Sequence[LabelItems]) -> list[Bin]:
     if not runs:
         return []
     totals_K = sum(CALIBRATION.per_item(table).sum(axis=0) for table in runs)
-    items_M, confidence_M, right_M = np.split(np.asarray(totals_K), 3)
+    items_M, confidence_M, right_M = np.split(np.asarray(totals_K), 4)[:3]
     return [
         Bin(float(confidence_M[m] / items_M[m]), float(right_M[m] / items_M[m]), int(items_M[m]))
         for m in range(BINS)
@@ -290,11 +292,20 @@ def measure_calibration(arms: Sequence[ArmPredictions]) -> list[Calibration]:
                 temperatures.append(fit_temperature(dev_NC, dev_run.gold_N))
                 scaled_NC = apply_temperature(run.probabilities_NC, temperatures[-1])
                 after.append(replace(_items_of(run), probabilities_NC=scaled_NC))
-        error_after = _mean_error(after) if after else None
-        bins = _bins(before), _bins(after)
-        calibrations.append(Calibration(arm, *bins, _mean_error(before), error_after, temperatures))
+        calibrations.append(
+            Calibration(
+                arm,
+                _bins(before),
+                _bins(after),
+                error_before=_mean(CALIBRATION, before),
+                error_after=_mean(CALIBRATION, after) if after else None,
+                loss_before=_mean(LOG_LOSS, before),
+                loss_after=_mean(LOG_LOSS, after) if after else None,
+                temperatures=temperatures,
+            )
+        )
     return calibrations
 
 
-def _mean_error(runs: Sequence[LabelItems]) -> float:
-    return float(np.mean([evaluate(CALIBRATION, run) for run in runs]))
+def _mean(metric: Metric, runs: Sequence[LabelItems]) -> float:
+    return float(np.mean([evaluate(metric, run) for run in runs]))

@@ -2,7 +2,7 @@
 
 In: predictions of two arms. Out: a Comparison with its sentence. Knows nothing of: models, files.
 
-Shapes: N items, G clusters, S seeds, R = 2 S runs, K statistics, B draws.
+Shapes: S seeds, R = 2 S runs.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import Items, LabelItems, Metric, evaluate
 from tuneproof.score import scores
 from tuneproof.score.intervals import Estimate, Side, estimate, student_interval, t_quantile
+from tuneproof.score.jackknife import item_spread
 from tuneproof.score.power import smallest_detectable, smallest_detectable_mcnemar
-from tuneproof.score.resample import cluster_sums, resampled_totals
-from tuneproof.score.significance import holm, mcnemar_test, randomisation_test, t_test
+from tuneproof.score.significance import holm, mcnemar_test, t_test
 from tuneproof.score.verdict import Comparison, Outcome, comparison_sentence, judge_claim
 from tuneproof.settings import ScoreSettings
 
@@ -55,15 +55,13 @@ def compare(
     single list, which is compared with every seed of the other arm. `with_chance`: which of the two vary with
     the seed, so that a single list is one of several possible runs (`estimate`).
 
-    The interval is the difference plus and minus t standard errors of the paired bootstrap: it resamples the
-    same whole clusters for both arms, and the seeds too if there are several (`estimate`). The test is exact
-    mid-p McNemar for accuracy on ungrouped items, approximate randomisation over whole clusters for other
-    metrics and grouped items, and Student's t for several seeds (degrees of freedom: `estimate`), which count
-    as independent between the arms.
+    The interval is the difference plus and minus t standard errors over whole clusters of items
+    (`item_spread`), and over the seeds if there are several (`estimate`), which count as independent between
+    the arms. The test is Student's t with the same error and degrees of freedom; for accuracy on ungrouped
+    items with one seed it is exact mid-p McNemar.
 
     Raises: RunError if the items or the numbers of seeds differ, or the metric does not apply.
-    Source: Dietterich 1998 (McNemar); Koehn 2004, W04-3250 (paired bootstrap); Miller 2024, arXiv:2411.00640,
-    section 4 (pairing).
+    Source: Dietterich 1998 (McNemar); Miller 2024, arXiv:2411.00640, sections 2.2 and 4 (clusters, pairing).
     """
     scores.check_same_items([*a, *b], [name_a] * len(a) + [name_b] * len(b))
     seeds = max(len(a), len(b))
@@ -79,29 +77,23 @@ def compare(
         paragraphs=scores.paragraphs_of(a[0], grouped),
         lone=(with_chance[0] and len(a) < seeds, with_chance[1] and len(b) < seeds),
     )
+    if pair.metric.incomparable:
+        problem = f"arms are not compared by {metric}: {pair.metric.incomparable}."
+        raise RunError(f"{name_a} and {name_b}", problem, do="Compare them by another metric.")
     if reason := scores.unavailable_reason(pair.metric, (*pair.arm_S, *pair.over_S)):
         raise RunError(f"{name_a} and {name_b}", reason, do="Compare them by another metric.")
-    pair = replace(
-        pair, arm_S=_sorted_runs(pair.metric, pair.arm_S), over_S=_sorted_runs(pair.metric, pair.over_S)
-    )
     return _with_outcome(_compare_pair(pair, name_a, name_b, settings))
-
-
-def _sorted_runs(metric: Metric, runs: Sequence[Items]) -> list[Items]:
-    """The runs of an arm in an order of their content, so that the order of the seeds moves no draw."""
-    return sorted(runs, key=lambda items: metric.per_item(items).tobytes())
 
 
 def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings) -> Comparison:
     metric, seeds = pair.metric, len(pair.arm_S)
     n = int(metric.counted_N(pair.arm_S[0]).sum())
     runs = [*pair.arm_S, *pair.over_S]
-    rng = np.random.default_rng(settings.seed)
     values_R = np.array([evaluate(metric, items) for items in runs])
-    rows_GK, estimated = _estimate_difference(pair, values_R, pair.groups, settings, rng)
+    clusters, estimated = _estimate_difference(pair, values_R, pair.groups, settings)
     interval = student_interval(estimated, settings.level)
     only_arm, only_over = _count_discordant(pair)
-    p_value, test = _test_difference(pair, estimated, rows_GK, (only_arm, only_over), settings, rng)
+    p_value, test = _test_difference(pair, estimated, (only_arm, only_over))
     return Comparison(
         arm=name_a,
         over=name_b,
@@ -121,7 +113,7 @@ def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings
         only_arm_right=only_arm,
         only_over_right=only_over,
         n=n,
-        clusters=None if pair.groups is None else len(rows_GK),
+        clusters=None if pair.groups is None else clusters,
         seeds=seeds,
         item_error=estimated.item_error,
         mde=_mde(
@@ -134,48 +126,40 @@ def _compare_pair(pair: _Pair, name_a: str, name_b: str, settings: ScoreSettings
         ),
         error=estimated.error,
         df=estimated.df,
+        item_df=estimated.item_df,
+        seed_df=estimated.seed_df,
         power=settings.power,
         outcome="cannot tell",
         sentence="",
         note=_note(pair, (only_arm + only_over) / seeds),
         single_runs=tuple(name for name, lone in zip((name_a, name_b), pair.lone, strict=True) if lone),
-        by_paragraph=_by_paragraph(pair, values_R, settings, rng),
+        by_paragraph=_by_paragraph(pair, values_R, settings),
     )
 
 
 def _estimate_difference(
-    pair: _Pair,
-    values_R: Floats,
-    groups: Sequence[str] | None,
-    settings: ScoreSettings,
-    rng: np.random.Generator,
-) -> tuple[Floats, Estimate]:
-    """Each run's statistics summed over clusters, and the difference with its standard error."""
+    pair: _Pair, values_R: Floats, groups: Sequence[str] | None, settings: ScoreSettings
+) -> tuple[int, Estimate]:
+    """The number of clusters, and the difference with its standard error."""
     metric, runs = pair.metric, [*pair.arm_S, *pair.over_S]
     seeds = len(pair.arm_S)
-    stats_RNK = np.stack([metric.per_item(items) for items in runs])
-    width = stats_RNK.shape[2]
-    rows_GK = cluster_sums(np.hstack(list(stats_RNK)), groups)
-    totals_BK = resampled_totals(rows_GK, settings.draws, rng)
-    draws_BR = metric.from_totals(totals_BK.reshape(len(totals_BK), len(runs), width), runs[0].classes)
+    spread = item_spread(metric, runs, groups)
     sides = [Side(0, seeds, 1.0, pair.lone[0]), Side(seeds, seeds, -1.0, pair.lone[1])]
-    estimated = estimate(values_R, draws_BR, sides, len(rows_GK), settings.level, rng)
+    estimated = estimate(values_R, spread, sides, settings.level)
     n = int(metric.counted_N(runs[0]).sum())
     graded = not metric.proportion and not isinstance(runs[0], LabelItems)
     if graded and estimated.item_error > 0:  # the floor counts items that are right or wrong
-        return rows_GK, estimated
-    return rows_GK, _with_minimum_error(estimated, metric, n, settings.level)
+        return spread.clusters, estimated
+    return spread.clusters, _with_minimum_error(estimated, metric, n, settings.level)
 
 
-def _by_paragraph(
-    pair: _Pair, values_R: Floats, settings: ScoreSettings, rng: np.random.Generator
-) -> dict[str, float] | None:
-    """The interval of the difference if paragraphs are resampled instead of whole groups."""
+def _by_paragraph(pair: _Pair, values_R: Floats, settings: ScoreSettings) -> dict[str, float] | None:
+    """The interval of the difference if its clusters are paragraphs instead of whole groups."""
     if pair.paragraphs is None:
         return None
-    rows_GK, estimated = _estimate_difference(pair, values_R, pair.paragraphs, settings, rng)
+    clusters, estimated = _estimate_difference(pair, values_R, pair.paragraphs, settings)
     interval = student_interval(estimated, settings.level)
-    return {"clusters": len(rows_GK), "low": interval.low, "high": interval.high}
+    return {"clusters": clusters, "low": interval.low, "high": interval.high}
 
 
 def _note(pair: _Pair, discordant: float) -> str:
@@ -211,28 +195,10 @@ def _count_discordant(pair: _Pair) -> tuple[int, int]:
     return only_arm, only_over
 
 
-def _test_difference(
-    pair: _Pair,
-    estimated: Estimate,
-    rows_GK: Floats,
-    discordant: tuple[int, int],
-    settings: ScoreSettings,
-    rng: np.random.Generator,
-) -> tuple[float, str]:
-    if len(pair.arm_S) > 1:
-        return t_test(estimated.value, estimated.error, estimated.df), "t"
-    if pair.metric.proportion and pair.groups is None:
+def _test_difference(pair: _Pair, estimated: Estimate, discordant: tuple[int, int]) -> tuple[float, str]:
+    if pair.metric.proportion and pair.groups is None and len(pair.arm_S) == 1:
         return mcnemar_test(*discordant), "McNemar"
-    width, labels = rows_GK.shape[1] // 2, pair.arm_S[0].classes
-    value = pair.metric.from_totals
-    p_value = randomisation_test(
-        rows_GK[:, :width],
-        rows_GK[:, width:],
-        lambda arm_BK, over_BK: value(arm_BK, labels) - value(over_BK, labels),
-        settings.draws,
-        rng,
-    )
-    return p_value, "randomisation"
+    return t_test(estimated.value, estimated.error, estimated.df), "t"
 
 
 def _mde(
@@ -258,22 +224,30 @@ def _with_outcome(comparison: Comparison) -> Comparison:
     return replace(decided, sentence=comparison_sentence(decided))
 
 
-def adjust(comparisons: Sequence[Comparison], hypotheses: int | None = None) -> list[Comparison]:
+def adjust(
+    comparisons: Sequence[Comparison], hypotheses: int | None = None, additions: int = 0
+) -> list[Comparison]:
     """Correct comparisons made together by Holm's method: p-values, MDEs, outcomes and sentences.
 
-    `hypotheses`: how many there are in all, if more than these. The MDE is that of the strictest step, which
-    a comparison must pass if all others are of equal arms.
+    `hypotheses`: how many there are in all, if more than these. `additions`: how often seeds were added after
+    results. The first look spends the level, the k-th addition its 3 * 2^k-th part, so that all additions
+    together spend a third of it once more, which the intervals' caution with few seeds leaves unspent. The
+    MDE is that of the strictest step, which a comparison must pass if all others are of equal arms.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6(2); Lan and DeMets 1983, Biometrika 70(3).
     """
     total = max(hypotheses or 0, len(comparisons))
+    factor = 3 * 2**additions if additions else 1
     adjusted = holm([comparison.p_value for comparison in comparisons], total)
-    return [
-        _with_outcome(replace(comparison, p_adjusted=p, claims=total, mde=_corrected_mde(comparison, total)))
+    corrected = [
+        replace(comparison, p_adjusted=min(1.0, factor * p), claims=total, look_factor=factor)
         for comparison, p in zip(comparisons, adjusted, strict=True)
     ]
+    return [_with_outcome(replace(comparison, mde=_corrected_mde(comparison))) for comparison in corrected]
 
 
-def _corrected_mde(comparison: Comparison, hypotheses: int) -> float:
-    c, level = comparison, 1 - (1 - comparison.level) / hypotheses
+def _corrected_mde(comparison: Comparison) -> float:
+    c, level = comparison, comparison.corrected_level
     if c.error is None or c.df is None:
         return c.mde
     discordance = (c.only_arm_right + c.only_over_right) / c.n

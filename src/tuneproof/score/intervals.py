@@ -1,9 +1,9 @@
-"""Intervals: Wilson's for proportions, Student's t for other metrics, from draws of items and seeds.
+"""Intervals: Wilson's for proportions, Student's t for other metrics, over items and seeds.
 
-In: values of the runs on the items and on resampled items. Out: an estimate, its error, intervals.
+In: values of the runs and how they vary with the items. Out: an estimate, its error, intervals.
 Knows nothing of: metrics, files, names of arms.
 
-Shapes: B draws, R runs (every seed of every side), S seeds of one side. A side is one arm: a score
+Shapes: R runs (every seed of every side), S seeds of one side. A side is one arm: a score
 has one side, a difference has two.
 """
 
@@ -14,9 +14,12 @@ from math import inf, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.score.jackknife import ItemSpread
+
 Floats = NDArray[np.float64]
 
 SAME = 1e-24  # variance of values that differ only by rounding
+SATTERTHWAITE_SEEDS = 5
 LARGE_DF = 1e5  # degrees of freedom from which Student's t is the normal distribution
 
 
@@ -51,13 +54,16 @@ class Estimate:
     """A score or a difference with its standard errors.
 
     `item_error` is the standard error from items only, `error` from items and seeds, both in the
-    metric's unit; `df` the degrees of freedom of `error`.
+    metric's unit; `df` the degrees of freedom of `error`, `item_df` and `seed_df` those of its parts (0: the
+    seeds add nothing).
     """
 
     value: float
     item_error: float
     error: float
     df: float
+    item_df: float = inf
+    seed_df: float = 0.0
 
 
 def wilson_interval(value: float, n: float, level: float, df: float = inf) -> Interval:
@@ -104,101 +110,71 @@ def t_quantile(level: float, df: float) -> float:
     return float(ndtri(tail)) if df >= LARGE_DF else float(stdtrit(df, tail))
 
 
-def estimate(
-    values_R: Floats,
-    draws_BR: Floats,
-    sides: Sequence[Side],
-    clusters: int,
-    level: float,
-    rng: np.random.Generator,
-) -> Estimate:
+def estimate(values_R: Floats, items: ItemSpread, sides: Sequence[Side], level: float) -> Estimate:
     """The mean over seeds of one side, or the difference of two, with its error from items and seeds.
 
-    `draws_BR` are the runs' values on resampled clusters, the same clusters for every run. Each draw of items
-    is joined by a draw of seeds: S deviations from the side's mean, with replacement. Both are rescaled to be
-    unbiased: items by sqrt(G / (G - 1)), seeds by sqrt(S / (S - 1)) and by the share of their variance that
-    is not noise of the items, which the draws of items already contain (noise = mean variance of one run less
-    mean covariance of two). `error` is the standard deviation of the sums.
+    The variance over the items is that of the weighted runs. A side's seeds add the variance of their mean,
+    less what of it is noise of the items, which the items' part already contains (noise = mean variance of
+    one run less mean covariance of two).
 
-    Three seeds estimate their spread poorly. `error` is therefore multiplied by the mean of Student's
-    quantiles for G - 1 and for the seeds' degrees of freedom, weighted by variance; `df` belongs to the
-    Student's distribution with this quantile at `level`. (Satterthwaite's degrees of freedom cover 92 % if
-    three seeds are the larger part; these cover 95 to 97 %.)
+    Three seeds estimate their spread poorly. Below five, `df` belongs to the Student's distribution whose
+    quantile at `level` is the mean of the quantiles of the items' and the seeds' degrees of freedom, weighted
+    by variance: Satterthwaite's cover 92 % if three seeds are the larger part, these 95 to 97 %. From five
+    seeds on they are Satterthwaite's.
 
     A lone run of an arm that varies with the seed is taken to vary as the other side's runs do: one run adds
     the variance of one run, and both variances rest on one estimate with S - 1 degrees of freedom.
 
-    Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; the weighted
-    quantile: Cochran and Cox 1957, Experimental Designs; that both must be drawn: Bouthillier et al. 2021,
-    arXiv:2103.03098.
+    Source: items and seeds as crossed random factors: Hillis 2007, doi:10.1002/sim.2532; Satterthwaite 1946,
+    Biometrics Bulletin 2(6); the weighted quantile: Cochran and Cox 1957, Experimental Designs; that both
+    vary: Bouthillier et al. 2021, arXiv:2103.03098.
     """
     weight_R = np.zeros(len(values_R))
     for side in sides:
         weight_R[side.runs] = side.sign / side.seeds
-    small = sqrt(clusters / max(clusters - 1, 1))
-    both_B = (draws_BR - draws_BR.mean(axis=0)) @ weight_R * small
-    item_error = float(both_B.std(ddof=1))
-    variances, degrees = [item_error**2], [float(max(clusters - 1, 1))]
-    parts = [_seed_part(values_R[side.runs], draws_BR[:, side.runs], rng) for side in sides]
+    item_variance = max(float(weight_R @ items.covariance_RR @ weight_R), 0.0)
+    variances, degrees = [item_variance], [items.df]
+    parts = [_seed_variance(values_R[side.runs], items.covariance_RR[side.runs, side.runs]) for side in sides]
     lone = [
-        part.of_one_run(side.seeds, rng) for part, side in zip(parts, sides[::-1], strict=False) if side.lone
+        float(values_R[side.runs].var(ddof=1))
+        for side, other in zip(sides, sides[::-1], strict=True)
+        if other.lone
     ]
-    for side, part in zip(sides, parts, strict=True):
-        both_B += side.sign * part.draws_B
-    for part in lone:
-        both_B += part.draws_B
-    seeds = sum(part.variance for part in [*parts, *lone])
+    seeds = sum(parts) + sum(lone)
     if seeds > 0:
-        terms = [p.variance**2 / (s.seeds - 1) for p, s in zip(parts, sides, strict=True) if p.variance]
+        terms = [part**2 / (side.seeds - 1) for part, side in zip(parts, sides, strict=True) if part]
         variances.append(seeds)
         degrees.append(sides[0].seeds - 1 if lone else seeds**2 / sum(terms))
     return Estimate(
         value=float(values_R @ weight_R),
-        item_error=item_error,
-        error=float(both_B.std(ddof=1)),
-        df=_combined_df(variances, degrees, level),
+        item_error=sqrt(item_variance),
+        error=sqrt(item_variance + seeds),
+        df=combined_df(variances, degrees, level, max(side.seeds for side in sides)),
+        item_df=items.df,
+        seed_df=degrees[1] if seeds > 0 else 0.0,
     )
 
 
-@dataclass(frozen=True)
-class _SeedPart:
-    """The contribution of one side's seeds: draws of their mean, and its variance net of the items'."""
-
-    draws_B: Floats
-    variance: float
-    deviation_S: Floats
-
-    def of_one_run(self, seeds: int, rng: np.random.Generator) -> "_SeedPart":
-        """What a single run contributes if it varies as these do; noise of the items is not taken off.
-
-        With three seeds the net variance is often estimated as zero, which would make the lone run certain.
-        """
-        drawn_B = rng.integers(0, seeds, size=len(self.draws_B))
-        deviation_S = self.deviation_S * sqrt(seeds / (seeds - 1))
-        return _SeedPart(deviation_S[drawn_B], float((deviation_S**2).mean()), deviation_S)
-
-
-def _seed_part(values_S: Floats, draws_BS: Floats, rng: np.random.Generator) -> _SeedPart:
+def _seed_variance(values_S: Floats, covariance_SS: Floats) -> float:
+    """The variance that a side's seeds add to its mean, net of the noise of the items."""
     seeds = len(values_S)
-    deviation_S = values_S - values_S.mean()
-    spread = float(deviation_S @ deviation_S) / max(seeds - 1, 1)
-    if seeds < 2 or spread < SAME:  # a single run, or identical runs
-        return _SeedPart(np.zeros(len(draws_BS)), 0.0, np.zeros(seeds))
-    cov_SS = np.cov(draws_BS, rowvar=False)
-    own = float(np.trace(cov_SS)) / seeds
-    shared = float(cov_SS.sum() - np.trace(cov_SS)) / (seeds * (seeds - 1))
-    net = max(spread - max(own - shared, 0.0), 0.0)
-    scale = sqrt(seeds / (seeds - 1) * net / spread)
-    drawn_BS = rng.integers(0, seeds, size=(len(draws_BS), seeds))
-    return _SeedPart(deviation_S[drawn_BS].mean(axis=1) * scale, net / seeds, deviation_S)
+    spread = float(values_S.var(ddof=1)) if seeds > 1 else 0.0
+    if spread < SAME:  # a single run, or identical runs
+        return 0.0
+    own = float(np.trace(covariance_SS)) / seeds
+    shared = float(covariance_SS.sum() - np.trace(covariance_SS)) / (seeds * (seeds - 1))
+    return max(spread - max(own - shared, 0.0), 0.0) / seeds
 
 
-def _combined_df(variances: Sequence[float], degrees: Sequence[float], level: float) -> float:
-    """Degrees of freedom whose Student's quantile is the variance-weighted mean of the parts' quantiles."""
+def combined_df(variances: Sequence[float], degrees: Sequence[float], level: float, seeds: int) -> float:
+    """Degrees of freedom of a sum of variances, as `estimate` says; those of the first if all are zero."""
     from scipy.special import stdtridf
 
     if len(variances) == 1 or sum(variances) == 0:
         return degrees[0]
+    if seeds >= SATTERTHWAITE_SEEDS:
+        terms = zip(variances, degrees, strict=True)
+        return sum(variances) ** 2 / sum(variance**2 / df for variance, df in terms)
     quantiles = [t_quantile(level, df) for df in degrees]
     mean = float(np.average(quantiles, weights=variances))
     if mean <= t_quantile(level, LARGE_DF):

@@ -2,7 +2,7 @@
 
 In: predictions, one list per seed. Out: {metric: Score}. Knows nothing of: models, files, other arms.
 
-Shapes: N items, G clusters, S seeds, K statistics, B draws.
+Shapes: S seeds.
 """
 
 from collections import Counter
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from tuneproof.errors import RunError, did_you_mean
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import METRICS, Items, Metric, evaluate, why_not_computable
+from tuneproof.metrics.labels import CALIBRATION
+from tuneproof.score.calibration import calibration_error
 from tuneproof.score.intervals import Estimate, Interval, Side, estimate, student_interval, wilson_interval
-from tuneproof.score.resample import cluster_sums, resampled_totals
+from tuneproof.score.jackknife import item_spread, number_clusters, unanimous
 from tuneproof.settings import ScoreSettings
 
 Floats = NDArray[np.float64]
@@ -32,7 +34,7 @@ class Score:
     """A metric's value, the mean over the seeds, with its interval `low` to `high`.
 
     `n` items in `clusters` groups (None if items are not grouped); `note` holds caveats; `by_paragraph` is
-    the interval if paragraphs are resampled instead of whole groups (questions only): {clusters, low, high}.
+    the interval over paragraphs instead of whole groups (questions only): {clusters, low, high}.
     """
 
     metric: str
@@ -106,19 +108,24 @@ def groups_of(predictions: AnyPredictions, grouped: bool) -> Sequence[str] | Non
     return predictions.groups
 
 
-def few_groups_note(groups: Sequence[str] | None) -> str:
-    """The note on an interval over too few groups; empty if there are enough of them.
+def effective_clusters(groups: Sequence[str]) -> float:
+    """How many equal groups these are worth: (sum n_g)^2 / sum n_g^2 for groups of n_g items.
 
-    Groups of different sizes n_g are worth (sum n_g)^2 / sum n_g^2 equal ones: a mean over 30 groups, one of
-    which holds 40 % of the items, varies as a mean over 6 does.
+    A mean over 30 groups, one of which holds 40 % of the items, varies as a mean over 6 does.
 
     Source: Kish 1965, Survey Sampling, section 11.7; for clusters: Carter, Schnepel and Steigerwald 2017,
     doi:10.1162/REST_a_00639.
     """
+    sizes = np.array(list(Counter(groups).values()), dtype=float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def few_groups_note(groups: Sequence[str] | None) -> str:
+    """The note on an interval over too few groups; empty if there are enough of them."""
     if groups is None:
         return ""
     sizes = np.array(list(Counter(groups).values()), dtype=float)
-    effective = float(sizes.sum() ** 2 / (sizes**2).sum())
+    effective = effective_clusters(groups)
     if effective >= FEW_CLUSTERS:
         return ""
     if len(sizes) < FEW_CLUSTERS:
@@ -146,11 +153,11 @@ def score(
 ) -> dict[str, Score]:
     """Score one arm: one list of predictions per seed, all on the same items in the same order.
 
-    `metrics` None: every metric that the predictions allow. `grouped`: resample whole groups of
-    items. With one seed and ungrouped items, the interval of accuracy is Wilson's. Other metrics
+    `metrics` None: every metric that the predictions allow. `grouped`: whole groups of items vary
+    together. With one seed and ungrouped items, the interval of accuracy is Wilson's. Other metrics
     between 0 and 1 have Wilson's form too, with n the number of independent items that would have
-    the bootstrap's error, because percentiles of the draws cover too little near 1. Metrics with
-    another range have Student's interval with the bootstrap's error.
+    the same error (`item_spread`), because Student's covers too little near 1. Metrics with another range
+    have Student's interval.
 
     Raises: RunError if the items differ between seeds or a metric cannot be computed.
     """
@@ -159,22 +166,18 @@ def score(
     chosen = _select_metrics(items_S, metrics)
     groups = groups_of(predictions[0], grouped)
     paragraphs = paragraphs_of(predictions[0], grouped)
-    rng = np.random.default_rng(settings.seed)
     scores: dict[str, Score] = {}
-    for needs in ("predicted", "probabilities"):
-        some = [metric for metric in chosen if metric.needs == needs]
-        plain = [m for m in some if m.proportion and groups is None and len(items_S) == 1]
-        for metric in plain:
+    for metric in chosen:
+        if metric.proportion and groups is None and len(items_S) == 1:
             value, n = evaluate(metric, items_S[0]), len(items_S[0])
             interval = wilson_interval(value, n, settings.level)
             scores[metric.name] = _make_score(metric, value, interval, items_S, None, "Wilson")
-        rest = [metric for metric in some if metric not in plain]
-        if rest:
-            scores |= _bootstrap_scores(rest, items_S, groups, settings, rng)
-        if rest and paragraphs is not None:
-            fine = _bootstrap_scores(rest, items_S, paragraphs, settings, rng)
-            scores |= {name: _with_paragraph_interval(scores[name], fine[name]) for name in fine}
-    return {metric.name: scores[metric.name] for metric in chosen}
+            continue
+        scores[metric.name] = _clustered_score(metric, items_S, groups, settings)
+        if paragraphs is not None:
+            fine = _clustered_score(metric, items_S, paragraphs, settings)
+            scores[metric.name] = _with_paragraph_interval(scores[metric.name], fine)
+    return scores
 
 
 def _with_paragraph_interval(score: Score, fine: Score) -> Score:
@@ -197,40 +200,26 @@ def _select_metrics(items_S: Sequence[Items], names: Sequence[str] | None) -> li
     return chosen
 
 
-def _bootstrap_scores(
-    metrics: Sequence[Metric],
-    items_S: Sequence[Items],
-    groups: Sequence[str] | None,
-    settings: ScoreSettings,
-    rng: np.random.Generator,
-) -> dict[str, Score]:
-    """Score metrics with the same needs on the same draws: their statistics share one row."""
-    kinds = list({metric.per_item: metric for metric in metrics}.values())
-    seeds, labels = len(items_S), items_S[0].classes
-    blocks = [np.hstack([kind.per_item(items) for items in items_S]) for kind in kinds]
-    rows_GK = cluster_sums(np.hstack(blocks), groups)
-    totals_BK = resampled_totals(rows_GK, settings.draws, rng)
-    ends = np.cumsum([block.shape[1] for block in blocks])
-    columns = {
-        kind.per_item: (end - b.shape[1], end) for kind, b, end in zip(kinds, blocks, ends, strict=True)
-    }
-    side = Side(0, seeds, 1.0)
-    scores = {}
-    for metric in metrics:
-        start, end = columns[metric.per_item]
-        draws_BS = metric.from_totals(totals_BK[:, start:end].reshape(len(totals_BK), seeds, -1), labels)
-        values_S = np.array([evaluate(metric, items) for items in items_S])
-        estimated = estimate(values_S, draws_BS, [side], len(rows_GK), settings.level, rng)
-        interval, form = _interval(metric, estimated, items_S[0], len(rows_GK), settings.level)
-        units = "items" if groups is None else "whole groups"
-        drawn = f"{units} and seeds" if seeds > 1 else units
-        method = f"bootstrap of {drawn} ({settings.draws:,} draws), {form}"
-        scores[metric.name] = _make_score(metric, estimated.value, interval, items_S, groups, method)
-    return scores
+def _clustered_score(
+    metric: Metric, items_S: Sequence[Items], groups: Sequence[str] | None, settings: ScoreSettings
+) -> Score:
+    """The score with its error over whole clusters of items and over the seeds."""
+    if metric is CALIBRATION:
+        value, interval = calibration_error(items_S, groups, settings.level)
+        return _make_score(metric, value, interval, items_S, groups, "jackknife of the square")
+    spread = unanimous(item_spread(metric, items_S, groups), items_S, groups)
+    values_S = np.array([evaluate(metric, items) for items in items_S])
+    estimated = estimate(values_S, spread, [Side(0, len(items_S), 1.0)], settings.level)
+    effective = spread.clusters if groups is None else effective_clusters(groups)
+    interval, form = _interval(metric, estimated, items_S[0], effective, settings.level)
+    units = "items" if groups is None else "whole groups"
+    varied = f"{units} and seeds" if len(items_S) > 1 else units
+    method = f"jackknife over {varied}, {form}"
+    return _make_score(metric, estimated.value, interval, items_S, groups, method)
 
 
 def _interval(
-    metric: Metric, estimated: Estimate, items: Items, clusters: int, level: float
+    metric: Metric, estimated: Estimate, items: Items, clusters: float, level: float
 ) -> tuple[Interval, str]:
     if metric.direction == "up" and (metric.low, metric.high) == (0.0, 1.0):
         spread = estimated.value * (1 - estimated.value)
@@ -243,6 +232,14 @@ def _interval(
         return wilson_interval(estimated.value, effective, level, estimated.df), "Wilson's form"
     interval = student_interval(estimated, level)
     return Interval(max(metric.low, interval.low), min(metric.high, interval.high)), "Student's form"
+
+
+def _mean_clusters(
+    items_S: Sequence[Items], counted_N: NDArray[np.bool_], cluster_N: NDArray[np.int64]
+) -> list[float]:
+    """How many clusters have a right answer, and how many a wrong one: the mean over the seeds."""
+    masks = ([run.right_N & counted_N for run in items_S], [~run.right_N & counted_N for run in items_S])
+    return [float(np.mean([len(np.unique(cluster_N[mask])) for mask in mask_S])) for mask_S in masks]
 
 
 def _make_score(
@@ -261,8 +258,8 @@ def _make_score(
         notes.append(f"only {items} of {rarest[0]}: the interval may be too narrow")
     counted_N = metric.counted_N(items_S[0])
     n = int(counted_N.sum())
-    right = np.mean([(items.right_N & counted_N).sum() for items in items_S])
-    if min(right, n - right) < FEW_ERRORS:
+    cluster_N = number_clusters(groups, len(counted_N))
+    if min(_mean_clusters(items_S, counted_N, cluster_N)) < FEW_ERRORS:
         notes.append(f"fewer than {FEW_ERRORS} right or wrong answers: the interval is coarse")
     low, high, note = interval.low, interval.high, "; ".join(notes)
     return Score(metric.name, value, low, high, n, clusters, len(items_S), method, note)

@@ -1,21 +1,10 @@
 """Tests of a difference between two arms on the same items, and the correction for several claims.
 
-In: discordant counts, statistics of clusters, p-values. Out: p-values. Knows nothing of: files, verdicts.
-
-Shapes: G clusters, K statistics, B draws, U distinct rows.
+In: discordant counts, errors, p-values. Out: p-values. Knows nothing of: files, verdicts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
-
-import numpy as np
-from numpy.typing import NDArray
-
-from tuneproof.score.resample import CELLS_PER_BLOCK, DISTINCT_SHARE, distinct_rows
-
-Floats = NDArray[np.float64]
-
-ROUNDING = 1e-9  # permuted differences this close to the observed one are ties
 
 
 def mcnemar_test(only_arm: int, only_over: int) -> float:
@@ -36,47 +25,6 @@ def mcnemar_test(only_arm: int, only_over: int) -> float:
     if only_arm == only_over:
         return 1.0 - point / 2
     return 2 * float(binom.cdf(fewer, total, 0.5)) - point
-
-
-def randomisation_test(
-    arm_GK: Floats,
-    over_GK: Floats,
-    difference: Callable[[Floats, Floats], Floats],
-    draws: int,
-    rng: np.random.Generator,
-) -> float:
-    """Two-sided p of the approximate randomisation test, which swaps the arms on whole clusters.
-
-    `difference` maps totals [..., K] of arm and over to differences [...]. Clusters with equal
-    statistics are swapped as a binomial count. The observed arrangement counts as one draw.
-
-    Source: Noreen 1989, Computer-Intensive Methods for Testing Hypotheses; Riezler and Maxwell 2005,
-    aclanthology W05-0908.
-    """
-    arm_K, over_K = arm_GK.sum(axis=0), over_GK.sum(axis=0)
-    observed = abs(float(difference(arm_K, over_K)))
-    moved_GK = over_GK - arm_GK
-    moved_UK, count_U = (
-        distinct_rows(moved_GK[np.any(moved_GK != 0, axis=1)])
-        if moved_GK.any()
-        else (moved_GK[:0], np.zeros(0, dtype=np.int64))
-    )
-    as_extreme = 0
-    block = max(1, CELLS_PER_BLOCK // max(len(moved_UK), 1))
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
-        if count_U.sum() >= DISTINCT_SHARE * len(count_U):
-            swapped_BU = rng.binomial(count_U, 0.5, size=(size, len(count_U)))
-        else:
-            bits = rng.integers(0, 2, size=(size, len(count_U)), dtype=np.int8)
-            single = count_U == 1
-            swapped_BU = bits.astype(np.int64)
-            more = count_U[~single]
-            swapped_BU[:, ~single] = rng.binomial(more, 0.5, size=(size, len(more)))
-        shift_BK = swapped_BU.astype(np.float64) @ moved_UK
-        permuted_B = np.abs(difference(arm_K + shift_BK, over_K - shift_BK))
-        as_extreme += int((permuted_B >= observed - ROUNDING).sum())
-    return (1 + as_extreme) / (1 + draws)
 
 
 def t_test(difference: float, error: float, df: float = inf) -> float:

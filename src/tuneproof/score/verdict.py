@@ -23,12 +23,14 @@ class Comparison:
     `only_over_right` count the discordant items, summed over the seeds; `item_error` is the standard
     error from items only; `mde` is the smallest difference that these items, this discordance and these
     seeds detect with the power of the settings. All are in the metric's unit, written times 100 if
-    `in_points`. `by_paragraph` is the interval if paragraphs are resampled instead of groups (questions).
+    `in_points`. `by_paragraph` is the interval over paragraphs instead of groups (questions).
     `withheld` says why the verdict is not given although the numbers would: the weaker arm was under-trained;
     `advice`, the end of the sentence, says what to do.
     `single_runs` are the arms that vary with the seed and ran with one. `error` is the standard error from
-    items and seeds, `df` its degrees of freedom, `power` that of the MDE. `margin` is the claim's, in the
-    metric's unit, `margin_outcome` what is shown of it (`score/margin.py`).
+    items and seeds, `df` its degrees of freedom, `item_df` and `seed_df` those of its parts, `power` that of
+    the MDE. `to_tell` says how many more items or seeds would detect the difference
+    (`score/planning.py`). `margin` is the claim's, in the metric's unit, `margin_outcome` what is shown of it
+    (`score/margin.py`). `look_factor` multiplies p because seeds were added after results (`adjust`).
     """
 
     arm: str
@@ -62,9 +64,18 @@ class Comparison:
     single_runs: tuple[str, ...] = ()
     error: float | None = None
     df: float | None = None
+    item_df: float | None = None
+    seed_df: float = 0.0
+    to_tell: str = ""
     power: float = 0.8
     margin: float | None = None
     margin_outcome: str = ""
+    look_factor: int = 1
+
+    @property
+    def corrected_level(self) -> float:
+        """The level of the strictest test of the comparisons made together, and of repeated looks."""
+        return 1 - (1 - self.level) / (self.claims * self.look_factor)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -116,11 +127,11 @@ def comparison_sentence(comparison: Comparison) -> str:
     span = f"{100 * c.level:g} % CI {_format_difference(c, c.low)} to {_format_difference(c, c.high)}"
     if c.outcome == "cannot tell":
         seeds = f" and {c.seeds} seeds" if c.seeds > 1 else ""
+        to_tell = f" {c.to_tell}" if c.to_tell else ""
         return (
             f"Cannot tell whether {_subject(c, c.arm)} or {_subject(c, c.over)} is better: {values}, "
             f"{difference} ({span}{_paragraph_interval(c)}).{_reason(c)} "
-            f"The smallest difference that this test set{seeds} can detect{_correction(c)} is "
-            f"{_format_difference(c, c.mde)}{unit}.{_margin_sentence(c)}"
+            f"{_detectable(c, f'this test set{seeds}')}{to_tell}{_margin_sentence(c)}"
         )
     size = f"n = {c.n:,}" + (f" in {c.clusters:,} groups" if c.clusters else "")
     seeds = f", {c.seeds} seeds" if c.seeds > 1 else ", one seed" if c.single_runs else ""
@@ -132,14 +143,23 @@ def comparison_sentence(comparison: Comparison) -> str:
     )
 
 
+def _detectable(comparison: Comparison, what: str) -> str:
+    c, metric = comparison, METRICS.get(comparison.metric)
+    if metric is not None and c.mde >= metric.high - metric.low:
+        return f"No difference is large enough for {what} to detect{_correction(c)}."
+    unit = " points" if c.in_points else ""
+    size = f"{_format_difference(c, c.mde)}{unit}"
+    return f"The smallest difference that {what} can detect{_correction(c)} is {size}."
+
+
 def judge_claim(comparison: Comparison) -> MarginVerdict | None:
     """What is shown of the claim's margin, corrected for the number of claims; None without a margin."""
     c = comparison
     if c.margin is None or c.error is None or c.df is None:
         return None
     sign = 1 if c.direction == "up" else -1
-    level = 1 - (1 - c.level) / c.claims
-    return judge_margin(Estimate(sign * c.difference, c.item_error, c.error, c.df), c.margin, level)
+    estimated = Estimate(sign * c.difference, c.item_error, c.error, c.df)
+    return judge_margin(estimated, c.margin, c.corrected_level)
 
 
 _MARGIN_SENTENCES = {
@@ -285,7 +305,7 @@ def join_names(names: Sequence[str]) -> str:
 
 
 def _reason(comparison: Comparison) -> str:
-    if comparison.claims > 1 and comparison.p_value < 1 - comparison.level <= comparison.p_adjusted:
+    if _correction(comparison) and comparison.p_value < 1 - comparison.level <= comparison.p_adjusted:
         return f" It is not significant: {_format_p(comparison)}."
     return ""
 
@@ -313,4 +333,9 @@ def _format_p(comparison: Comparison) -> str:
 
 
 def _correction(comparison: Comparison) -> str:
-    return f" after Holm's correction for {comparison.claims} claims" if comparison.claims > 1 else ""
+    corrections = []
+    if comparison.claims > 1:
+        corrections.append(f"Holm's correction for {comparison.claims} claims")
+    if comparison.look_factor > 1:
+        corrections.append("correction for the seeds added later")
+    return f" after {' and '.join(corrections)}" if corrections else ""

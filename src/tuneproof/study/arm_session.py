@@ -224,7 +224,7 @@ def _write(
         "peaks": peaks,
         **checkpoint,
     }
-    write_arm(run.folder, result, about, plan.recipe, plan.study.splits.grouped)
+    write_arm(run.folder, result, about, plan.recipe, plan.study.splits.clustered)
     remove_checkpoints(run)
 
 

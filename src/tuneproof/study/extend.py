@@ -22,7 +22,7 @@ from tuneproof.record.changes import (
     read_memory_settings,
     write_facts,
 )
-from tuneproof.record.conclude import read_study_recipe
+from tuneproof.record.finished_arms import read_study_recipe
 from tuneproof.record.study_folder import ARM, ARMS, CHECKPOINTS, RECIPE, read_study
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.plan import Plan

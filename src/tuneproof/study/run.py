@@ -107,7 +107,7 @@ def open_folder(
         monitor.message(sentence)
     folder, splits = plan.folder, plan.study.splits
     log_extensions(plan, extended)
-    score_again(folder, plan.recipe, splits.grouped)
+    score_again(folder, plan.recipe, splits.clustered)
     write_text(folder / RECIPE, plan.recipe.text())
     register(folder, plan.recipe)
     for sentence in move_extended(plan):

@@ -41,7 +41,7 @@ class LabelsOptions(TaskOptions):
     """The column of the ids (default: the row's number)."""
     group: str | None = Field(None, min_length=1)
     """The column of what items belong to (author, product, document): a group stays on one side of a split
-    and is resampled as a whole."""
+    and counts as a whole in intervals."""
     slices: tuple[str, ...] = Field((), max_length=8)
     """Further columns (source, language, year) by which the report slices the scores."""
     labels: tuple[str, ...] | None = Field(None, min_length=2)
@@ -210,7 +210,7 @@ TASK = Task(
     prompt=prompt,
     metrics=(
         *("accuracy", "f1", "precision", "recall", "f1_macro", "precision_macro", "recall_macro"),
-        *("f1_weighted", "expected_calibration_error"),
+        *("f1_weighted", "brier", "expected_calibration_error"),
     ),
     paper="none: the user's own data",
     licence=_LICENCE,

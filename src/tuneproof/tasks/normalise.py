@@ -1,4 +1,4 @@
-"""When two texts count as the same, whatever their case, width, spaces and punctuation.
+"""When two texts count as the same, whatever their case, width, spaces and the punctuation of prose.
 
 In: texts. Out: their normalised forms, as keys and as words. Knows nothing of: tasks, splits, labels.
 """
@@ -6,12 +6,18 @@ In: texts. Out: their normalised forms, as keys and as words. Knows nothing of: 
 import re
 import string
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 _REMOVED = string.punctuation.encode() + bytes(range(33)) + b"\x7f"
 _LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _TO_SPACE = bytes.maketrans(
     string.ascii_uppercase.encode() + _REMOVED, string.ascii_lowercase.encode() + b" " * len(_REMOVED)
+)
+# punctuation that changes what is said: operators, numbers such as 3.5, emoticons
+_MEANT = re.compile(
+    r"[+#%<>=^$]|[:;=]['^-]?[()\[\]/\\|]|(?<=\d)[.,:](?=\d)|(?<=\d)[*/-]|[*/-](?=\d)"
+    r"|(?<=\b[a-zA-Z\d] )[*/-](?= [a-zA-Z\d])"
 )
 
 
@@ -33,9 +39,24 @@ def _folded(text: str) -> bytes:
 
 
 def normalise_text(text: str) -> str:
-    """NFKC and casefolded, without punctuation, spaces and controls (unless the text has nothing else)."""
-    key = _folded(text).translate(_LOWER, _REMOVED).decode("utf-8", "surrogatepass")
+    """NFKC and casefolded, without spaces, controls and the punctuation of prose (unless the text has nothing
+    else). Operators, the marks within numbers and emoticons stay: "x + y" is not "x - y", nor ":)" ":(".
+    """
+    key = "".join(
+        part if is_meant else _folded(part).translate(_LOWER, _REMOVED).decode("utf-8", "surrogatepass")
+        for part, is_meant in _split_meant(text)
+    )
     return key or text.strip()
+
+
+def _split_meant(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in pieces, and whether each is punctuation that changes what is said."""
+    start = 0
+    for match in _MEANT.finditer(text):
+        yield text[start : match.start()], False
+        yield match.group(), True
+        start = match.end()
+    yield text[start:], False
 
 
 def split_words(text: str) -> list[str]:

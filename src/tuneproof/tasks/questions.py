@@ -49,8 +49,8 @@ class QuestionsOptions(TaskOptions):
     id: str | None = Field(None, min_length=1)
     """A table's column of ids (default: the row's number)."""
     title: str | None = Field(None, min_length=1)
-    """A table's column of articles: an article stays on one side of a split and is resampled as a whole
-    (default: the same for paragraphs)."""
+    """A table's column of articles: an article stays on one side of a split and counts as a whole in
+    intervals (default: the same for paragraphs)."""
     lowercase: bool = Field(False, description=LOWERCASE)
     no_answer: str = Field(NO_ANSWER, min_length=1)
     """What a model says if there is no answer."""

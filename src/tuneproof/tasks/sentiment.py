@@ -10,7 +10,10 @@ from tuneproof.tasks.task import Prompt
 
 LABELS = ("negative", "positive")
 LABEL_ALIASES = {"neg": "negative", "pos": "positive"}
-METRICS = ("accuracy", "f1", "precision", "recall", "f1_macro", "f1_weighted", "expected_calibration_error")
+METRICS = (
+    *("accuracy", "f1", "precision", "recall", "f1_macro", "f1_weighted"),
+    *("brier", "expected_calibration_error"),
+)
 
 
 def sentiment_prompt(options: Any, labels: Sequence[str]) -> Prompt:

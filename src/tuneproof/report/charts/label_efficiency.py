@@ -16,13 +16,17 @@ from tuneproof.report.charts import svg
 from tuneproof.report.formatting import NumberStyle
 
 WIDE = 1.8  # times the width of other figures, because intervals stand side by side
+CALLED = ("worse", "better")
+NOT_INFERIOR = ("as good either way", "as good or worse", "worse by more")  # all of train over a sample
 NAME_HEIGHT = 13.0
 LETTER_WIDTH = 6.2  # at most, in the figure's font
 
 
 @dataclass(frozen=True)
 class SizedLine:
-    """One arm: its scores at each number of train items, and the gain from all of train over each."""
+    """One arm: its scores at each number of train items, the gain from all of train over each (`gains`), from
+    each over the one before (`steps`), and over the best prompted arm.
+    """
 
     row: tables.ArmRow
     ink: str
@@ -30,6 +34,8 @@ class SizedLine:
     scores: list[tables.Score]
     gains: list[dict[str, Any] | None]
     share: bool = True
+    steps: Sequence[dict[str, Any] | None] = ()
+    over_prompted: Sequence[dict[str, Any] | None] = ()
 
     @property
     def style(self) -> NumberStyle:
@@ -58,29 +64,68 @@ def sized_lines(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> list[Sized
             scores = [tables.score_from_json(entry["score"]) for entry in arm_entries]
             gains = [entry["gain_from_full_train"] for entry in arm_entries]
             share = tables.is_share(str(arm_entries[0]["metric"]))
-            lines.append(SizedLine(row, svg.arm_colour(index, row.kind), sizes, scores, gains, share))
+            further = ([e.get(key) for e in arm_entries] for key in ("gain_from_previous", "over_prompted"))
+            ink = svg.arm_colour(index, row.kind)
+            lines.append(SizedLine(row, ink, sizes, scores, gains, share, *further))
     return lines
 
 
 def _sentence(line: SizedLine, style: NumberStyle) -> str:
-    """The smallest sample over which all of train is not shown to be better."""
+    """The smallest sample that is as good as all of train, what steps buy, where a prompted arm is passed."""
+    return " ".join(filter(None, [_as_good(line, style), _steps(line, style), _crossing(line)]))
+
+
+def _added(pair: dict[str, Any], style: NumberStyle) -> str:
+    interval = f"CI {style.value(pair['low'], True)} to {style.value(pair['high'], True)}"
+    return f"{style.value(pair['difference'], True)} ({interval})"
+
+
+def _as_good(line: SizedLine, style: NumberStyle) -> str:
+    """The smallest sample that is shown to be as good as all of train within the margin."""
     name, full_size = line.row.label, formatting.count(line.sizes[-1])
     gains = [(size, gain) for size, gain in zip(line.sizes, line.gains, strict=True) if gain]
     if not gains:
         return f"{name}: no sample could be compared with all of train."
+    margin = style.value(gains[0][1].get("margin"))
     for size, gain in gains:
+        sample = f"{name} on {formatting.count(size)} items"
+        all_add = f"all {full_size} add {_added(gain, style)}"
         if gain["outcome"] == "worse":
-            loss = style.value(-gain["difference"], True)
-            return f"{name} on {formatting.count(size)} items is better than on all {full_size}: {loss}."
-        if gain["outcome"] == "cannot tell":
-            interval = f"{style.value(gain['low'], True)} to {style.value(gain['high'], True)}"
-            return (
-                f"{name} on {formatting.count(size)} items is not shown to be worse than on all "
-                f"{full_size}, which add {style.value(gain['difference'], True)} (CI {interval}; "
-                f"smallest detectable difference {style.value(gain['mde'])})."
-            )
-    sizes = ", ".join(formatting.count(size) for size, _ in gains)
-    return f"{name} on all {full_size} items is better than on {sizes}."
+            return f"{sample} is better than on all: {all_add}."
+        if gain.get("margin_outcome") in NOT_INFERIOR:
+            return f"{sample} is as good as on all, within {margin}: {all_add}."
+    size, gain = gains[-1]
+    return (
+        f"No sample of {name} is shown to be as good as all {full_size} items within {margin}: they add "
+        f"{_added(gain, style)} to {formatting.count(size)}."
+    )
+
+
+def _steps(line: SizedLine, style: NumberStyle) -> str:
+    """What each step to more items buys."""
+    steps = [
+        f"from {formatting.count(before)} to {formatting.count(size)} {_added(step, style)}"
+        for before, size, step in zip(line.sizes, line.sizes[1:], line.steps[1:], strict=False)
+        if step
+    ]
+    return f"More labels buy: {', '.join(steps)}." if len(steps) > 1 else ""
+
+
+def _crossing(line: SizedLine) -> str:
+    """Between which sizes the arm overtakes the prompted arm that is best on dev."""
+    pairs = [(size, pair) for size, pair in zip(line.sizes, line.over_prompted, strict=False) if pair]
+    if not pairs:
+        return ""
+    sizes = {outcome: [size for size, pair in pairs if pair["outcome"] == outcome] for outcome in CALLED}
+    prompted, ends = pairs[0][1]["over"], []
+    if sizes["worse"]:
+        ends.append(f"worse than {prompted} up to {formatting.count(sizes['worse'][-1])} items")
+    if sizes["better"]:
+        than = "" if ends else f" than {prompted}"
+        ends.append(f"better{than} from {formatting.count(sizes['better'][0])} items on")
+    if not ends:
+        return f"On none of these sizes is it told apart from {prompted}."
+    return f"It is {' and '.join(ends)}."
 
 
 def _failures(study: StudyRecord) -> list[str]:

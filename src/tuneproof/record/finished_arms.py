@@ -1,0 +1,67 @@
+"""The finished arms of a study with their predictions, and its recipe.
+
+In: a study's directory. Out: each arm with all its seeds. Knows nothing of: comparisons, verdicts, models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import RecipeError
+from tuneproof.inference.prediction import AnyPredictions, read_predictions
+from tuneproof.recipe.recipe import Recipe, read_recipe
+from tuneproof.record import study_folder
+
+
+@dataclass(frozen=True)
+class FinishedArm:
+    """All finished seeds of one arm of one model; `seeds` is [None] if the arm is deterministic."""
+
+    arm: str
+    model: str | None
+    kind: str
+    runs: list[AnyPredictions]
+    seeds: list[int | None]
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether the arm varies with the seed."""
+        return None not in self.seeds
+
+    def about(self) -> dict[str, Any]:
+        """The arm's identity in comparisons.json."""
+        return {"arm": self.arm, "model": self.model, "kind": self.kind, "seeds": len(self.runs)}
+
+    def name(self, with_model: bool) -> str:
+        """The arm's name, with its model if the study has several."""
+        return f"{self.model} {self.arm}" if with_model and self.model else self.arm
+
+    def on_sample(self, size: int | None) -> "FinishedArm":
+        """The arm under its name on a sample of train; None: all of train."""
+        return self if size is None else replace(self, arm=f"{self.arm} on {size:,} items")
+
+
+def finished_arms(records: Sequence[study_folder.ArmRecord]) -> list[FinishedArm]:
+    """The finished arms, each with all its seeds, in the recipe's order."""
+    arms: dict[tuple[str, str | None], FinishedArm] = {}
+    for record in records:
+        if record.about["status"] == "done":
+            key = (record.about["arm"], record.about.get("model"))
+            arm = arms.setdefault(key, FinishedArm(*key, record.about["kind"], [], []))
+            arm.seeds.append(record.about.get("seed"))
+            arm.runs.append(read_predictions(record.folder / study_folder.PREDICTIONS))
+    return list(arms.values())
+
+
+def read_study_recipe(folder: Path) -> Recipe:
+    """The recipe in a study's folder.
+
+    Raises: RunError if the study's format is older and its recipe is no longer valid.
+    """
+    try:
+        return read_recipe(folder / study_folder.RECIPE)
+    except RecipeError as error:
+        if study_folder.study_format(folder) == study_folder.FORMAT:
+            raise
+        raise study_folder.format_error(folder) from error

@@ -80,6 +80,10 @@ class SplitSettings(Settings):
     leak_safe: bool = True
     """Keep groups together, and drop train items that give away a dev or test item. false: a plain random
     split, as in most projects; the report then shows the overlap."""
+    group_by: Literal["source", "similarity"] = "source"
+    """source: groups are those of the source, e.g. of a column; similarity: texts that look alike (three
+    fifths of their words in common, or nine tenths of the shorter one's in the other) are one group too, and
+    stay in one part."""
     seed: int = Field(0, ge=0)
     """Seed of the split and of the subsets below."""
     balance_train: bool = False

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tuneproof.data.lookalikes import comparable_words, find_lookalikes
+from tuneproof.data.lookalikes import cluster_lookalikes, comparable_words, find_lookalikes
 
 BASE = "The invoice of March was paid twice, please send the money back"
 DISGUISES = {
@@ -66,3 +66,36 @@ def test_nothing_looks_like_an_empty_text(earlier, test):
 def test_many_texts_of_one_template_are_each_found():
     texts = [f"your order number {i} was sent on day {i % 30}" for i in range(4000)]
     assert find_lookalikes(texts[:3000], texts[3000:]).is_alike_H.all()
+
+
+def test_clusters_hold_what_looks_alike_also_by_way_of_others():
+    words = [f"w{i}" for i in range(30)]
+    chain = [" ".join(words[start : start + 12]) for start in range(0, 9, 3)]  # neighbours share 9 of 15
+    other = "something else that nobody wrote in any of these texts before"
+    clusters = cluster_lookalikes([chain[0], other, chain[1], other.upper() + "!", chain[2], "short"])
+    assert clusters[0] == clusters[2] == clusters[4]
+    assert clusters[1] == clusters[3]
+    assert len(set(clusters.tolist())) == 3
+
+
+def test_clusters_agree_with_all_pairs():
+    rng = np.random.default_rng(3)
+    bases = [[f"b{base}w{i}" for i in range(10)] for base in range(12)]
+    texts = [" ".join(rng.permutation(bases[rng.integers(12)])[: rng.integers(4, 11)]) for _ in range(150)]
+    sets = [set(text.split()) for text in texts]
+    parent = list(range(len(texts)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            i = parent[i]
+        return i
+
+    for i, a in enumerate(sets):
+        for j, b in enumerate(sets[:i]):
+            shared = len(a & b)
+            smaller = min(len(a), len(b))
+            if 5 * shared >= 3 * len(a | b) or (smaller >= 4 and 10 * shared >= 9 * smaller):
+                parent[root(i)] = root(j)
+    expected = [root(i) for i in range(len(texts))]
+    clusters = cluster_lookalikes(texts).tolist()
+    assert len(set(clusters)) == len(set(expected)) == len(set(zip(clusters, expected, strict=True)))

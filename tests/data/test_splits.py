@@ -285,3 +285,27 @@ def test_items_without_groups_are_clustered_by_equal_texts_alone():
     assert (splits.report["test_clusters"], splits.clustered, splits.grouped) == (5, True, False)
     data = Rows({"train": train, "test": test[1:]}, ("neg", "pos"), {})
     assert not make_splits(TASK, data, settings(kind="official", dev_share=0.2)).clustered
+
+
+def test_texts_of_one_template_stay_in_one_part_where_the_recipe_says_so():
+    names = [
+        " ".join(f"{word}{i}" for word in ("hello", "order", "parcel", "late", "bye")) for i in range(12)
+    ]
+    items = [
+        Example(f"x{i}-{j}", f"{name} {i} {j}", i % 2, f"x{i}-{j}")
+        for i, name in enumerate(names)
+        for j in range(10)
+    ]
+    splits = make_splits(TASK, rows(items), settings(group_by="similarity"))
+    of_part = {part: {item.id.split("-")[0] for item in splits.part(part)} for part in PARTS}
+    assert not of_part["train"] & of_part["test"]
+    assert not of_part["train"] & of_part["dev"]
+    assert splits.report["test_clusters"] == len(of_part["test"])
+    assert splits.report["lookalikes"]["items"] == 0
+    assert make_splits(TASK, rows(items), settings()).report["lookalikes"]["share"] == 1.0
+
+
+def test_texts_that_all_look_alike_are_refused_by_what_they_are():
+    items = [Example(f"x{i}", f"the very same five words and {i}", i % 2, f"x{i}") for i in range(20)]
+    with pytest.raises(DataError, match="all 20 items look alike, directly or by way of others"):
+        make_splits(TASK, rows(items), settings(group_by="similarity"))

@@ -66,7 +66,7 @@ ARGUMENTS = {
         Parts(
             "",
             "'train' is not a command.",
-            do="Allowed: run, check, demo, show, count, memory, predict, publish, doctor, compare, report.",
+            do="Allowed: run, check, demo, show, count, memory, predict, publish, doctor, compare, plan, report.",
         ),
     ),
     "unknown option": Case(

@@ -10,27 +10,25 @@ from typing import Any
 import numpy as np
 
 from tuneproof.data.findings import MAX_EXAMPLES, Finding, plural
+from tuneproof.data.groups import comparable_text
 from tuneproof.data.lookalikes import CONTAINMENT, JACCARD, MIN_CONTAINED, find_lookalikes
 from tuneproof.tasks.task import Example
 
 MAX_LOOKALIKE_SHARE = 0.05  # of test; above, the headline says it
 
 
-def _text(item: Example) -> str:
-    """What is compared: the context of a question, else the text."""
-    return item.text if item.question is None else item.question.context
-
-
 def measure_lookalikes(train: Sequence[Example], test: Sequence[Example]) -> dict[str, Any]:
     """The test items with a lookalike in train: items, share, by_jaccard, by_containment, ids, examples."""
-    lookalikes = find_lookalikes([_text(item) for item in train], [_text(item) for item in test])
+    lookalikes = find_lookalikes(
+        [comparable_text(item) for item in train], [comparable_text(item) for item in test]
+    )
     index_H, held = lookalikes.index_H.tolist(), np.flatnonzero(lookalikes.is_alike_H).tolist()
     examples = [
         {
             "test_id": test[index].id,
-            "test": _text(test[index])[:300],
+            "test": comparable_text(test[index])[:300],
             "train_id": train[index_H[index]].id,
-            "train": _text(train[index_H[index]])[:300],
+            "train": comparable_text(train[index_H[index]])[:300],
         }
         for index in held[:MAX_EXAMPLES]
     ]
@@ -58,8 +56,9 @@ def audit_lookalikes(report: Mapping[str, Any]) -> list[Finding]:
     if measured["share"] <= MAX_LOOKALIKE_SHARE:
         return [Finding("lookalikes", "note", message, measured["items"], measured["examples"])]
     message += (
-        " Scores on them do not show performance on new text. Read the scores on the other items, or name "
-        "a group column so that texts of one origin (a template, a thread, a document) stay in one part."
+        " Scores on them do not show performance on new text. Read the scores on the other items, set "
+        "split.group_by: similarity, or name a group column so that texts of one origin (a template, a "
+        "thread, a document) stay in one part."
     )
     return [Finding("lookalikes", "warning", message, measured["items"], measured["examples"])]
 

@@ -5,10 +5,11 @@ Knows nothing of: splits, labels.
 """
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tuneproof.data.lookalikes import cluster_lookalikes
 from tuneproof.tasks.task import Example, Rows
 
 
@@ -43,10 +44,9 @@ def merge_group_names(rows: Rows) -> tuple[Rows, list[dict[str, Any]]]:
     return replace(rows, parts=parts), merged
 
 
-def join_equal_texts(items: Sequence[Example], key: Callable[[str], str]) -> list[Example]:
-    """The items with one group for all that are linked by a group or an equal text.
+def join_groups(items: Sequence[Example], keys: Sequence[Hashable]) -> list[Example]:
+    """The items with one group for all that are linked by a group or a key.
 
-    A text that occurs ten times is answered ten times alike, so that its items are no ten pieces of evidence.
     A joined group has the name of its first item's group.
     """
     parent = {item.group: item.group for item in items}
@@ -57,11 +57,23 @@ def join_equal_texts(items: Sequence[Example], key: Callable[[str], str]) -> lis
             name = parent[name]
         return name
 
-    first_group: dict[str, str] = {}
-    for item in items:
-        one, other = root(first_group.setdefault(key(item.text), item.group)), root(item.group)
+    first_group: dict[Hashable, str] = {}
+    for item, key in zip(items, keys, strict=True):
+        one, other = root(first_group.setdefault(key, item.group)), root(item.group)
         if one != other:
             parent[other] = one
-    return [
-        item if root(item.group) == item.group else replace(item, group=root(item.group)) for item in items
-    ]
+    return [replace(item, group=root(item.group)) for item in items]
+
+
+def group_by_similarity(rows: Rows) -> Rows:
+    """The rows with one group for all texts that look alike, joined with the groups that they have."""
+    items = [item for part in rows.parts.values() for item in part]
+    clusters = cluster_lookalikes([comparable_text(item) for item in items]).tolist()
+    joined = iter(join_groups(items, clusters))
+    parts = {name: [next(joined) for _ in part] for name, part in rows.parts.items()}
+    return replace(rows, parts=parts, grouped=True)
+
+
+def comparable_text(item: Example) -> str:
+    """What is compared with other items: the context of a question, else the text."""
+    return item.text if item.question is None else item.question.context

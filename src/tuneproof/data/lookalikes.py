@@ -1,6 +1,6 @@
-"""Finds, for each test text, an earlier text that has nearly the same words.
+"""Finds texts that have nearly the same words.
 
-In: texts. Out: for each test text the index of the earlier text and the similarity of both.
+In: texts. Out: for each test text an earlier text and the similarity of both; or clusters of texts.
 Knows nothing of: labels, splits, what a lookalike means.
 """
 
@@ -149,6 +149,7 @@ class _Search:
             held = np.repeat(probes[block], sizes)
             earlier = texts[np.repeat(begin[block], sizes) + offsets]
             near = self._sizes_allow(self.test.sizes[held], self.earlier.sizes[earlier])
+            near &= self._is_open(held, earlier)
             pairs = np.unique(held[near] * len(self.earlier.sizes) + earlier[near])
             self._compare(pairs // len(self.earlier.sizes), pairs % len(self.earlier.sizes))
 
@@ -165,11 +166,36 @@ class _Search:
             whole = a + b - shared if self.by_jaccard else np.minimum(a, b)
             alike = 5 * shared >= 3 * whole if self.by_jaccard else 10 * shared >= 9 * whole
             h, e, similarity = h[alike], e[alike], shared[alike] / whole[alike]
-            order = np.lexsort((-e, similarity, h))
-            last = np.append(h[order][1:] != h[order][:-1], True)[: len(h)]
-            best = order[last]
-            better = best[similarity[best] > self.similarity_H[h[best]]]
-            self.index_H[h[better]], self.similarity_H[h[better]] = e[better], similarity[better]
+            self._keep(h, e, similarity)
+
+    def _is_open(self, held: NDArray[np.int64], _earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.ones(len(held), dtype=bool)
+
+    def _keep(self, h: NDArray[np.int64], e: NDArray[np.int64], similarity: NDArray[np.float64]) -> None:
+        order = np.lexsort((-e, similarity, h))
+        last = np.append(h[order][1:] != h[order][:-1], True)[: len(h)]
+        best = order[last]
+        better = best[similarity[best] > self.similarity_H[h[best]]]
+        self.index_H[h[better]], self.similarity_H[h[better]] = e[better], similarity[better]
+
+
+class _Links(_Search):
+    """The clusters of texts that look alike, also by way of others; pairs within one are not compared."""
+
+    def __init__(self, texts: _Sets, by_jaccard: bool, cluster_N: NDArray[np.int64]) -> None:
+        super().__init__(texts, texts, by_jaccard)
+        self.cluster_N = cluster_N
+
+    def _is_open(self, held: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(self.cluster_N[held] != self.cluster_N[earlier])
+
+    def _keep(self, h: NDArray[np.int64], e: NDArray[np.int64], _similarity: NDArray[np.float64]) -> None:
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        size = int(self.cluster_N.max(initial=0)) + 1
+        links = coo_array((np.ones(len(h)), (self.cluster_N[h], self.cluster_N[e])), shape=(size, size))
+        self.cluster_N = connected_components(links, directed=False)[1].astype(np.int64)[self.cluster_N]
 
 
 def _split_by_words(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -208,13 +234,32 @@ def find_lookalikes(earlier_texts: Sequence[str], test_texts: Sequence[str]) -> 
     middle = len(earlier_texts)
     earlier, test = sets.part(0, middle), sets.part(middle, len(sets.sizes))
     by_jaccard = _Search(earlier, test, by_jaccard=True)
-    prefixes = [part.sizes - (3 * part.sizes + 4) // 5 + 1 for part in (test, earlier)]
-    by_jaccard.join(test.first(prefixes[0]), earlier.first(prefixes[1]))
+    _join_by_jaccard(by_jaccard)
     contained = _Search(earlier, test, by_jaccard=False)
+    _join_by_containment(contained)
+    return Lookalikes(by_jaccard.index_H, by_jaccard.similarity_H, contained.index_H, contained.similarity_H)
+
+
+def cluster_lookalikes(texts: Sequence[str]) -> NDArray[np.int64]:
+    """The number of each text's cluster: texts that look alike (`find_lookalikes`), also by way of others."""
+    sets = _word_sets(texts)
+    by_jaccard = _Links(sets, True, np.arange(len(texts)))
+    _join_by_jaccard(by_jaccard)
+    contained = _Links(sets, False, by_jaccard.cluster_N)
+    _join_by_containment(contained)
+    return contained.cluster_N
+
+
+def _join_by_jaccard(search: _Search) -> None:
+    prefixes = [part.sizes - (3 * part.sizes + 4) // 5 + 1 for part in (search.test, search.earlier)]
+    search.join(search.test.first(prefixes[0]), search.earlier.first(prefixes[1]))
+
+
+def _join_by_containment(search: _Search) -> None:
+    test, earlier = search.test, search.earlier
     prefixes = [
         np.where(part.sizes >= MIN_CONTAINED, part.sizes - (9 * part.sizes + 9) // 10 + 1, 0)
         for part in (test, earlier)
     ]
-    contained.join(test.first(prefixes[0]), earlier.first(earlier.sizes))
-    contained.join(test.first(test.sizes), earlier.first(prefixes[1]))
-    return Lookalikes(by_jaccard.index_H, by_jaccard.similarity_H, contained.index_H, contained.similarity_H)
+    search.join(test.first(prefixes[0]), earlier.first(earlier.sizes))
+    search.join(test.first(test.sizes), earlier.first(prefixes[1]))

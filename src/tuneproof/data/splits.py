@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.audit_lookalikes import measure_lookalikes
-from tuneproof.data.groups import join_equal_texts, merge_group_names
+from tuneproof.data.groups import group_by_similarity, join_groups, merge_group_names
 from tuneproof.data.stratify import assign_parts, keep_units_whole, stratified_order
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import SplitSettings
@@ -66,6 +66,8 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     """
     kind = _choose_kind(rows, settings)
     rows, merged = merge_group_names(rows)
+    if settings.group_by == "similarity":
+        rows = group_by_similarity(rows)
     random = np.random.default_rng([settings.seed, 1])
     dropped: Counter[str] = Counter(dict(rows.dropped))
     key: Key = cache(normalise_text)
@@ -88,7 +90,8 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
         parts["train"] = _balance(parts["train"], len(rows.labels), settings.seed, dropped)
     parts = {name: _cut_to_size(parts[name], name, rows.labels, settings) for name in PARTS}
     report = _report(task, rows, parts, settings, kind, dropped, key)
-    parts["test"] = join_equal_texts(parts["test"], key)
+    # a text that occurs ten times is answered ten times alike: its items are not ten pieces of evidence
+    parts["test"] = join_groups(parts["test"], [key(item.text) for item in parts["test"]])
     clusters = len({item.group for item in parts["test"]})
     report |= {"clustered": clusters < len(parts["test"]), "test_clusters": clusters}
     report["merged_groups"] = merged
@@ -126,7 +129,9 @@ def _cut(
         groups = _number_groups([item.group if rows.grouped else key(item.text) for item in items])
     if len(items) > 1 and groups.max(initial=0) == 0:
         reason, do = "have the same text", "Check that text: names the right column."
-        if rows.grouped:
+        if settings.group_by == "similarity":
+            reason, do = "look alike, directly or by way of others", "Leave split.group_by out."
+        elif rows.grouped:
             reason = f"belong to the group {items[0].group!r}"
             do = "Name another group column, or leave group out."
         problem = f"all {len(items):,} items {reason}, so that no part can be held out."
@@ -310,6 +315,7 @@ def _report(
         "kind": kind,
         "shares": list(settings.shares) if kind == "shares" else None,
         "leak_safe": settings.leak_safe,
+        "group_by": settings.group_by,
         "grouped": rows.grouped,
         "seed": settings.seed,
         "sizes": {name: len(parts[name]) for name in PARTS},

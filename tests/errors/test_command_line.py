@@ -66,7 +66,8 @@ ARGUMENTS = {
         Parts(
             "",
             "'train' is not a command.",
-            do="Allowed: run, check, demo, show, count, memory, predict, publish, doctor, compare, plan, report.",
+            do="Allowed: run, check, demo, show, count, memory, predict, publish, doctor, compare, plan, "
+            "report.",
         ),
     ),
     "unknown option": Case(

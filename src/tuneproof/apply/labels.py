@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tuneproof.apply.abstaining import read_abstaining
 from tuneproof.apply.finished_arm import is_of_questions, predict_examples, read_finished_arm
 from tuneproof.atomic import write_text
 from tuneproof.errors import DataError, RunError
@@ -71,13 +72,19 @@ def _text_format(arm: Path) -> tuple[TextFormat | None, str]:
     return TextFormat(options.encoding, options.delimiter, options.quotes), column
 
 
-def label_file(arm: Path, source: str | None, column: str | None, target: str | None) -> None:
+def label_file(
+    arm: Path, source: str | None, column: str | None, target: str | None, tolerance: float | None = None
+) -> None:
     """Label a table's text column, or the lines of standard input; write CSV or JSONL.
 
-    Columns of the result: those of the source, predicted, and p_<label> for every label.
+    Columns of the result: those of the source, predicted, and p_<label> for every label. With a `tolerance`
+    (0 to 1) predicted is empty where the arm abstains, and label_set holds the labels that may be right
+    (`score/selective.py`).
 
-    Raises: DataError where the column is missing; RunError where the arm cannot predict.
+    Raises: DataError where the column is missing; RunError where the arm cannot predict, or its dev items
+    cannot show the tolerance.
     """
+    abstaining = None if tolerance is None else read_abstaining(arm, tolerance)
     if source is None:
         texts = [line.rstrip("\r\n") for line in sys.stdin]
         columns: dict[str, Sequence[Any]] = {"text": texts}
@@ -99,7 +106,11 @@ def label_file(arm: Path, source: str | None, column: str | None, target: str | 
             raise _empty(f"{table.name}, {table.noun}", empty)
     if not texts:
         raise DataError(source or "standard input", "contains no text.", do="Write one text per line.")
-    added = ["predicted", *(f"p_{label}" for label in read_arm(arm).about.get("labels", ()))]
+    added = [
+        "predicted",
+        *(["label_set"] if abstaining else []),
+        *(f"p_{label}" for label in read_arm(arm).about.get("labels", ())),
+    ]
     clash = [name for name in added if name in columns]
     if clash:
         raise DataError(source or "standard input", f"already has a column {clash[0]!r}.", do="Rename it.")
@@ -109,7 +120,8 @@ def label_file(arm: Path, source: str | None, column: str | None, target: str | 
         index = predictions.predicted_N[i]
         label = None if index < 0 else predictions.labels[index]
         own = {name: values[i] for name, values in columns.items()}
-        rows.append({**own, "predicted": label, **_probabilities(predictions, i)})
+        row = {**own, "predicted": label, **_probabilities(predictions, i)}
+        rows.append(abstaining.applied(row, predictions, i) if abstaining else row)
     write_rows(rows, target)
 
 

@@ -121,9 +121,11 @@ def _predict(args: argparse.Namespace) -> int:
         if args.text:
             problem = "is for labels, but this arm answers questions."
             raise RecipeError("--text", problem, do="Name the columns of the file question and context.")
+        if args.abstain is not None:
+            raise RecipeError("--abstain", "is for labels, but this arm answers questions.")
         answer_file(Path(args.arm), args.input, args.output)
         return 0
-    label_file(Path(args.arm), args.input, args.text, args.output)
+    label_file(Path(args.arm), args.input, args.text, args.output, args.abstain)
     return 0
 
 

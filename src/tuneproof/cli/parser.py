@@ -180,6 +180,12 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _option(parser, "--input", "FILE", "CSV, TSV, JSONL or Parquet (default: lines of standard input)")
     _option(parser, "--text", "COLUMN", "the text column (default: as in the study)")
     _option(parser, "--output", "FILE", "CSV or JSONL (default: standard output)")
+    parser.add_argument(
+        "--abstain",
+        metavar="SHARE",
+        type=float,
+        help="abstain so that at most this share of the labels is wrong, e.g. 0.05; add sets of labels",
+    )
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from tuneproof.metrics.labels import BINS
 from tuneproof.recipe.yaml import parse_value
 from tuneproof.record.study_folder import RECIPE, StudyRecord, read_items
 from tuneproof.report import formatting, question_sections, slices, tables
+from tuneproof.report.abstention import abstention_table
 from tuneproof.report.charts.calibration import reliability_figure
 from tuneproof.report.charts.label_efficiency import label_efficiency
 from tuneproof.report.charts.learning_curves import learning_curves
@@ -310,6 +311,7 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "questions": questions,
         "slice_arms": [arm.row for arm in arms],
         "calibrations": calibrations(arms),
+        "abstention": abstention_table(arms),
         "bins": BINS,
         "confusions": slices.count_confusions(arms),
         "constant": slices.constant_predictions(arms),

@@ -60,10 +60,11 @@ def project(comparison: Comparison, items: float = 1.0, seeds: int | None = None
 
 
 def more_to_tell(comparison: Comparison) -> str:
-    """What would detect a difference of the size that was seen, in words; empty if nothing was seen."""
+    """What would detect a difference as large as the one seen, in words; empty if equality is shown."""
     c = comparison
     size = abs(c.difference)
-    if not size or c.outcome != "cannot tell" or size >= c.mde or project(c) is None:
+    is_told = c.outcome != "cannot tell" or c.margin_outcome not in ("", "cannot tell")
+    if not size or is_told or size >= c.mde or project(c) is None:
         return ""
     if options := [*_by_seeds(c, size), *_by_items(c, size)]:
         return f"About {' or '.join(options)} would detect a difference as large as the one seen."

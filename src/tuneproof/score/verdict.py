@@ -176,7 +176,8 @@ def _margin_sentence(comparison: Comparison) -> str:
     c, verdict = comparison, judge_claim(comparison)
     if verdict is None or c.margin is None:
         return ""
-    margin = f"{100 * c.margin:.3g} points" if c.in_points else f"{c.margin:.3g}"
+    size = f"{100 * c.margin if c.in_points else c.margin:.3g}"
+    margin = f"{size} {'point' if size == '1' else 'points'}" if c.in_points else size
     names = {"arm": _subject(c, c.arm), "over": _subject(c, c.over), "margin": margin}
     sentence = _MARGIN_SENTENCES[verdict.outcome].format(**names)
     ends = (verdict.interval.low, verdict.interval.high)

@@ -156,16 +156,16 @@ def unkind_cells(short: bool, settings: ScoreSettings) -> list[Callable[[int], l
     groups = [
         ("one group of 40 %", uneven(30, 0.4, 600), CORRELATION),
         ("5 groups", np.full(5, 60), CORRELATION),
-        ("repeated, 39 % distinct", repeated(200, 60, 0.7), 1.0),
+        ("repeated, 28 % distinct", repeated(200, 60, 0.7), 1.0),
     ]
     if not short:
         groups += [
             ("one group of 20 %", uneven(30, 0.2, 600), CORRELATION),
             ("3 groups", np.full(3, 100), CORRELATION),
             ("10 groups", np.full(10, 40), CORRELATION),
-            ("repeated, 87 % distinct", repeated(435, 20, 1.0), 1.0),
-            ("repeated, 66 % distinct", repeated(330, 100, 1.2), 1.0),
-            ("repeated, 13 % distinct", repeated(65, 120, 0.9), 1.0),
+            ("repeated, 90 % distinct", repeated(435, 20, 1.0), 1.0),
+            ("repeated, 56 % distinct", repeated(330, 100, 1.2), 1.0),
+            ("repeated, 10 % distinct", repeated(65, 120, 0.9), 1.0),
         ]
     cells: list[Callable[[int], list[Row]]] = [
         partial(on_groups, name, sizes, correlation, settings=settings) for name, sizes, correlation in groups

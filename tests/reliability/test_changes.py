@@ -244,6 +244,7 @@ OTHERS = {
     "compute.threads": 2,
     "compute.device": "auto",
     "compute.precision": "bf16",
+    "split.group_by": "similarity",
     "full.weights": "random",
     "full.epochs": 1,
     "full.layers": "last 1",
@@ -288,7 +289,7 @@ def test_r16_every_setting_changes_what_an_arm_belongs_to_but_those_of_a_list(
         assert same == (name in NEUTRAL_SETTINGS), name
         changed_settings.add(name)
     assert changed_settings >= NEUTRAL_SETTINGS
-    for free in ({"score": {"draws": 300}}, {"audit": {"allow": ["empty_text"]}}, {"seeds": [0, 1]}):
+    for free in ({"score": {"power": 0.7}}, {"audit": {"allow": ["empty_text"]}}, {"seeds": [0, 1]}):
         assert check(changed(recipe, **free)).arms[0].fingerprint == first.fingerprint
 
 

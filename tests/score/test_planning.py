@@ -54,8 +54,8 @@ def test_what_would_tell_is_said_and_is_true():
     assert pair.outcome == "cannot tell"
     sentence = more_to_tell(pair)
     assert "more seed" in sentence
-    assert "would detect a difference as large as the one seen" in sentence
-    seeds = pair.seeds + int(sentence.split("About ")[1].split()[0])
+    assert "a difference as large as the one seen would probably be detected" in sentence
+    seeds = pair.seeds + int(sentence.split("With about ")[1].split()[0])
     assert project(pair, seeds=seeds).mde <= abs(pair.difference) < project(pair, seeds=seeds - 1).mde
 
 

@@ -91,7 +91,7 @@ def workers() -> list[int]:
 
 def test_an_arm_whose_worker_is_killed_goes_on_from_its_checkpoint(tmp_path, model, cluster) -> None:
     full = [{"full": {"learning_rate": 1e-3}}]
-    long = {"epochs": 25, "checkpoint_minutes": 0}
+    long = {"epochs": 60, "checkpoint_minutes": 0}
     here = small_recipe(tmp_path, [model], full, out="here", train=long)
     run_study(here)
     there = small_recipe(tmp_path, [model], full, out="there", train=long)
@@ -186,7 +186,7 @@ def test_every_worker_node_dies_and_new_ones_go_on(tmp_path, model, cluster, mon
 
     monkeypatch.setattr(ray_cluster, "_estimate_bytes", lambda *arm: 10**15)
     arms = [{"full": {"learning_rate": 1e-3}}, {"full": {"name": "b", "weights": "random"}}]
-    long = {"epochs": 25, "checkpoint_minutes": 0}
+    long = {"epochs": 60, "checkpoint_minutes": 0}
     here = small_recipe(tmp_path, [model], arms, out="here", train=long)
     run_study(here)
     there = small_recipe(tmp_path, [model], arms, out="there", train=long)
@@ -216,7 +216,7 @@ def test_an_arm_that_loses_worker_after_worker_costs_the_others_nothing(
 ) -> None:
     monkeypatch.setattr(ray_cluster, "RETRIES", 0)
     arms = [{"full": {"learning_rate": 1e-3}}, {"full": {"name": "b", "weights": "random"}}]
-    long = {"epochs": 25, "checkpoint_minutes": 0}
+    long = {"epochs": 60, "checkpoint_minutes": 0}
     recipe = small_recipe(tmp_path, [model], arms, train=long)
 
     killed: list[int] = []

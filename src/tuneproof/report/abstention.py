@@ -32,8 +32,8 @@ def abstention_table(arms: Sequence[ArmPredictions]) -> Table | None:
             rows.append((arm.row.label, *_cells(pairs)))
     if not rows:
         return None
-    errors = [f"Error on the surest {format_percent(share, 0)} %" for share in SHARES]
-    header = ("Arm", *errors, "Answered at 5 %", "Error there", "Right label in set", "Labels a set")
+    errors = ["Error on all", "surest 90 %", "80 %", "70 %", "50 %"]
+    header = ("Arm", *errors, "Answered at 5 %", "Error there", "Right in set", "Labels a set")
     return Table(header, tuple(rows), (False, *(True for _ in header[1:])))
 
 
@@ -66,7 +66,7 @@ def _cells(pairs: Sequence[tuple[Any, Any]]) -> list[str]:
     )
     return [
         *(f"{format_percent(value)} %" for value in np.mean(errors, axis=0)),
-        *(answers or ["dev cannot show it", "–"]),
+        *(answers or ["none", "–"]),
         f"{format_percent(held)} %",
         f"{size:.2f}",
     ]

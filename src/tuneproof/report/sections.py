@@ -132,7 +132,7 @@ def calibrations(arms: Sequence[slices.ArmPredictions]) -> list[dict[str, Any]]:
                 "after": after,
                 "loss": f"{calibration.loss_before:.3f}",
                 "loss_after": None if loss is None else f"{loss:.3f}",
-                "is_worse": loss is not None and loss > calibration.loss_before,
+                "is_worse": loss is not None and round(loss, 3) > round(calibration.loss_before, 3),
                 "temperature": temperature,
             }
         )

@@ -67,7 +67,8 @@ def more_to_tell(comparison: Comparison) -> str:
     if not size or is_told or size >= c.mde or project(c) is None:
         return ""
     if options := [*_by_seeds(c, size), *_by_items(c, size)]:
-        return f"About {' or '.join(options)} would detect a difference as large as the one seen."
+        more = " or ".join(options)
+        return f"With about {more} a difference as large as the one seen would probably be detected."
     most = f"{MOST_ITEMS:.0f} times the test items"
     subject = f"Neither {most} nor {MOST_SEEDS} seeds" if c.seed_df else f"Not even {most}"
     return f"{subject} would detect a difference as small as the one seen."

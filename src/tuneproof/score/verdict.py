@@ -179,7 +179,11 @@ def _margin_sentence(comparison: Comparison) -> str:
     size = f"{100 * c.margin if c.in_points else c.margin:.3g}"
     margin = f"{size} {'point' if size == '1' else 'points'}" if c.in_points else size
     names = {"arm": _subject(c, c.arm), "over": _subject(c, c.over), "margin": margin}
-    sentence = _MARGIN_SENTENCES[verdict.outcome].format(**names)
+    called = {"better": "as good or better", "worse": "as good or worse"}.get(c.outcome)
+    template = _MARGIN_SENTENCES[verdict.outcome]
+    if verdict.outcome == called:  # weaker than what was said already
+        template = "Whether it is {outcome} by more than {margin} cannot be told"
+    sentence = template.format(**names, outcome=c.outcome)
     ends = (verdict.interval.low, verdict.interval.high)
     low, high = (
         _format_difference(c, end) for end in (ends if c.direction == "up" else (-ends[1], -ends[0]))
@@ -242,7 +246,11 @@ def make_verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] =
 
 
 def _failed_sentence(claim: Comparison) -> str:
-    return f"Another claim {'is undecided' if claim.withheld else 'does not hold'}: {claim.sentence}"
+    """A later claim that is refuted or undecided; one whose margin is shown is neither."""
+    if claim.outcome == "worse":
+        return f"Another claim does not hold: {claim.sentence}"
+    is_shown = claim.margin_outcome not in ("", "cannot tell")
+    return f"Another claim{'' if is_shown else ' is undecided'}: {claim.sentence}"
 
 
 def _baseline_sentences(beaten: Sequence[Comparison], claims: Sequence[Comparison]) -> list[str]:

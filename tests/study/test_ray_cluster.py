@@ -99,7 +99,7 @@ def test_an_arm_whose_worker_is_killed_goes_on_from_its_checkpoint(tmp_path, mod
     until = time.monotonic() + PATIENCE_S
 
     def kill_once(event) -> None:
-        if not killed and list(Path(there.out).glob("arms/*/checkpoints/step-1[0-9]")):
+        if not killed and list(Path(there.out).glob("arms/*/checkpoints/step-[1-9][0-9]*")):
             killed.extend(workers())
             os.kill(killed[0], signal.SIGKILL)
         assert time.monotonic() < until

@@ -4,7 +4,7 @@ In: the number of studies. Out: rows for `simulate_statistics`.
 Knows nothing of: models, real data.
 
 Groups are those of an own file with a user, a template or a text in common: one holds 40 % of the items,
-there are three to ten of them, or a text stands in it up to 100 times and all copies are answered alike.
+there are three to ten of them, or a text stands in it up to 120 times and all copies are answered alike.
 """
 
 from collections.abc import Callable, Sequence

@@ -33,11 +33,8 @@ def test_it_abstains_from_what_it_is_not_sure_of_and_names_the_labels_that_may_b
     abstaining = read_abstaining(arm, 0.05)
     assert 0.6 < abstaining.answers.threshold <= 0.95
     new = predictions(np.array([0.98, 0.52]), np.array([True, True]))
-    rows = [{"text": "x", "predicted": "no", "p_no": 0.0, "p_yes": 0.0} for _ in range(2)]
-    sure, unsure = (abstaining.applied(row, new, i) for i, row in enumerate(rows))
-    assert (sure["predicted"], sure["label_set"]) == ("no", "no")
-    assert (unsure["predicted"], unsure["label_set"]) == (None, "no | yes")
-    assert list(sure) == ["text", "predicted", "label_set", "p_no", "p_yes"]
+    assert abstaining.columns(new, 0) == {"predicted": "no", "label_set": "no"}
+    assert abstaining.columns(new, 1) == {"predicted": None, "label_set": "no | yes"}
 
 
 def test_what_dev_cannot_show_is_refused(arm, tmp_path) -> None:

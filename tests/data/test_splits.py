@@ -309,3 +309,8 @@ def test_texts_that_all_look_alike_are_refused_by_what_they_are():
     items = [Example(f"x{i}", f"the very same five words and {i}", i % 2, f"x{i}") for i in range(20)]
     with pytest.raises(DataError, match="all 20 items look alike, directly or by way of others"):
         make_splits(TASK, rows(items), settings(group_by="similarity"))
+
+
+def test_groups_of_similar_texts_in_a_split_that_keeps_none_are_refused():
+    with pytest.raises(RecipeError, match=r"split\.leak_safe: false keeps no group together"):
+        make_splits(TASK, rows(many(20)), settings(group_by="similarity", leak_safe=False))

@@ -14,6 +14,7 @@ from tuneproof.tasks.normalise import normalise_text, split_words
         ("ﬁne café", "fine cafe\u0301"),
         ("“Quoted” — text…", '"quoted" - text...'),
         ("zero\u200bwidth", "zerowidth"),
+        ("x \uff0b y \uff1d 1\uff0e5", "X + Y = 1.5"),
         ("a film - great; truly", "A film, great (truly)!"),
         ("e-mail and/or *fax*", "email and or fax"),
     ],

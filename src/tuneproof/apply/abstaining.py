@@ -21,17 +21,15 @@ class Abstaining:
     answers: Abstention
     set_threshold: float
 
-    def applied(self, row: dict[str, Any], predictions: Predictions, index: int) -> dict[str, Any]:
-        """The row with its label_set, and without a label where the arm abstains."""
+    def columns(self, predictions: Predictions, index: int) -> dict[str, Any]:
+        """Of an item: predicted, None where the arm abstains, and label_set."""
         assert predictions.probabilities_NC is not None
         probabilities_C = predictions.probabilities_NC[index]
         labels = zip(predictions.labels, probabilities_C, strict=True)
         held = [label for label, probability in labels if probability >= self.set_threshold]
-        answered = float(probabilities_C.max()) >= self.answers.threshold
-        label = row["predicted"] if answered else None
-        after = {key: value for key, value in row.items() if key != "predicted"}
-        probabilities = {key: after.pop(key) for key in list(after) if key.startswith("p_")}
-        return {**after, "predicted": label, "label_set": " | ".join(held), **probabilities}
+        is_sure = float(probabilities_C.max()) >= self.answers.threshold
+        label = predictions.predicted_label(index) if is_sure else None
+        return {"predicted": label, "label_set": " | ".join(held)}
 
 
 def read_abstaining(arm: Path, tolerance: float) -> Abstaining:

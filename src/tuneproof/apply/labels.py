@@ -117,11 +117,10 @@ def label_file(
     predictions = predict(arm, texts)
     rows = []
     for i in range(len(texts)):
-        index = predictions.predicted_N[i]
-        label = None if index < 0 else predictions.labels[index]
         own = {name: values[i] for name, values in columns.items()}
-        row = {**own, "predicted": label, **_probabilities(predictions, i)}
-        rows.append(abstaining.applied(row, predictions, i) if abstaining else row)
+        label = {"predicted": predictions.predicted_label(i)}
+        labelled = abstaining.columns(predictions, i) if abstaining else label
+        rows.append({**own, **labelled, **_probabilities(predictions, i)})
     write_rows(rows, target)
 
 

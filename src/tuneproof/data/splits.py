@@ -99,6 +99,9 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
 
 
 def _choose_kind(rows: Rows, settings: SplitSettings) -> str:
+    if settings.group_by == "similarity" and not settings.leak_safe:
+        problem = "is similarity, but split.leak_safe: false keeps no group together."
+        raise RecipeError("split.group_by", problem, do="Leave one of the two out.")
     if settings.kind == "official" and "test" not in rows.parts:
         problem = "is official, but the source has no test set."
         raise RecipeError("split.kind", problem, do="Set split.kind: shares, or name a test file.")

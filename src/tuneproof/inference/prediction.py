@@ -73,6 +73,11 @@ class Predictions:
         """Whether the predicted label is the gold one."""
         return self.items.right_N
 
+    def predicted_label(self, index: int) -> str | None:
+        """The predicted label of an item; None if its answer names none."""
+        label = self.predicted_N[index]
+        return None if label == UNPARSED else self.labels[label]
+
     @property
     def gold_names(self) -> list[str]:
         """The gold label of each item."""

@@ -95,7 +95,7 @@ class FinishedStudy:
                 if arm and over and key not in seen:
                     seen.add(key)
                     pairs = self.compare(arm, over, claim.metric or self.metric)
-                    comparisons += [replace(pair, margin=_margin_of(claim, pair)) for pair in pairs]
+                    comparisons += [replace(pair, margin=margin_of(claim, pair)) for pair in pairs]
         return self.corrected(comparisons)
 
     def corrected(self, comparisons: Sequence[Comparison], hypotheses: int | None = None) -> list[Comparison]:
@@ -159,12 +159,16 @@ class FinishedStudy:
 
 
 def read_finished_study(record: study_folder.StudyRecord) -> FinishedStudy:
+    """The study with its diagnoses and what was registered.
+
+    Raises: RunError if its recipe or registration cannot be read.
+    """
     recipe = read_study_recipe(record.folder)
     diagnoses = diagnose_study(record, recipe)
     registration = registration_of(register(record.folder, recipe))
     return FinishedStudy(recipe, record.is_clustered, finished_arms(record.arms), diagnoses, registration)
 
 
-def _margin_of(claim: Claim, pair: Comparison) -> float | None:
+def margin_of(claim: Claim, pair: Comparison) -> float | None:
     """The claim's margin in the metric's unit."""
     return claim.margin / 100 if claim.margin is not None and pair.in_points else claim.margin

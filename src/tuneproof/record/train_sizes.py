@@ -14,7 +14,7 @@ import numpy as np
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.metrics import METRICS, evaluate
 from tuneproof.record.finished_arms import FinishedArm, finished_arms
-from tuneproof.record.finished_study import FinishedStudy
+from tuneproof.record.finished_study import FinishedStudy, margin_of
 from tuneproof.record.study_folder import DEV_PREDICTIONS, StudyRecord
 from tuneproof.score.compare import adjust
 from tuneproof.score.verdict import Comparison, withhold
@@ -28,7 +28,7 @@ def by_train_size(study: FinishedStudy, record: StudyRecord) -> list[dict[str, A
     Keys: the arm's identity, train_size, metric, score; as comparisons or None: gain_from_full_train (all of
     train over the sample, with the margin within which the sample is as good; corrected for the samples),
     gain_from_previous (over the next smaller sample), over_prompted (over the prompted arm that is best on
-    dev).
+    dev; corrected for the sizes).
     """
     by_identity: dict[tuple[str, str | None], dict[int, FinishedArm]] = {}
     for size in sorted({arm.about["train_size"] for arm in record.sampled}):
@@ -55,17 +55,23 @@ class _Curve:
         named = {size: arm.on_sample(size) for size, arm in self.samples.items()}
         if self.full is not None:
             named[self.train_size] = self.full
-        gains, entries, previous = self._gains(named), [], None
+        gains = self._corrected({size: self._gain(named[size]) for size in self.samples})
+        passed = self._corrected({size: self._compared(arm, prompted) for size, arm in named.items()})
+        diagnosed = self.study.under_trained(self.study.arms)
+        for size, arm in self.samples.items():
+            diagnosed |= self.study.under_trained([arm], size)
+        entries, previous = [], None
         for size, arm in named.items():
             pairs = {
                 "gain_from_full_train": gains.get(size),
                 "gain_from_previous": self._compared(arm, previous),
-                "over_prompted": self._compared(arm, prompted),
+                "over_prompted": passed.get(size),
             }
             previous = arm
-            entries.append(
-                {**self._at_size(size), **{key: self._as_json(pair) for key, pair in pairs.items()}}
-            )
+            values = {
+                key: withhold(pair, diagnosed).as_json() if pair else None for key, pair in pairs.items()
+            }
+            entries.append({**self._at_size(size), **values})
         return entries
 
     def _at_size(self, size: int) -> dict[str, Any]:
@@ -78,25 +84,17 @@ class _Curve:
         pairs = self.study.compare(arm, over, self.study.metric) if arm and over else []
         return pairs[0] if pairs else None
 
-    def _gains(self, named: Mapping[int, FinishedArm]) -> dict[int, Comparison]:
-        """All of train over each sample, with the margin, corrected for the number of samples."""
-        pairs = {size: self._compared(self.full, named[size]) for size in self.samples}
-        gains = {size: replace(pair, margin=_margin(self.study)) for size, pair in pairs.items() if pair}
-        return dict(zip(gains, adjust(list(gains.values())), strict=True))
+    def _gain(self, sample: FinishedArm) -> Comparison | None:
+        """All of train over a sample, with the margin of the first claim by the main metric that has one."""
+        pair, metric = self._compared(self.full, sample), self.study.metric
+        claims = [claim for claim in self.study.recipe.claims if claim.metric in (None, metric)]
+        claim = next((claim for claim in claims if claim.margin), None)
+        return pair and replace(pair, margin=margin_of(claim, pair) if claim else MARGIN)
 
-    def _as_json(self, pair: Comparison | None) -> dict[str, Any] | None:
-        diagnosed = self.study.under_trained(self.study.arms)
-        for size, arm in self.samples.items():
-            diagnosed |= self.study.under_trained([arm], size)
-        return withhold(pair, diagnosed).as_json() if pair else None
-
-
-def _margin(study: FinishedStudy) -> float:
-    """The margin of the first claim by the main metric that has one, in the metric's unit."""
-    margins = [
-        claim.margin for claim in study.recipe.claims if claim.margin and claim.metric in (None, study.metric)
-    ]
-    return margins[0] / 100 if margins else MARGIN
+    def _corrected(self, by_size: Mapping[int, Comparison | None]) -> dict[int, Comparison]:
+        """The comparisons that could be made, corrected for the number of sizes."""
+        pairs = {size: pair for size, pair in by_size.items() if pair}
+        return dict(zip(pairs, adjust(list(pairs.values())), strict=True))
 
 
 def _best_prompted(study: FinishedStudy, record: StudyRecord, model: str | None) -> FinishedArm | None:
@@ -105,12 +103,9 @@ def _best_prompted(study: FinishedStudy, record: StudyRecord, model: str | None)
     prompted = [arm for arm in study.arms if arm.kind == "prompt" and arm.model == model]
 
     def dev_score(arm: FinishedArm) -> float:
-        files = [
-            entry.folder / DEV_PREDICTIONS
-            for entry in record.arms
-            if (entry.about["arm"], entry.about.get("model"), entry.about["status"])
-            == (arm.arm, model, "done")
-        ]
+        done = [entry for entry in record.arms if entry.about["status"] == "done"]
+        seeds = [e for e in done if (e.about["arm"], e.about.get("model")) == (arm.arm, arm.model)]
+        files = [entry.folder / DEV_PREDICTIONS for entry in seeds]
         runs = [read_predictions(file).items for file in files if file.is_file()]
         mean = float(np.mean([evaluate(metric, items) for items in runs])) if runs else -np.inf
         return mean if metric.direction == "up" else -mean

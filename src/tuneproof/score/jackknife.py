@@ -10,6 +10,7 @@ Nothing is drawn: the same predictions give the same figures in whatever order t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,9 @@ def item_spread(metric: Metric, runs: Sequence[Items], groups: Sequence[str] | N
     return ItemSpread(deviations_GR.T @ deviations_GR, bell_mccaffrey_df(share_G), clusters)
 
 
-def unanimous(spread: ItemSpread, runs: Sequence[Items], groups: Sequence[str] | None) -> ItemSpread:
+def unanimous(
+    spread: ItemSpread, metric: Metric, runs: Sequence[Items], groups: Sequence[str] | None
+) -> ItemSpread:
     """The spread of scores, corrected where a cluster's items are nearly all right or all wrong together.
 
     Copies of one text are such items. If a frequent text happens to be right, CR2 does not see how much it
@@ -71,12 +74,13 @@ def unanimous(spread: ItemSpread, runs: Sequence[Items], groups: Sequence[str] |
     """
     if groups is None or spread.clusters < 3:
         return spread
-    cluster_N = number_clusters(groups, len(runs[0]))
+    counted_N = metric.counted_N(runs[0])
+    cluster_N = np.unique(number_clusters(groups, len(counted_N))[counted_N], return_inverse=True)[1]
     size_G = np.bincount(cluster_N)
+    right_RN = np.array([run.right_N[counted_N] for run in runs], dtype=np.float64)
     n, clusters, mean_size = len(cluster_N), len(size_G), float((size_G**2).sum()) / len(cluster_N)
     correlations, shares = [], []
-    for run in runs:
-        right_N = run.right_N.astype(np.float64)
+    for right_N in right_RN:
         share, mean_G = right_N.mean(), np.bincount(cluster_N, right_N) / size_G
         between = (size_G * (mean_G - share) ** 2).sum() / (clusters - 1)
         within = ((right_N - mean_G[cluster_N]) ** 2).sum() / max(n - clusters, 1)
@@ -85,15 +89,14 @@ def unanimous(spread: ItemSpread, runs: Sequence[Items], groups: Sequence[str] |
         correlations.append(float((between - within) / total) if total > 0 else 0.0)
         shares.append(share * (1 - share))
     correlation = min(float(np.mean(correlations)), 1.0)
-    variance = float(np.mean(shares)) / n * (1 + correlation * (mean_size - 1))
-    right_RG = np.stack([np.bincount(cluster_N, run.right_N) for run in runs])
-    seen = float(np.mean([_cr2(right_G, size_G) for right_G in right_RG]))
+    seen = float(np.mean([_cr2(np.bincount(cluster_N, right_N), size_G) for right_N in right_RN]))
     if correlation < UNANIMOUS or seen == 0:
         return spread
+    variance = float(np.mean(shares)) / n * (1 + correlation * (mean_size - 1))
     return ItemSpread(spread.covariance_RR * max(variance / seen, 1.0), clusters - 1.0, spread.clusters)
 
 
-def _cr2(right_G: Floats, size_G: NDArray[np.int64]) -> float:
+def _cr2(right_G: NDArray[Any], size_G: NDArray[np.int64]) -> float:
     """CR2 of the share of right items."""
     n = size_G.sum()
     residual_G = right_G - size_G * right_G.sum() / n

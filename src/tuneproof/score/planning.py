@@ -42,21 +42,26 @@ def project(comparison: Comparison, items: float = 1.0, seeds: int | None = None
     if c.error is None or c.item_df is None or (more_seeds and c.single_runs):
         return None
     size, item_df = round(c.n * items), c.item_df * items
-    item_variance = c.item_error**2 / items
     level = c.corrected_level
     if c.test == "McNemar":
         discordance = (c.only_arm_right + c.only_over_right) / c.n
-        half = t_quantile(c.level, item_df) * sqrt(item_variance)
+        half = t_quantile(c.level, item_df) * c.item_error / sqrt(items)
         return Projection(size, seeds, half, smallest_detectable_mcnemar(size, discordance, level, c.power))
-    variances, degrees = [item_variance], [item_df]
+    error, df = _error_and_df(c, items, seeds) if items != 1 or more_seeds else (c.error, c.df or item_df)
+    half = t_quantile(c.level, df) * error
+    return Projection(size, seeds, half, smallest_detectable(error, df, level, c.power))
+
+
+def _error_and_df(comparison: Comparison, items: float, seeds: int) -> tuple[float, float]:
+    c = comparison
+    assert c.error is not None
+    assert c.item_df is not None
+    variances, degrees = [c.item_error**2 / items], [c.item_df * items]
     seed_variance = max(c.error**2 - c.item_error**2, 0.0)
     if seed_variance and c.seed_df:
         variances.append(seed_variance * c.seeds / seeds)
         degrees.append(c.seed_df * (seeds - 1) / (c.seeds - 1))
-    df = combined_df(variances, degrees, c.level, seeds)
-    error = sqrt(sum(variances))
-    half = t_quantile(c.level, df) * error
-    return Projection(size, seeds, half, smallest_detectable(error, df, level, c.power))
+    return sqrt(sum(variances)), combined_df(variances, degrees, c.level, seeds)
 
 
 def more_to_tell(comparison: Comparison) -> str:

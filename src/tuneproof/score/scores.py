@@ -207,7 +207,7 @@ def _clustered_score(
     if metric is CALIBRATION:
         value, interval = calibration_error(items_S, groups, settings.level)
         return _make_score(metric, value, interval, items_S, groups, "jackknife of the square")
-    spread = unanimous(item_spread(metric, items_S, groups), items_S, groups)
+    spread = unanimous(item_spread(metric, items_S, groups), metric, items_S, groups)
     values_S = np.array([evaluate(metric, items) for items in items_S])
     estimated = estimate(values_S, spread, [Side(0, len(items_S), 1.0)], settings.level)
     effective = spread.clusters if groups is None else effective_clusters(groups)
@@ -260,6 +260,7 @@ def _make_score(
     n = int(counted_N.sum())
     cluster_N = number_clusters(groups, len(counted_N))
     if min(_mean_clusters(items_S, counted_N, cluster_N)) < FEW_ERRORS:
-        notes.append(f"fewer than {FEW_ERRORS} right or wrong answers: the interval is coarse")
+        where = "" if groups is None else "groups with "
+        notes.append(f"fewer than {FEW_ERRORS} {where}right or wrong answers: the interval is coarse")
     low, high, note = interval.low, interval.high, "; ".join(notes)
     return Score(metric.name, value, low, high, n, clusters, len(items_S), method, note)

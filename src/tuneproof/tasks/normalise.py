@@ -50,8 +50,8 @@ def normalise_text(text: str) -> str:
 
 
 def _split_meant(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in pieces, and whether each is punctuation that changes what is said."""
-    start = 0
+    """The text in pieces, and whether each is punctuation that changes what is said, whatever its width."""
+    text, start = text if text.isascii() else unicodedata.normalize("NFKC", text), 0
     for match in _MEANT.finditer(text):
         yield text[start : match.start()], False
         yield match.group(), True

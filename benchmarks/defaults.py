@@ -173,7 +173,6 @@ def _recipe(
         "split": split,
         "encode": {"max_length": case.max_length, "truncate": "middle"},
         "train": train,
-        "score": {"draws": 200},
         "compute": {"device": "cpu", "threads": 1},
         "out": out,
     }

@@ -107,7 +107,6 @@ def run_rung(rows: Path, model: Path, arms: Sequence[Any], epochs: int, out: Pat
         "encode": {"max_length": MAX_LENGTH[model.name]},
         "train": {"epochs": epochs, "min_steps": 0, "self_test": False, "checkpoint_minutes": None},
         "compute": {"device": "cpu", "threads": 1},
-        "score": {"draws": 200},
         "out": str(out),
     }
     run_study(recipe_from(values))

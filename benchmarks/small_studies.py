@@ -120,7 +120,6 @@ def small_study(folder: Path, arms: str, out: str, **sections: Any) -> Recipe:
             "checkpoint_minutes": 0,
         },
         "predict": {"batch_size": 8},
-        "score": {"draws": 200},
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
     }

@@ -42,7 +42,6 @@ def gemma_recipe(task: Any, arms: Sequence[Any], out: Path, **sections: Any) -> 
         "arms": list(arms),
         "seeds": [0],
         "encode": {"max_length": 1024},
-        "score": {"draws": 200},
         "compute": {"device": "cpu", "threads": 1},
         "out": str(out),
     }

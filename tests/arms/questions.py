@@ -68,7 +68,6 @@ def question_recipe(
         "split": {"kind": "shares", "shares": [60, 20, 20], "leak_safe": False},
         "encode": {"max_length": 700, "stride": 8, "answer_tokens": 24},
         "train": {"epochs": 2, "batch_size": 8, "schedule": "constant", "warmup_share": 0},
-        "score": {"draws": 200},
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
     }

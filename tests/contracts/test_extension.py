@@ -353,7 +353,6 @@ seeds: [0]
 metrics: [log_loss]
 claim: {arm: toy-ia3, over: lexical, metric: toy_mcc}
 split: {kind: shares, shares: [60, 20, 20], leak_safe: false}
-score: {draws: 200}
 compute: {device: cpu, threads: 1}
 out: study
 """

@@ -394,3 +394,12 @@ def test_no_setting_is_dead(part):
 
 def test_every_section_of_the_recipe_is_read():
     assert set(SECTIONS) <= read_names()
+
+
+def test_a_finished_studys_recipe_with_settings_of_the_bootstrap_is_read() -> None:
+    values = {
+        "task": "demo",
+        "arms": ["majority", "lexical"],
+        "score": {"draws": 200, "seed": 1, "level": 0.9},
+    }
+    assert recipe_from(values).values()["score"] == {"level": 0.9, "power": 0.8}

@@ -169,7 +169,6 @@ def test_a_real_encoders_head_beats_the_majority(tmp_path) -> None:
             "arms": ["majority", "head"],
             "split": {"train_size": 1000, "dev_size": 200, "test_size": 300},
             "encode": {"max_length": 64},
-            "score": {"draws": 200},
             "compute": {"device": "cpu", "threads": 1},
             "out": str(tmp_path / "study"),
         }
@@ -202,7 +201,6 @@ def test_a_real_decoder_runs_every_kind_of_arm_to_a_report(tmp_path) -> None:
             "seeds": [0],
             "split": {"train_size": 100, "dev_size": 40, "test_size": 60},
             "train": {"epochs": 1},
-            "score": {"draws": 200},
             "compute": {"device": "cpu", "threads": 1},
             "out": str(tmp_path / "study"),
         }

@@ -140,11 +140,11 @@ def print_table(cases: Sequence[Case]) -> int:
         head = f"{case.label:32} {case.epochs:3} epochs  longer gains {gain}  {case.truth:9}"
         print(f"{head} {case.verdict:12} {case.findings}")
     wrong = 0
-    for truth, mistake in (("finished", "FALSE ALARM"), ("cut off", "MISS")):
+    for truth, mistake, noun in (("finished", "FALSE ALARM", "false alarms"), ("cut off", "MISS", "misses")):
         arms = [case for case in cases if case.truth == truth]
         mistakes = sum(case.verdict == mistake for case in arms)
         wrong += mistakes > len(arms) / 10
-        print(f"{mistake.lower()}s: {mistakes} of {len(arms)} arms that were {truth}")
+        print(f"{noun}: {mistakes} of {len(arms)} arms that were {truth}")
     print(f"unclear: {sum(case.truth == 'unclear' for case in cases)}")
     return int(wrong > 0)
 

@@ -135,7 +135,10 @@ def power_of_claims(claims: int, world: World, studies: int, settings: ScoreSett
         for _ in range(count):
             accuracies = [world.accuracy, world.accuracy - gap, *[world.accuracy] * (claims - 1)]
             arm, *others = draw_arms(world, accuracies, rng)
-            pairs = [compare(arm, over, world.metric, "arm", "over", settings, False) for over in others]
+            pairs = [
+                compare(arm, over, world.metric, "arm", f"over {i}", settings, False)
+                for i, over in enumerate(others)
+            ]
             result.append(adjust(pairs)[0])
         return result
 
@@ -157,7 +160,10 @@ def false_boards(entries: int, studies: int, settings: ScoreSettings) -> list[Ro
             draw_arms(world, [world.accuracy] * entries, rng),
             key=lambda runs: -float(np.mean(runs[0].right_N)),
         )
-        pairs = [compare(arms[0], over, world.metric, "first", "other", settings, False) for over in arms[1:]]
+        pairs = [
+            compare(arms[0], over, world.metric, "first", f"other {i}", settings, False)
+            for i, over in enumerate(arms[1:])
+        ]
         corrected = adjust(pairs, entries * (entries - 1) // 2)
         shown.append(any(pair.outcome != "cannot tell" for pair in corrected))
     return [Row(world, f"board of {entries}", _share(shown), 0.0, 0.05, studies, False)]

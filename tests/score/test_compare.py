@@ -94,7 +94,7 @@ def test_noise_is_not_called_improvement():
     assert found.sentence == (
         "Cannot tell whether full or head is better: accuracy 93.8 % versus 93.6 %, +0.3 points "
         f"(95 % CI −0.2 to {100 * found.high:.1f}). "
-        "The smallest difference that this test set can detect is 0.7 points."
+        "The smallest difference that this test set can detect with 80 % power is 0.7 points."
     )
 
 
@@ -155,10 +155,10 @@ def test_an_arm_without_seeds_stands_against_every_seed():
 def test_claims_made_together_are_corrected():
     clear, near = compared(*pair_of(680, 95, 23, 74)), compared(*pair_of(700, 62, 41, 69))
     assert near.outcome == "better"
-    first, second = adjust([clear, replace(near, p_value=0.04)])
+    first, second = adjust([replace(clear, over="lora"), replace(near, p_value=0.04)])
     assert first.outcome == "better"
     assert "after Holm's correction for 2 claims" in first.sentence
-    third = adjust([near, near])[0]
+    third = adjust([near, replace(near, over="lora")])[0]
     assert third.p_adjusted == pytest.approx(min(1, 2 * near.p_value))
     assert third.outcome == "cannot tell"
     assert "after Holm's correction for 2 claims" in third.sentence
@@ -257,14 +257,21 @@ def test_a_metric_that_one_arm_cannot_give_is_refused():
         compared(predictions_of(gold, gold, confidence=[0.9] * 40), predictions_of(gold, gold), "log_loss")
 
 
+def test_a_claim_made_twice_or_the_other_way_round_is_corrected_for_once():
+    claim = compared(*pair_of(680, 95, 23, 74))
+    mirrored = replace(claim, arm=claim.over, over=claim.arm)
+    other = replace(claim, over="lora")
+    assert [pair.claims for pair in adjust([claim, mirrored, claim])] == [1, 1, 1]
+    assert [pair.claims for pair in adjust([claim, mirrored, other])] == [2, 2, 2]
+
+
 def test_what_one_of_several_claims_can_detect_is_corrected_for_them():
     arm, over = pair_of(600, 60, 40, 172)
     alone = compare([arm], [over], "accuracy", "arm", "over", SETTINGS, False)
-    both = adjust([alone, alone])
-    four = adjust([alone] * 4)
+    both, four = (adjust([replace(alone, over=f"over {i}") for i in range(claims)]) for claims in (2, 4))
     assert alone.mde < both[0].mde < four[0].mde
     assert four[0].mde == pytest.approx(smallest_detectable_mcnemar(872, 100 / 872, 0.9875, 0.8))
-    assert "can detect after Holm's correction for 4 claims is" in four[0].sentence
+    assert "can detect with 80 % power after Holm's correction for 4 claims is" in four[0].sentence
     assert adjust([alone])[0].mde == alone.mde
 
 

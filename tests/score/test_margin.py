@@ -1,5 +1,7 @@
 """Verdicts with a margin: as good as, within it; better or worse by more than it; never by a lack of data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from benchmarks.simulated_arms import World, draw_arms
@@ -17,7 +19,8 @@ SETTINGS = ScoreSettings()
 def with_margin(counts: tuple[int, int, int, int], margin: float, claims: int = 1) -> Comparison:
     arm, over = pair_of(*counts)
     compared = compare([arm], [over], "accuracy", "head", "lora", SETTINGS, False)
-    return adjust([Comparison(**{**compared.as_json(), "margin": margin})] * claims)[0]
+    with_margin = Comparison(**{**compared.as_json(), "margin": margin})
+    return adjust([with_margin, *(replace(with_margin, over=f"over {i}") for i in range(1, claims))])[0]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 In: a study's directory. Out: comparisons.json. Knows nothing of: models, how arms were run.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record import study_folder
 from tuneproof.record.finished_arms import FinishedArm
-from tuneproof.record.finished_study import read_finished_study
-from tuneproof.record.lookalikes import add_lookalikes
+from tuneproof.record.finished_study import FinishedStudy, read_finished_study
 from tuneproof.record.train_sizes import by_train_size
 from tuneproof.score.scores import unavailable_reason
 from tuneproof.score.verdict import Comparison, make_verdict
@@ -24,17 +24,8 @@ def conclude(folder: Path) -> dict[str, Any]:
     study = read_finished_study(record)
     recipe = study.recipe
     claims, further = study.claims_and_further()
-    verdict = make_verdict(claims, study.over_baselines([*claims, *further]))
-    if recipe.claims and not claims:
-        first = recipe.claims[0]
-        unfinished = f"{first.arm} or {first.over} did not finish with any model."
-        verdict["sentence"] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
-    if changes := study.registration["claim_changes"]:
-        pairs = f"all {len(claims) + len(further)} comparisons, any of which could have become the claim"
-        correction = [f"Holm's correction is for {pairs}."] if claims else []
-        verdict["sentence"] = " ".join([verdict["sentence"], *changes, *correction])
     without = study.without_lookalikes(record)
-    verdict["sentence"] = add_lookalikes(verdict["sentence"], without)
+    verdict = _verdict(study, claims, further, without)
     value = {
         "comparisons": [
             *({**c.as_json(), "claim": True} for c in claims),
@@ -54,6 +45,27 @@ def conclude(folder: Path) -> dict[str, Any]:
     }
     write_json(folder / study_folder.COMPARISONS, value)
     return verdict
+
+
+def _verdict(
+    study: FinishedStudy,
+    claims: Sequence[Comparison],
+    further: Sequence[Comparison],
+    without_lookalikes: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The verdict with what qualifies it: changed claims behind the first, lookalikes last."""
+    verdict = make_verdict(claims, study.over_baselines([*claims, *further]))
+    sentences = verdict["sentences"]
+    if study.recipe.claims and not claims:
+        first = study.recipe.claims[0]
+        unfinished = f"{first.arm} or {first.over} did not finish with any model."
+        sentences[0] = f"No verdict: {study.skipped[0] if study.skipped else unfinished}"
+    if changes := study.registration["claim_changes"]:
+        pairs = f"all {len(claims) + len(further)} comparisons, any of which could have become the claim"
+        correction = [f"Holm's correction is for {pairs}."] if claims else []
+        sentences.insert(1, " ".join([*changes, *correction]))
+    sentences += [without_lookalikes["sentence"]] if without_lookalikes else []
+    return {**verdict, "sentence": " ".join(sentences)}
 
 
 def read_claims(folder: Path) -> list[Comparison]:

@@ -45,11 +45,6 @@ def score_without_lookalikes(
     return {**value, "sentence": _sentence(value)}
 
 
-def add_lookalikes(sentence: str, without: Mapping[str, Any] | None) -> str:
-    """The verdict's sentence, followed by the one about lookalikes if many test items have one."""
-    return f"{sentence} {without['sentence']}" if without else sentence
-
-
 def _without(run: AnyPredictions, ids: set[str]) -> AnyPredictions:
     """The predictions of all other items."""
     return run.take([index for index, name in enumerate(run.ids) if name not in ids])

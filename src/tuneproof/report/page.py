@@ -26,7 +26,7 @@ from tuneproof.report.markdown import report_markdown
 from tuneproof.report.report_json import report_values
 from tuneproof.report.sections import build_sections, question, task_name
 from tuneproof.report.slices import read_arm_predictions
-from tuneproof.report.tables import headline, overlap_note, pooled_rows
+from tuneproof.report.tables import headlines, overlap_note, pooled_rows
 
 HERE = Path(__file__).parent
 OUTCOMES = {"better": "better", "worse": "worse"}
@@ -95,15 +95,15 @@ def page_html(study: StudyRecord, before_after: Sequence[BeforeAfter]) -> str:
     parts = build_sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
-    sentence = headline(study).removesuffix(note).strip().replace(" %", "\u00a0%")  # keeps units on the line
-    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", sentence, maxsplit=1)
+    sentences = [part.replace(" %", "\u00a0%") for part in headlines(study) if part != note]  # units stay
+    lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", sentences[0], maxsplit=1)
     return fill_template(
         "page.html",
         **parts,
         before_after=before_after,
         sign=SIGN,
         verdict=lead,
-        verdict_rest=" ".join(rest),
+        verdict_rest=[*rest, *sentences[1:]],
         overlap=note,
         outcome_class=OUTCOMES.get(outcome, "unsure"),
         js=Markup(script),

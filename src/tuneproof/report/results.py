@@ -84,8 +84,8 @@ def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
         if pair in drawn:
             aside, strip = "claim" if pair.get("claim") else "", forest.difference_strip(pair, style, scale)
             strips.append(PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome"))))
-    header = ("Pair", "Metric", "Difference", "p", "p (Holm)", "MDE", "Discordant", "n", "Outcome")
-    numeric = (False, False, False, True, True, True, True, True, False)
+    header = ("Pair", "Metric", "Difference", "p", "p (Holm)", "MDE", "Discordant", "n", "Margin", "Outcome")
+    numeric = (False, False, False, True, True, True, True, True, False, False)
     return {
         "strips": strips,
         "axis": forest.axis_strip(scale, tables.is_share(metric), True),
@@ -103,7 +103,13 @@ def _difference_cells(pair: dict[str, Any], text: str, style: formatting.NumberS
     right = [formatting.count(pair.get(key)) for key in ("only_arm_right", "only_over_right")]
     mde, size = style.value(pair.get("mde")), formatting.count(pair.get("n"))
     outcome = str(pair.get("outcome") or formatting.NOTHING) + (" (withheld)" if pair.get("withheld") else "")
-    return (text, *p_values, mde, " : ".join(right), size, outcome)
+    return (text, *p_values, mde, " : ".join(right), size, _format_margin(pair, style), outcome)
+
+
+def _format_margin(pair: dict[str, Any], style: formatting.NumberStyle) -> str:
+    """The claim's margin, and what is shown of it."""
+    margin = pair.get("margin")
+    return f"{style.value(margin)}: {pair['margin_outcome']}" if margin is not None else formatting.NOTHING
 
 
 def metric_table(rows: Sequence[tables.ArmRow], positive: str) -> tables.Table:

@@ -282,17 +282,25 @@ def overlap_note(study: StudyRecord) -> str:
     )
 
 
-def headline(study: StudyRecord) -> str:
-    """The verdict in a few sentences, with the overlap with train if the split is leaky."""
+def headlines(study: StudyRecord) -> list[str]:
+    """The verdict: its first claim, then what qualifies it, the overlap with train of a leaky split last."""
     verdict = study.comparisons.get("verdict") or {}
-    sentence = str(verdict.get("sentence") or "").strip()
-    if not sentence:
+    sentences = [str(part).strip() for part in verdict.get("sentences") or [verdict.get("sentence") or ""]]
+    if not any(sentences):
         done = sum(row.status == "done" for row in arm_rows(study))
-        sentence = f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."
+        sentences = [f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."]
+    parts = (*sentences, _positive_note(study), overlap_note(study))
+    return [formatting.show_hidden(part) for part in parts if part]
+
+
+def _positive_note(study: StudyRecord) -> str:
     metric, positive = METRICS.get(main_metric(study)), positive_label(study)
-    positive_note = f"The positive class is {positive}." if metric and metric.binary_only and positive else ""
-    parts = (sentence, positive_note, overlap_note(study))
-    return formatting.show_hidden(" ".join(part for part in parts if part))
+    return f"The positive class is {positive}." if metric and metric.binary_only and positive else ""
+
+
+def headline(study: StudyRecord) -> str:
+    """The verdict as one paragraph (`headlines`)."""
+    return " ".join(headlines(study))
 
 
 def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:

@@ -229,6 +229,7 @@ def adjust(
 ) -> list[Comparison]:
     """Correct comparisons made together by Holm's method: p-values, MDEs, outcomes and sentences.
 
+    Comparisons of the same two arms by one metric are one hypothesis, whichever is named first.
     `hypotheses`: how many there are in all, if more than these. `additions`: how often seeds were added after
     results. The first look spends the level, the k-th addition its 3 * 2^k-th part, so that all additions
     together spend a third of it once more, which the intervals' caution with few seeds leaves unspent. The
@@ -236,14 +237,19 @@ def adjust(
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6(2); Lan and DeMets 1983, Biometrika 70(3).
     """
-    total = max(hypotheses or 0, len(comparisons))
+    p_values = {_hypothesis(comparison): comparison.p_value for comparison in comparisons}
+    total = max(hypotheses or 0, len(p_values))
     factor = 3 * 2**additions if additions else 1
-    adjusted = holm([comparison.p_value for comparison in comparisons], total)
+    adjusted = dict(zip(p_values, holm(list(p_values.values()), total), strict=True))
     corrected = [
-        replace(comparison, p_adjusted=min(1.0, factor * p), claims=total, look_factor=factor)
-        for comparison, p in zip(comparisons, adjusted, strict=True)
+        replace(c, p_adjusted=min(1.0, factor * adjusted[_hypothesis(c)]), claims=total, look_factor=factor)
+        for c in comparisons
     ]
     return [_with_outcome(replace(comparison, mde=_corrected_mde(comparison))) for comparison in corrected]
+
+
+def _hypothesis(comparison: Comparison) -> tuple[frozenset[str], str]:
+    return frozenset((comparison.arm, comparison.over)), comparison.metric
 
 
 def _corrected_mde(comparison: Comparison) -> float:

@@ -126,21 +126,31 @@ def comparison_sentence(comparison: Comparison) -> str:
     difference = f"{_format_difference(c, c.difference, plus=True)}{unit}"
     span = f"{100 * c.level:g} % CI {_format_difference(c, c.low)} to {_format_difference(c, c.high)}"
     if c.outcome == "cannot tell":
+        undecided = f"whether {_subject(c, c.arm)} or {_subject(c, c.over)} is better"
+        lead, margin = f"Cannot tell {undecided}", _margin_sentence(c)
+        if c.margin_outcome.startswith("as good"):  # what is shown comes first
+            lead, margin = f"{margin.strip()} It cannot be told {undecided}", ""
         seeds = f" and {c.seeds} seeds" if c.seeds > 1 else ""
         to_tell = f" {c.to_tell}" if c.to_tell else ""
         return (
-            f"Cannot tell whether {_subject(c, c.arm)} or {_subject(c, c.over)} is better: {values}, "
-            f"{difference} ({span}{_paragraph_interval(c)}).{_reason(c)} "
-            f"{_detectable(c, f'this test set{seeds}')}{to_tell}{_margin_sentence(c)}"
+            f"{lead}: {values}, {difference} ({span}{_paragraph_interval(c)}).{_reason(c)} "
+            f"{_detectable(c, f'this test set{seeds}')}{to_tell}{margin}"
         )
     size = f"n = {c.n:,}" + (f" in {c.clusters:,} groups" if c.clusters else "")
-    seeds = f", {c.seeds} seeds" if c.seeds > 1 else ", one seed" if c.single_runs else ""
     subject = _subject(c, c.arm)
     subject = f"T{subject[1:]}" if c.arm in c.single_runs else subject
     return (
         f"{subject} is {c.outcome} than {_subject(c, c.over)}: {values}, {difference} "
-        f"({span}, {_format_p(c)}, {size}{seeds}{_paragraph_interval(c)}).{_margin_sentence(c)}"
+        f"({span}, {_format_p(c)}, {size}{_seeds(c)}{_paragraph_interval(c)}).{_margin_sentence(c)}"
     )
+
+
+def _seeds(comparison: Comparison) -> str:
+    c = comparison
+    several = [name for name in (c.arm, c.over) if name not in c.single_runs]
+    if c.seeds > 1 and c.single_runs:
+        return f", {c.seeds} seeds of {several[0]}, one of {c.single_runs[0]}"
+    return f", {c.seeds} seeds" if c.seeds > 1 else ", one seed" if c.single_runs else ""
 
 
 def _detectable(comparison: Comparison, what: str) -> str:
@@ -149,7 +159,8 @@ def _detectable(comparison: Comparison, what: str) -> str:
         return f"No difference is large enough for {what} to detect{_correction(c)}."
     unit = " points" if c.in_points else ""
     size = f"{_format_difference(c, c.mde)}{unit}"
-    return f"The smallest difference that {what} can detect{_correction(c)} is {size}."
+    power = f"with {100 * c.power:g} % power{_correction(c)}"
+    return f"The smallest difference that {what} can detect {power} is {size}."
 
 
 def judge_claim(comparison: Comparison) -> MarginVerdict | None:
@@ -222,21 +233,22 @@ def make_verdict(claims: Sequence[Comparison], baselines: Sequence[Comparison] =
     `baselines` compare trained arms with arms that need no training (as `over`): a further sentence names
     each trained arm that its baseline beats or matches. Without claims the outcome is "cannot tell".
 
-    Keys: outcome, sentence, claims [Comparison as values], baselines [likewise], no_better_than_baseline
-    [{arm, baseline, outcome}].
+    Keys: outcome, sentence, sentences (its parts), claims [Comparison as values], baselines [likewise],
+    no_better_than_baseline [{arm, baseline, outcome}].
     """
     outcome, sentence = "cannot tell", "The recipe makes no claim."
     if claims:
         outcome, sentence = claims[0].outcome, claims[0].sentence
     failed = [pair for pair in claims[1:] if pair.outcome != "better"]
-    sentences = [sentence, *map(_failed_sentence, failed)]
     beaten = [pair for pair in baselines if pair.outcome != "better"]
     mentioned = {pair.key for pair in [*claims[:1], *failed]}
     unmentioned = [pair for pair in beaten if pair.key not in mentioned]
     judged = [pair for pair in beaten if not pair.withheld]
+    sentences = [sentence, *map(_failed_sentence, failed), *_baseline_sentences(unmentioned, claims)]
     return {
         "outcome": outcome,
-        "sentence": " ".join([*sentences, *_baseline_sentences(unmentioned, claims)]),
+        "sentence": " ".join(sentences),
+        "sentences": sentences,
         "claims": [pair.as_json() for pair in claims],
         "baselines": [pair.as_json() for pair in baselines],
         "no_better_than_baseline": [

@@ -52,10 +52,10 @@ def _templated(rows: int) -> list[str]:
     ]
 
 
-def _reviews(data: Path) -> tuple[list[str], list[str]]:
+def _reviews(data: Path, size: int | None) -> tuple[list[str], list[str]]:
     both = [_read(data / "imdb" / f"{part}.parquet", "text") for part in ("train", "test")]
     random = np.random.default_rng(0)
-    train, test = ([texts[i] for i in random.permutation(len(texts))[:REVIEWS]] for texts in both)
+    train, test = ([texts[i] for i in random.permutation(len(texts))[:size]] for texts in both)
     return train, test
 
 
@@ -71,7 +71,8 @@ def _parts(data: Path, rows: int) -> dict[str, Callable[[], tuple[list[str], lis
             _read(sst2 / "glue_dev.parquet", "sentence"),
         ),
         "SST-2 phrases": lambda: _cut(_read(sst2 / "glue_train.parquet", "sentence")),
-        f"IMDB {REVIEWS:,}": lambda: _reviews(data),
+        f"IMDB {REVIEWS:,}": lambda: _reviews(data, REVIEWS),
+        "IMDB": lambda: _reviews(data, None),
         f"random, {rows:,} rows": lambda: _cut(_natural(rows)),
         f"{TEMPLATES} templates, {rows:,} rows": lambda: _cut(_templated(rows)),
         f"one template, {rows:,} rows": lambda: _cut(

@@ -40,6 +40,16 @@ class Compute:
         kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         return kinds[self.precision]
 
+    @property
+    def rerun_note(self) -> str:
+        """What intervals hold of the noise of identical reruns; empty where reruns give the same bits."""
+        if self.device.type == "cpu":
+            return ""
+        return (
+            f"On {self.device.type} the same run may end with other bits. The spread of several seeds includes "
+            "that noise; the interval of a single run does not."
+        )
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass in this precision."""
         return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()

@@ -24,6 +24,7 @@ CONTAINMENT = 0.9
 MIN_CONTAINED = 4  # words of the smaller text
 _POSTINGS = (0, 32, 256, 2048)  # texts of one word that are compared; the next ones if none was alike
 _WORDS_PER_TEXT = 50_000  # compared for one test text, its rarest words first
+_WORDS_IN_ALL = 300_000_000  # compared for all test texts by one measure; about a minute of CPU time
 _PAIRS = 200_000  # compared at a time, to bound memory
 _WORDS = 4_000_000  # of both texts of the pairs compared at a time
 
@@ -125,8 +126,12 @@ class _Search:
             probes = _Postings(probes.words[open_], probes.texts[open_])
             begin = begins[probes.words] + low
             counts = np.clip(ends[probes.words] - begin, 0, high - low)
-            counts[self._before(probes.texts, counts) > _WORDS_PER_TEXT / self.test.sizes[probes.texts]] = 0
+            counts[self._before(probes.texts, counts) > self._limit() / self.test.sizes[probes.texts]] = 0
             self._compare_in_blocks(probes.texts, begin, counts, texts)
+
+    def _limit(self) -> float:
+        """The words that are compared for one test text."""
+        return min(_WORDS_PER_TEXT, _WORDS_IN_ALL / max(1, len(self.test.sizes)))
 
     def _before(self, texts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many pairs the rarer words of the same text have."""
@@ -186,6 +191,9 @@ class _Links(_Search):
         super().__init__(texts, texts, by_jaccard)
         self.cluster_N = cluster_N
 
+    def _limit(self) -> float:
+        return _WORDS_PER_TEXT  # texts that are linked already cost nothing
+
     def _is_open(self, held: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(self.cluster_N[held] != self.cluster_N[earlier])
 
@@ -226,8 +234,8 @@ def find_lookalikes(earlier_texts: Sequence[str], test_texts: Sequence[str]) -> 
     other's words, if the smaller has at least 4. Candidates share one of the rarest words: two sets with
     an overlap of at least k must meet in the first |x| - k + 1 words of each in one common order. To keep
     the time linear, at most 2,048 earlier texts are compared for a word, and about 50,000 words for a test
-    text, the rarest first: a lookalike may be missed only if all that it shares is frequent. The search of
-    a text ends once it has a lookalike, so that a more similar text may exist.
+    text (300 million in all), the rarest first: a lookalike may be missed only if all that it shares is
+    frequent. The search of a text ends once it has a lookalike, so that a more similar text may exist.
     Source: Chaudhuri, Ganti and Kaushik 2006, A primitive operator for similarity joins in data cleaning.
     """
     sets = _word_sets([*earlier_texts, *test_texts])

@@ -188,6 +188,8 @@ def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmCon
         write_facts(run.folder, run.facts, None)
         return None, MemoryPlan(sampled_study(session.plan, run))
     context = session.context(run, monitor)
+    if context.compute.rerun_note and run.arm.method.kind == "tuned":
+        monitor.message(context.compute.rerun_note, recorded=True)
     if session.plan.recipe.compute.memory is not None:
         monitor.stage("memory")
     memory = plan_memory(context)

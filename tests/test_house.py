@@ -108,9 +108,9 @@ def test_at_most_4_percent_of_the_functions_are_complex():
     assert house.complex_share() <= 4, house.complex_functions()
 
 
-def test_the_root_holds_at_most_8_files_and_the_source_37_000_lines():
+def test_the_root_holds_at_most_8_files_and_the_source_41_000_lines():
     assert len([file for file in modules() if file.path.parent == ROOT]) <= 8
-    assert sum(len(file.text.splitlines()) for file in modules()) <= 37_000
+    assert sum(len(file.text.splitlines()) for file in modules()) <= 41_000
 
 
 def test_the_formatter_has_no_exceptions():

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from tuneproof.errors import RunError, TuneproofError
 
 MANIFEST = "MANIFEST.json"
 LEFTOVER = re.compile(r".+\.tmp-[0-9a-f]{8}")
-FREE_SPACE = "Free some space, or name another folder with --out."
+FREE_SPACE = "Free some space and resume with the same command, or name another folder with --out."
+RUST_ERROR = re.compile(r"\(os error (\d{1,4})\)")
 NOT_A_FOLDER = "A file already has that name; name another folder with --out."
 ADVICE = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
     errno.EEXIST: NOT_A_FOLDER,
     errno.ENOTDIR: NOT_A_FOLDER,
+    errno.ELOOP: "It is a link; remove it.",
     errno.ENAMETOOLONG: "Name a folder with a shorter path with --out.",
     errno.ENOENT: "The folder no longer exists; check whether it was moved or removed.",
 }
@@ -42,14 +44,25 @@ def _ignore(operation: str, path: Path) -> None:
 before_operation: Callable[[str, Path], None] = _ignore
 
 
+def _system_error(error: Exception) -> OSError | None:
+    """The operating system's error; a library in Rust (safetensors) ends its message with the number."""
+    number = RUST_ERROR.search(str(error))
+    if isinstance(error, TuneproofError) or not (number or isinstance(error, OSError)):
+        return None
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error  # type: ignore[return-value]
+
+
 @contextmanager
 def _as_run_error(path: Path) -> Iterator[None]:
     """Turn an error of the operating system into one that names the path and what to do."""
     try:
         yield
-    except OSError as error:
-        do = ADVICE.get(error.errno or 0, "Name another folder with --out.")
-        problem = f"could not be written: {error.strerror or error}."
+    except Exception as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        do = ADVICE.get(cause.errno or 0, "Name another folder with --out.")
+        problem = f"could not be written: {cause.strerror or cause}."
         raise RunError(str(path), problem, do=f"{do} Files written before are complete.") from error
 
 
@@ -84,8 +97,8 @@ def make_folder(path: Path) -> Path:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file that only its owner can read (an `opener` for `open`)."""
-    return os.open(path, flags, 0o600)
+    """Open a file that only its owner can read, not through a link (an `opener` for `open`)."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -124,10 +137,14 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in the file. Raises: RunError if the file is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text("utf-8"))
+        return json.loads(Path(path).read_text("utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise RunError(str(path), "does not exist.", do="Run the study again.") from None
     except (ValueError, RecursionError) as error:
@@ -167,13 +184,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with _as_run_error(path):
             before_operation("folder", temporary)
             temporary.mkdir(mode=0o700)
-        try:
+        with _as_run_error(path):
             yield temporary
-        except TuneproofError:
-            raise
-        except OSError as error:
-            with _as_run_error(path):
-                raise error
         with _as_run_error(path):
             files = sorted(p for p in temporary.rglob("*") if p.is_file())
             manifest = {str(p.relative_to(temporary)): sha256_of_file(p) for p in files}
@@ -232,14 +244,16 @@ def set_aside(path: Path, prefix: str) -> Path:
     return new
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders that a killed process left in a folder."""
+def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove the temporary files and folders of a killed process from a folder; of `names` only, if given."""
     for path in sorted(folder.glob("*.tmp-*")) if folder.is_dir() else ():
-        if LEFTOVER.fullmatch(path.name):
+        is_ours = names is None or path.name.rpartition(".tmp-")[0] in names
+        if LEFTOVER.fullmatch(path.name) and is_ours:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
 
 
 class AppendFile:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.tiny_models import tiny_model
 from tuneproof.apply.labels import label_file, predict
+from tuneproof.apply.new_file import NewFile
 from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.record.study_folder import read_items
@@ -104,7 +105,7 @@ def test_a_file_is_read_as_the_studys_own_and_its_numbers_stay(study, tmp_path, 
         rows = csv.writer(file, delimiter=";")
         rows.writerow(["review", "delta", "note"])
         rows.writerow(["a good caf\xe9", "-3", "=1+1"])
-    label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+    label_file(study / "arms" / "lexical", NewFile(str(tmp_path / "new.csv")), None, None)
     (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
     assert row["review"] == "a good caf\xe9"
     assert row["delta"] == "-3"
@@ -115,24 +116,24 @@ def test_a_file_is_read_as_the_studys_own_and_its_numbers_stay(study, tmp_path, 
 def test_a_column_of_our_own_names_is_not_overwritten(study, tmp_path):
     (tmp_path / "new.csv").write_text("review;predicted\na good place;yes\n")
     with pytest.raises(DataError, match="already has a column 'predicted'"):
-        label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+        label_file(study / "arms" / "lexical", NewFile(str(tmp_path / "new.csv")), None, None)
 
 
 def test_an_empty_cell_is_named_by_the_files_row(study, tmp_path):
     (tmp_path / "new.csv").write_text("review;note\na good place;x\n  ;y\n")
     with pytest.raises(DataError, match=r"new\.csv, row 3: the text is empty"):
-        label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+        label_file(study / "arms" / "lexical", NewFile(str(tmp_path / "new.csv")), None, None)
 
 
 def test_nan_is_no_text(study, tmp_path):
     (tmp_path / "new.jsonl").write_text('{"review": "good"}\n{"review": NaN}\n')
     with pytest.raises(DataError, match="2: the text is empty"):
-        label_file(study / "arms" / "lexical", str(tmp_path / "new.jsonl"), None, None)
+        label_file(study / "arms" / "lexical", NewFile(str(tmp_path / "new.jsonl")), None, None)
 
 
 def test_a_header_does_not_start_like_a_formula(study, tmp_path, capsys):
     (tmp_path / "new.csv").write_text("review;=x\na good place;1\n")
-    label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+    label_file(study / "arms" / "lexical", NewFile(str(tmp_path / "new.csv")), None, None)
     assert capsys.readouterr().out.startswith("review,'=x,predicted")
 
 
@@ -142,4 +143,28 @@ def test_a_column_named_like_a_probability_is_refused_before_anything_is_labelle
     monkeypatch.setattr("tuneproof.apply.labels.predict", None)
     (tmp_path / "new.csv").write_text("review;p_good\na good place;1\n")
     with pytest.raises(DataError, match="already has a column 'p_good'"):
-        label_file(study / "arms" / "lexical", str(tmp_path / "new.csv"), None, None)
+        label_file(study / "arms" / "lexical", NewFile(str(tmp_path / "new.csv")), None, None)
+
+
+def test_a_file_may_have_another_delimiter_than_the_studys(study, tmp_path, capsys):
+    path = tmp_path / "new.csv"
+    path.write_text('review|note\nlovely; "good" place|x\n"half a quote|y\n')
+    with pytest.raises(DataError, match=r'pass --delimiter "\|"'):
+        label_file(study / "arms" / "lexical", NewFile(str(path), quotes=False, delimiter="\t"), None, None)
+    label_file(study / "arms" / "lexical", NewFile(str(path), "|", quotes=False), None, None)
+    assert len(list(csv.DictReader(capsys.readouterr().out.splitlines()))) == 2
+
+
+def test_a_new_text_with_half_of_a_character_is_refused(study):
+    with pytest.raises(DataError, match="row 2: a text holds half of a character"):
+        predict(study / "arms" / "lexical", ["good", "bad \ud83d"])
+
+
+def test_advice_for_new_files_names_options(study, tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text('review;note\n"half;x\nmore;y\n')
+    with pytest.raises(DataError, match="or pass --quotes false"):
+        label_file(study / "arms" / "lexical", NewFile(str(path)), None, None)
+    path.write_text('review;note\nfine;x\n"half;x\nmore";x\n')
+    with pytest.raises(DataError, match="pass --quotes false; --quotes true says"):
+        label_file(study / "arms" / "lexical", NewFile(str(path)), None, None)

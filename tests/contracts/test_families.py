@@ -11,13 +11,12 @@ import torch
 
 from tests.open_model import open_model
 from tests.tiny_models import is_encoder, tiny_model
-from tuneproof.arms.probe import last_linear
 from tuneproof.data.encode import encode_texts
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import ModelError
 from tuneproof.families import FAMILIES, family_of
 from tuneproof.families.blocks import blocks_of
-from tuneproof.models.heads import base_states, class_logits, head_layer, inner_model
+from tuneproof.models.heads import base_states, class_logits, head_layer, inner_model, last_linear
 from tuneproof.tasks.task import Example
 
 TEXTS = [

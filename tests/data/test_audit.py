@@ -11,6 +11,7 @@ from tuneproof.data.audit import (
     list_checks,
     stop_on_errors,
 )
+from tuneproof.data.audit_tokens import audit_word_meanings
 from tuneproof.data.splits import Splits, make_splits
 from tuneproof.errors import DataError
 from tuneproof.settings import SplitSettings
@@ -86,12 +87,32 @@ def test_repeats_inside_train_are_counted_once_each():
 
 
 def test_one_text_with_two_labels_is_found():
-    train = part("train", ["So so.", "so so", *(f"text {i}" for i in range(100))])
+    train = part("train", ["So so.", "So  so.\n", *(f"text {i}" for i in range(100))])
     finding = found(splits(train=train))["conflicting_labels"]
     assert finding.message == (
         "1 text has two or more labels (2 items): no model can predict all of them correctly."
     )
     assert finding.examples[0]["labels"] == {"train-0": "neg", "train-1": "pos"}
+
+
+@pytest.mark.parametrize(
+    "pair", [("So so.", "so so"), ("really!", "really?"), ("he 'won'", "he won"), ("x :D", "x: d")]
+)
+def test_texts_that_differ_in_marks_are_not_said_to_be_the_same(pair):
+    findings = found(splits(train=part("train", [*pair, *(f"text {i}" for i in range(100))])))
+    assert "conflicting_labels" not in findings
+    assert findings["labels_by_punctuation"].message == (
+        "1 text has another label where only case, spaces or punctuation differ (2 items): either these "
+        "decide, or the labels contradict each other."
+    )
+    assert findings["labels_by_punctuation"].examples[0]["text"] == " | ".join(pair)
+
+
+def test_a_text_with_two_labels_is_counted_once_whatever_its_variants():
+    train = part("train", ["So so.", "So so.", "so so", *(f"text {i}" for i in range(100))])
+    findings = found(splits(train=train))
+    assert findings["conflicting_labels"].count == 2
+    assert "labels_by_punctuation" not in findings
 
 
 def test_imbalance_is_said_with_its_share():
@@ -208,3 +229,18 @@ def test_what_is_looked_for_goes_by_the_kind_of_task_and_by_what_is_encoded() ->
     assert "unanswerable questions, and questions whose words give the label away" in questions
     assert any("too long for the model" in one for one in labels)
     assert not any("too long for the model" in one for one in questions)
+
+
+@pytest.mark.parametrize(
+    "words", [("0", "1"), ("1", "2", "3"), ("-1.0", "1.0"), ("LABEL_0", "LABEL_1"), ("c1", "c2")]
+)
+def test_numbers_of_classes_as_label_words_are_a_warning(words):
+    (finding,) = audit_word_meanings(words)
+    assert (finding.name, finding.level) == ("label_numbers", "warning")
+    assert words[0] in finding.message
+    assert "words: [...]" in finding.message
+
+
+@pytest.mark.parametrize("words", [("neg", "pos"), ("0", "one"), ("1 star", "2 stars"), ("yes", "no")])
+def test_words_with_a_meaning_are_none(words):
+    assert audit_word_meanings(words) == []

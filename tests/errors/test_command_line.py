@@ -260,7 +260,8 @@ ARGUMENTS = {
         Parts(
             "study/recipe.yaml",
             "could not be written: No space left on device.",
-            do="Free some space, or name another folder with --out. Files written before are complete.",
+            do="Free some space and resume with the same command, or name another folder with "
+            "--out. Files written before are complete.",
         ),
         before=full_disk,
         code=1,
@@ -271,8 +272,8 @@ ARGUMENTS = {
             "study",
             "1 of 1 arms failed: majority. The first error: "
             "study/arms/majority/predictions.parquet: could not be written: No space left on "
-            "device. Free some space, or name another folder with --out. Files written before "
-            "are complete.",
+            "device. Free some space and resume with the same command, or name another folder "
+            "with --out. Files written before are complete.",
             do="The report gives each reason; the same command tries these arms again.",
         ),
         before=late_full_disk,

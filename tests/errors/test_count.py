@@ -50,8 +50,8 @@ COUNTS = {
         "models/adapter",
         Parts(
             "models/adapter",
-            "holds an adapter, not a whole model.",
-            do="Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder.",
+            "holds a whole model and an adapter beside it.",
+            do="If the adapter is merged into the model, take adapter_config.json out of the folder.",
         ),
     ),
     "broken JSON": counted("own.json", Parts("own.json", "is not JSON: <library>."), own="{"),

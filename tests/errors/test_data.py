@@ -80,7 +80,8 @@ OWN_FILES = {
         GOOD + "so so,Positive\n",
         Parts(
             "own.csv",
-            "the labels 'Positive' (1 rows) and 'positive' (20 rows) differ only in case or spaces.",
+            "the labels 'Positive' (row 42) and 'positive' (rows 2, 3, 6, 7, 10 and 15 more) differ only in "
+            "case, width, spaces or hyphens.",
             do="Write them the same way, or name every label with labels: [...].",
         ),
     ),
@@ -102,7 +103,7 @@ OWN_FILES = {
         name="own.jsonl",
     ),
     "list label": rows(
-        '{"review": "a", "sentiment": ["x"]}\n{"review": "b", "sentiment": "x"}\n',
+        '{"review": "a", "sentiment": ["x", "y"]}\n{"review": "b", "sentiment": "x"}\n',
         Parts(
             "own.jsonl, line 1",
             "the column sentiment contains lists, not names.",

@@ -122,8 +122,8 @@ MODELS = {
         "models/adapter",
         Parts(
             "models/adapter",
-            "holds an adapter, not a whole model.",
-            do="Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder.",
+            "holds a whole model and an adapter beside it.",
+            do="If the adapter is merged into the model, take adapter_config.json out of the folder.",
         ),
     ),
     "broken config": model("models/broken", Parts("models/broken/config.json", "is not JSON: <library>.")),
@@ -147,7 +147,8 @@ MODELS = {
         ),
     ),
     "misfit": model(
-        "models/misfit", Parts("models/misfit/config.json", "does not fit the class of llama: <library>.")
+        "models/misfit",
+        Parts("models/misfit/config.json", "hidden_size is 'wide'; it must be a whole number."),
     ),
     "weights of another size": run(
         "models/badshape",
@@ -175,7 +176,8 @@ MODELS = {
         Parts(
             "models/mute",
             "has no tokenizer.",
-            allowed="One of tokenizer.json, vocab.txt, vocab.json, tokenizer.model, spiece.model must exist.",
+            allowed="One of tokenizer.json, vocab.txt, vocab.json, tokenizer.model, spiece.model, spm.model, "
+            "sentencepiece.bpe.model, sentencepiece.model, tekken.json must exist.",
             do="Save the tokenizer that the model was trained with into the model's folder.",
         ),
     ),

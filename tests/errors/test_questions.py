@@ -65,6 +65,14 @@ QUESTIONS = {
         json.dumps([QUESTION]),
         Parts(
             "own.json",
+            "there is no column context.",
+            do="Name one of its columns with context: id, question, answers.",
+        ),
+    ),
+    "not SQuAD's": questions(
+        '{"rows": []}',
+        Parts(
+            "own.json",
             "is not SQuAD's JSON.",
             allowed=SHAPE,
             do="If it has one object per line, name it .jsonl.",

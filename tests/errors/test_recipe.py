@@ -230,7 +230,7 @@ RECIPES = {
         Parts(
             "recipe.yaml, line 2",
             "arms[0].lexical is 3; it should be a mapping of settings.",
-            do="Allowed: name, ngrams, strengths.",
+            do="Allowed: name, ngrams, characters, strengths.",
         ),
     ),
     "arms not a list": arms(

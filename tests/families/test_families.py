@@ -252,7 +252,7 @@ def test_folders_that_hold_no_usable_model_are_refused(tmp_path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
     assert resolve_model(tmp_path).local
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/other"}')
-    with pytest.raises(ModelError, match="an adapter, not a whole model"):
+    with pytest.raises(ModelError, match="a whole model and an adapter beside it"):
         resolve_model(tmp_path)
     with pytest.raises(ModelError, match="is a file"):
         resolve_model(tmp_path / "config.json")

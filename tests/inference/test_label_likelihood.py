@@ -236,7 +236,8 @@ def test_a_model_without_position_ids_reads_separate_rows() -> None:
     contexts = [draw.integers(5, 250, size) for size in (9, 30, 17)]
     labels = [tuple(draw.integers(5, 250, size) for size in (1, 3, 2)) for _ in contexts]
     prompts = EncodedPrompts(
-        contexts, labels, contexts, np.array([12, 33, 20]), np.zeros(3, dtype=bool), {}, False, ""
+        *(contexts, labels, contexts, np.array([12, 33, 20]), np.array([12, 33, 20])),
+        *(np.zeros(3, dtype=bool), {}, False, ""),
     )
     np.testing.assert_allclose(score(bloom, prompts, 2), reference(bloom, prompts), atol=1e-4)
 

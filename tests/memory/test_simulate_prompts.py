@@ -32,7 +32,8 @@ def make_prompts(workload):
     contexts = [np.concatenate([shared, draw.integers(20, 250, size)]) for _ in range(workload.items)]
     labels = tuple(np.full(workload.answer_tokens, 20 + label) for label in range(workload.labels))
     lengths = np.full(workload.items, workload.length)
-    return EncodedPrompts(contexts, [labels] * workload.items, contexts, lengths, lengths < 0, {}, False, "")
+    counts = (lengths, lengths, lengths < 0, {})
+    return EncodedPrompts(contexts, [labels] * workload.items, contexts, *counts, False, "")
 
 
 def above_weights(live):

@@ -57,3 +57,18 @@ def test_never_answering_answers_nothing():
     found = never_answer(TRAIN, [ask("a?"), ask("b?")])
     assert list(found.answers) == ["", ""]
     assert found.null_N.tolist() == [0, 0]
+
+
+def test_a_sentence_of_a_script_without_spaces_is_found_by_its_characters():
+    context = "猫睡在炉子上。狗在花园里跑步。鸟在天空中飞。"
+    answers = answer_by_overlap([ask("?", context)], [ask("狗在哪里跑步？", context)])
+    assert answers.answers[0] in "狗在花园里跑步"
+    assert answers.null_N[0] < -0.5
+
+
+@pytest.mark.parametrize(
+    ("question", "is_known"), [("Who won?", True), ("Кто выиграл?", False), ("Wer hat gewonnen?", False)]
+)
+def test_a_note_says_where_questions_have_no_english_question_word(question, is_known):
+    notes = answer_by_overlap(TRAIN, [ask(question)]).notes
+    assert notes == () if is_known else "100% of the questions hold no English question word" in notes[0]

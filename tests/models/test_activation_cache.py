@@ -25,6 +25,7 @@ from tuneproof.models.activation_cache import (
 )
 
 ROWS = [TokenRow(np.array([1, 5, 9])), TokenRow(np.array([1, 7])), TokenRow(np.array([4]), np.array([1]))]
+SAMPLE = torch.zeros(1, 2)
 FEATURES = {"first": np.ones((3, 2), dtype=np.float32), "mean": np.zeros((3, 2), np.float32)}
 
 
@@ -69,9 +70,9 @@ def test_what_is_damaged_or_half_written_is_not_used(tmp_path) -> None:
     assert not folder.exists()
     assert list(tmp_path.iterdir()) == []
     cache_in(folder)
-    assert has_states(folder, ROWS)
+    assert has_states(folder, ROWS, SAMPLE)
     (folder / STATES).write_bytes(b"0" * (folder / STATES).stat().st_size)
-    assert not has_states(folder, ROWS)
+    assert not has_states(folder, ROWS, SAMPLE)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +83,13 @@ def test_states_of_another_shape_are_not_used_even_if_the_manifest_fits(tmp_path
     path = tmp_path / "states-a" / name
     path.write_bytes(path.read_bytes()[:size].ljust(size, b"0"))
     renew_manifest(path.parent)
-    assert not has_states(path.parent, ROWS)
+    assert not has_states(path.parent, ROWS, SAMPLE)
 
 
 def test_states_of_other_rows_are_not_used(tmp_path) -> None:
     cache_in(tmp_path / "states-a")
-    assert not has_states(tmp_path / "states-a", ROWS[:2])
-    assert not has_states(tmp_path / "states-a", [*ROWS[:2], TokenRow(np.array([3]), np.array([1]))])
+    assert not has_states(tmp_path / "states-a", ROWS[:2], SAMPLE)
+    assert not has_states(tmp_path / "states-a", [*ROWS[:2], TokenRow(np.array([3]), np.array([1]))], SAMPLE)
 
 
 @pytest.mark.parametrize("folder_of", [states_folder, features_folder])
@@ -142,11 +143,37 @@ def test_features_come_back_exactly_or_are_computed_again(tmp_path) -> None:
         np.ones((3, 2)),
         np.ones(3, np.float32),
         np.array([[None, 1.0]] * 3, dtype=object),
+        np.ones((3, 1), np.float32),
+        np.array([[1, np.nan]] * 3, np.float32),
     ],
-    ids=["fewer rows", "float64", "one dimension", "objects"],
+    ids=["fewer rows", "float64", "one dimension", "objects", "less wide", "not finite"],
 )
 def test_features_of_another_shape_are_not_used_even_if_the_manifest_fits(tmp_path, values) -> None:
     write_features(tmp_path / "features", FEATURES)
     np.save(tmp_path / "features" / "mean.npy", values)
     renew_manifest(tmp_path / "features")
     assert read_features(tmp_path / "features", list(FEATURES), 3) is None
+
+
+def test_features_of_another_width_are_not_used(tmp_path) -> None:
+    write_features(tmp_path / "features", FEATURES)
+    assert read_features(tmp_path / "features", list(FEATURES), 3, 2) is not None
+    assert read_features(tmp_path / "features", list(FEATURES), 3, 5) is None
+
+
+def test_states_of_another_width_or_precision_are_not_used(tmp_path) -> None:
+    cache_in(tmp_path / "states-a")
+    assert has_states(tmp_path / "states-a", ROWS, SAMPLE)
+    assert not has_states(tmp_path / "states-a", ROWS, torch.zeros(1, 3))
+    assert not has_states(tmp_path / "states-a", ROWS, SAMPLE.to(torch.float16))
+
+
+@pytest.mark.parametrize("name", ["digests_R", "start_R", "width", "dtype"])
+@pytest.mark.parametrize("value", [7, [], [[1.5]], "text"])
+def test_an_altered_index_is_not_used_even_if_the_manifest_fits(tmp_path, name, value) -> None:
+    cache_in(tmp_path / "states-a")
+    with np.load(tmp_path / "states-a" / INDEX) as arrays:
+        altered = {**arrays, name: value}
+    np.savez(tmp_path / "states-a" / INDEX, **altered)
+    renew_manifest(tmp_path / "states-a")
+    assert not has_states(tmp_path / "states-a", ROWS, SAMPLE)

@@ -51,6 +51,6 @@ def test_a_causal_null_slot_has_read_the_context(models, tmp_path):
     context = context_of(plan, "full", longest=224)
     spec, objective, test = context.spec, SpanObjective(context), plan.study.splits.test
     model = load_model(spec.source, spec.config, spec.tokenizer, spec.family, head="span", seed=0).model
-    spans = objective._spans(model, objective.encode("test", test), len(test))
+    spans = objective._spans(model, objective.encode("test", test), test)
     assert spans.null_W.std() > 1e-3
     assert objective.predict(model, test, "test").null_N.std() > 1e-3

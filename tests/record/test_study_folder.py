@@ -107,8 +107,9 @@ def test_a_line_of_steps_that_was_cut_off_is_left_out_and_a_broken_one_named(stu
 
     moved = shutil.copytree(study.out, tmp_path / "moved")
     steps = moved / "arms" / "lexical" / "steps.jsonl"
-    steps.write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
-    assert [arm.steps for arm in read_study(moved).arms] == [[{"step": 1}], []]
+    step = {"step": 1, "epoch": 0.5, "loss": None, "learning_rate": 0.1}
+    steps.write_text(json.dumps(step) + '\n{"step": 2, "lo')
+    assert [arm.steps for arm in read_study(moved).arms] == [[step], []]
     steps.write_text('{"step": 1, "lo\n{"step": 2}\n')
     with pytest.raises(RunError, match=r"steps\.jsonl: is not lines of JSON"):
         read_study(moved)

@@ -198,9 +198,9 @@ def test_25_a_parquet_file_that_grows_is_stopped(workspace: Workspace, monkeypat
     rows = {"review": ["0" * 10_000] * 20_000, "mood": ["a"] * 20_000}
     pq.write_table(pa.table(rows), workspace / "own.parquet", compression="zstd")
     assert (workspace / "own.parquet").stat().st_size < 1_000_000
-    monkeypatch.setattr("tuneproof.tasks.tables.MAX_UNPACKED", 50_000_000)
+    monkeypatch.setattr("tuneproof.tasks.size_limits.MAX_BYTES", 50_000_000)
     result = workspace.run_command("check", "own.parquet", *OWN[1:], "--arms", "majority")
-    result.refused("unpacks to more than 50,000,000 bytes")
+    result.refused("unpacks to", "At most 50,000,000 are allowed")
 
 
 def test_25_a_pipe_or_a_device_is_no_file(workspace: Workspace):

@@ -48,7 +48,7 @@ def test_03_an_adapter_with_a_pickle_is_refused(workspace: Workspace, tiny):
     folder = workspace.model(tiny)
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.bin").write_bytes(workspace.evil())
-    workspace.check().refused("adapter", "Merge it")
+    workspace.check().refused("an adapter beside it", "take adapter_config.json out")
 
 
 def test_03_an_adapter_in_a_cached_model_is_not_followed(workspace: Workspace, tiny):

@@ -222,8 +222,8 @@ BAD = {
     "labels that differ in case alone": (
         GOOD + "ok,Pos\nso,Pos\n",
         {},
-        "reviews.csv: the labels 'Pos' (2 rows) and 'pos' (2 rows) differ only in case or spaces. "
-        "Write them the same way, or name every label with labels: [...].",
+        "reviews.csv: the labels 'Pos' (rows 6, 7) and 'pos' (rows 2, 3) differ only in case, width, spaces "
+        "or hyphens. Write them the same way, or name every label with labels: [...].",
     ),
     "ids that stand twice": (
         "k,text,label\n1,a,x\n1,b,x\n2,c,y\n2,d,y\n",

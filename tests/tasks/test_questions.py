@@ -10,12 +10,8 @@ from tuneproof.data.splits import PARTS, make_splits
 from tuneproof.errors import DataError
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks import TASKS
-from tuneproof.tasks.question_rows import (
-    find_shared_paragraphs,
-    lowercase_text,
-    question_from_json,
-    question_to_json,
-)
+from tuneproof.tasks.contexts import lowercase_text
+from tuneproof.tasks.question_rows import find_shared_paragraphs, question_from_json, question_to_json
 from tuneproof.tasks.task import GoldAnswer
 
 TASK = TASKS["questions"]
@@ -156,4 +152,52 @@ def test_a_question_comes_back_from_the_items_file_as_it_was(tmp_path):
 def test_a_file_without_any_answer_is_refused(tmp_path):
     file = write(tmp_path / "own.jsonl", [row("a?", []), row("b?", [])])
     with pytest.raises(DataError, match="no question has an answer"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    "wrap", [list, lambda rows: {"data": rows}, lambda rows: {"version": 2, "data": rows}]
+)
+def test_rows_in_a_json_file_are_a_table(tmp_path, wrap):
+    file = tmp_path / "own.json"
+    rows = [row("When?", {"text": ["1066"], "answer_start": [48]}, key="k1"), row("Who?", [], key="k2")]
+    file.write_text("\ufeff" + json.dumps(wrap(rows)))
+    _, items = read(file, id="key")
+    assert [(item.id, item.label) for item in items] == [("k1", 0), ("k2", 1)]
+
+
+def test_lines_in_a_json_file_are_to_be_named_so(tmp_path):
+    file = tmp_path / "own.json"
+    file.write_text("\n".join(json.dumps(row("When?", ["1066"])) for _ in range(2)))
+    with pytest.raises(DataError, match=r"If it has one object per line, name it \.jsonl"):
+        read(file)
+
+
+@pytest.mark.parametrize("answer", ["[3] Hall 4", "[sic] they", "{x} is", "[3] a [4]"])
+def test_an_answer_may_begin_with_a_bracket(tmp_path, answer):
+    file = write(tmp_path / "own.csv", [row("Where?", answer, f"It is in {answer}, they say.")])
+    _, items = read(file)
+    assert items[0].required_question.answers == (answer,)
+
+
+@pytest.mark.parametrize(
+    "answer", ["['1066']", "{'text': array(['1066'], dtype=object)}", '["1066"', "[1066"]
+)
+def test_an_answer_that_only_looks_like_json_is_refused(tmp_path, answer):
+    with pytest.raises(DataError, match="the answers are not JSON"):
+        read(write(tmp_path / "own.csv", [row("Where?", answer)]))
+
+
+def test_repeated_ids_of_a_table_may_be_left_out(tmp_path):
+    rows = [row(f"q{n}?", ["1066"], key=key) for n, key in enumerate(("a", "b", "a"))]
+    with pytest.raises(DataError, match=r"the id 'a' is also in line 1; one id .* or leave out id"):
+        read(write(tmp_path / "own.jsonl", rows), id="key")
+
+
+def test_an_empty_answer_of_squads_json_names_the_way_to_write_none(tmp_path):
+    answers = [{"text": "", "answer_start": -1, "answer_category": "NOT_GIVEN"}]
+    asked = {"id": "a", "question": "When?", "answers": answers, "is_impossible": False}
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": [asked]}]}]}))
+    with pytest.raises(DataError, match=r'"answers": \[\] with "is_impossible": true'):
         read(file)

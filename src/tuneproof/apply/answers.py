@@ -10,12 +10,12 @@ from typing import Any
 
 from tuneproof.apply.finished_arm import predict_examples, read_finished_arm, study_recipe
 from tuneproof.apply.labels import write_rows
+from tuneproof.apply.new_file import NewFile
 from tuneproof.errors import DataError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.tasks.question_columns import QuestionColumns, read_question_rows
 from tuneproof.tasks.question_rows import QuestionRow, build_examples
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
-from tuneproof.tasks.tables import TextFormat, read_table
 
 ADDED_COLUMNS = ("predicted", "null_score", "answer_score")
 
@@ -42,7 +42,7 @@ def _answer_rows(arm: Path, rows: Sequence[QuestionRow]) -> AnswerPredictions:
     return predictions
 
 
-def answer_file(arm: Path, source: str | None, target: str | None) -> None:
+def answer_file(arm: Path, source: NewFile | None, target: str | None) -> None:
     """Answer the questions of a table or of SQuAD's JSON; write CSV or JSONL.
 
     Columns of the result: those of the table (of SQuAD's JSON id, question and context), predicted ("" is
@@ -58,24 +58,10 @@ def answer_file(arm: Path, source: str | None, target: str | None) -> None:
             do="Pass a file with the columns question and context with --input.",
         )
     options: Any = study_recipe(read_finished_arm(arm)).task_options
-    names = (getattr(options, "question", "question"), getattr(options, "context", "context"))
-    if is_squad_file(Path(source)):
-        rows, _ = read_squad(source)
-        columns: dict[str, Sequence[Any]] = {
-            "id": [row.id for row in rows],
-            "question": [row.question for row in rows],
-            "context": [row.context for row in rows],
-        }
-    else:
-        text_format = None
-        if hasattr(options, "encoding"):
-            text_format = TextFormat(options.encoding, options.delimiter, options.quotes)
-        table = read_table(source, text_format)
-        rows = read_question_rows(table, QuestionColumns(*names, answers=None))
-        columns = dict(table.columns)
+    rows, columns = _read_questions(source, options)
     clash = [name for name in ADDED_COLUMNS if name in columns]
     if clash:
-        raise DataError(source, f"already has a column {clash[0]!r}.", do="Rename it.")
+        raise DataError(source.path, f"already has a column {clash[0]!r}.", do="Rename it.")
     answers = _answer_rows(arm, [_without_answers(row, i) for i, row in enumerate(rows)])
     values = {
         "predicted": answers.texts,
@@ -84,6 +70,17 @@ def answer_file(arm: Path, source: str | None, target: str | None) -> None:
     }
     table_columns = {**columns, **values}
     write_rows([{name: cells[i] for name, cells in table_columns.items()} for i in range(len(rows))], target)
+
+
+def _read_questions(source: NewFile, options: Any) -> tuple[list[QuestionRow], dict[str, Sequence[Any]]]:
+    """The questions, and all columns of the file."""
+    if is_squad_file(Path(source.path)):
+        rows, _ = read_squad(source.path)
+        names = ("id", "question", "context")
+        return rows, {name: [getattr(row, name) for row in rows] for name in names}
+    table = source.read(options)
+    question, context = getattr(options, "question", "question"), getattr(options, "context", "context")
+    return read_question_rows(table, QuestionColumns(question, context, answers=None)), dict(table.columns)
 
 
 def _without_answers(row: QuestionRow, index: int) -> QuestionRow:

@@ -12,8 +12,9 @@ from tuneproof.arms.baseline import run_baseline
 from tuneproof.atomic import check_folder
 from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import StudyData
+from tuneproof.data.findings import MAX_EXAMPLES
 from tuneproof.data.splits import Splits
-from tuneproof.errors import ModelError, RunError
+from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.recipe.recipe import Arm, ModelChoice, Recipe, read_recipe
@@ -111,8 +112,19 @@ def _context(study: StudyData, arm: Arm, record: ArmRecord, examples: list[Examp
     spec = base_model_spec(record, study.recipe)
     longest = spec.max_length
     if study.kind == "labels":
-        longest = int(spec.encode("new", examples, study.recipe.encode).tokens_N.max())
+        longest = _longest(study, spec, examples)
     return ArmContext(study, arm, spec, make_compute(study.recipe.compute, longest))
+
+
+def _longest(study: StudyData, spec: "ModelSpec", examples: list[Example]) -> int:
+    """Tokens of the longest text. Raises: DataError where one gives none, unless the study allowed that."""
+    encoded = spec.encode("new", examples, study.recipe.encode)
+    empty = [str(row + 1) for row, count in enumerate(encoded.text_tokens_N) if count == 0]
+    if empty and "no_tokens" not in study.recipe.audit.allow:
+        rows = ", ".join(empty[:MAX_EXAMPLES]) + (", …" if len(empty) > MAX_EXAMPLES else "")
+        problem = f"the text gives no token to {spec.name}, which would read nothing of it."
+        raise DataError(f"row {rows}", problem, do="Change it, or remove the row.")
+    return int(encoded.tokens_N.max())
 
 
 def _predict(

@@ -16,14 +16,16 @@ import numpy as np
 
 from tuneproof.apply.abstaining import read_abstaining
 from tuneproof.apply.finished_arm import is_of_questions, predict_examples, read_finished_arm
+from tuneproof.apply.new_file import NewFile, name_options
 from tuneproof.atomic import write_text
 from tuneproof.errors import DataError, RunError
 from tuneproof.inference.prediction import Predictions
 from tuneproof.recipe.recipe import read_recipe
 from tuneproof.record.study_folder import RECIPE, read_arm
 from tuneproof.redact import printable
-from tuneproof.tasks.tables import TextFormat, read_table
+from tuneproof.tasks.delimited import suggest_delimiter
 from tuneproof.tasks.task import Example
+from tuneproof.tasks.whole_characters import check_whole_characters
 
 LISTED_ROWS = 5
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
@@ -45,6 +47,8 @@ def predict(arm_folder: Path, texts: Sequence[str]) -> Predictions:
     empty = [row + 1 for row, text in enumerate(texts) if not text.strip()]
     if empty:
         raise _empty("row", empty)
+    for row, text in enumerate(texts, 1):
+        check_whole_characters(f"row {row}", text)
     examples = [Example(str(row), text.strip(), 0, str(row)) for row, text in enumerate(texts)]
     predictions = predict_examples(arm_folder, record, examples)
     assert isinstance(predictions, Predictions)
@@ -62,18 +66,8 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _text_format(arm: Path) -> tuple[TextFormat | None, str]:
-    """How the study's own file was parsed, and its text column."""
-    read_arm(arm)
-    options: Any = read_recipe(arm.resolve().parent.parent / RECIPE).task_options
-    column = getattr(options, "text", "text")
-    if not hasattr(options, "encoding"):
-        return None, column
-    return TextFormat(options.encoding, options.delimiter, options.quotes), column
-
-
 def label_file(
-    arm: Path, source: str | None, column: str | None, target: str | None, tolerance: float | None = None
+    arm: Path, source: NewFile | None, column: str | None, target: str | None, tolerance: float | None = None
 ) -> None:
     """Label a table's text column, or the lines of standard input; write CSV or JSONL.
 
@@ -85,27 +79,10 @@ def label_file(
     cannot show the tolerance.
     """
     abstaining = None if tolerance is None else read_abstaining(arm, tolerance)
-    if source is None:
-        texts = [line.rstrip("\r\n") for line in sys.stdin]
-        columns: dict[str, Sequence[Any]] = {"text": texts}
-    else:
-        text_format, default = _text_format(arm)
-        column = column or default
-        table = read_table(source, text_format)
-        columns = dict(table.columns)
-        if column not in columns:
-            raise DataError(
-                table.name,
-                f"has no column {column!r}.",
-                f"Its columns: {', '.join(columns)}.",
-                "Name one with --text.",
-            )
-        texts = [_text(value) for value in columns[column]]
-        empty = [n for n, text in zip(table.numbers, texts, strict=True) if not text.strip()]
-        if empty:
-            raise _empty(f"{table.name}, {table.noun}", empty)
+    name = source.path if source else "standard input"
+    texts, columns = _read_texts(arm, source, column)
     if not texts:
-        raise DataError(source or "standard input", "contains no text.", do="Write one text per line.")
+        raise DataError(name, "contains no text.", do="Write one text per line.")
     added = [
         "predicted",
         *(["label_set"] if abstaining else []),
@@ -113,7 +90,7 @@ def label_file(
     ]
     clash = [name for name in added if name in columns]
     if clash:
-        raise DataError(source or "standard input", f"already has a column {clash[0]!r}.", do="Rename it.")
+        raise DataError(name, f"already has a column {clash[0]!r}.", do="Rename it.")
     predictions = predict(arm, texts)
     rows = []
     for i in range(len(texts)):
@@ -122,6 +99,29 @@ def label_file(
         labelled = abstaining.columns(predictions, i) if abstaining else label
         rows.append({**own, **labelled, **_probabilities(predictions, i)})
     write_rows(rows, target)
+
+
+def _read_texts(
+    arm: Path, source: NewFile | None, column: str | None
+) -> tuple[list[str], dict[str, Sequence[Any]]]:
+    """The texts, and all columns of the file."""
+    if source is None:
+        texts = [line.rstrip("\r\n") for line in sys.stdin]
+        return texts, {"text": texts}
+    read_arm(arm)
+    options: Any = read_recipe(arm.resolve().parent.parent / RECIPE).task_options
+    column = column or getattr(options, "text", "text")
+    table = source.read(options)
+    columns = dict(table.columns)
+    if column not in columns:
+        listed = f"Its columns: {', '.join(columns)}."
+        do = name_options(suggest_delimiter(list(columns)))
+        raise DataError(table.name, f"has no column {column!r}.", listed, do or "Name one with --text.")
+    texts = [_text(value) for value in columns[column]]
+    empty = [n for n, text in zip(table.numbers, texts, strict=True) if not text.strip()]
+    if empty:
+        raise _empty(f"{table.name}, {table.noun}", empty)
+    return texts, columns
 
 
 def write_rows(rows: Sequence[dict[str, Any]], target: str | None) -> None:

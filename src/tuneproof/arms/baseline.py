@@ -58,6 +58,7 @@ def run_baseline(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult:
         ledger=_ledger("coefficients", fitted.parameters, arm.method.title),
         chosen=fitted.chosen,
         time_s={"train": seconds},
+        notes=list(fitted.notes),
         save=save if fitted.weights else None,
     )
 
@@ -77,6 +78,7 @@ def _answer_questions(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult
         ledger=_ledger("word weights", answers["test"].parameters, arm.method.title),
         chosen=thresholded.chosen,
         time_s={"predict": seconds},
+        notes=list(answers["test"].notes),
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.methods.options import last_layers, starts_random
 from tuneproof.models.activation_cache import (
+    DAMAGED,
     ActivationCache,
     TokenRow,
     cached_bytes,
@@ -87,7 +88,7 @@ def _fill_cache(
     sizes = {part: _size_bytes(rows[part], sample) for part in PARTS}
     name = _cache_name(context, frozen)
     folders = {part: states_folder(context.study.cache, name, rows[part]) for part in PARTS if rows[part]}
-    missing = [part for part, folder in folders.items() if not has_states(folder, rows[part])]
+    missing = [part for part, folder in folders.items() if not has_states(folder, rows[part], sample)]
     total_bytes = sum(sizes.values())
     reason = _no_room(context, sum(sizes[part] for part in missing), total_bytes)
     if reason:
@@ -100,6 +101,8 @@ def _fill_cache(
     cache = ActivationCache()
     for part, folder in folders.items():
         if part in missing:
+            if folder.exists():
+                monitor.message(DAMAGED.format(f"states of {part}"), "warning", recorded=True)
             monitor.stage(f"frozen layers of {part}", len(rows[part]))
             states = frozen.compute_batches(
                 spec.family, rows[part], spec.pad.id, context.batch_size(), compute.device, compute.autocast

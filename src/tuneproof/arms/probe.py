@@ -21,18 +21,22 @@ from tuneproof.context.model_spec import ModelSpec
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, prompt_sample
 from tuneproof.context.study_data import ArmResult, as_predictions
 from tuneproof.data.tokens import pad_batch
+from tuneproof.errors import ModelError
+from tuneproof.inference.finite import refuse_nonfinite
 from tuneproof.inference.prediction import Predictions
 from tuneproof.methods.linear_head import HeadData, LinearHead
 from tuneproof.methods.options import PoolingOption
 from tuneproof.models.activation_cache import (
+    DAMAGED,
     Features,
     TokenRow,
     features_folder,
     read_features,
     write_features,
 )
+from tuneproof.models.adapter_config import RESTORE
 from tuneproof.models.device import to_device
-from tuneproof.models.heads import class_logits, head_layer
+from tuneproof.models.heads import class_logits, head_layer, last_linear
 from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.models.oom import run_in_batches
 from tuneproof.models.pooled_features import pooled_features
@@ -123,7 +127,10 @@ def _read_features(context: ArmContext) -> dict[str, Features]:
         examples = study.sample.whole if study.sample and part == "train" else context.splits.part(part)
         encoded = spec.encode(part, examples, study.recipe.encode)
         folder = features_folder(study.cache, source, map(TokenRow, encoded.ids))
-        cached = read_features(folder, poolings, len(encoded.ids))
+        width = spec.width if spec.family.model_types else None  # of another family it may differ
+        cached = read_features(folder, poolings, len(encoded.ids), width)
+        if cached is None and folder.exists():
+            context.monitor.message(DAMAGED.format(f"features of {part}"), "warning", recorded=True)
         if not group.broadcast(cached is not None):
             if model is None:
                 context.monitor.stage("load")
@@ -131,6 +138,8 @@ def _read_features(context: ArmContext) -> dict[str, Features]:
             context.monitor.stage(f"features of {part}", len(examples))
             with context.test_attention() if part == "test" else nullcontext():
                 cached = _pooled(context, model, encoded.ids, poolings)
+            for features_ND in cached.values():
+                refuse_nonfinite(examples, features_ND)
             if group.is_main:
                 write_features(folder, cached)
         features[part] = cached or {}
@@ -170,17 +179,40 @@ def save_head(folder: Path, head: LinearHead) -> None:
 
 
 def load_head(folder: Path) -> LinearHead:
-    """The head that `save_head` wrote."""
+    """The head that `save_head` wrote. Raises: ModelError where it is none, or not finite."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    tensors = load_file(str(folder / "head.safetensors"))
-    pooling = read_json(folder / "head.json")["pooling"]
-    return LinearHead(pooling, tensors["weight"], tensors["bias"])
+    path = folder / "head.safetensors"
+    try:
+        tensors = load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(str(path), f"cannot be read: {error}.", do=RESTORE) from None
+    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    weight_CD, bias_C = tensors.get("weight", np.empty(0)), tensors.get("bias", np.empty(0))
+    if len(shapes) != 2 or weight_CD.ndim != 2 or bias_C.shape != weight_CD.shape[:1]:
+        problem = f"holds the tensors {shapes}, not weight [labels, width] and bias [labels]."
+        raise ModelError(str(path), problem, do=RESTORE)
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ModelError(str(path), f"{name} holds values that are not finite.", do=RESTORE)
+    values = read_json(folder / "head.json")
+    pooling = values.get("pooling") if isinstance(values, dict) else None
+    if pooling not in ("first", "mean", "last"):
+        problem = f"pooling is {pooling!r:.60}; it must be first, mean or last."
+        raise ModelError(str(folder / "head.json"), problem, do=RESTORE)
+    return LinearHead(pooling, weight_CD, bias_C)
 
 
 def predict_with_head(context: ArmContext, folder: Path, examples: Sequence[Example]) -> Predictions:
-    """Predictions of new examples by a saved head."""
+    """Predictions of new examples by a saved head. Raises: ModelError where it is another base's."""
     head, spec = load_head(folder), context.spec
+    classes, width = head.weight_CD.shape
+    if classes != len(context.study.labels) or width != (spec.width or width):
+        problem = (
+            f"weight has the shape [{classes}, {width}], not [{len(context.study.labels)}, {spec.width}]."
+        )
+        raise ModelError(str(folder / "head.safetensors"), problem, do=RESTORE)
     encoded = spec.encode("new", examples, context.recipe.encode)
     context.monitor.stage("features", len(examples))
     features = _pooled(context, load_base(spec, context.compute), encoded.ids, (head.pooling,))
@@ -216,11 +248,6 @@ def fit_model_head(context: ArmContext, model: Any) -> dict[str, Any]:
         chosen = dict(head.chosen)
     group.broadcast_tensors(layer.parameters())
     return chosen
-
-
-def last_linear(head: Any) -> torch.nn.Linear:
-    """The head itself, or the last linear layer inside it (RoBERTa's and ELECTRA's have several)."""
-    return [layer for layer in head.modules() if isinstance(layer, torch.nn.Linear)][-1]
 
 
 def _head_inputs(context: ArmContext, model: Any, ids: Sequence[Any]) -> NDArray[np.float32]:

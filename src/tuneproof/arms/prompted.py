@@ -18,6 +18,7 @@ from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, pro
 from tuneproof.context.study_data import ArmResult, apply_dev_threshold, as_predictions
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts
 from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.finite import naming_items
 from tuneproof.inference.generate import generate_answers, max_answer_tokens, parse_answer
 from tuneproof.inference.label_likelihood import (
     CONTENT_FREE_TEXTS,
@@ -166,7 +167,7 @@ class LabelPredictor:
         self, model: Any, examples: Sequence[Example], encoded: Any, resume_log: ResumeLog | None
     ) -> Predictions:
         context = self.context
-        with context.compute.autocast():
+        with context.compute.autocast(), naming_items(examples):
             texts = generate_answers(
                 model,
                 context.spec.tokenizer,

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.atomic import atomic_folder, read_json, write_json, write_with
+from tuneproof.atomic import atomic_folder, write_json, write_with
 from tuneproof.context.study_data import ArmResult
 from tuneproof.data.splits import PARTS, Splits
 from tuneproof.errors import RecipeError
 from tuneproof.inference.prediction import AnyPredictions, read_predictions, write_predictions
 from tuneproof.recipe.recipe import Recipe, read_recipe
+from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import (
     ARM,
     ARMS,
@@ -76,7 +77,7 @@ def score_again(folder: Path, recipe: Recipe, grouped: bool) -> None:
     except RecipeError:  # written by another version, or not written yet
         pass
     for about in sorted((folder / ARMS).glob(f"*/{ARM}")):
-        if read_json(about).get("status") == "done":
+        if read_object(about)["status"] == "done":
             test = read_predictions(about.parent / PREDICTIONS)
             _write_scores(about.parent, test, recipe, grouped)
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from tuneproof.context.arm_context import ArmContext
-from tuneproof.context.study_data import NOT_FINITE, USE_FP32
 from tuneproof.data.batches import Batch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
+from tuneproof.inference.finite import NOT_FINITE, USE_FP32
 from tuneproof.models.device import to_device
 from tuneproof.models.heads import base_states, class_logits, pad_right
 from tuneproof.models.oom import release_memory, run_or_oom

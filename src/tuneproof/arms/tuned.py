@@ -24,13 +24,15 @@ from tuneproof.context.model_spec import ModelSpec
 from tuneproof.context.prompt_samples import encoding_summary
 from tuneproof.context.study_data import ArmResult, apply_dev_threshold
 from tuneproof.data.batches import padding_share, plan_batches, split_micro
-from tuneproof.errors import ModelError, StoppedError
+from tuneproof.errors import StoppedError
 from tuneproof.families.models import resolve_model
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.methods.options import starts_random, trains_words
+from tuneproof.models.adapter import load_adapter
+from tuneproof.models.adapter_config import ADAPTER_CONFIG
 from tuneproof.models.fsdp import shard
-from tuneproof.models.load import Head, LoadResult, load_model, pretrained_on_meta, quiet
+from tuneproof.models.load import Head, LoadResult, load_model, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.models.oom import recompute_activations
 from tuneproof.models.quantize import Quantization
 from tuneproof.objectives.answers import AnswerObjective
@@ -39,6 +41,7 @@ from tuneproof.objectives.objective import Objective
 from tuneproof.objectives.span import SpanObjective
 from tuneproof.parameters.architecture import pretrained_entry
 from tuneproof.parameters.ledger import parameter_ledger
+from tuneproof.parameters.left_out import left_out_notes
 from tuneproof.process_group import current_group, launched
 from tuneproof.recipe.recipe import Arm
 from tuneproof.throughput.device_peak import measure_device_peak
@@ -70,17 +73,18 @@ def run_tuned(context: ArmContext) -> ArmResult:
     seconds |= training.state.stages()
     with _timed(seconds, "predict"):
         dev, test, thresholds = _predict(context, training, chosen)
+    ledger = {**_ledger(context, model, loaded), **frozen}
     return ArmResult(
         test=test,
         dev=dev,
-        ledger={**_ledger(context, model, loaded), **frozen},
+        ledger=ledger,
         training_speed=lambda: _training_speed(context, training, sharded),
         chosen={**(search["chosen"] if search else {}), **chosen, **thresholds},
         search=search,
         time_s=seconds,
         encoding=_encoding(context, objective, test),
         prompts=objective.samples(),
-        notes=[*context.spec.notes, *context.spec.details, *loaded.notes],
+        notes=[*context.spec.notes, *context.spec.details, *loaded.notes, *left_out_notes(ledger["lines"])],
         save=lambda folder: context.spec.save_model(model, folder),
     )
 
@@ -285,7 +289,7 @@ def reload_tuned(
 
     Raises: ModelError where the weights do not fit.
     """
-    has_adapter = (folder / "adapter_config.json").is_file()
+    has_adapter = (folder / ADAPTER_CONFIG).is_file()
     model = load_model(
         spec.source if has_adapter else resolve_model(str(folder)),
         spec.config,
@@ -298,9 +302,5 @@ def reload_tuned(
     ).model
     if not has_adapter:
         return model
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(str(folder), "contains no adapter_model.safetensors.", do="Run the arm again.")
-    with quiet():
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
+    on_meta = model_on_meta(spec.source, spec.config, head=head, labels=tuple(labels))
+    return load_adapter(model, folder, on_meta)

@@ -114,7 +114,11 @@ def _memory(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from tuneproof.apply.finished_arm import is_of_questions, read_finished_arm
     from tuneproof.apply.labels import label_file
+    from tuneproof.apply.new_file import NewFile
 
+    quotes = None if args.quotes is None else args.quotes == "true"
+    delimiter = "\t" if args.delimiter == "\\t" else args.delimiter
+    source = NewFile(args.input, delimiter, quotes) if args.input else None
     if is_of_questions(read_finished_arm(args.arm)):
         from tuneproof.apply.answers import answer_file
 
@@ -123,9 +127,9 @@ def _predict(args: argparse.Namespace) -> int:
             raise RecipeError("--text", problem, do="Name the columns of the file question and context.")
         if args.abstain is not None:
             raise RecipeError("--abstain", "is for labels, but this arm answers questions.")
-        answer_file(Path(args.arm), args.input, args.output)
+        answer_file(Path(args.arm), source, args.output)
         return 0
-    label_file(Path(args.arm), args.input, args.text, args.output, args.abstain)
+    label_file(Path(args.arm), source, args.text, args.output, args.abstain)
     return 0
 
 

@@ -179,6 +179,12 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _option(parser, "arm", "ARM", "the folder of the arm: STUDY/arms/ARM")
     _option(parser, "--input", "FILE", "CSV, TSV, JSONL or Parquet (default: lines of standard input)")
     _option(parser, "--text", "COLUMN", "the text column (default: as in the study)")
+    _option(parser, "--delimiter", "SIGN", "what separates cells (default: as in the study)")
+    parser.add_argument(
+        "--quotes",
+        choices=("true", "false"),
+        help="whether quotation marks enclose cells (default: as in the study)",
+    )
     _option(parser, "--output", "FILE", "CSV or JSONL (default: standard output)")
     parser.add_argument(
         "--abstain",

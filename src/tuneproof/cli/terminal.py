@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tuneproof.cli.console import open_console
 from tuneproof.context.monitor import (
     ArmFinished,
     ArmStarted,
@@ -34,12 +35,6 @@ COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "y
 def clean(text: str) -> str:
     """Escape markup, and make control and direction characters visible."""
     return escape(printable(text).replace("\n", "\\n"))
-
-
-def open_console(stderr: bool = False) -> Console:
-    """In a notebook plain text: rich would put every line into an element of its own, and bars are no use."""
-    is_terminal = False if Console().is_jupyter else None  # None: rich looks
-    return Console(stderr=stderr, soft_wrap=True, force_jupyter=False, force_terminal=is_terminal)
 
 
 class TerminalView:

@@ -14,6 +14,10 @@ from tuneproof.context.model_spec import ModelSpec
 from tuneproof.context.prompt_encoding import encode_label_cloze, encode_label_prompts
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.audit import Finding, audit_encoding, audit_shots
+from tuneproof.data.audit_tokens import audit_word_meanings
+from tuneproof.data.audit_unreadable import audit_unreadable
+from tuneproof.data.encode import EncodedTexts
+from tuneproof.data.prompt_format import build_prompt_frame
 from tuneproof.data.splits import PARTS
 from tuneproof.data.tokens import count_bos_tokens
 from tuneproof.errors import RecipeError
@@ -24,34 +28,55 @@ AUDITED_PROMPTS = 64  # their words are the same in all
 
 
 def audit_texts(study: StudyData, spec: ModelSpec, audited_items: int | None) -> list[Finding]:
-    """Lengths, truncation, begin tokens and special strings of train, dev and test.
+    """Unreadable texts, lengths, truncation, begin tokens and special strings of train, dev and test.
 
     audited_items: of each part; None: all.
     """
-    lengths, truncated, begins, ids, special = [], [], [], [], 0
-    for part in PARTS:
-        examples = study.splits.part(part)[:audited_items]
-        name = part if audited_items is None else f"first {audited_items} of {part}"
-        encoded = spec.encode(name, examples, study.recipe.encode)
-        lengths.append(encoded.untruncated_N)
-        truncated.append(encoded.truncated_N)
-        begins += [leading_bos_tokens(row, spec) for row in encoded.ids]
-        ids += [example.id for example in examples]
-        special += encoded.counts["special_text"]
+    items, parts = _encode_parts(study, spec, audited_items)
     findings = audit_encoding(
-        np.concatenate(lengths),
-        np.concatenate(truncated),
+        np.concatenate([part.untruncated_N for part in parts]),
+        np.concatenate([part.truncated_N for part in parts]),
         None,
-        begins if spec.tokenizer.bos_token_id is not None else None,
+        [leading_bos_tokens(row, spec) for part in parts for row in part.ids] if _has_bos(spec) else None,
         None,
         spec.max_length,
-        ids,
+        [item.id for item in items],
         count_bos_tokens(spec.tokenizer, spec.family),
     )
+    special = sum(part.counts["special_text"] for part in parts)
     if special:
         message = f"{special:,} texts contain the string of a special token; it is read as plain text."
         findings.append(Finding("special_text", "note", message, special))
+    return audit_readable(study, spec, audited_items) + [_of_model(finding, spec) for finding in findings]
+
+
+def audit_readable(study: StudyData, spec: ModelSpec, audited_items: int | None) -> list[Finding]:
+    """Texts of which the model reads nothing, or unknown tokens alone."""
+    items, parts = _encode_parts(study, spec, audited_items)
+    findings = audit_unreadable(
+        np.concatenate([part.text_tokens_N for part in parts]),
+        np.concatenate([part.unknown_N for part in parts]),
+        [item.id for item in items],
+        [not item.text.strip() for item in items],
+    )
     return [_of_model(finding, spec) for finding in findings]
+
+
+def _encode_parts(
+    study: StudyData, spec: ModelSpec, audited_items: int | None
+) -> tuple[list[Example], list[EncodedTexts]]:
+    items: list[Example] = []
+    parts = []
+    for part in PARTS:
+        examples = study.splits.part(part)[:audited_items]
+        name = part if audited_items is None else f"first {audited_items} of {part}"
+        parts.append(spec.encode(name, examples, study.recipe.encode))
+        items += examples
+    return items, parts
+
+
+def _has_bos(spec: ModelSpec) -> bool:
+    return spec.tokenizer.bos_token_id is not None
 
 
 def leading_bos_tokens(ids: Iterable[int], spec: ModelSpec) -> int:
@@ -83,23 +108,31 @@ def audit_prompt(study: StudyData, arm: Arm, spec: ModelSpec, seed: int) -> list
     shots = shots_of(study, arm, seed)
     items = study.splits.test[:AUDITED_PROMPTS]
     findings = audit_shots(shots, [*study.splits.dev, *study.splits.test])
+    findings += _audit_words(study, arm)
     if spec.family.kind == "encoder":
         encode_label_cloze(study, spec, items)
         return findings
     prompts = encode_label_prompts(study, spec, items, shots)
     words = dict(zip(study.labels, prompts.continuations[0], strict=True))
-    has_bos = spec.tokenizer.bos_token_id is not None
     findings += audit_encoding(
-        prompts.tokens_N,
+        prompts.untruncated_N,
         prompts.truncated_N,
         _supervised_tokens(prompts.continuations, items),
-        [leading_bos_tokens(row, spec) for row in prompts.prompt_ids] if has_bos else None,
+        [leading_bos_tokens(row, spec) for row in prompts.prompt_ids] if _has_bos(spec) else None,
         {label: [int(token) for token in tokens] for label, tokens in words.items()},
         spec.max_length,
         [example.id for example in items],
         count_bos_tokens(spec.tokenizer, spec.family),
     )
+    frame = build_prompt_frame(spec.tokenizer, study.prompt, shots, study.recipe.encode.chat)
+    findings += [Finding("chat_template", "note", note, 1) for note in frame.notes]
     return [_of_model(finding, spec) for finding in findings]
+
+
+def _audit_words(study: StudyData, arm: Arm) -> list[Finding]:
+    """Whether the words mean something; an instruction of the user's may explain them."""
+    is_explained = getattr(study.recipe.task_options, "instruction", None) is not None
+    return audit_word_meanings(study.prompt.words) if arm.method.kind == "prompt" and not is_explained else []
 
 
 def _supervised_tokens(continuations: Sequence[Any], items: Sequence[Example]) -> list[int]:

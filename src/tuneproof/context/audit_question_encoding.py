@@ -13,9 +13,11 @@ from tuneproof.context.model_spec import ModelSpec
 from tuneproof.context.prompt_encoding import question_format
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.audit import Finding, audit_shots
+from tuneproof.data.audit_unreadable import audit_unreadable
 from tuneproof.data.findings import MAX_EXAMPLES, plural
 from tuneproof.data.question_prompts import QuestionFormat, encode_questions, gold_answer_text
 from tuneproof.data.splits import PARTS
+from tuneproof.data.tokens import unknown_id
 from tuneproof.data.windows import encode_windows
 from tuneproof.methods.options import trains_words
 from tuneproof.recipe.recipe import Arm
@@ -36,17 +38,20 @@ def audit_windows(study: StudyData, spec: ModelSpec, audited_items: int | None) 
     """
     settings = study.recipe.encode
     split = outside = items = windows = 0
-    examples_outside = []
+    examples_outside, unknown = [], unknown_id(spec.tokenizer)
+    counts: dict[str, tuple[int, int]] = {}
     for part in PARTS:
         examples = study.splits.part(part)[:audited_items]
         encoded = encode_windows(spec.tokenizer, spec.family, examples, spec.max_length, settings.stride)
         items += len(examples)
         windows += len(encoded.windows)
         split += int(encoded.split_N.sum())
+        for example, context in zip(examples, encoded.contexts, strict=True):
+            counts[example.required_question.context] = (len(context.ids), context.ids.count(unknown))
         missing = np.flatnonzero(encoded.outside_N)
         outside += len(missing)
         examples_outside += [{"part": part, "id": examples[i].id} for i in missing]
-    findings = []
+    findings = _audit_contexts(counts, spec)
     if split:
         message = (
             f"{spec.name}: {split / items:.1%} of the questions ({split:,} of {items:,}) are read in "
@@ -64,6 +69,17 @@ def audit_windows(study: StudyData, spec: ModelSpec, audited_items: int | None) 
         )
         findings.append(Finding("answer_outside", level, message, outside, examples_outside[:MAX_EXAMPLES]))
     return findings
+
+
+def _audit_contexts(counts: dict[str, tuple[int, int]], spec: ModelSpec) -> list[Finding]:
+    """Contexts that the model cannot read, by their tokens and the unknown ones of them."""
+    if not counts:
+        return []
+    names = [f"{context[:40]!r}" for context in counts]
+    blank = [not context.strip() for context in counts]
+    tokens_N2 = np.array(list(counts.values()))
+    findings = audit_unreadable(tokens_N2[:, 0], tokens_N2[:, 1], names, blank)
+    return [replace(finding, message=f"{spec.name}: {finding.message}") for finding in findings]
 
 
 def audit_question_arm(study: StudyData, arm: Arm, spec: ModelSpec, seed: int) -> list[Finding]:
@@ -84,6 +100,8 @@ def audit_question_arm(study: StudyData, arm: Arm, spec: ModelSpec, seed: int) -
         )
         level: Literal["note", "warning"] = "warning" if lost else "note"
         findings.append(Finding("context_cut", level, message, cut))
+    notes = questions.build_frames(items[:1], None)[0].notes if items else ()
+    findings += [Finding("chat_template", "note", note, 1) for note in notes]
     if arm.method.kind == "tuned":
         findings += _audit_golds(study, arm, questions)
     return [replace(finding, message=f"{spec.name}: {finding.message}") for finding in findings]

@@ -46,8 +46,8 @@ class Compute:
         if self.device.type == "cpu":
             return ""
         return (
-            f"On {self.device.type} the same run may end with other bits. The spread of several seeds includes "
-            "that noise; the interval of a single run does not."
+            f"On {self.device.type} the same run may end with other bits. The spread of several seeds "
+            "includes that noise; the interval of a single run does not."
         )
 
     def autocast(self) -> AbstractContextManager[Any]:

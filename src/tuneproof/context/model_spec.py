@@ -4,13 +4,15 @@ In: a model choice and the recipe's settings. Out: ModelSpec; the reason why an 
 Knows nothing of: scores, files of a study.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuneproof.atomic import sha256_of_file, sha256_of_sample
 from tuneproof.data.encode import EncodedTexts, encode_texts
+from tuneproof.errors import DataError, RecipeError
 from tuneproof.families import Family, family_of
 from tuneproof.families.blocks import layers_of
 from tuneproof.families.family import PadRule
@@ -22,7 +24,7 @@ from tuneproof.models.checkpoint_files import (
     ignored_code_notes,
     make_config,
     read_config,
-    read_tokenizer,
+    read_tokenizer_with_notes,
     weight_names,
 )
 from tuneproof.recipe.recipe import Arm, ModelChoice
@@ -130,11 +132,11 @@ def make_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSpec:
     source = source_of(choice)
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer, tokenizer_notes = read_tokenizer_with_notes(source, config, family)
     limit = family.position_limit(config)
     pad = family.pad_rule(tokenizer, config)
     commit = None if source.local else download_model(source, weights=False).name
-    notes = [*ignored_code_notes(source)]
+    notes = [*ignored_code_notes(source), *tokenizer_notes]
     if commit and source.revision is None:
         notes.append(f"{source.name} is not pinned: the hub's main branch is used, now {commit[:12]}.")
     max_length = settings.max_length
@@ -175,6 +177,24 @@ def declare_model_spec(choice: ModelChoice, settings: EncodeSettings) -> ModelSp
         max_length=settings.max_length,
         notes=(f"Not downloaded; {source.path_or_id}, {pinned}, as tuneproof knows it.",),
     )
+
+
+@contextmanager
+def explain_limit(spec: ModelSpec) -> Iterator[None]:
+    """Where a length does not fit because the model has no more positions, say so; no setting raises that.
+
+    Raises: the error of its block.
+    """
+    try:
+        yield
+    except (RecipeError, DataError) as error:
+        limit = spec.family.position_limit(spec.config)
+        if "encode.max_length" not in (error.where + error.do) or limit is None or spec.max_length < limit:
+            raise
+        where = spec.name if error.where == "encode.max_length" else error.where
+        allowed = f"{spec.name} reads at most {limit} tokens."
+        do = "Shorten the prompt or the question, use fewer shots, lower encode.stride, or use another model."
+        raise type(error)(where, error.problem, allowed, do) from None
 
 
 def why_impossible(arm: Arm, spec: ModelSpec, kind: str) -> str | None:

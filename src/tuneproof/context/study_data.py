@@ -12,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.splits import Splits, sample_indices
-from tuneproof.errors import RunError
 from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.finite import refuse_nonfinite
 from tuneproof.inference.prediction import AnyPredictions, Predictions
 from tuneproof.methods.method import LabelledTexts
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.score.threshold import best_threshold
 from tuneproof.tasks.task import Example, Prompt, QuestionPrompt
-
-NOT_FINITE = "are not finite (NaN or infinite)."
-USE_FP32 = "Its numbers may exceed half precision: set compute: {precision: fp32}. Or use another model."
 
 
 @dataclass(frozen=True)
@@ -113,14 +110,6 @@ def labelled_texts(examples: Sequence[Example]) -> LabelledTexts:
     )
 
 
-def _refuse_not_finite(examples: Sequence[Example], scores: NDArray[np.float64]) -> None:
-    """Raises RunError naming the first item with a score that is not finite."""
-    rows = np.flatnonzero(~np.isfinite(scores.reshape(len(scores), -1)).all(axis=1))
-    if len(rows):
-        problem = f"the scores of {examples[rows[0]].id} {NOT_FINITE}"
-        raise RunError("predictions", problem, do=USE_FP32)
-
-
 def as_predictions(
     labels: tuple[str, ...],
     examples: Sequence[Example],
@@ -136,7 +125,9 @@ def as_predictions(
     Raises: RunError where a probability is not finite.
     """
     if probabilities_NC is not None:
-        _refuse_not_finite(examples, probabilities_NC)
+        refuse_nonfinite(examples, probabilities_NC)
+    if uncalibrated_NC is not None:
+        refuse_nonfinite(examples, uncalibrated_NC)
     if predicted_N is None:
         assert probabilities_NC is not None
         predicted_N = probabilities_NC.argmax(axis=1).astype(np.int64)
@@ -165,7 +156,7 @@ def as_answers(
     nbest: Sequence[Sequence[dict[str, Any]]] | None = None,
 ) -> AnswerPredictions:
     """Rows for these questions, at the threshold 0. Raises: RunError where a score is not finite."""
-    _refuse_not_finite(examples, np.stack([null_N, score_N], axis=1))
+    refuse_nonfinite(examples, np.stack([null_N, score_N], axis=1))
     if nbest is None:
         pairs = zip(answers, score_N.tolist(), strict=True)
         nbest = [[{"text": text, "score": value}] if text else [] for text, value in pairs]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tuneproof.data.audit_conflicts import audit_conflicts
 from tuneproof.data.audit_lookalikes import audit_lookalikes, audit_merged_groups
 from tuneproof.data.audit_questions import audit_questions, first_per_paragraph
 from tuneproof.data.audit_tokens import audit_encoding, audit_shots
@@ -36,16 +37,17 @@ CHECKS = (
     "test items that overlap with train",
     "test items that look like a training item",
     "equal or similar texts within and across train, dev and test",
-    "equal texts with different labels",
+    "equal texts with different labels, and texts whose case, spaces or punctuation alone decide the label",
     "a small test set",
     "rows sorted by label",
     "items left out",
 )
 CHECKS_OF_KIND = {
-    "labels": ("unbalanced labels",),
+    "labels": ("unbalanced labels", "labels that join others or mean a missing value"),
     "questions": (
         "answers that are not where answer_start says",
         "unanswerable questions, and questions whose words give the label away",
+        "answers in a script without spaces between words",
     ),
 }
 
@@ -71,11 +73,12 @@ def audit_splits(task: Task, splits: Splits) -> list[Finding]:
         *audit_lookalikes(splits.report),
         *_duplicates(items, groups),
         *_repeated(splits, items, groups),
-        *_conflicts(items, groups, splits.labels),
+        *audit_conflicts([item for _, item in items], groups, splits.labels),
         *(_near_paragraphs(items) if is_questions else _near(items, groups)),
         *(audit_questions(splits) if is_questions else _balance(splits)),
         *_sizes(splits),
         *_left_out(splits),
+        *(Finding(**remark) for remark in splits.report.get("remarks", ())),
         *audit_merged_groups(splits.report),
     ]
     order = ("error", "warning", "note")
@@ -214,25 +217,6 @@ def _near(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:
 def _near_paragraphs(items: _Items) -> list[Finding]:
     paragraphs = first_per_paragraph(items)
     return _near(paragraphs, _group_equal(paragraphs))
-
-
-def _conflicts(items: _Items, groups: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Finding]:
-    conflicts = [group for group in groups if len({items[i][1].label for i in group}) > 1]
-    if not conflicts:
-        return []
-    examples = [
-        {
-            "text": items[group[0]][1].text[:200],
-            "labels": {items[i][1].id: labels[items[i][1].label] for i in group[:MAX_EXAMPLES]},
-        }
-        for group in conflicts[:MAX_EXAMPLES]
-    ]
-    count = sum(len(group) for group in conflicts)
-    message = (
-        f"{plural(len(conflicts), 'text has', 'texts have')} two or more labels ({count:,} items): no "
-        "model can predict all of them correctly."
-    )
-    return [Finding("conflicting_labels", "warning", message, count, examples)]
 
 
 def _balance(splits: Splits) -> list[Finding]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tuneproof.data.findings import MAX_EXAMPLES, Finding, blocking_finding, plural
 from tuneproof.data.splits import PARTS, Splits
+from tuneproof.metrics.words import is_unspaced
 from tuneproof.tasks.task import Example
 
 MAX_PROBE_AUC = 0.8  # of the question's words only; SQuAD 2.0's own dev part has about 0.6
@@ -20,7 +21,13 @@ MIN_PER_LABEL = 20  # in dev, for the probe to mean something
 def audit_questions(splits: Splits) -> list[Finding]:
     """Everything that questions, contexts and answers reveal."""
     items = [(part, item) for part in PARTS for item in splits.part(part)]
-    return [*_absent(items), *_positions(items), *_unanswerable(splits), *_probe_questions(splits)]
+    return [
+        *_absent(items),
+        *_positions(items),
+        *_unanswerable(splits),
+        *_probe_questions(splits),
+        *_unspaced(splits),
+    ]
 
 
 def first_per_paragraph(items: Sequence[tuple[str, Example]]) -> list[tuple[str, Example]]:
@@ -102,6 +109,20 @@ def _unanswerable(splits: Splits) -> list[Finding]:
         )
     count = sum(item.label for item in splits.test)
     return [Finding("unanswerable", level, message, count)]
+
+
+def _unspaced(splits: Splits) -> list[Finding]:
+    """Gold answers of test whose script sets no spaces between words."""
+    golds = [gold.text for item in splits.test for gold in item.required_question.golds]
+    count = sum(map(is_unspaced, golds))
+    if not count:
+        return []
+    message = (
+        f"{count / len(golds):.1%} of test's gold answers are in a script without spaces between words: F1, "
+        "BLEU, METEOR and ROUGE count each of its characters as a word, as MLQA does and SQuAD's own script "
+        "does not."
+    )
+    return [Finding("unspaced_answers", "note", message, count)]
 
 
 def _probe_questions(splits: Splits) -> list[Finding]:

@@ -4,6 +4,7 @@ In: token counts as plain arrays; shots. Out: findings, each with its numbers.
 Knows nothing of: tokenizers, models, files.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from tuneproof.tasks.normalise import normalise_text
 from tuneproof.tasks.task import Example
 
 MAX_TRUNCATED_SHARE = 0.05
+_CLASS_NUMBER = re.compile(r"(label|class|category|[a-z])?[ _-]?[+-]?\d+(\.\d+)?", re.IGNORECASE)
 
 
 def audit_encoding(
@@ -102,6 +104,19 @@ def _label_word_lengths(tokens: Mapping[str, Sequence[int]], example: list[dict[
     counts = ", ".join(f"{label} {size}" for label, size in list(sizes.items())[:MAX_EXAMPLES])
     message = f"The label words have different numbers of tokens ({counts}); their scores are summed."
     return [Finding("label_words_length", "note", message, len(sizes), example)]
+
+
+def audit_word_meanings(words: Sequence[str]) -> list[Finding]:
+    """A warning if a prompt offers only numbers of classes, whose meaning no model can know."""
+    if not all(_CLASS_NUMBER.fullmatch(word) for word in words):
+        return []
+    offer = ", ".join(words[:MAX_EXAMPLES]) + (", …" if len(words) > MAX_EXAMPLES else "")
+    message = (
+        f"The labels are numbers: a prompt asks the model to say {offer} and does not say what they mean, so "
+        "zero-shot can only guess. Set labels: [...] and words: [...] in the same order, or explain the "
+        "numbers with instruction."
+    )
+    return [Finding("label_numbers", "warning", message, len(words))]
 
 
 def audit_shots(shots: Sequence[Example], items: Sequence[Example]) -> list[Finding]:

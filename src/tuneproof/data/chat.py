@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tuneproof.data.chat_thoughts import switches_off
 from tuneproof.errors import ModelError
 
 TIME_S = 2.0  # for one rendering; a real template takes a thousandth of it
@@ -25,14 +26,19 @@ MIN_CHARACTER_LIMIT = 1_000_000
 CHILD = Path(__file__).with_name("chat_sandbox.py")
 
 
-def render_chat(tokenizer: Any, turns: list[dict[str, str]], answer_follows: bool) -> str:
+def render_chat(
+    tokenizer: Any, turns: list[dict[str, str]], answer_follows: bool, thoughts: bool = False
+) -> str:
     """The turns in the tokenizer's chat template.
 
-    answer_follows: the text ends with the template's opening of the model's turn.
+    answer_follows: the text ends with the template's opening of the model's turn. Without `thoughts`, a
+    template that has a setting for them is called with it switched off.
 
     Raises: ModelError if the template fails, runs too long or writes too much.
     """
+    template = chat_template(tokenizer)
     values = {
+        **({} if thoughts else switches_off(template)),
         **tokenizer.special_tokens_map,
         "messages": turns,
         "tools": None,
@@ -40,12 +46,16 @@ def render_chat(tokenizer: Any, turns: list[dict[str, str]], answer_follows: boo
         "add_generation_prompt": answer_follows,
     }
     request = json.dumps(values, default=str)
-    try:
-        template = tokenizer.get_chat_template()
-    except ValueError as error:  # several templates without a default
-        raise _failed(str(error).splitlines()[0].rstrip(".")) from None
     characters = MIN_CHARACTER_LIMIT * (1 + len(request) // (MIN_CHARACTER_LIMIT // 4))
-    return _process(str(template), characters).render(request)
+    return _process(template, characters).render(request)
+
+
+def chat_template(tokenizer: Any) -> str:
+    """The template that is used. Raises: ModelError where there are several without a default."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise _failed(str(error).splitlines()[0].rstrip(".")) from None
 
 
 def _failed(reason: str) -> ModelError:

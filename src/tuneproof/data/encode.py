@@ -36,12 +36,15 @@ TEXTS_PER_CALL = 4096  # of the tokenizer
 class EncodedTexts:
     """N items for a classification head. `counts`: truncated and special_text items.
 
-    `tokens_N` counts the tokens that the model reads, `untruncated_N` those before truncation.
+    `tokens_N` counts the tokens that the model reads, `untruncated_N` those before truncation,
+    `text_tokens_N` those of them that are the text's, `unknown_N` the unknown ones among these.
     """
 
     ids: TokenRows
     tokens_N: IntArray
     untruncated_N: IntArray
+    text_tokens_N: IntArray
+    unknown_N: IntArray
     truncated_N: NDArray[np.bool_]
     counts: dict[str, int]
 
@@ -52,13 +55,15 @@ class EncodedPrompts:
 
     `contexts[n] + continuations[n][c]` are the tokens of prompt and word c, tokenised as one text
     and split where the C texts diverge; `prompt_ids[n]` is the prompt alone, for generating.
-    `tokens_N` counts context and longest continuation; `first` is the first prompt as text.
+    `tokens_N` counts context and longest continuation, `untruncated_N` before truncation; `first` is the
+    first prompt as text.
     """
 
     contexts: list[IntArray]
     continuations: list[tuple[IntArray, ...]]
     prompt_ids: list[IntArray]
     tokens_N: IntArray
+    untruncated_N: IntArray
     truncated_N: NDArray[np.bool_]
     counts: dict[str, int]
     chat: bool
@@ -103,36 +108,32 @@ def encode_stream(
 ) -> EncodedTexts:
     """As `encode_texts`, for texts that arrive in batches; many tokens go to disk.
 
-    Memory grows by 17 bytes per item, for lengths and flags.
+    Memory grows by 33 bytes per item, for lengths and flags. An item of no token is read as one pad token.
 
     Raises: RecipeError if `max_length` leaves no room for a text.
     """
-    strings = tokens.special_strings(tokenizer)
-    around = tokenizer(["a"], split_special_tokens=True, return_special_tokens_mask=True)
-    marks = around["special_tokens_mask"][0]
-    head = marks.index(0)
-    tail = marks[::-1].index(0)
-    prefix = tokens.normalise_bos(around["input_ids"][0][:head], tokenizer, family)
-    suffix = around["input_ids"][0][len(marks) - tail :]
-    room = max_length - len(prefix) - len(suffix)
+    strings, unknown = tokens.special_strings(tokenizer), tokens.unknown_id(tokenizer)
+    prefix, suffix = tokens.tokens_around(tokenizer)
+    prefix = tokens.normalise_bos(prefix, tokenizer, family)
+    fixed = len(prefix) + len(suffix)
+    room = max_length - fixed
     if room < 1:
-        problem = (
-            f"{max_length} tokens leave no room for a text: {len(prefix) + len(suffix)} are special tokens."
-        )
+        problem = f"{max_length} tokens leave no room for a text: {fixed} are special tokens."
         raise RecipeError("encode.max_length", problem, do="Raise it.")
-    writer, untruncated, special = TokenWriter(), array("q"), 0
+    writer, lengths, unknowns, special = TokenWriter(), array("q"), array("q"), 0
     for batch in texts:
         rows = []
         for body in tokens.encode_plain(tokenizer, batch):
             first, last = tokens.slices_to_keep(len(body), room, truncate)
-            rows.append(prefix + body[first] + body[last] + suffix)
-            untruncated.append(len(prefix) + len(body) + len(suffix))
+            rows.append(prefix + body[first] + body[last] + suffix or [tokenizer.pad_token_id or 0])
+            lengths.append(len(body))
+            unknowns.append(body.count(unknown))
         writer.add(rows)
         special += sum(tokens.contains_special(text, strings) for text in batch)
-    ids, untruncated_N = writer.rows(), np.array(untruncated, dtype=np.int64)
-    truncated_N = untruncated_N > room + len(prefix) + len(suffix)
-    counts = {"truncated": int(truncated_N.sum()), "special_text": special}
-    return EncodedTexts(ids, ids.lengths_N, untruncated_N, truncated_N, counts)
+    ids, lengths_N = writer.rows(), np.array(lengths, dtype=np.int64)
+    counts = {"truncated": int((lengths_N > room).sum()), "special_text": special}
+    unknown_N = np.array(unknowns, dtype=np.int64)
+    return EncodedTexts(ids, ids.lengths_N, lengths_N + fixed, lengths_N, unknown_N, lengths_N > room, counts)
 
 
 def encode_prompts(
@@ -170,6 +171,7 @@ def encode_prompts(
         continuations,
         prompts,
         tokens_N,
+        fitted.untruncated_N,
         fitted.truncated_N,
         fitted.counts,
         chat=frame.has_markup,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneproof.data.chat import render_chat
+from tuneproof.data.chat_answer import open_answer
 from tuneproof.data.tokens import (
     TruncateSide,
     contains_special,
@@ -35,7 +36,7 @@ class PromptFrame:
     """The prompt before and after the text, and each answer as it continues the prompt.
 
     `has_markup`: special tokens in the frame are read as such. `after_answer` is what a chat template
-    writes after an answer.
+    writes after an answer; `notes` say what was done so that answers stand outside thoughts.
     """
 
     before: str
@@ -43,16 +44,19 @@ class PromptFrame:
     answers: tuple[str, ...]
     has_markup: bool
     after_answer: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FittedPrompts:
     """N items: `ids[n]` are the ids of the prompt and of the prompt with each answer.
 
-    `texts` are the texts after truncation; `first` is the first prompt as text.
+    `untruncated_N` counts the longest of them before truncation; `texts` are the texts after it; `first`
+    is the first prompt as text.
     """
 
     ids: list[list[list[int]]]
+    untruncated_N: NDArray[np.int64]
     truncated_N: NDArray[np.bool_]
     counts: dict[str, int]
     first: str
@@ -102,19 +106,22 @@ def _build_chat_frame(
         turns.append({"role": "user", "content": shot_query})
         turns.append({"role": "assistant", "content": answer})
     turns.append({"role": "user", "content": queries[-1]})
-    prompt = render_chat(tokenizer, turns, answer_follows=True)
+    answered = [
+        render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
+        for answer in answers
+    ]
+    prompt, notes = open_answer(tokenizer, turns, SLOT, answered, answers)
     before, slot, after = prompt.rpartition(SLOT)
     if not slot:
         problem = "its chat template drops the user's text."
         raise ModelError("tokenizer", problem, do="Set encode.chat: never.")
     continuations, after_answer = [], ""
-    for answer in answers:
-        answered = render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
-        rest = answered[len(prompt) :] if answered.startswith(prompt) else ""
+    for text, answer in zip(answered, answers, strict=True):
+        rest = text[len(prompt) :] if text.startswith(prompt) else text[text.rfind(answer) :]
         start = rest.find(answer)
         continuations.append(rest[: start + len(answer)] if start >= 0 else answer)
         after_answer = rest[start + len(answer) :] if start >= 0 else after_answer
-    return PromptFrame(before, after, tuple(continuations), has_markup=True, after_answer=after_answer)
+    return PromptFrame(before, after, tuple(continuations), True, after_answer, notes)
 
 
 def fit_frame(
@@ -167,6 +174,7 @@ def fit_frames(
     def length(item: list[list[int]]) -> int:
         return len(item[0]) + room if room else max(map(len, item))
 
+    untruncated_N = np.array([length(item) for item in ids], dtype=np.int64)
     for index, item in enumerate(ids):
         longest, keep = length(item), -1
         while longest > max_length:
@@ -183,7 +191,7 @@ def fit_frames(
         _check_bos(tokenizer, family, frames[0], ids)
     counts = {"truncated": int(truncated_N.sum()), "special_text": sum(special)}
     first = frames[0].before + texts[0] + frames[0].after if texts else ""
-    return FittedPrompts(ids, truncated_N, counts, first, fitted)
+    return FittedPrompts(ids, untruncated_N, truncated_N, counts, first, fitted)
 
 
 def _encode_all(

@@ -149,6 +149,7 @@ def _split_answers(
         continuations,
         prompt_ids,
         tokens_N,
+        fitted.untruncated_N,
         fitted.truncated_N,
         fitted.counts,
         chat=question_format.uses_chat,

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -329,6 +329,7 @@ def _report(
         "lookalikes": measure_lookalikes(parts["train"], parts["test"]),
         "sorted_by_label": [name for name, items in rows.parts.items() if _is_sorted(items)],
         "source": dict(rows.source),
+        "remarks": list(map(asdict, rows.remarks)),
         "fingerprints": {name: fingerprint(parts[name], rows.labels) for name in PARTS},
         "ids": {name: [item.id for item in parts[name]] for name in PARTS},
     }

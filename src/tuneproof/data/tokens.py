@@ -8,17 +8,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 
 if TYPE_CHECKING:
     import torch
 
 BRACKETED = re.compile(r"<\S+>|\[\S+\]")
+MAX_PROBES = 1000  # tokens of a vocabulary that are tried as texts
 IntArray = NDArray[np.int64]
 TruncateSide = Literal["end", "start", "middle"]
 PLAIN = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}  # of a tokenizer
@@ -91,6 +94,36 @@ def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         if contains_special(text, strings) and not forbidden.isdisjoint(ids[index]):
             ids[index] = tokenizer([escape_special(text, strings)], **PLAIN)["input_ids"][0]
     return ids
+
+
+def unknown_id(tokenizer: Any) -> int:
+    """The token of what the vocabulary does not hold; -1: there is none."""
+    if tokenizer.unk_token_id is not None:
+        return int(tokenizer.unk_token_id)
+    model = tokenizer.backend_tokenizer.model
+    token = getattr(model, "unk_token", None)
+    unknown = getattr(model, "unk_id", None) if token is None else model.token_to_id(token)
+    return -1 if unknown is None else int(unknown)
+
+
+def readable_text(tokenizer: Any) -> str:
+    """A short text that gives tokens: "a", or the first of the vocabulary's own.
+
+    Raises: ModelError where no token of the vocabulary is ever read.
+    """
+    own = (tokenizer.convert_ids_to_tokens(i) for i in range(min(MAX_PROBES, len(tokenizer))))
+    for text in chain(("a", "A", "1"), filter(None, own)):
+        if tokenizer([text], **PLAIN)["input_ids"][0]:
+            return str(text)
+    raise ModelError("tokenizer", "it makes no token of any text, not even of its own tokens.")
+
+
+def tokens_around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a text. Raises: as `readable_text`."""
+    text = [readable_text(tokenizer)]
+    encoded = tokenizer(text, split_special_tokens=True, return_special_tokens_mask=True)
+    ids, marks = encoded["input_ids"][0], encoded["special_tokens_mask"][0]
+    return ids[: marks.index(0)], ids[len(marks) - marks[::-1].index(0) :]
 
 
 def count_bos_tokens(tokenizer: Any, family: Family) -> int:

@@ -102,7 +102,8 @@ def build_window_template(tokenizer: Any, family: Family) -> WindowTemplate:
         begin = (tokenizer.bos_token_id,) * tokens.count_bos_tokens(tokenizer, family)
         end = tokens.encode_plain(tokenizer, ["\nAnswer:"])[0]
         return WindowTemplate(begin, (), tuple(end), "Question: {question}\nContext: ", None, True)
-    pair = tokenizer("a", "b", split_special_tokens=True, return_token_type_ids=True)
+    text = tokens.readable_text(tokenizer)
+    pair = tokenizer(text, text, split_special_tokens=True, return_token_type_ids=True)
     ids, sides = pair["input_ids"], pair.sequence_ids(0)
     first, second = sides.index(0), sides.index(1)
     types = pair["token_type_ids"]

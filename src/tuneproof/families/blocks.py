@@ -5,6 +5,7 @@ Knows nothing of: methods, data, what trains.
 """
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,11 @@ class Blocks:
         """Whether a module or weight of this name lies in a block from number `first` (0-based) on."""
         rest = name.removeprefix(f"{self.name}.")
         return rest != name and int(rest.split(".")[0]) >= first
+
+
+def is_embedding(module: Any) -> bool:
+    """Whether a module's own weights are embeddings."""
+    return "embedding" in type(module).__name__.lower()
 
 
 def layers_of(config: Any) -> int | None:
@@ -110,16 +116,20 @@ def _ids_in_graph_of(model: Any, block: Any) -> set[int] | None:
         return None
     finally:
         hook.remove()
-    ids_in_graph: set[int] = set()
+    return ids_in_graph([output if isinstance(output, torch.Tensor) else output[0]])
+
+
+def ids_in_graph(outputs: Iterable[Any]) -> set[int]:
+    """Ids of the parameters that these tensors depend on, by the graph of their gradients."""
+    ids: set[int] = set()
     seen: set[Any] = set()
-    states = output if isinstance(output, torch.Tensor) else output[0]
-    waiting = [states.grad_fn]
+    waiting = [output.grad_fn for output in outputs]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            ids_in_graph.add(id(node.variable))
+            ids.add(id(node.variable))
         waiting += [before for before, _ in node.next_functions]
-    return ids_in_graph
+    return ids

@@ -54,10 +54,13 @@ def choose_pad(tokenizer: Any, config: Any) -> PadRule:
 
 
 def position_limit(config: Any) -> int | None:
-    """Tokens that an item may have, or None; RoBERTa's positions start behind the pad token's id."""
+    """Tokens that an item may have, or None; RoBERTa's positions start behind the pad token's id.
+
+    -1 and 0 say that a model has no limit, as XLNet's configuration does.
+    """
     text = config.get_text_config()
     limit = getattr(text, "max_position_embeddings", None)
-    if limit is None:
+    if limit is None or int(limit) < 1:
         return None
     if text.model_type in ROBERTA_POSITIONS:
         return int(limit) - int(text.pad_token_id or 0) - 1
@@ -119,6 +122,13 @@ class Family:
             do = "Use targets: all-linear, a list of layer names, or head or full."
             raise ModelError(type(model).__name__, f"has no linear layers known as {targets} targets.", do=do)
         return matched
+
+    def keeps_pad_id(self, config: Any) -> bool:
+        """Whether the configuration's pad id stays the checkpoint's: an encoder may count positions from it.
+
+        A decoder's classifier looks for the tokenizer's, to know where a row ends.
+        """
+        return self.kind == "encoder" or config.get_text_config().model_type in ROBERTA_POSITIONS
 
     def head_names(self, model: Any) -> list[str]:
         """The classifier's modules that this model has; all of them train."""

@@ -127,6 +127,9 @@ def _refuse_links(folder: Path) -> None:
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
     """A folder as a source, checked by its file names. Raises: ModelError if no safe model is there."""
     if (folder / "adapter_config.json").is_file():
+        if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
+            do = "If the adapter is merged into the model, take adapter_config.json out of the folder."
+            raise ModelError(str(folder), "holds a whole model and an adapter beside it.", do=do)
         do = "Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder."
         raise ModelError(str(folder), "holds an adapter, not a whole model.", do=do)
     if not (folder / "config.json").is_file():

@@ -11,7 +11,7 @@ The threshold, the default one and the arm are in the metadata under "tuneproof"
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -124,6 +124,15 @@ def answer_columns(predictions: AnswerPredictions) -> tuple[dict[str, Any], dict
     return columns, thresholds
 
 
+def finite_column(columns: Mapping[str, list[Any]], name: str) -> NDArray[np.float64]:
+    """The numbers of a column. Raises: ValueError naming the first row where one is not finite."""
+    values = np.array(columns[name], dtype=np.float64)
+    rows = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1 if len(values) else 1)).all(axis=1))
+    if len(rows):
+        raise ValueError(f"{name} of {columns['id'][rows[0]]} is not finite")
+    return values
+
+
 def read_answer_columns(columns: dict[str, list[Any]], about: dict[str, Any]) -> AnswerPredictions:
     """The predictions in the columns of `answer_columns`. Raises: KeyError if a column is missing."""
     return AnswerPredictions(
@@ -132,8 +141,8 @@ def read_answer_columns(columns: dict[str, list[Any]], about: dict[str, Any]) ->
         paragraphs=columns["paragraph"],
         golds=[tuple(golds) for golds in columns["golds"]],
         answers=columns["answer"],
-        null_N=np.array(columns["null_score"], dtype=np.float64),
-        score_N=np.array(columns["answer_score"], dtype=np.float64),
+        null_N=finite_column(columns, "null_score"),
+        score_N=finite_column(columns, "answer_score"),
         nbest=[json.loads(best) for best in columns["nbest"]],
         tokens_N=np.array(columns["tokens"], dtype=np.int64),
         truncated_N=np.array(columns["truncated"], dtype=bool),

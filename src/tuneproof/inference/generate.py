@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tuneproof.data.encode import EncodedPrompts
 from tuneproof.data.prefix_trie import PrefixTrie, batch_by_prefix, build_prefix_tries, group_tries
 from tuneproof.data.tokens import pad_batch
+from tuneproof.inference.finite import refuse_nonfinite_items
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.models.device import to_device
 from tuneproof.models.heads import inner_model
@@ -27,6 +28,7 @@ from tuneproof.models.prefix_cache import PrefixTrieBatch, read_shared_prefix, s
 IntArray = NDArray[np.int64]
 
 NO_TOKEN = -1  # pads an array of tokens after the end of an answer
+NONFINITE_TOKEN = -2  # ends an answer where the model's scores are not finite
 SPARE_TOKENS = 4  # beyond the longest label: a quotation mark, a line end, a superfluous word
 
 
@@ -53,6 +55,8 @@ def generate_answers(
 
     The prefix of all prompts is read once. Prompts of a batch with a common prefix (questions on one text)
     share its keys and values. A model that takes no tries (see `shares_prefixes`) reads each prompt alone.
+
+    Raises: NonfiniteItemsError where the scores of a prompt's next token hold NaN or are all infinite.
     """
     model.eval()
     rows = prompts.prompt_ids
@@ -82,10 +86,21 @@ def generate_answers(
             batch = pad_batch([rows[item] for item in items], pad_id, "left")
             return _as_array(_generate_separate_rows(model, to_device(batch, device), pad_id, stop_rule))
 
+    nonfinite = []
     for items, tokens_BT in run_in_batches([len(ids) for ids in rows], adaptive_size, work, batches):
         for item, tokens in zip(items, tokens_BT, strict=True):
+            if NONFINITE_TOKEN in tokens:
+                nonfinite.append(item)
+                continue
             answers[item] = stop_rule.first_line(tokens[tokens != NO_TOKEN].tolist())
+    refuse_nonfinite_items(nonfinite)
     return answers
+
+
+def _greedy_tokens(logits_SV: torch.Tensor) -> torch.Tensor:
+    """The most probable token [S] of each row; NONFINITE_TOKEN where its logit is not finite."""
+    best_S, tokens_S = logits_SV.max(dim=-1)  # of a row with NaN it is NaN
+    return torch.where(best_S.isfinite(), tokens_S, NONFINITE_TOKEN)
 
 
 def _as_array(answers: Sequence[Sequence[int]]) -> IntArray:
@@ -106,7 +121,7 @@ class _StopRule:
 
     def is_finished(self, tokens: Sequence[int]) -> bool:
         """Whether the last of these tokens ends the answer."""
-        if tokens[-1] in self.end_ids or len(tokens) >= self.max_tokens:
+        if tokens[-1] in (*self.end_ids, NONFINITE_TOKEN) or len(tokens) >= self.max_tokens:
             return True
         return "\n" in self.tokenizer.decode(tokens, skip_special_tokens=True).lstrip()
 
@@ -128,7 +143,7 @@ def _generate_in_tries(
     logits_SV = batch.logits_at(np.array([index for index, _ in live]), ends)
     on_device = list(range(len(tries)))  # indices of the tries
     while True:
-        for key, token in zip(live, logits_SV.argmax(-1).tolist(), strict=True):
+        for key, token in zip(live, _greedy_tokens(logits_SV).tolist(), strict=True):
             generated[rows[key]].append(token)
         live = [key for key in live if not stop_rule.is_finished(generated[rows[key]])]
         if not live:
@@ -156,9 +171,15 @@ def _generate_separate_rows(
     model: Any, batch: dict[str, torch.Tensor], pad_id: int, stop_rule: _StopRule
 ) -> list[list[int]]:
     """The same for the rows of a left-padded batch, each with its own keys and values."""
-    from transformers import GenerationConfig, StoppingCriteriaList
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     width = batch["input_ids"].shape[1]
+    nonfinite: set[int] = set()
+
+    def watch(_ids: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        rows_B = _greedy_tokens(scores_BV) == NONFINITE_TOKEN
+        nonfinite.update(rows_B.nonzero().flatten().tolist())
+        return scores_BV
 
     def is_finished(input_ids_BT: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         finished = [stop_rule.is_finished(row) for row in input_ids_BT[:, width:].tolist()]
@@ -173,9 +194,11 @@ def _generate_separate_rows(
             attention_mask=batch["attention_mask"],
             generation_config=config,
             stopping_criteria=StoppingCriteriaList([is_finished]),
+            logits_processor=LogitsProcessorList([watch]),
             **({} if cache is None else {"past_key_values": cache}),
         )
-    return output_BT[:, width:].tolist()
+    answers = output_BT[:, width:].tolist()
+    return [[NONFINITE_TOKEN] if row in nonfinite else answer for row, answer in enumerate(answers)]
 
 
 def parse_answer(text: str, words: Sequence[str]) -> int:

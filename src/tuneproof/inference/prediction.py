@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tuneproof.atomic import write_with
 from tuneproof.errors import RunError
-from tuneproof.inference.answers import AnswerPredictions, answer_columns, read_answer_columns
+from tuneproof.inference.answers import AnswerPredictions, answer_columns, finite_column, read_answer_columns
 from tuneproof.metrics.metric import UNPARSED, LabelItems
 
 
@@ -146,7 +146,7 @@ def read_predictions(path: Path) -> AnyPredictions:
         index_of = {None: UNPARSED, **{label: index for index, label in enumerate(labels)}}
 
         def matrix(name: str) -> NDArray[np.float64] | None:
-            return None if None in columns[name] else np.array(columns[name], dtype=np.float64)
+            return None if None in columns[name] else finite_column(columns, name)
 
         return Predictions(
             labels=labels,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tuneproof.data.windows import EncodedWindows, Window, collate_windows, span_text
+from tuneproof.inference.finite import refuse_nonfinite_items
 from tuneproof.models.device import to_device
 from tuneproof.models.heads import inner_model, model_inputs
 from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
@@ -74,7 +75,10 @@ def find_spans(
     autocast: Callable[[], AbstractContextManager[Any]],
     answer_tokens: int,
 ) -> WindowSpans:
-    """The best spans of every window, its null score and its loss."""
+    """The best spans of every window, its null score and its loss.
+
+    Raises: NonfiniteItemsError where a logit of a question's window is not finite.
+    """
     model.eval()
     size = len(windows)
     spans = WindowSpans(np.zeros(size), np.zeros(size), [[] for _ in range(size)])
@@ -101,6 +105,8 @@ def find_spans(
         pairs = zip(arrays["spans_K3"].tolist(), arrays["scores_K"].tolist(), strict=True)
         for (row, first, last), score in pairs:
             spans.best[indices[row]].append(Candidate(first, last, score))
+    bad_W = ~(np.isfinite(spans.loss_W) & np.isfinite(spans.null_W))  # the loss sums over all logits
+    refuse_nonfinite_items([windows[index].item for index in np.flatnonzero(bad_W).tolist()])
     return spans
 
 

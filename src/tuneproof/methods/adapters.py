@@ -10,8 +10,9 @@ from typing import Any
 
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
-from tuneproof.methods.layers import targets_in_last
+from tuneproof.methods.layers import freeze_unread, targets_in_last
 from tuneproof.methods.options import AdapterOptions, last_layers, trains_words
+from tuneproof.methods.without_adapter import weights_without_adapter
 
 ApplyFn = Callable[[Any, Family, Any, Sequence[str]], Any]
 
@@ -37,7 +38,12 @@ def with_adapters(make_config: Callable[[Any, AdapterTargets], Any]) -> ApplyFn:
     """A method's `apply` from a function (options, targets) that makes the PeftConfig."""
 
     def apply(model: Any, family: Family, options: Any, fresh: Sequence[str] = ()) -> Any:
-        return _adapt(model, make_config(options, _targets(model, family, options, fresh)))
+        adapted = _adapt(model, make_config(options, _targets(model, family, options, fresh)))
+        adapted.weights_without_adapter = ()
+        if options.targets == "all-linear":
+            adapted.weights_without_adapter = weights_without_adapter(adapted)
+        freeze_unread(adapted)
+        return adapted
 
     return apply
 

@@ -6,7 +6,7 @@ In: a loaded model. Out: the same model, what trains marked as trainable. Knows 
 from collections.abc import Sequence
 from typing import Any
 
-from tuneproof.methods.layers import DIFFERS, freeze_below
+from tuneproof.methods.layers import DIFFERS, freeze_below, freeze_unread
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import EngineOption, LayersOption, TunedOptions, WeightsOption, last_layers
 
@@ -16,12 +16,13 @@ class FullOptions(WeightsOption, LayersOption, EngineOption, TunedOptions):
 
 
 def apply_full(model: Any, family: Any, options: Any, fresh: Sequence[str] = ()) -> Any:
-    """Mark every parameter as trainable; with `layers`, those that only the last layers read.
+    """Mark what an output depends on as trainable; with `layers`, only what the last layers read.
 
     Raises: ModelError where the model's layers are not known.
     """
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+    freeze_unread(model)
     last = last_layers(options)
     if last is not None:
         freeze_below(model, last)

@@ -9,6 +9,7 @@ from typing import Any
 from tuneproof.families.blocks import blocks_of, weights_below
 from tuneproof.families.family import Family, TargetNames
 from tuneproof.methods.options import MethodOptions, last_layers
+from tuneproof.methods.unread_weights import unread_weights
 
 DIFFERS = (
     "With layers: last N, the frozen layers process each item once, without dropout; a usual training loop "
@@ -32,7 +33,15 @@ def freeze_below(model: Any, last: int) -> None:
     """
     below = weights_below(model, last)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in below)
+        if name in below:
+            parameter.requires_grad_(False)
+
+
+def freeze_unread(model: Any) -> None:
+    """Freeze what is to train although no output depends on it; its names stay as `model.unread_weights`."""
+    model.unread_weights = unread_weights(model)
+    for name in model.unread_weights:
+        model.get_parameter(name).requires_grad_(False)
 
 
 def targets_in_last(model: Any, family: Family, targets: TargetNames, last: int) -> list[str]:

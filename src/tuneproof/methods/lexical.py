@@ -1,23 +1,35 @@
-"""The lexical baseline: TF-IDF of words and word pairs, and logistic regression.
+"""The lexical baseline: TF-IDF of words, signs and characters, and logistic regression.
 
 In: texts and labels of train. Out: probabilities for every item. Knows nothing of: language models.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
+from tuneproof.methods.lexical_features import Features, character_features, word_features
+from tuneproof.methods.majority import fit_majority
 from tuneproof.methods.method import BaselineFit, LabelledTexts, Method
 from tuneproof.methods.options import MethodOptions
 from tuneproof.methods.overlap import answer_by_overlap
+
+NOTHING_TO_READ = "No text of train has a word or a sign: every item gets the label shares of train."
 
 
 class LexicalOptions(MethodOptions):
     """Settings of the lexical baseline."""
 
     ngrams: int = Field(2, ge=1, le=4, description="Longest word sequence that is a feature.")
+    characters: int = Field(
+        4,
+        ge=0,
+        le=6,
+        description="Longest character sequence that is a feature beside the words, if that lowers the dev "
+        "loss by more than its standard error; 0: words alone.",
+    )
     strengths: tuple[float, ...] = Field(
         (0.5, 2.0, 8.0, 32.0),
         min_length=1,
@@ -25,42 +37,103 @@ class LexicalOptions(MethodOptions):
     )
 
 
-def make_lexical(options: Any, strength: float) -> Any:
-    """The scikit-learn pipeline: lower-cased words, sublinear term counts, L2 regression."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+@dataclass(frozen=True)
+class _Regression:
+    """A regression on one set of features, with its log loss on each item of dev."""
 
-    words = {"ngram_range": (1, options.ngrams), "token_pattern": r"(?u)\b\w+\b|[!?]"}
-    features = TfidfVectorizer(sublinear_tf=True, **words)
-    return make_pipeline(features, LogisticRegression(C=strength, max_iter=2000))
+    name: str
+    strength: float
+    features: Features
+    model: Any
+    dev_NC: np.ndarray
+    loss_N: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """The mean log loss on dev."""
+        return float(self.loss_N.mean())
+
+    def beats(self, simpler: "_Regression") -> bool:
+        """Whether dev's loss is lower by more than the standard error of the difference."""
+        gain_N = simpler.loss_N - self.loss_N
+        return bool(gain_N.mean() > gain_N.std() / np.sqrt(len(gain_N)))
+
+
+@dataclass(frozen=True)
+class _Fitter:
+    """Fits regressions on one set of features."""
+
+    name: str
+    features: Features
+    train: LabelledTexts
+    dev: LabelledTexts
+    classes: int
+
+    def fit(self, strength: float) -> _Regression:
+        """The regression with this inverse strength."""
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=strength, max_iter=2000).fit(self.features.train, self.train.labels_N)
+        dev_NC = _all_classes(model, self.features.dev, self.classes)
+        loss_N = -np.log(dev_NC[np.arange(len(dev_NC)), self.dev.labels_N] + 1e-12)
+        return _Regression(self.name, strength, self.features, model, dev_NC, loss_N)
+
+    def best(self, strengths: Sequence[float]) -> _Regression:
+        """The lowest loss of all strengths."""
+        return min((self.fit(strength) for strength in strengths), key=lambda fitted: fitted.loss)
+
+    def best_from(self, start: float, strengths: Sequence[float]) -> _Regression:
+        """The lowest loss, from one strength on and further as long as the loss falls."""
+        above = sorted(strength for strength in strengths if strength > start)
+        below = sorted((strength for strength in strengths if strength < start), reverse=True)
+        best = self.fit(start)
+        for direction in (above, below):
+            for strength in direction:
+                fitted = self.fit(strength)
+                if fitted.loss >= best.loss:
+                    break
+                best = fitted
+        return best
 
 
 def fit_lexical(
     options: Any, train: LabelledTexts, dev: LabelledTexts, texts: Sequence[str], classes: int
 ) -> BaselineFit:
-    """Fit on train with each strength; the lowest log loss on dev wins."""
-    best: tuple[float, float, Any] | None = None
-    for strength in options.strengths:
-        model = make_lexical(options, strength).fit(train.texts, train.labels_N)
-        dev_NC = _all_classes(model, dev.texts, classes)
-        loss = float(-np.log(dev_NC[np.arange(len(dev.texts)), dev.labels_N] + 1e-12).mean())
-        if best is None or loss < best[0]:
-            best = (loss, strength, model)
-    assert best is not None
-    loss, strength, model = best
-    coefficients = model[-1].coef_.size + model[-1].intercept_.size
+    """Fit words with each strength, then words and characters with the best and those that lower the loss.
+
+    Dev chooses the strength by the loss, and characters where they beat the words alone.
+    """
+    best = _choose(options, train, dev, texts, classes)
+    if best is None:
+        return replace(fit_majority(options, train, dev, texts, classes), notes=(NOTHING_TO_READ,))
     return BaselineFit(
-        dev_NC=_all_classes(model, dev.texts, classes),
-        test_NC=_all_classes(model, texts, classes),
-        chosen={"strength": strength, "dev_loss": loss},
-        parameters=int(coefficients),
+        dev_NC=best.dev_NC,
+        test_NC=_all_classes(best.model, best.features.test, classes),
+        chosen={"features": best.name, "strength": best.strength, "dev_loss": best.loss},
+        parameters=int(best.model.coef_.size + best.model.intercept_.size),
     )
 
 
-def _all_classes(model: Any, texts: Sequence[str], classes: int) -> np.ndarray:
-    probabilities_NC = np.zeros((len(texts), classes))
-    probabilities_NC[:, model[-1].classes_] = model.predict_proba(texts)
+def _choose(
+    options: Any, train: LabelledTexts, dev: LabelledTexts, texts: Sequence[str], classes: int
+) -> _Regression | None:
+    """What dev chooses; None where train has nothing to read."""
+    parts = (train.texts, dev.texts, texts)
+    words, characters = word_features(options.ngrams, *parts), character_features(options.characters, *parts)
+    if words is None:
+        alone = characters and _Fitter("characters", characters, train, dev, classes)
+        return alone.best(options.strengths) if alone else None
+    best = _Fitter("words", words, train, dev, classes).best(options.strengths)
+    if characters is None:
+        return best
+    both = _Fitter("words and characters", words.beside(characters), train, dev, classes)
+    richer = both.best_from(best.strength, options.strengths)
+    return richer if richer.beats(best) else best
+
+
+def _all_classes(model: Any, features: Any, classes: int) -> np.ndarray:
+    probabilities_NC = np.zeros((features.shape[0], classes))
+    probabilities_NC[:, model.classes_] = model.predict_proba(features)
     return probabilities_NC
 
 

@@ -19,13 +19,17 @@ Kind = Literal["baseline", "prompt", "tuned"]
 
 @dataclass(frozen=True)
 class BaselineFit:
-    """What a baseline returns for labels: probabilities of dev and test items, and what dev chose."""
+    """What a baseline returns for labels: probabilities of dev and test items, and what dev chose.
+
+    notes: what a reader has to know of it, in sentences.
+    """
 
     dev_NC: NDArray[np.float64]
     test_NC: NDArray[np.float64]
     chosen: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
     weights: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class BaselineAnswers:
     null_N: NDArray[np.float64]
     score_N: NDArray[np.float64]
     parameters: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

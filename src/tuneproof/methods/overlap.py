@@ -6,7 +6,8 @@ Knows nothing of: language models, thresholds.
 The weights of words are inverse frequencies over train's paragraphs. In the sentence whose words cover
 most of the question's weight, the answer is a run of words that the question does not hold: one of the
 expected kind (a number for "when" and "how many", a capital for "who" and "where"), nearest to what the
-two share. The null score is minus the covered share, 0 to 1.
+two share. The null score is minus the covered share, 0 to 1. Words are shared in any script; kinds are
+expected of English questions alone, which a note says where most questions are not.
 """
 
 import math
@@ -20,13 +21,19 @@ from itertools import pairwise
 import numpy as np
 
 from tuneproof.methods.method import BaselineAnswers
+from tuneproof.metrics.words import word_pattern
 from tuneproof.tasks.task import Example
 
 LONGEST_RUN = 6  # words
-_WORD = re.compile(r"\w+(?:[.,'’-]\w+)*")
-_SENTENCE = re.compile(r"(?<=[.!?])[\"'”)\]]*\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])[\"'”)\]]*\s+|(?<=[。！？｡।؟။។])")
+_BREAK = re.compile(r"[,;:()、，；：（）「」،؛]")
 _NUMBER = re.compile(r"\b(when|how (many|much|long|old|far)|what (year|date|percent\w*|century))\b")
 _NAME = re.compile(r"\b(who|whom|whose|where|which|what (country|city|person|company|team))\b")
+_QUESTION_WORD = re.compile(r"\b(who|whom|whose|what|when|where|which|why|how)\b", re.IGNORECASE)
+NOT_ENGLISH = (
+    "{share:.0%} of the questions hold no English question word (who, when, how many); the baseline knows no "
+    "other, so it expects no kind of answer to them."
+)
 _STOP_WORDS = """
     a an the of in on at to for from by with and or but as is are was were be been being do does did
     has have had that this these those it its his her their he she they who whom whose what when
@@ -45,6 +52,11 @@ class _Word:
 
 
 @cache
+def _word() -> re.Pattern[str]:
+    return re.compile(rf"(?:{word_pattern()})(?:[.,'’-](?:{word_pattern()}))*")
+
+
+@cache
 def _stem(word: str) -> str:
     """Lower case, without the commonest English endings: enough for counting shared words."""
     small = word.lower()
@@ -55,7 +67,7 @@ def _stem(word: str) -> str:
 
 
 def _words(text: str, start: int = 0, end: int | None = None) -> list[_Word]:
-    matches = _WORD.finditer(text, start, len(text) if end is None else end)
+    matches = _word().finditer(text, start, len(text) if end is None else end)
     return [_Word(_stem(match[0]), match.start(), match.end()) for match in matches]
 
 
@@ -94,7 +106,13 @@ def answer_by_overlap(train: Sequence[Example], questions: Sequence[Example]) ->
         answers.append(context[start:end])
         shares.append(covered[best] / total if total else 0.0)
     share_N = np.array(shares, dtype=np.float64)
-    return BaselineAnswers(answers, null_N=-share_N, score_N=share_N, parameters=len(weights))
+    return BaselineAnswers(answers, -share_N, share_N, len(weights), _notes(questions))
+
+
+def _notes(questions: Sequence[Example]) -> tuple[str, ...]:
+    others = [item for item in questions if not _QUESTION_WORD.search(item.required_question.question)]
+    share = len(others) / max(1, len(questions))
+    return (NOT_ENGLISH.format(share=share),) if share > 0.5 else ()
 
 
 def _span(
@@ -106,7 +124,7 @@ def _span(
         if word.stem in weights or word.stem in _STOP:
             continue
         gap = context[sentence[index - 1].end : word.start] if index else ""
-        joins = runs and runs[-1][-1] == index - 1 and not re.search(r"[,;:()]", gap)
+        joins = runs and runs[-1][-1] == index - 1 and not _BREAK.search(gap)
         if joins and len(runs[-1]) < LONGEST_RUN:
             runs[-1].append(index)
         else:

@@ -3,13 +3,17 @@
 In: a gold answer and a predicted one. Out: exact match and F1, 0 to 1.
 Knows nothing of: items, metrics, files.
 
-Source: Rajpurkar, Jia and Liang 2018, arXiv:1806.03822, and their evaluation script for version 2.0.
+Source: Rajpurkar, Jia and Liang 2018, arXiv:1806.03822, and their evaluation script for version 2.0. It
+splits words at spaces; each character of a script without spaces is a word here, as in the script of MLQA
+(Lewis et al. 2020, arXiv:1910.07475).
 """
 
 import re
 import string
 from collections import Counter
 from functools import lru_cache
+
+from tuneproof.metrics.words import space_characters
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -32,7 +36,11 @@ def token_f1(gold: str, predicted: str) -> float:
 
     Where one of them has no word, 1 if the other has none either, else 0.
     """
-    return _f1(normalise_answer(gold).split(), normalise_answer(predicted).split())
+    return _f1(_split(normalise_answer(gold)), _split(normalise_answer(predicted)))
+
+
+def _split(normal: str) -> list[str]:
+    return space_characters(normal).split()
 
 
 def _f1(gold_words: list[str], words: list[str]) -> float:
@@ -55,5 +63,5 @@ def best_of(golds: tuple[str, ...], predicted: str) -> tuple[float, float]:
     normal_golds = [text for text in dict.fromkeys(map(normalise_answer, golds)) if text] or [""]
     if normal in normal_golds:
         return 1.0, 1.0
-    words = normal.split()
-    return 0.0, max(_f1(gold.split(), words) for gold in normal_golds)
+    words = _split(normal)
+    return 0.0, max(_f1(_split(gold), words) for gold in normal_golds)

@@ -9,6 +9,8 @@ answer to an answerable one 0. BLEU is of the corpus: a rightly withheld answer 
 answer that should have been withheld adds n-grams that match nothing; so BLEU over all questions
 says little about abstaining, and BLEU of answers that are mostly shorter than four words is low.
 With several golds METEOR and ROUGE take the best one; BLEU clips by all of them.
+
+rouge-score drops every letter but a to z, so texts that are not ASCII have the words of `find_words`.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from tuneproof.metrics.matching import CACHED_PAIRS
 from tuneproof.metrics.metric import AnswerItems, Metric, QuestionKind
 from tuneproof.metrics.wordnet import HOW_TO_GET, read_wordnet, wordnet_folder
+from tuneproof.metrics.words import OF_CHARACTERS, find_words, space_characters
 
 Floats = NDArray[np.float64]
 PerItem = Callable[[AnswerItems], Floats]
@@ -29,11 +32,17 @@ PerItem = Callable[[AnswerItems], Floats]
 ORDERS = 4
 LOG_OF_ZERO = -9999999999.0  # as in sacrebleu
 ROUGES = ("rouge1", "rouge2", "rougeL")
-BLEU_NOTE = f"sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{version('sacrebleu')}"
-ROUGE_NOTE = f"rouge-score {version('rouge-score')}, F-measure, Porter stemmer"
+BLEU_NOTE = (
+    f"sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp|version:{version('sacrebleu')}; "
+    + OF_CHARACTERS
+)
+ROUGE_NOTE = (
+    f"rouge-score {version('rouge-score')}, F-measure, Porter stemmer; letters other than a to z, which "
+    f"rouge-score drops, count, and {OF_CHARACTERS}"
+)
 METEOR_NOTE = (
     f"nltk {version('nltk')} (alpha 0.9, beta 3, gamma 0.5), Porter stemmer, WordNet 3.0, words "
-    "split by nltk's Treebank rules"
+    f"split by nltk's Treebank rules; {OF_CHARACTERS}"
 )
 
 
@@ -44,11 +53,28 @@ def _bleu() -> Any:
     return BLEU()
 
 
+class _RougeWords:
+    """rouge-score's words of ASCII; of other texts also the letters that it drops."""
+
+    def __init__(self) -> None:
+        from rouge_score.tokenizers import DefaultTokenizer
+
+        self.official = DefaultTokenizer(use_stemmer=True)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Lower-cased words, those of ASCII stemmed; the signs of a text without words."""
+        words = self.official.tokenize(text) if text.isascii() else []
+        return words or [stem for word in find_words(text) for stem in self._stems(word)]
+
+    def _stems(self, word: str) -> list[str]:
+        return (word.isascii() and self.official.tokenize(word)) or [word]
+
+
 @cache
 def _rouge() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(list(ROUGES), use_stemmer=True)
+    return RougeScorer(list(ROUGES), tokenizer=_RougeWords())
 
 
 @cache
@@ -61,7 +87,8 @@ def _words() -> Any:
 @lru_cache(maxsize=CACHED_PAIRS)
 def bleu_counts(golds: tuple[str, ...], predicted: str) -> tuple[float, ...]:
     """Matches of 1 to 4 grams, their totals, length of answer and of the nearest gold: 10 numbers."""
-    score = _bleu().corpus_score([predicted], [[gold] for gold in golds or ("",)])
+    spaced = [[space_characters(gold)] for gold in golds or ("",)]
+    score = _bleu().corpus_score([space_characters(predicted)], spaced)
     return (*score.counts, *score.totals, score.sys_len, score.ref_len)
 
 
@@ -84,8 +111,9 @@ def meteor_value(golds: tuple[str, ...], predicted: str) -> float:
     folder = wordnet_folder()
     assert folder is not None, "call why_not_computable() first"
     split = _words().tokenize
-    references = [split(gold) for gold in dict.fromkeys(golds)]
-    return float(meteor_score(references, split(predicted), wordnet=read_wordnet(folder)))
+    references = [split(space_characters(gold)) for gold in dict.fromkeys(golds)]
+    answer = split(space_characters(predicted))
+    return float(meteor_score(references, answer, wordnet=read_wordnet(folder)))
 
 
 def _rows(items: AnswerItems, of: Callable[[tuple[str, ...], str], Any]) -> Floats:

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from tuneproof.atomic import MANIFEST, atomic_folder, check_folder
 from tuneproof.errors import RunError
 
+DAMAGED = "The cached {} do not fit the model and the items. They are computed again."
 STATES, INDEX = "states.bin", "index.npz"
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, BadZipFile)
+UNREADABLE = (OSError, EOFError, LookupError, ValueError, TypeError, OverflowError, BadZipFile)
 DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)}
 
 Features = dict[str, NDArray[np.float32]]
@@ -99,16 +100,22 @@ def write_features(folder: Path, features: Mapping[str, NDArray[np.float32]]) ->
             np.save(inside / f"{name}.npy", values_ND)
 
 
-def read_features(folder: Path, names: Sequence[str], rows: int) -> Features | None:
-    """Features of these names and so many rows; None where they are missing, damaged or of other shapes."""
+def read_features(folder: Path, names: Sequence[str], rows: int, width: int | None = None) -> Features | None:
+    """Features of these names and of this shape (width None: of any width, the same for all).
+
+    None where they are missing, damaged, of other shapes or not finite.
+    """
     if not _is_undamaged(folder):
         return None
     try:
         features: Features = {name: open_memmap(folder / f"{name}.npy", "r") for name in names}
     except UNREADABLE:
         return None
-    shapes = {(values_ND.ndim, len(values_ND), str(values_ND.dtype)) for values_ND in features.values()}
-    return features if shapes <= {(2, rows, "float32")} else None
+    shapes = {(values_ND.shape, str(values_ND.dtype)) for values_ND in features.values()}
+    if width is None and features:
+        width = next(iter(features.values())).shape[-1]
+    is_finite = all(np.isfinite(values_ND).all() for values_ND in features.values())
+    return features if shapes <= {((rows, width), "float32")} and is_finite else None
 
 
 def cached_bytes(cache: Path) -> int:
@@ -141,8 +148,8 @@ def write_states(folder: Path, rows: Sequence[TokenRow], batches: Iterator[tuple
         )
 
 
-def has_states(folder: Path, rows: Sequence[TokenRow]) -> bool:
-    """Whether the folder has the states of exactly these rows, undamaged."""
+def has_states(folder: Path, rows: Sequence[TokenRow], sample: torch.Tensor) -> bool:
+    """Whether the folder has the states of exactly these rows, undamaged, of the sample's width and dtype."""
     if not _is_undamaged(folder):
         return False
     try:
@@ -151,7 +158,9 @@ def has_states(folder: Path, rows: Sequence[TokenRow]) -> bool:
         size = (folder / STATES).stat().st_size
     except UNREADABLE:
         return False
-    return lengths == {row.digest: len(row) for row in rows} and size == index.start[-1] * index.token_bytes
+    is_alike = (index.token_bytes, index.dtype) == (sample.shape[-1] * sample.element_size(), sample.dtype)
+    is_complete = size == index.start[-1] * index.token_bytes
+    return is_alike and is_complete and lengths == {row.digest: len(row) for row in rows}
 
 
 @dataclass(frozen=True)

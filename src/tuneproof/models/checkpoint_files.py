@@ -8,6 +8,7 @@ No code of a checkpoint is ever run: no remote code, no pickles, no kernels by n
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import CONVERT, ModelSource
 from tuneproof.hub.download import download_model, http_error_type
+from tuneproof.models.config_values import check_config_values, end_ids
+from tuneproof.models.own_tokenizer import OWN_FILE, as_own_file
 from tuneproof.models.quiet import quiet
+from tuneproof.models.tokenizer_match import check_tokenizer
+from tuneproof.models.tokenizer_trial import try_tokenizer
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+TOKENIZER_FILES = (
+    *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "spm.model"),
+    *("sentencepiece.bpe.model", "sentencepiece.model", "tekken.json"),
+)
 CODE_KEYS = {"auto_map", "custom_generate", "custom_pipelines", "trust_remote_code"}
 CODE_KEYS |= {"use_kernels", "kernel_config", "allow_all_kernels"}
 CODE_ENDINGS = ("_implementation", "_internal")  # kernels that would be fetched by name
 MAX_JSON_BYTES = 50_000_000  # a shard index has a few million at most
-# A tokenizer with fewer tokens than this share of the model's rows belongs to another model: padding
-# of embeddings to round sizes takes a few per cent at most.
-MIN_VOCABULARY_SHARE = 0.9
-MAX_VALUES = {"vocab_size": 10_000_000, "hidden_size": 1_000_000, "num_hidden_layers": 10_000}
-MAX_VALUES |= dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 10_000)
 
 
 def _names_code(key: str) -> bool:
@@ -39,7 +42,8 @@ def _without_code(value: Any) -> Any:
     return [_without_code(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _read_json(path: Path, name: str) -> dict[str, Any]:
+def read_json_object(path: Path, name: str) -> dict[str, Any]:
+    """A JSON object of bounded size. Raises: ModelError where it is none, or missing."""
     try:
         if path.exists() and not (path.is_file() and path.stat().st_size <= MAX_JSON_BYTES):
             raise ModelError(str(path), f"is not a file of at most {MAX_JSON_BYTES:,} bytes.")
@@ -57,7 +61,7 @@ def read_raw_config(source: ModelSource) -> tuple[Path, dict[str, Any]]:
     """The configuration's file and its unchecked values. Raises: ModelError where it is no JSON object."""
     folder = download_model(source, weights=False)
     path = folder if folder.is_file() else folder / "config.json"
-    return path, _read_json(path, source.path_or_id)
+    return path, read_json_object(path, source.path_or_id)
 
 
 def code_keys(values: Any) -> list[str]:
@@ -75,7 +79,7 @@ def ignored_code_notes(source: ModelSource) -> tuple[str, ...]:
     notes = [ignored_code_note(key) for key in code_keys(values)]
     tokenizer_path = path.with_name("tokenizer_config.json")
     if tokenizer_path.is_file():
-        keys = code_keys(_read_json(tokenizer_path, ""))
+        keys = code_keys(read_json_object(tokenizer_path, ""))
         notes += [ignored_code_note(key, "tokenizer's ") for key in keys]
     return tuple(notes)
 
@@ -88,7 +92,15 @@ def ignored_code_note(key: str, owner: str = "") -> str:
 def read_config(source: ModelSource) -> Any:
     """The configuration of a model, made by `make_config`. Raises: ModelError where the file is broken."""
     path, values = read_raw_config(source)
-    return make_config(values, str(path))
+    config = make_config(values, str(path))
+    generation_end_ids(path.parent)
+    return config
+
+
+def generation_end_ids(folder: Path) -> list[int]:
+    """The end tokens of the folder's generation_config.json, if there is one. Raises: as `end_ids`."""
+    path = folder / "generation_config.json"
+    return end_ids(read_json_object(path, str(folder)), path) if path.exists() else []
 
 
 def make_config(raw: Mapping[str, Any], path: str) -> Any:
@@ -109,39 +121,38 @@ def make_config(raw: Mapping[str, Any], path: str) -> Any:
             "The checkpoint's own code is never run.",
             "Name another model.",
         )
-    _check_values(values, path)
+    if values.get("quantization_config"):
+        raise ModelError(path, "the weights are quantised.", do="Name the model with its full weights.")
+    check_config_values(values, path)
     try:
         with quiet():
             config = CONFIG_MAPPING[kind].from_dict(values)
+            text = config.get_text_config()
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ModelError(path, f"does not fit the class of {kind}: {reason}.") from None
     for key in ("vocab_size", "hidden_size", "num_hidden_layers"):
-        size = getattr(config.get_text_config(), key, None)
-        if isinstance(size, int) and size < 1:
-            raise ModelError(path, f"{key} is {size}; it must be at least 1.")
+        size = getattr(text, key, 1)
+        if not isinstance(size, int | dict) or size is True or (isinstance(size, int) and size < 1):
+            raise ModelError(path, f"{key} is {json.dumps(size)}; it must be a whole number from 1.")
     for key in ("bos_token_id", "eos_token_id"):
         if key not in values and not values.get("text_config"):
             setattr(config, key, None)
     return config
 
 
-def _check_values(values: Mapping[str, Any], path: str) -> None:
-    """Refuse sizes of no existing model, which would fill the memory, and quantised weights."""
-    for key, limit in MAX_VALUES.items():
-        if isinstance(values.get(key), int) and values[key] > limit:
-            raise ModelError(path, f"{key} is {values[key]}; no model has more than {limit}.")
-    if values.get("quantization_config"):
-        raise ModelError(path, "the weights are quantised.", do="Name the model with its full weights.")
-
-
 def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
-    """The fast tokenizer of the model, its pad token set there and in `config` by the family's rule.
+    """The tokenizer of `read_tokenizer_with_notes`, without its notes. Raises: as it."""
+    return read_tokenizer_with_notes(source, config, family)[0]
+
+
+def read_tokenizer_with_notes(source: ModelSource, config: Any, family: Family) -> tuple[Any, list[str]]:
+    """The fast tokenizer of the model, its pad token set by the family's rule.
+
+    It reads texts as the folder's tokenizer.json does (see `as_own_file`); the notes say what is to be known.
 
     Raises: ModelError where it is missing, slow, or another model's (see `check_tokenizer`).
     """
-    from transformers import AutoTokenizer
-
     folder = download_model(source, weights=False)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ModelError(
@@ -150,75 +161,50 @@ def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
             f"One of {', '.join(TOKENIZER_FILES)} must exist.",
             "Save the tokenizer that the model was trained with into the model's folder.",
         )
+    _require_sentencepiece(source, folder)
+    if (folder / OWN_FILE).is_file():
+        try_tokenizer(folder / OWN_FILE, source.path_or_id)
+    tokenizer, notes = _load_tokenizer(source, folder)
+    if not tokenizer.is_fast:
+        raise ModelError(source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json.")
+    notes += check_tokenizer(tokenizer, config, family, source.name)
+    rows = config.get_text_config().vocab_size
+    notes += [
+        f"its generation_config.json names the end token {id}; the model has {rows}, so it ends no answer."
+        for id in generation_end_ids(folder)
+        if id >= rows
+    ]
+    pad = family.pad_rule(tokenizer, config)
+    tokenizer.pad_token = pad.token
+    if not family.keeps_pad_id(config):
+        config.pad_token_id = pad.id
+    return tokenizer, [note.replace("its ", f"{source.name}'s ", 1) for note in notes]
+
+
+def _require_sentencepiece(source: ModelSource, folder: Path) -> None:
+    """Raises ModelError where only the package sentencepiece can read the tokenizer, and it is missing."""
+    files = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if find_spec("sentencepiece") is None and all(name.endswith(".model") for name in files):
+        raise ModelError(
+            source.path_or_id,
+            f"its tokenizer is {files[0]} alone, which the package sentencepiece reads.",
+            do="Install it (pip install sentencepiece), or save the tokenizer with a tokenizer.json.",
+        )
+
+
+def _load_tokenizer(source: ModelSource, folder: Path) -> tuple[Any, list[str]]:
+    from transformers import AutoTokenizer
+
     try:
         with quiet():
             safe = {"local_files_only": True, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(str(folder), **safe)
+            if not isinstance(tokenizer.model_max_length, int | float):
+                raise ValueError(f"model_max_length is {tokenizer.model_max_length!r}, not a number")
+            return as_own_file(tokenizer, folder) if tokenizer.is_fast else (tokenizer, [])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {reason}.") from None
-    if not tokenizer.is_fast:
-        raise ModelError(source.path_or_id, "its tokenizer is a slow one.", do="Save it with tokenizer.json.")
-    check_tokenizer(tokenizer, config, family, source.name)
-    pad = family.pad_rule(tokenizer, config)
-    tokenizer.pad_token, config.pad_token_id = pad.token, pad.id
-    return tokenizer
-
-
-def _ids(value: Any) -> set[int]:
-    if value is None:
-        return set()
-    return {int(i) for i in value} if isinstance(value, list | tuple) else {int(value)}
-
-
-def check_tokenizer(tokenizer: Any, config: Any, family: Family, name: str = "model") -> None:
-    """Refuse a tokenizer made for another model: by vocabulary, begin, end and pad ids, or markers.
-
-    Raises: ModelError that names the first mismatch.
-    """
-    mismatch = _vocabulary_mismatch(tokenizer, config) or _marker_mismatch(tokenizer, config)
-    mismatch = mismatch or _kind_mismatch(tokenizer, config, family)
-    if mismatch:
-        raise ModelError(
-            name,
-            f"the tokenizer is another model's: {mismatch}.",
-            do="Put the files of the tokenizer that the model was trained with into its folder.",
-        )
-
-
-def _vocabulary_mismatch(tokenizer: Any, config: Any) -> str | None:
-    rows, tokens = int(config.get_text_config().vocab_size), len(tokenizer)
-    needed = max(tokens, max(tokenizer.get_vocab().values(), default=-1) + 1)
-    if needed > rows:
-        return f"it has {needed} tokens, the model has rows for {rows}"
-    if tokens < MIN_VOCABULARY_SHARE * rows:
-        return f"it has {tokens} tokens, the model {rows}"
-    return None
-
-
-def _marker_mismatch(tokenizer: Any, config: Any) -> str | None:
-    text, bos = config.get_text_config(), tokenizer.bos_token_id
-    if bos is not None and text.bos_token_id is not None and bos != text.bos_token_id:
-        return f"it begins texts with token {bos}, the model with {text.bos_token_id}"
-    model_ids = _ids(text.bos_token_id) | _ids(text.eos_token_id)
-    own_ids = _ids(bos) | _ids(tokenizer.eos_token_id) | _ids(tokenizer.pad_token_id)
-    if model_ids and own_ids and own_ids.isdisjoint(model_ids | _ids(text.pad_token_id)):
-        return f"its markers are tokens {sorted(own_ids)}, the model's {sorted(model_ids)}"
-    return None
-
-
-def _kind_mismatch(tokenizer: Any, config: Any, family: Family) -> str | None:
-    text, has_mask = config.get_text_config(), tokenizer.mask_token_id is not None
-    if family.kind == "encoder":
-        opens_texts = tokenizer.cls_token_id is not None or (tokenizer.bos_token_id is not None and has_mask)
-        if not opens_texts:
-            return "it has no token that opens a text or stands for a masked word, as an encoder's has"
-    elif family.kind == "decoder" and has_mask:
-        has_markers = _ids(text.bos_token_id) or _ids(text.eos_token_id)
-        ends = _ids(tokenizer.eos_token_id) | _ids(tokenizer.sep_token_id)  # Ettin's decoders end with [SEP]
-        if has_markers and not ends & _ids(text.eos_token_id):
-            return "it is made for an encoder ([MASK], no end of text), the model for continuing texts"
-    return None
 
 
 def weight_names(source: ModelSource) -> set[str]:
@@ -261,7 +247,7 @@ def weight_files(source: ModelSource, folder: Path) -> list[Path]:
         return [folder / "model.safetensors"]
     if not index.is_file():
         raise ModelError(source.path_or_id, "has no model.safetensors and no index of its shards.")
-    shards = _read_json(index, source.name).get("weight_map")
+    shards = read_json_object(index, source.name).get("weight_map")
     if not isinstance(shards, dict):
         raise ModelError(str(index), "has no weight_map.")
     files = sorted(set(map(str, shards.values())))

@@ -77,6 +77,11 @@ def head_layer(model: Any, family: Family) -> Any:
     return layer
 
 
+def last_linear(head: Any) -> nn.Linear:
+    """The head itself, or the last linear layer inside it (RoBERTa's and ELECTRA's have several)."""
+    return [layer for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
+
+
 def class_logits(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits [B, C] of the classification head.
 

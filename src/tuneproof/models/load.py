@@ -17,7 +17,15 @@ from tuneproof.families import family_of
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource
 from tuneproof.hub.download import download_model
-from tuneproof.models.checkpoint_files import random_head_error, require_lm_head, weight_files, weight_names
+from tuneproof.models.checkpoint_files import (
+    generation_end_ids,
+    random_head_error,
+    read_raw_config,
+    require_lm_head,
+    weight_files,
+    weight_names,
+)
+from tuneproof.models.old_head import match_old_head
 from tuneproof.models.quantize import Quantization, disable_bf16_cpu_kernels, quantization_config
 from tuneproof.models.quiet import quiet
 
@@ -34,7 +42,7 @@ AUTO_CLASSES: dict[Head, str] = {
 
 @dataclass(frozen=True)
 class LoadResult:
-    """A loaded model. fresh: names of the weights that are not in the checkpoint; notes: say so."""
+    """A loaded model. fresh: names of the weights that are not the checkpoint's; notes: say so."""
 
     model: Any
     fresh: tuple[str, ...]
@@ -56,16 +64,19 @@ def load_model(
 ) -> LoadResult:
     """Load a checkpoint with a head, in eval mode, on the CPU or quantised on a device.
 
-    head: labels, a classification head, randomly initialised where the checkpoint has none of that
-    size; span, one that marks where an answer begins and ends; words, a decoder's language-model head;
-    cloze, an encoder's masked one; base, no head. random: initialise all weights randomly and do not
-    read the checkpoint's. seed: of random weights; without one torch's current state, which stays.
+    head: labels, a classification head, its last layer drawn anew unless the checkpoint's has rows for
+    just these labels by name; span, one that marks where an answer begins and ends; words, a decoder's
+    language-model head; cloze, an encoder's masked one; base, no head. random: initialise all weights
+    randomly and do not read the checkpoint's. seed: of random weights; without one torch's current state,
+    which stays.
 
     Raises: ModelError where weights are missing, do not fit, or a language-model head would be random.
     """
     auto = _auto_class(source, config, head)
     config = _config_for_head(config, head, labels)
     _check_size(auto, source, config)
+    redrawn: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
@@ -83,8 +94,11 @@ def load_model(
             if head == "span":
                 info = _load_base_of_span_model(model, source, info, options)
             fresh = _check_weights(source, family, head, info)
-    _set_ids(model, tokenizer)
-    return LoadResult(model.eval(), fresh, _notes(fresh, random))
+            if head == "labels":
+                redrawn, notes = match_old_head(model, family, read_raw_config(source)[1], labels, fresh)
+    ends = () if random else generation_end_ids(download_model(source, weights=False))
+    _set_ids(model, tokenizer, family, ends)
+    return LoadResult(model.eval(), (*fresh, *redrawn), (*_notes(fresh, random), *notes))
 
 
 def _check_size(auto: Any, source: ModelSource, config: Any) -> None:
@@ -236,19 +250,19 @@ def _check_weights(source: ModelSource, family: Family, head: Head, info: dict[s
     )
 
 
-def _set_ids(model: Any, tokenizer: Any) -> None:
-    """Set the pad token in both configurations and drop the checkpoint's generation settings.
+def _set_ids(model: Any, tokenizer: Any, family: Family, more_ends: Sequence[int]) -> None:
+    """Set the pad token (see `keeps_pad_id`) and drop the checkpoint's generation settings.
 
-    All end tokens stay: those of the configuration, of the generation settings, of the tokenizer.
+    All end tokens stay: those of the configuration, of the tokenizer, and `more_ends`.
     """
-    model.config.pad_token_id = tokenizer.pad_token_id
-    settings = getattr(model, "generation_config", None)
-    if settings is None:
+    if not family.keeps_pad_id(model.config):
+        model.config.pad_token_id = tokenizer.pad_token_id
+    if getattr(model, "generation_config", None) is None:
         return
     from transformers import GenerationConfig
 
-    ends: list[int] = []
-    for value in (getattr(model.config, "eos_token_id", None), settings.eos_token_id, tokenizer.eos_token_id):
+    ends = [*more_ends]
+    for value in (getattr(model.config, "eos_token_id", None), tokenizer.eos_token_id):
         ends += value if isinstance(value, list) else [] if value is None else [value]
     ids = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
     model.generation_config = GenerationConfig(do_sample=False, eos_token_id=sorted(set(ends)) or None, **ids)

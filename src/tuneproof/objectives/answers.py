@@ -21,6 +21,7 @@ from tuneproof.data.encode import EncodedAnswers
 from tuneproof.data.question_prompts import QuestionFormat, encode_gold_answers, encode_questions
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.finite import naming_items
 from tuneproof.inference.generate import generate_answers, parse_question_answer
 from tuneproof.inference.label_likelihood import score_labels
 from tuneproof.models.activation_cache import TokenRow
@@ -130,7 +131,7 @@ class AnswerObjective:
         """
         context, settings = self.context, self.context.recipe.encode
         encoded = encode_questions(self.question_format, examples)
-        with context.compute.autocast():
+        with context.compute.autocast(), naming_items(examples):
             texts = generate_answers(
                 model,
                 context.spec.tokenizer,

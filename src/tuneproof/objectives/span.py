@@ -16,6 +16,7 @@ from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
 from tuneproof.context.study_data import as_answers
 from tuneproof.data.windows import EncodedWindows, collate_windows, encode_windows
 from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.finite import naming_items
 from tuneproof.inference.span import WindowSpans, find_spans, select_answers, span_logits, span_losses
 from tuneproof.models.activation_cache import TokenRow
 from tuneproof.objectives.objective import IntArray, Part
@@ -78,26 +79,27 @@ class SpanObjective:
     def predict(self, model: Any, examples: Sequence[Example], name: str) -> AnswerPredictions:
         """One answer a question over all its windows."""
         encoded = self.encode(name, examples)
-        return self._answers(self._spans(model, encoded, len(examples)), encoded, examples)
+        return self._answers(self._spans(model, encoded, examples), encoded, examples)
 
     def evaluate(self, model: Any, dev: Sequence[Example]) -> dict[str, float]:
         """Mean loss of dev's windows (nats), and F1 at dev's best threshold."""
         encoded = self.encode("dev", dev)
-        spans = self._spans(model, encoded, len(dev))
+        spans = self._spans(model, encoded, dev)
         answers = self._answers(spans, encoded, dev)
         return {"dev_loss": float(spans.loss_W.mean()), "dev_f1": best_threshold(answers).f1}
 
-    def _spans(self, model: Any, encoded: EncodedWindows, items: int) -> WindowSpans:
+    def _spans(self, model: Any, encoded: EncodedWindows, examples: Sequence[Example]) -> WindowSpans:
         context = self.context
-        return find_spans(
-            model,
-            encoded.windows,
-            context.spec.pad.id,
-            context.batch_size().count_items(len(encoded.windows), items),
-            context.compute.device,
-            context.compute.autocast,
-            context.recipe.encode.answer_tokens,
-        )
+        with naming_items(examples):
+            return find_spans(
+                model,
+                encoded.windows,
+                context.spec.pad.id,
+                context.batch_size().count_items(len(encoded.windows), len(examples)),
+                context.compute.device,
+                context.compute.autocast,
+                context.recipe.encode.answer_tokens,
+            )
 
     def _answers(
         self, spans: WindowSpans, encoded: EncodedWindows, examples: Sequence[Example]

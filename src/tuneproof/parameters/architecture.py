@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tuneproof.families.blocks import is_embedding
 from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource, published_config
 from tuneproof.parameters.quantized import count_weights
@@ -140,11 +141,6 @@ def _grouped_parameters(base_model: Any) -> Iterator[tuple[str, Any]]:
         group = _group(name.lower().split("."), module)
         for parameter in module.parameters(recurse=False):
             yield group, parameter
-
-
-def is_embedding(module: Any) -> bool:
-    """Whether a module's own weights are embeddings."""
-    return "embedding" in type(module).__name__.lower()
 
 
 def _group(name_parts: list[str], module: Any) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuneproof.parameters.architecture import is_embedding
+from tuneproof.families.blocks import is_embedding
+from tuneproof.parameters.left_out import left_out_lines
 from tuneproof.parameters.quantized import QuantizedSize, count_weights, measure_quantized
 
 MAX_LISTED_WEIGHTS = 4
@@ -116,19 +117,19 @@ def parameter_ledger(
     dropped = {_plain_name(name, pretrained): weight for name, weight in pretrained.named_parameters()}
     base_names = {_plain_name(name, pretrained) for name in parameter_sizes(pretrained.base_model)}
     adapted = _adapted_layers(model)
+    fresh_names = [_plain_name(name, model) for name in fresh]
     new: dict[str, Any] = {}
     new_head: dict[str, Any] = {}
     for name, weight in model.named_parameters():
         plain = _plain_name(name, model)
         if name in adapted or ".original_module." in name or plain.split(".")[0] in unused:
             continue
-        if plain in dropped and count_weights(dropped[plain]) == count_weights(weight):
+        if _is_same(dropped.get(plain), weight) and not (plain in fresh_names and _in_head(plain, family)):
             del dropped[plain]
-        elif set(family.head_modules).isdisjoint(plain.split(".")):
-            new[plain] = weight
-        else:
+        elif _in_head(plain, family):
             new_head[plain] = weight
-    fresh_names = [_plain_name(name, model) for name in fresh]
+        else:
+            new[plain] = weight
     lines = [*_dropped_lines(dropped, base_names, family), *_added_lines(new, fresh_names)]
     if new_head:
         lines.append(LedgerLine("head", _total(new_head), f"{_describe(new_head)}: not in the checkpoint"))
@@ -140,12 +141,21 @@ def parameter_ledger(
     quantized = quantized or measure_quantized(model)
     if quantized is not None:
         lines.append(_quantized_line(quantized))
+    lines += (LedgerLine(part, 0, reason) for part, reason in left_out_lines(model))
     embeddings, trained_embeddings = _count_embeddings(model)
     total = base + sum(line.count for line in lines)
     if trainable is not None:
         return Ledger(base, total, trainable, tuple(lines), embeddings)
     trainable = sum(count_weights(p) for p in model.parameters() if p.requires_grad)
     return Ledger(base, total, trainable, tuple(lines), embeddings, trained_embeddings)
+
+
+def _is_same(pretrained_weight: Any, weight: Any) -> bool:
+    return pretrained_weight is not None and count_weights(pretrained_weight) == count_weights(weight)
+
+
+def _in_head(plain_name: str, family: Any) -> bool:
+    return not set(family.head_modules).isdisjoint(plain_name.split("."))
 
 
 def _count_embeddings(model: Any) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.apply.finished_arm import base_model_spec, read_finished_arm
+from tuneproof.arms.probe import load_head
 from tuneproof.arms.tuned import head_of
 from tuneproof.atomic import MANIFEST, check_folder, read_json, write_in_folder, write_json
 from tuneproof.context.model_spec import ModelSpec
@@ -17,6 +18,8 @@ from tuneproof.data.prompt_format import build_prompt_frame
 from tuneproof.errors import RecipeError
 from tuneproof.methods import METHODS
 from tuneproof.methods.options import trains_words
+from tuneproof.models.adapter import check_adapter, load_adapter
+from tuneproof.models.adapter_config import ADAPTER_CONFIG as ADAPTER
 from tuneproof.models.heads import accepts_argument
 from tuneproof.models.load import download_model, load_model, model_on_meta, quiet
 from tuneproof.models.quiet import quiet_bitsandbytes
@@ -26,7 +29,6 @@ from tuneproof.record.study_folder import FACTS, RECIPE, WEIGHTS, ArmRecord, Stu
 
 # files of the arm's weights that are written anew, or of no use elsewhere
 NOT_COPIED = {MANIFEST, "README.md", "head.json"}
-ADAPTER = "adapter_config.json"
 HEAD = "head.safetensors"
 
 
@@ -156,11 +158,20 @@ def _load_spec(
             "threshold": record.about["chosen"]["answers"]["no_answer_threshold"],
         }
     if form == "head":
-        extra["pooling"] = read_json(record.folder / WEIGHTS / "head.json")["pooling"]
-    extra |= {"pad_id": spec.pad.id, "dtype": half if form != "model" else "float32", "quantized": quantized}
+        extra["pooling"] = load_head(record.folder / WEIGHTS).pooling
+    if objective == "labels" and form == "adapter":
+        extra["resizes"] = spec.config.num_labels != len(labels) and _holds_head(spec)
+        extra["pad_id"] = None if spec.family.keeps_pad_id(spec.config) else spec.pad.id
+    extra |= {"dtype": half if form != "model" else "float32", "quantized": quantized}
     if quantized:
         extra["unquantized"] = (*sorted(spec.family.head_modules), "lm_head")
     return LoadSpec(form, objective, labels, spec.max_length, **extra)
+
+
+def _holds_head(spec: ModelSpec) -> bool:
+    """Whether the base's checkpoint holds weights of a head."""
+    parts = {part for name in spec.weights for part in name.split(".")}
+    return not parts.isdisjoint(spec.family.head_modules)
 
 
 def write_weights(publication: Publication, folder: Path) -> LoadSpec:
@@ -171,6 +182,8 @@ def write_weights(publication: Publication, folder: Path) -> LoadSpec:
     if publication.merged:
         return _write_merged(publication, folder)
     load_spec = publication.load_spec
+    if load_spec.form == "adapter":
+        check_adapter(publication.weights, _base_on_meta(publication))
     for name in (*copied_files(publication), *([ADAPTER] if load_spec.form == "adapter" else ())):
         copy_file(publication.weights / name, folder / name)
     if load_spec.form == "head":
@@ -195,6 +208,12 @@ def copy_file(file: Path, to: Path) -> None:
     write_in_folder(to, lambda path: shutil.copyfile(file, path))
 
 
+def _base_on_meta(publication: Publication) -> Any:
+    """The adapter's base under the head of its objective, without weights."""
+    spec, head = publication.spec, head_of(publication.arm, publication.recipe.task.kind)
+    return model_on_meta(spec.source, spec.config, head=head, labels=publication.load_spec.labels)
+
+
 def _write_merged(publication: Publication, folder: Path) -> LoadSpec:
     """Write the base with the adapter merged into it, or beside the head, in float32."""
     spec, load_spec = publication.spec, publication.load_spec
@@ -204,14 +223,12 @@ def _write_merged(publication: Publication, folder: Path) -> LoadSpec:
         for name in copied_files(publication):
             copy_file(publication.weights / name, folder / name)
     else:
-        from peft import PeftModel
-
         head = head_of(publication.arm, publication.recipe.task.kind)
         labels = load_spec.labels
         base = load_model(spec.source, spec.config, spec.tokenizer, spec.family, head=head, labels=labels)
         with quiet(), quiet_bitsandbytes():  # peft checks whether it is installed
-            adapted = PeftModel.from_pretrained(base.model, str(publication.weights), use_safetensors=True)
-            model = adapted.eval().merge_and_unload()
+            adapted = load_adapter(base.model, publication.weights, _base_on_meta(publication))
+            model = adapted.merge_and_unload()
         changes["form"] = "model"
     with quiet():
         model.save_pretrained(folder)

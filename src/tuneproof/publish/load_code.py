@@ -28,7 +28,7 @@ class LoadSpec:
     base ("" if the published folder holds it). `before`, `after`, `words`: the prompt around a text, and
     the words of each label; `markup`: they hold the marks of a chat template. `quantized`: the base is
     held in 4 bits, except the modules in `unquantized`, and computes in `dtype`. `token_types`: token
-    types tell question and context apart.
+    types tell question and context apart. `resizes`: the base holds a head of another size.
     """
 
     form: Form
@@ -47,6 +47,7 @@ class LoadSpec:
     unquantized: tuple[str, ...] = ()
     dtype: str = "float32"
     token_types: bool = False
+    resizes: bool = False
     answer_tokens: int = 30
     threshold: float = 0.0
 
@@ -94,6 +95,8 @@ def _base_arguments(spec: LoadSpec, location: str) -> str:
         arguments.append(f"id2label={dict(enumerate(spec.labels))!r}")
         if spec.pad_id is not None:
             arguments.append(f"pad_token_id={spec.pad_id}")
+        if spec.resizes:
+            arguments.append("ignore_mismatched_sizes=True")
     if spec.quantized:
         arguments.append(
             "quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', "

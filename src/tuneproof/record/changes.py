@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tuneproof.atomic import make_folder, read_json, rename_folder, sha256_of_text, write_json
+from tuneproof.atomic import make_folder, rename_folder, sha256_of_text, write_json
 from tuneproof.errors import TuneproofError
+from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import ARM, ARMS, CHANGES, CHECKPOINTS, FACTS, RESUME_LOGS, SUPERSEDED
 
 Facts = Mapping[str, Any]
@@ -84,14 +85,17 @@ class ChangeLog:
 
     def __init__(self, study: Path) -> None:
         self.study = Path(study)
-        self.entries: list[dict[str, Any]] = list(_read(self.study / CHANGES).get("changes") or [])
+        file = self.study / CHANGES
+        self.entries: list[dict[str, Any]] = (
+            (read_object(file).get("changes") or []) if file.is_file() else []
+        )
 
     def accepted(self, folder: Path, fingerprint: str) -> frozenset[str]:
         """The fingerprints that count as equal to this one after the changes accepted for the arm."""
         equal = {fingerprint}
         changes = [e for e in self.entries if e["arm"] == folder.name and e["action"] == "accepted"]
         for _ in changes:  # acceptance is transitive
-            equal |= {str(c["old_fingerprint"]) for c in changes if c["new_fingerprint"] in equal}
+            equal |= {str(c.get("old_fingerprint")) for c in changes if c.get("new_fingerprint") in equal}
         return frozenset(equal - {fingerprint})
 
     def accept(self, folder: Path, facts: Facts, differences: Sequence[str]) -> None:
@@ -118,12 +122,12 @@ class ChangeLog:
     def extension(self, folder: Path, fingerprint: str) -> dict[str, Any] | None:
         """The entry by which the arm was extended to what this fingerprint stands for."""
         entries = [e for e in self.entries if (e["action"], e["arm"]) == ("extended", folder.name)]
-        return next((e for e in reversed(entries) if e["new_fingerprint"] == fingerprint), None)
+        return next((e for e in reversed(entries) if e.get("new_fingerprint") == fingerprint), None)
 
     def resumable(self, folder: Path, fingerprint: str) -> frozenset[str]:
         """The fingerprints whose checkpoints the arm may use besides its own."""
         extension = self.extension(folder, fingerprint)
-        before = {str(extension["old_fingerprint"])} if extension else set()
+        before = {str(extension.get("old_fingerprint"))} if extension else set()
         return self.accepted(folder, fingerprint) | before
 
     def _path_aside(self, folder: Path) -> Path:
@@ -156,10 +160,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        value = read_json(path)
+        return read_object(path)
     except TuneproofError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _short(value: Any) -> str:

@@ -48,7 +48,7 @@ def finished_arms(records: Sequence[study_folder.ArmRecord]) -> list[FinishedArm
     for record in records:
         if record.about["status"] == "done":
             key = (record.about["arm"], record.about.get("model"))
-            arm = arms.setdefault(key, FinishedArm(*key, record.about["kind"], [], []))
+            arm = arms.setdefault(key, FinishedArm(*key, record.about.get("kind") or "", [], []))
             arm.seeds.append(record.about.get("seed"))
             arm.runs.append(read_predictions(record.folder / study_folder.PREDICTIONS))
     return list(arms.values())

@@ -16,15 +16,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tuneproof.atomic import read_json, sha256_of_text, write_json
+from tuneproof.atomic import sha256_of_text, write_json
 from tuneproof.data.findings import plural
-from tuneproof.errors import RunError
 from tuneproof.recipe.recipe import Recipe
+from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import ARMS, PREDICTIONS, REGISTRATION
 from tuneproof.score.verdict import join_names
 
 Entry = Mapping[str, Any]
-KEYS = {"time", "digest", "finished", "claims", "arms", "models", "seeds", "train_sizes"}
 
 
 def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
@@ -36,7 +35,7 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     Raises: RunError if registration.json is damaged.
     """
     path = folder / REGISTRATION
-    entries = _read_entries(path) if path.is_file() else []
+    entries = list(read_object(path)["entries"]) if path.is_file() else []
     design = _design_of(recipe)
     digest = sha256_of_text(repr(sorted(design.items())))
     if not entries or entries[-1]["digest"] != digest:
@@ -44,16 +43,6 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         entries.append({"time": time, "digest": digest, "finished": finished, **design})
         write_json(path, {"entries": entries})
-    return entries
-
-
-def _read_entries(path: Path) -> list[dict[str, Any]]:
-    value = read_json(path)
-    entries = value.get("entries") if isinstance(value, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(e, dict) and e.keys() >= KEYS for e in entries):
-        problem = "is not a list of entries with the keys " + ", ".join(sorted(KEYS)) + "."
-        do = "Restore the file. Without it the report says that the claims were recorded after the results."
-        raise RunError(str(path), problem, do=do)
     return entries
 
 

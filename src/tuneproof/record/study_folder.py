@@ -38,6 +38,7 @@ from typing import Any
 
 from tuneproof.atomic import read_json, sha256_of_text
 from tuneproof.errors import RecipeError, RunError
+from tuneproof.record.file_shapes import check_shape, read_object
 
 FORMAT = 2  # of a study's files; grows when a reader of the old format would misread the new one
 RECIPE = "recipe.yaml"
@@ -183,23 +184,15 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
         return []
     *lines, _ = path.read_text("utf-8").split("\n")  # a last line without a line end was cut off
     try:
-        return [json.loads(line) for line in lines if line.strip()]
+        steps = [json.loads(line) for line in lines if line.strip()]
     except ValueError as error:
         raise RunError(str(path), f"is not lines of JSON: {error}.", do="Run the arm again.") from None
-
-
-def _object(path: Path, *needed: str) -> dict[str, Any]:
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise RunError(str(path), "is not a JSON object.", do="Run the study again.")
-    missing = [name for name in needed if name not in value]
-    if missing:
-        raise RunError(str(path), f"has no {missing[0]}.", do="Run the arm again.")
-    return value
+    checked: list[dict[str, Any]] = check_shape(path, steps)
+    return checked
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    return _object(path) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def study_format(folder: Path) -> int:
@@ -225,8 +218,14 @@ def _rename_keys(value: Any, names: dict[str, str]) -> Any:
 
 def _read(folder: Path, name: str, study: Path) -> dict[str, Any]:
     """A file of a study or an arm with the keys of format 2; empty if it does not exist."""
-    value = _optional(folder / name)
-    return _rename_keys(value, KEYS_OF_FORMAT_1[name]) if study_format(study) < FORMAT else value
+    if study_format(study) == FORMAT or not (folder / name).is_file():
+        return _optional(folder / name)
+    value = _rename_keys(read_json(folder / name), KEYS_OF_FORMAT_1[name])
+    if isinstance(value, dict) and isinstance(value.get("model_files"), str):  # "NAME SHA256|NAME SHA256"
+        lines = [line.rpartition(" ") for line in value["model_files"].split("|")]
+        value["model_files"] = {name or "commit": digest for name, _, digest in lines}
+    checked: dict[str, Any] = check_shape(folder / name, value)
+    return checked
 
 
 def read_arm(folder: Path) -> ArmRecord:
@@ -241,11 +240,7 @@ def read_arm(folder: Path) -> ArmRecord:
             do="Name the folder of one: STUDY/arms/ARM.",
         )
     study = folder.parent.parent
-    _object(folder / ARM, "arm", "status")
     about = _read(folder, ARM, study)
-    if isinstance(about.get("model_files"), str):  # "NAME SHA256|NAME SHA256" in format 1
-        lines = [line.rpartition(" ") for line in about["model_files"].split("|")]
-        about["model_files"] = {name or "commit": digest for name, _, digest in lines}
     ledger, scores = _read(folder, LEDGER, study), _optional(folder / SCORES)
     return ArmRecord(folder, about, ledger, scores, read_steps(folder / STEPS))
 
@@ -263,7 +258,7 @@ def read_study(folder: Path) -> StudyRecord:
     if study_format(folder) > FORMAT:
         raise format_error(folder)
     arms = [read_arm(path.parent) for path in (folder / ARMS).glob(f"*/{ARM}")]
-    arms.sort(key=lambda arm: (arm.about.get("order", 0), arm.about.get("seed") or 0))
+    arms.sort(key=lambda arm: (arm.about.get("order") or 0, arm.about.get("seed") or 0))
     return StudyRecord(
         folder=folder,
         recipe_text=(folder / RECIPE).read_text("utf-8"),

@@ -64,7 +64,8 @@ def _arm_ledger(row: ArmRow, ledger: dict[str, Any]) -> ArmLedger:
     cells = [("base", count(base), "the model as published, before any change by the arm")] if base else []
     cells += [(line["part"], _signed(line["count"]), line["reason"]) for line in ledger["lines"]]
     cells.append(("total", count(total), ""))
-    shares = trainable_shares(trainable / total, ledger.get("trainable_share_of_others")) if total else ""
+    others = ledger.get("trainable_share_of_others")
+    shares = "" if not total or trainable is None else trainable_shares(trainable / total, others)
     cells.append(("trainable", count(trainable), shares))
     settings = ", ".join(f"{key} {value}" for key, value in _settings(row).items())
     summary = f"{count(total)} parameters, {count(trainable)} trainable"

@@ -109,7 +109,8 @@ def _difference_cells(pair: dict[str, Any], text: str, style: formatting.NumberS
 def _format_margin(pair: dict[str, Any], style: formatting.NumberStyle) -> str:
     """The claim's margin, and what is shown of it."""
     margin = pair.get("margin")
-    return f"{style.value(margin)}: {pair['margin_outcome']}" if margin is not None else formatting.NOTHING
+    outcome = pair.get("margin_outcome") or formatting.NOTHING
+    return f"{style.value(margin)}: {outcome}" if margin is not None else formatting.NOTHING
 
 
 def metric_table(rows: Sequence[tables.ArmRow], positive: str) -> tables.Table:

@@ -15,7 +15,7 @@ from typing import Any
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.memory_plan import MemoryPlan, plan_memory
 from tuneproof.arms.save import write_arm
-from tuneproof.atomic import read_json, write_json
+from tuneproof.atomic import write_json
 from tuneproof.context.arm_context import ArmContext, LoadedModel
 from tuneproof.context.compute import Compute, make_compute
 from tuneproof.context.monitor import ArmFinished, ArmStarted, Monitor
@@ -26,6 +26,7 @@ from tuneproof.metrics import METRICS, evaluate
 from tuneproof.process_group import ProcessGroup, current_group
 from tuneproof.record.changes import ChangeLog, write_facts
 from tuneproof.record.diagnose import diagnose_run, is_under_trained
+from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import ARM, CHECKPOINTS, RESUME_LOGS, SEARCH, STEPS, read_steps
 from tuneproof.redact import redact
 from tuneproof.study.arm_runs import ArmRun
@@ -167,7 +168,7 @@ def remove_checkpoints(run: ArmRun) -> None:
     if (run.folder / CHECKPOINTS).is_dir():
         from tuneproof.train.resume import CheckpointManager
 
-        is_kept = (run.folder / ARM).is_file() and "checkpoint" in read_json(run.folder / ARM)
+        is_kept = (run.folder / ARM).is_file() and "checkpoint" in read_object(run.folder / ARM)
         if not is_kept:
             (run.folder / CHECKPOINTS / SEARCH).unlink(missing_ok=True)
         CheckpointManager(run.folder / CHECKPOINTS, run.fingerprint).clear(keep_newest=is_kept)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.memory_plan import predict_peak
-from tuneproof.atomic import read_json, write_json
+from tuneproof.atomic import set_aside, write_json
 from tuneproof.context import time_left
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.compute import Compute, make_compute
@@ -25,8 +25,10 @@ from tuneproof.context.monitor import Monitor, StudyForecast
 from tuneproof.context.study_data import StudyData
 from tuneproof.context.time_left import about
 from tuneproof.data.splits import PARTS, sample_indices
+from tuneproof.errors import RunError
 from tuneproof.memory.usage import resident_bytes
 from tuneproof.process_group import current_group
+from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import FORECAST
 from tuneproof.settings import parse_memory_size
 from tuneproof.study.arm_costs import ArmCosts, Counts, planned_steps
@@ -123,6 +125,7 @@ def announce_forecast(session: ArmSession, here: bool = True) -> None:
     would have to take part.
     """
     plan, monitor = session.plan, session.monitor
+    entries = _finished_entries(plan, monitor)
     runs = [run for run in plan.arms if not run.impossible and not is_finished(run)]
     if not runs or not here or current_group().world_size > 1:
         return
@@ -130,17 +133,25 @@ def announce_forecast(session: ArmSession, here: bool = True) -> None:
     compute = session.compute if any(run.spec for run in runs) else None
     forecast = forecast_arms(plan, runs, compute, all_memory=False)
     values = forecast.as_json()
-    write_json(plan.folder / FORECAST, {**values, "arms": [*_finished_entries(plan), *values["arms"]]})
+    write_json(plan.folder / FORECAST, {**values, "arms": [*entries, *values["arms"]]})
     for note in forecast.notes:
         monitor.message(note, "detail")
     monitor.notify(StudyForecast(forecast.sentence, forecast.predicted_s))
 
 
-def _finished_entries(plan: Plan) -> list[dict[str, Any]]:
-    """What an earlier forecast said of the arms that are finished."""
+def _finished_entries(plan: Plan, monitor: Monitor) -> list[dict[str, Any]]:
+    """What an earlier forecast said of the arms that are finished; a damaged one is renamed."""
     file, labels = plan.folder / FORECAST, {run.label for run in plan.arms if is_finished(run)}
-    entries = read_json(file)["arms"] if labels and file.is_file() else []
-    return [entry for entry in entries if entry["label"] in labels]
+    if not file.is_file():
+        return []
+    try:
+        entries = [entry for entry in read_object(file)["arms"] if entry["label"] in labels]
+    except (RunError, LookupError, TypeError):
+        name = set_aside(file, "bad-").name
+        again = "what is left is forecast again."
+        monitor.message(f"{FORECAST} is damaged. It is renamed to {name}, and {again}", "warning")
+        return []
+    return entries
 
 
 def forecast_plan(plan: Plan) -> Forecast:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneproof.context.audit_encoding import audit_prompt, audit_texts
+from tuneproof.context.audit_encoding import audit_prompt, audit_readable, audit_texts
 from tuneproof.context.audit_question_encoding import audit_question_arm, audit_windows, reads_spans
 from tuneproof.context.compute import resolve_compute
-from tuneproof.context.model_spec import ModelSpec, declare_model_spec, make_model_spec
+from tuneproof.context.model_spec import ModelSpec, declare_model_spec, explain_limit, make_model_spec
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
 from tuneproof.data.splits import Splits, make_splits
@@ -154,20 +154,35 @@ def _audit_tokens(
     findings = []
     for spec in models:
         runs = [run for run in arms if run.spec is spec and not run.impossible]
-        if study.kind == "questions":
-            spans = [run for run in runs if reads_spans(run.arm)]
-            findings += audit_windows(study, spec, audited_items) if spans else []
-            for run in runs:
-                if run not in spans:
-                    findings += audit_question_arm(study, run.arm, spec, run.random_seed)
-            continue
-        if any(run.arm.method.kind == "tuned" for run in runs):
-            findings += audit_texts(study, spec, audited_items)
-        for run in runs:
-            if run.arm.method.kind == "prompt" or trains_words(run.arm.options):
-                findings += audit_prompt(study, run.arm, spec, run.random_seed)
+        with explain_limit(spec):
+            audit = _audit_question_tokens if study.kind == "questions" else _audit_label_tokens
+            findings += audit(study, runs, spec, audited_items)
     unique = {(finding.name, finding.message): finding for finding in findings}
     return list(unique.values())
+
+
+def _audit_question_tokens(
+    study: StudyData, runs: Sequence[ArmRun], spec: ModelSpec, audited_items: int | None
+) -> list[Finding]:
+    spans = [run for run in runs if reads_spans(run.arm)]
+    findings = audit_windows(study, spec, audited_items) if spans else []
+    for run in runs:
+        if run not in spans:
+            findings += audit_question_arm(study, run.arm, spec, run.random_seed)
+    return findings
+
+
+def _audit_label_tokens(
+    study: StudyData, runs: Sequence[ArmRun], spec: ModelSpec, audited_items: int | None
+) -> list[Finding]:
+    if not runs:
+        return []
+    is_tuned = any(run.arm.method.kind == "tuned" for run in runs)
+    findings = (audit_texts if is_tuned else audit_readable)(study, spec, audited_items)
+    for run in runs:
+        if run.arm.method.kind == "prompt" or trains_words(run.arm.options):
+            findings += audit_prompt(study, run.arm, spec, run.random_seed)
+    return findings
 
 
 def _skipped_checks(task: str, has_rows: bool, models: Sequence[ModelSpec]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tuneproof.arms.memory_plan import MemoryPlan, with_settings
-from tuneproof.atomic import read_json
 from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.record.changes import (
     ChangeLog,
@@ -17,6 +16,7 @@ from tuneproof.record.changes import (
     join_differences,
     read_memory_settings,
 )
+from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import ARM, FORMAT, SPLITS, format_error, study_format
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.plan import Plan
@@ -48,7 +48,7 @@ class ChangedArm:
 def is_finished(run: ArmRun) -> bool:
     """Whether the arm is finished; `refuse_changes` has checked that it is this one."""
     file = run.folder / ARM
-    return file.is_file() and read_json(file).get("status") == "done"
+    return file.is_file() and read_object(file)["status"] == "done"
 
 
 def arms_to_restart(plan: Plan, policy: ResumePolicy) -> list[ArmRun]:
@@ -79,7 +79,7 @@ def refuse_other_items(plan: Plan, policy: ResumePolicy) -> None:
         return
     if study_format(plan.folder) != FORMAT:
         raise format_error(plan.folder)
-    old = read_json(file).get("fingerprints") or {}
+    old = read_object(file).get("fingerprints") or {}
     new = plan.study.splits.report.get("fingerprints") or {}
     if old != new:
         parts = [part for part in new if old.get(part) != new[part]]

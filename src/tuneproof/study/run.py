@@ -25,6 +25,7 @@ from tuneproof.report.page import render
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.arm_session import ArmSession, remove_checkpoints, run_arm
 from tuneproof.study.extend import arms_to_extend, extended_cycles, log_extensions, move_extended, with_cycles
+from tuneproof.study.folder_check import refuse_links, remove_half_written
 from tuneproof.study.forecast import announce_forecast
 from tuneproof.study.lock import StudyLock
 from tuneproof.study.plan import Plan, plan_study
@@ -101,6 +102,8 @@ def open_folder(
     if changed and not resume.accept:
         raise refusal(changed)
     lock.take()
+    refuse_links(plan.folder)
+    remove_half_written(plan.folder)
     if lock.unguarded:
         monitor.message(NO_LOCKS, "warning")
     for sentence in apply_policy(plan, restarted, changed):

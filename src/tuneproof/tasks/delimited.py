@@ -5,14 +5,18 @@ Knows nothing of: files, labels, prompts.
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuneproof.errors import DataError, RecipeError
+from tuneproof.tasks.size_limits import check_rows
+from tuneproof.tasks.swallowed_rows import LongRecord, check_swallowed_rows
 
 MAX_CELL_LENGTH = 50_000_000  # characters
 MAX_COLUMNS = 10_000
+_DECLARATION = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]+')
 
 
 @dataclass(frozen=True)
@@ -36,42 +40,93 @@ def check_header(name: str, header: Sequence[str]) -> None:
         raise DataError(f"{name}, row 1", problem, do="Rename one of the columns.")
 
 
-def read_delimited(name: str, text: str, delimiter: str, quotes: bool) -> DelimitedColumns:
+def declared_delimiter(text: str) -> str | None:
+    """The delimiter that Excel's first line names, as in sep=; (no row of the table)."""
+    match = _DECLARATION.match(text)
+    return match[1] if match else None
+
+
+def read_delimited(name: str, text: str, delimiter: str, quotes: bool | None) -> DelimitedColumns:
     """The columns of a CSV or TSV text; the first row with content is the header.
 
-    Raises: RecipeError for an invalid delimiter; DataError for repeated columns, a row with more or
-    fewer cells than the header, or quotation marks that do not match.
+    quotes: whether quotation marks enclose cells. None: they do, but no cell may look like rows.
+
+    Raises: RecipeError for an invalid delimiter; DataError for repeated columns or headers, a row with
+    more or fewer cells than the header, or quotation marks that do not match.
     """
     _check_delimiter(delimiter)
     records: list[list[str]] = []
     numbers: list[int] = []
-    header: list[str] | None = None
-    count, line, blank_lines = 0, 1, 0
-    reader = csv.reader(
-        _lines(text),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-        strict=True,
-    )
+    long_records: list[LongRecord] = []
+    header: list[str] = []
+    blank_lines = 0
     limit = csv.field_size_limit(MAX_CELL_LENGTH)
     try:
-        for record in reader:
-            count, line = count + 1, reader.line_num + 1
+        for row, first, last, record in _records(name, text, delimiter, quotes, header):
             if not any(cell.strip() for cell in record):
                 blank_lines += 1
-            elif header is None:
-                header = [cell.strip() for cell in record]
+            elif not header:
+                header += [cell.strip() for cell in record]
                 check_header(name, header)
             elif len(record) != len(header):
-                raise _ragged(name, count, len(record), len(header), delimiter)
+                raise _ragged(name, row, len(record), header, delimiter)
             else:
+                if last > first:
+                    long_records.append(LongRecord(len(records), row, first, last))
                 records.append(record)
-                numbers.append(count)
-    except csv.Error as error:
-        raise _malformed(name, count + 1, line, str(error)) from None
+                numbers.append(row)
     finally:
         csv.field_size_limit(limit)
-    return DelimitedColumns(_to_columns(header or [], records), numbers, blank_lines)
+    if quotes is None:
+        check_swallowed_rows(name, header, records, long_records, delimiter)
+    _check_repeated_header(name, header, records, numbers)
+    return DelimitedColumns(_to_columns(header, records), numbers, blank_lines)
+
+
+def _records(
+    name: str, text: str, delimiter: str, quotes: bool | None, header: Sequence[str]
+) -> Iterator[tuple[int, int, int, list[str]]]:
+    """The number, first line, last line and cells of each record; `header` fills as the caller reads it."""
+    declaration = _DECLARATION.match(text)
+    rest, offset = (text[declaration.end() :], 1) if declaration else (text, 0)
+    reader = csv.reader(
+        _lines(rest),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if quotes is False else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    row = line = 0
+    try:
+        for row, record in enumerate(reader, 1):
+            check_rows(name, row - 1)
+            yield row, line + 1 + offset, reader.line_num + offset, record
+            line = reader.line_num
+    except csv.Error as error:
+        raise _malformed(name, row + 1, line + 1 + offset, str(error), header) from None
+
+
+def _check_repeated_header(
+    name: str, header: Sequence[str], records: Sequence[Sequence[str]], numbers: Sequence[int]
+) -> None:
+    """Raises DataError where files were joined with their headers."""
+    repeated = [
+        number
+        for number, record in zip(numbers, records, strict=True)
+        if len(header) > 1 and record[-1].strip() == header[-1]
+        if [cell.strip().lstrip("\ufeff") for cell in record] == header
+    ]
+    if repeated:
+        rows = "row" if len(repeated) == 1 else "rows"
+        listed = ", ".join(map(str, repeated[:5])) + (", …" if len(repeated) > 5 else "")
+        problem = f"{len(repeated):,} {rows} {'repeats' if len(repeated) == 1 else 'repeat'} the header"
+        raise DataError(name, f"{problem} ({rows} {listed}).", do=f"Remove the {rows}.")
+
+
+def suggest_delimiter(header: Sequence[str]) -> str:
+    """What to set where the header's only cell contains a sign that may separate cells; else ""."""
+    sign = next((sign for sign in ";\t|," if len(header) == 1 and sign in header[0]), "")
+    name = "\\t" if sign == "\t" else sign
+    return f'If {name} separates its cells, set delimiter: "{name}".' if sign else ""
 
 
 def _to_columns(header: Sequence[str], records: Sequence[Sequence[str]]) -> dict[str, Sequence[str]]:
@@ -96,15 +151,19 @@ def _lines(text: str) -> Iterator[str]:
         start = end
 
 
-def _ragged(name: str, row: int, cells: int, expected: int, delimiter: str) -> DataError:
+def _ragged(name: str, row: int, cells: int, header: Sequence[str], delimiter: str) -> DataError:
     sign = {",": "comma", "\t": "tab", ";": "semicolon"}.get(delimiter, delimiter)
-    more = f"Put quotation marks around a text that contains a {sign}."
     plural = "s" if cells != 1 else ""
-    do = more if cells > expected else "Fill in the missing cells."
-    return DataError(f"{name}, row {row}", f"has {cells} cell{plural}; the header has {expected}.", do=do)
+    problem = f"has {cells} cell{plural}; the header has {len(header)}."
+    if hint := suggest_delimiter(header):
+        return DataError(f"{name}, row {row}", problem, f"Its only column is {header[0]!r}.", hint)
+    more = f"Put quotation marks around a text that contains a {sign}."
+    do = more if cells > len(header) else "Fill in the missing cells."
+    return DataError(f"{name}, row {row}", problem, do=do)
 
 
-def _malformed(name: str, row: int, line: int, message: str) -> DataError:
+def _malformed(name: str, row: int, line: int, message: str, header: Sequence[str]) -> DataError:
+    do = 'Write a quotation mark inside quotes as "", or set quotes: false if they are ordinary characters.'
     if "unexpected end" in message:
         problem = "a quotation mark is opened and never closed."
     elif "larger than" in message:
@@ -112,7 +171,7 @@ def _malformed(name: str, row: int, line: int, message: str) -> DataError:
     elif "expected after" in message:
         problem = "text follows a closing quotation mark."
     else:
-        problem = f"is not CSV: {message}."
+        problem = "a carriage return is inside the row."
+        do = "Replace it by a space."
     where = f"{name}, row {row}" + (f" (line {line})" if line != row else "")
-    do = 'Write a quotation mark inside quotes as "", or set quotes: false if they are ordinary characters.'
-    return DataError(where, problem, do=do)
+    return DataError(where, problem, do=suggest_delimiter(header) or do)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuneproof.errors import DataError, DataUnreachedError
 from tuneproof.hub.offline import is_unreachable
+from tuneproof.tasks.size_limits import check_bytes, check_rows
 from tuneproof.tasks.tables import Table
 
 READERS = ("parquet", "csv", "json", "arrow", "text")
@@ -50,6 +51,8 @@ def _to_table(name: str, rows: Any, about: dict[str, Any]) -> Table:
     """A part's rows with class names instead of class numbers."""
     from datasets import ClassLabel
 
+    check_rows(name, len(rows))
+    check_bytes(name, rows.data.nbytes)
     columns = {column: list(rows[column]) for column in rows.column_names}
     for column, feature in rows.features.items():
         if isinstance(feature, ClassLabel):

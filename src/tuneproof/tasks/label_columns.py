@@ -5,14 +5,16 @@ Knows nothing of: defaults of options, prompts, splits.
 """
 
 import math
-import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.delimited import MAX_CELL_LENGTH
+from tuneproof.tasks.label_cells import is_object, list_items
+from tuneproof.tasks.label_spellings import check_spellings, is_number, number_value, plain_spelling, visible
 from tuneproof.tasks.tables import Table
+from tuneproof.tasks.task import Remark
 
 MAX_LABELS = 1000
 MAX_LABEL_LENGTH = 1000  # characters
@@ -53,7 +55,7 @@ def read_texts(table: Table, name: str) -> list[str]:
             allowed = f"At most {MAX_CELL_LENGTH:,} are allowed."
             raise DataError(table.locate(index), problem, allowed, "Split the text into several rows.")
         texts.append(value.strip())
-        numbers += _is_number(value)
+        numbers += is_number(value)
     filled = sum(1 for text in texts if text)
     if filled and numbers == filled:
         problem = f"the column {name} contains numbers, not text (the first is {next(filter(None, texts))})."
@@ -66,14 +68,6 @@ def _kind(value: Any) -> str:
         return "numbers"
     kinds = {"list": "lists", "dict": "objects", "bytes": "bytes"}
     return kinds.get(type(value).__name__, type(value).__name__)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def check_no_empty_text(table: Table, texts: Sequence[str]) -> None:
@@ -91,15 +85,15 @@ def read_slice_values(table: Table, name: str) -> list[str]:
 
 
 def read_labels(table: Table, name: str) -> list[str]:
-    """The labels as text. Raises: DataError if one is missing, or if the column contains lists or objects."""
+    """The labels as text; a list of one label is its label.
+
+    Raises: DataError if one is missing, or if the column contains lists of several, or objects.
+    """
     labels: list[str] = []
     missing: list[int] = []
     for index, value in enumerate(table.column(name, "label")):
-        if isinstance(value, (list, dict)):
-            problem = f"the column {name} contains {_kind(value)}, not names."
-            raise DataError(table.locate(index), problem, "Each item has one label.")
-        label = as_name(value)
-        if label is None:
+        label = as_name(_one_label(table, name, index, value))
+        if label is None or not visible(label):
             missing.append(index)
         labels.append(label or "")
     if missing:
@@ -109,15 +103,35 @@ def read_labels(table: Table, name: str) -> list[str]:
     return labels
 
 
-def collect_label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def _one_label(table: Table, name: str, index: int, value: Any) -> Any:
+    items = list_items(value)
+    if items is None:
+        return value
+    if is_object(value) or len(items) > 1 or any(isinstance(item, (list, dict)) for item in items):
+        kind = "objects" if is_object(value) else "lists"
+        problem = f"the column {name} contains {kind}, not names."
+        raise DataError(table.locate(index), problem, "Each item has one label.")
+    return items[0] if items else None
+
+
+def remark_lists(tables: Iterable[Table], name: str) -> list[Remark]:
+    """A note if labels are read from lists of one."""
+    count = sum(list_items(value) is not None for table in tables for value in table.column(name, "label"))
+    if not count:
+        return []
+    subject = "row holds a list of one label" if count == 1 else "rows hold a list of one label"
+    return [Remark("label_lists", "note", f"{count:,} {subject}; the label is read.", count)]
+
+
+def collect_label_names(tables: Mapping[str, Table], columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The labels of all tables, sorted: by value if all are numbers, else by name.
 
-    Raises: DataError for too many, only one, or two that differ only in case or spaces.
+    Raises: DataError for too many, only one, or two that are probably one class.
     """
     counts: Counter[str] = Counter()
-    for column in columns:
+    for column in columns.values():
         counts.update(column)
-    name = tables[0].name
+    name = next(iter(tables.values())).name
     if len(counts) > MAX_LABELS:
         problem = f"the label column contains {len(counts):,} different values."
         allowed = f"At most {MAX_LABELS:,} labels are allowed."
@@ -127,24 +141,13 @@ def collect_label_names(tables: Sequence[Table], columns: Sequence[Sequence[str]
         problem = f"a label has {len(longest):,} characters; it begins {longest[:30]!r}."
         allowed = f"At most {MAX_LABEL_LENGTH:,} are allowed."
         raise DataError(name, problem, allowed, "Check that label: names the right column.")
-    folded: dict[str, str] = {}
-    for label in counts:
-        key = "".join(unicodedata.normalize("NFKC", label).casefold().split())
-        if key in folded:
-            first, second = sorted((folded[key], label))
-            raise DataError(
-                name,
-                f"the labels {first!r} ({counts[first]:,} rows) and {second!r} "
-                f"({counts[second]:,} rows) differ only in case or spaces.",
-                do="Write them the same way, or name every label with labels: [...].",
-            )
-        folded[key] = label
+    check_spellings(tables, columns)
     if len(counts) < 2:
         problem = f"every row has the label {next(iter(counts))!r}."
         allowed = "Two or more labels are needed."
         raise DataError(name, problem, allowed, "Check that label: names the right column.")
-    if all(_is_number(label) for label in counts):
-        return tuple(sorted(counts, key=lambda label: (float(label), label)))
+    if all(is_number(label) for label in counts):
+        return tuple(sorted(counts, key=lambda label: (number_value(label), label)))
     return tuple(sorted(counts))
 
 
@@ -161,15 +164,27 @@ def check_labels(table: Table, column: Sequence[str], labels: Sequence[str]) -> 
     raise DataError(table.locate(wrong[0]), problem, do="Fix the row, or name the labels with labels: [...].")
 
 
-def check_label_counts(name: str, column: Sequence[str], labels: Sequence[str]) -> None:
-    """Raises DataError if a label has fewer than two items."""
-    counts = Counter(column)
-    rare = [label for label in labels if counts[label] < 2]
-    if rare:
-        amount = "no item" if counts[rare[0]] == 0 else "one item"
-        problem = f"the label {rare[0]!r} has {amount}."
-        allowed = "Every label needs at least two items: one for train, one for another part."
-        raise DataError(name, problem, allowed, "Add items, or remove the label.")
+def check_label_counts(
+    tables: Mapping[str, Table], columns: Mapping[str, Sequence[str]], labels: Sequence[str]
+) -> None:
+    """Raises DataError if a label has fewer than two of the items that were read in the first part."""
+    first, *others = columns
+    counts = Counter(columns[first])
+    rare = next((label for label in labels if counts[label] < 2), None)
+    if rare is None:
+        return
+    name = tables[first].name
+    allowed = "Every label needs at least two items: one for train, one for another part."
+    amount = "no item" if counts[rare] == 0 else "one item"
+    problem, do = f"the label {rare!r} has {amount}.", "Add items, or remove the label."
+    for part in others:
+        count = columns[part].count(rare)
+        if count and not counts[rare]:
+            amount = f"{count:,} {'item' if count == 1 else 'items'}"
+            problem = f"the label {rare!r} has no item; {tables[part].name} has {amount} of it."
+            do = f"Spell the labels of both files alike, add items, or remove the label from {part}."
+            break
+    raise DataError(name, problem, allowed, do)
 
 
 def read_ids(table: Table, name: str | None, part: str) -> list[str]:
@@ -206,5 +221,5 @@ def read_groups(table: Table, name: str) -> list[str]:
         if group is None:
             message = "the group is missing."
             raise DataError(table.locate(index), message, do="Fill it in, or leave out group.")
-        groups.append(group)
+        groups.append(plain_spelling(group) or group)
     return groups

@@ -4,7 +4,7 @@ In: the user's own files, or any data set on the hub. Out: rows and a prompt.
 Knows nothing of: splits, models, scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -12,8 +12,10 @@ from pydantic import Field, field_validator, model_validator
 import tuneproof.tasks.label_columns as label_columns
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.tasks.hub import read_hub
+from tuneproof.tasks.label_cells import remark_joined_labels, remark_missing_words
+from tuneproof.tasks.label_spellings import merge_spellings
 from tuneproof.tasks.tables import Table, TextFormat, read_table
-from tuneproof.tasks.task import Example, Prompt, Rows, Task, TaskOptions
+from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions
 
 _LICENCE = "the user's own"
 
@@ -60,8 +62,9 @@ class LabelsOptions(TaskOptions):
     """The text files' encoding."""
     delimiter: str | None = None
     """What separates cells (default: comma for .csv, tab for .tsv)."""
-    quotes: bool = True
-    """Quotation marks enclose cells; false: they are ordinary characters."""
+    quotes: bool | None = None
+    """Whether quotation marks enclose cells; false: they are ordinary characters. By default they do, but a
+    cell that looks like several rows is refused."""
 
     @field_validator("labels", "words", "slices")
     @classmethod
@@ -164,10 +167,9 @@ def read(options: LabelsOptions) -> Rows:
     """
     tables = _read_tables(options)
     texts = {part: label_columns.read_texts(table, options.text) for part, table in tables.items()}
-    columns = {part: label_columns.read_labels(table, options.label) for part, table in tables.items()}
-    labels = options.labels or label_columns.collect_label_names(
-        list(tables.values()), list(columns.values())
-    )
+    spelled = {part: label_columns.read_labels(table, options.label) for part, table in tables.items()}
+    columns, remarks = merge_spellings(spelled, options.labels)
+    labels = options.labels or label_columns.collect_label_names(tables, columns)
     parts: dict[str, list[Example]] = {}
     dropped: dict[str, int] = {}
     for part, table in tables.items():
@@ -176,12 +178,34 @@ def read(options: LabelsOptions) -> Rows:
         _count(dropped, "empty text", len(items) - len(parts[part]))
         _count(dropped, "blank line", table.blank_lines)
     _check_unique_ids(parts)
-    first = next(iter(parts))
-    first_labels = [labels[item.label] for item in parts[first]]
-    label_columns.check_label_counts(tables[first].name, first_labels, labels)
+    label_columns.check_label_counts(tables, _label_names(parts, labels), labels)
+    remarks += _remark_cells(options, tables, parts, labels)
     about = {part: dict(table.about) for part, table in tables.items()}
     source = {"name": options.hub or str(options.path), "parts": about, "licence": _LICENCE}
-    return Rows(parts, labels, source, dropped, grouped=options.group is not None, columns=options.slices)
+    return Rows(
+        parts, labels, source, dropped, options.group is not None, options.slices, remarks=tuple(remarks)
+    )
+
+
+def _label_names(parts: Mapping[str, Sequence[Example]], labels: Sequence[str]) -> dict[str, list[str]]:
+    return {part: [labels[item.label] for item in items] for part, items in parts.items()}
+
+
+def _remark_cells(
+    options: LabelsOptions,
+    tables: Mapping[str, Table],
+    parts: Mapping[str, Sequence[Example]],
+    labels: Sequence[str],
+) -> list[Remark]:
+    items = [item for part in parts.values() for item in part]
+    column = [] if options.labels else [labels[item.label] for item in items]
+    return [
+        *label_columns.remark_lists(tables.values(), options.label),
+        *remark_missing_words("label", column),
+        *remark_missing_words("text", [item.text for item in items]),
+        *remark_missing_words("group", [item.group for item in items] if options.group else []),
+        *remark_joined_labels(column),
+    ]
 
 
 def _count(dropped: dict[str, int], reason: str, count: int) -> None:

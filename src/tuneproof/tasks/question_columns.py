@@ -8,12 +8,13 @@ text; as JSON if the table holds only text. An empty cell, null or an empty list
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuneproof.errors import DataError
-from tuneproof.tasks.label_columns import as_name, is_missing, read_texts
+from tuneproof.tasks.label_columns import as_name, is_missing, read_ids, read_texts
 from tuneproof.tasks.question_rows import QuestionRow
 from tuneproof.tasks.tables import Table
 
@@ -39,7 +40,7 @@ def read_question_rows(table: Table, columns: QuestionColumns) -> list[QuestionR
     questions = _unstripped_texts(table, columns.question, "question")
     contexts = _unstripped_texts(table, columns.context, "context")
     cells = table.column(columns.answers, "answers") if columns.answers else [None] * len(table.numbers)
-    ids = _ids(table, columns.id)
+    ids = read_ids(table, columns.id, "row")
     titles = _titles(table, columns.title)
     rows = []
     for index, cell in enumerate(cells):
@@ -56,18 +57,6 @@ def _unstripped_texts(table: Table, name: str, setting: str) -> list[str]:
     values = table.column(name, setting)
     read_texts(table, name)  # raises an error for what is not text
     return [value if isinstance(value, str) else "" for value in values]
-
-
-def _ids(table: Table, name: str | None) -> list[str]:
-    if name is None:
-        return [f"row-{number}" for number in table.numbers]
-    ids = []
-    for index, value in enumerate(table.column(name, "id")):
-        identity = as_name(value)
-        if identity is None:
-            raise DataError(table.locate(index), "the id is missing.", do="Fill it in, or leave out id.")
-        ids.append(identity)
-    return ids
 
 
 def _titles(table: Table, name: str | None) -> list[str]:
@@ -88,12 +77,19 @@ def _answers(where: str, cell: Any) -> tuple[tuple[str, ...], tuple[int | None, 
         try:
             cell = json.loads(stripped)
         except (ValueError, RecursionError) as error:
+            if _starts_with_brackets(stripped):
+                return (stripped,), (None,)
             raise DataError(where, f"the answers are not JSON: {error}.", SHAPES) from None
     if isinstance(cell, Mapping):
         return _texts_and_starts(where, cell)
     if isinstance(cell, Sequence) and not isinstance(cell, (str, bytes)):
         return _texts(where, cell), (None,) * len(cell)
     raise DataError(where, f"the answers have the type {type(cell).__name__}.", SHAPES)
+
+
+def _starts_with_brackets(text: str) -> bool:
+    """Whether words follow the brackets that a text begins with, as in "[3] Hall 4"."""
+    return re.match(r"\[[^\[\]{}\"']*\][^\[\]{}\"']*\w|\{[^\[\]{}\"']*\}[^\[\]{}\"']*\w", text) is not None
 
 
 def _texts_and_starts(where: str, cell: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:

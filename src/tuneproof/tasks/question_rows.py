@@ -3,7 +3,6 @@
 In: rows as read, from any kind of file. Out: examples. Knows nothing of: files, columns, splits, models.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from tuneproof.errors import DataError
+from tuneproof.tasks.contexts import Contexts
 from tuneproof.tasks.normalise import normalise_text
 from tuneproof.tasks.task import Example, GoldAnswer, Overlap, Question, QuestionPrompt
+from tuneproof.tasks.whole_characters import check_whole_characters
 
 LABELS = ("answerable", "unanswerable")
 METRICS = (
@@ -40,59 +41,35 @@ class QuestionRow:
     starts: tuple[int | None, ...]
 
 
-def lowercase_text(text: str) -> str:
-    """The text in lower case and of the same length (İ, which would become two characters, stays)."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    return "".join(small if len(small := char.lower()) == 1 else char for char in text)
-
-
 def build_examples(rows: Sequence[QuestionRow], lowercase: bool) -> list[Example]:
     """Examples grouped by title or paragraph. Raises: DataError for an empty text or a repeated id."""
     examples: list[Example] = []
     seen: dict[str, str] = {}
+    contexts = Contexts(lowercase)
     for row in rows:
         for name, text in (("question", row.question), ("context", row.context)):
             if not text.strip():
                 raise DataError(row.where, f"the {name} is empty.", do="Fill it in, or remove the row.")
+        check_whole_characters(row.where, (row.id, row.title, row.question, row.answers))
         if row.id in seen:
             problem = f"the id {row.id!r} is also in {seen[row.id]}."
             raise DataError(row.where, problem, do="Make the ids unique.")
         seen[row.id] = row.where
-        examples.append(_build_example(row, lowercase))
+        examples.append(_build_example(row, contexts))
     return examples
 
 
-def _build_example(row: QuestionRow, lowercase: bool) -> Example:
-    question, context, answers = row.question, row.context, row.answers
-    if lowercase:
-        question, context = lowercase_text(question), lowercase_text(context)
-        answers = tuple(lowercase_text(answer) for answer in answers)
+def _build_example(row: QuestionRow, contexts: Contexts) -> Example:
+    context = contexts.context(row.where, row.context)
+    question, answers = contexts.cased(row.question), map(contexts.cased, row.answers)
     golds = tuple(
-        _locate_answer(context, text, start) for text, start in zip(answers, row.starts, strict=True)
+        contexts.locate(row.where, context, text, start)
+        for text, start in zip(answers, row.starts, strict=True)
     )
-    paragraph = hashlib.sha256(context.encode()).hexdigest()[:12]
-    text = f"{' '.join(question.split())}\n{context}"
-    group = row.title or f"paragraph {paragraph}"
-    gold_question = Question(question.strip(), context, golds, paragraph)
+    text = f"{' '.join(question.split())}\n{context.text}"
+    group = row.title or f"paragraph {context.paragraph}"
+    gold_question = Question(question.strip(), context.text, golds, context.paragraph)
     return Example(row.id, text, 0 if golds else 1, group, question=gold_question)
-
-
-def _locate_answer(context: str, text: str, start: int | None) -> GoldAnswer:
-    """The answer at the start that the source gives, or at the nearest occurrence."""
-    if start is not None and start >= 0 and context.startswith(text, start):
-        return GoldAnswer(text, start, "source")
-    occurrences = []
-    position = context.find(text)
-    while position >= 0:
-        occurrences.append(position)
-        position = context.find(text, position + 1)
-    if not occurrences:
-        return GoldAnswer(text, -1, "absent")
-    if start is None:
-        return GoldAnswer(text, occurrences[0], "searched")
-    return GoldAnswer(text, min(occurrences, key=lambda position: abs(position - start)), "moved")
 
 
 def question_to_json(question: Question) -> str:

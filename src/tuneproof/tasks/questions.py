@@ -33,8 +33,8 @@ class QuestionsOptions(TaskOptions):
     """The user's own file of questions about contexts; a question without an answer is unanswerable."""
 
     path: str = Field(min_length=1)
-    """The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .jsonl or .parquet with a row for each question;
-    the train part if test is set."""
+    """The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .jsonl, .json or .parquet with a row for each
+    question; the train part if test is set."""
     dev: str | None = None
     """A second file for dev, which chooses; needs test."""
     test: str | None = None
@@ -62,8 +62,9 @@ class QuestionsOptions(TaskOptions):
     """The text files' encoding."""
     delimiter: str | None = None
     """What separates cells (default: comma for .csv, tab for .tsv)."""
-    quotes: bool = True
-    """Quotation marks enclose cells; false: they are ordinary characters."""
+    quotes: bool | None = None
+    """Whether quotation marks enclose cells; false: they are ordinary characters. By default they do, but a
+    cell that looks like several rows is refused."""
 
     @field_validator("template")
     @classmethod
@@ -109,7 +110,11 @@ def build_rows(
         for item in items:
             if seen.setdefault(item.id, part) != part:
                 problem = f"the id {item.id!r} is also in {seen[item.id]}."
-                raise DataError(f"{part} part", problem, do="Make the ids unique across all files.")
+                raise DataError(
+                    f"{part} part",
+                    problem,
+                    do="Make the ids unique across all files; a table may leave out id.",
+                )
         examples[part] = items
     labels = {item.label for items in examples.values() for item in items}
     if 0 not in labels:

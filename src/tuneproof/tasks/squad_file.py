@@ -12,16 +12,27 @@ from typing import Any
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.question_rows import QuestionRow
+from tuneproof.tasks.size_limits import check_json
 from tuneproof.tasks.text_file import FileBytes, decode, read_bytes
 
 ENDINGS = (".json", ".json.gz")
+HEAD = 1_000_000  # bytes in which the first paragraphs or questions are
 MAX_BYTES = 2_000_000_000  # unpacked; SQuAD's train file has 42 million
 SHAPE = 'SQuAD has {"data": [{"title": …, "paragraphs": [{"context": …, "qas": […]}]}]}.'
 
 
 def is_squad_file(path: Path) -> bool:
-    """Whether the name is that of a JSON file."""
-    return path.name.lower().endswith(ENDINGS)
+    """Whether it is a JSON file, and not one of rows of questions instead of paragraphs."""
+    if not path.name.lower().endswith(ENDINGS):
+        return False
+    try:
+        with path.expanduser().open("rb") as file:
+            head = file.read(HEAD)
+    except (OSError, ValueError):
+        return True  # reading it names the reason
+    if head.startswith(b"\x1f\x8b") or b'"paragraphs"' in head:
+        return True
+    return not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") and b'"question"' not in head
 
 
 def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
@@ -29,6 +40,7 @@ def read_squad(path: str | Path) -> tuple[list[QuestionRow], dict[str, Any]]:
     path = Path(path).expanduser()
     file = read_bytes(path)
     text = decode(_unpacked(file), "utf-8-sig")
+    check_json(file.name, text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -77,6 +89,9 @@ def _row(where: str, title: str, context: str, question: Any) -> QuestionRow:
     texts, starts = [], []
     for value in answers:
         answer = _dict(value, f"{where}, answers")
+        if answer.get("text") == "":
+            allowed = '"answers": [] with "is_impossible": true is a question without an answer.'
+            raise DataError(where, "text is empty in answers.", allowed, "Fill it in, or write it so.")
         texts.append(_text(answer, "text", where))
         start = answer.get("answer_start")
         if start is not None and (isinstance(start, bool) or not isinstance(start, int)):

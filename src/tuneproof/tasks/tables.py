@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import DataError, did_you_mean
-from tuneproof.tasks.delimited import MAX_COLUMNS, check_header, read_delimited
+from tuneproof.tasks.delimited import MAX_COLUMNS, declared_delimiter, read_delimited, suggest_delimiter
+from tuneproof.tasks.lazy_columns import LazyColumns
+from tuneproof.tasks.parquet_columns import read_parquet
+from tuneproof.tasks.size_limits import check_cells, check_json, check_rows
 from tuneproof.tasks.text_file import FileBytes, decode, read_bytes
+from tuneproof.tasks.whole_characters import check_whole_characters, may_hold_halves
 
-MAX_UNPACKED = 16_000_000_000  # bytes of a Parquet file's rows in memory
-ROWS_PER_READ = 4096
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _UNSUPPORTED = {
     ".pkl": "a pickle can run code when it is read",
@@ -38,7 +40,7 @@ class TextFormat:
 
     encoding: str = "utf-8-sig"
     delimiter: str | None = None
-    quotes: bool = True
+    quotes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,8 @@ class Table:
         have = "" if hint.startswith("Allowed") else f"The columns are {', '.join(names[:12])}."
         if hint.startswith("Allowed"):
             hint = f"Name one of its columns with {setting}: {', '.join(names[:12])}."
-        if len(names) == 1 and any(sign in names[0] for sign in ";\t|,"):
-            sign = next(sign for sign in ";\t|," if sign in names[0])
-            delimiter = "\\t" if sign == "\t" else sign
-            have = f"Its only column is {names[0]!r}."
-            hint = f'If {delimiter} separates its cells, set delimiter: "{delimiter}".'
+        if suggestion := suggest_delimiter(names):
+            have, hint = f"Its only column is {names[0]!r}.", suggestion
         raise DataError(self.name, f"there is no column {name}.", have, hint)
 
 
@@ -88,10 +87,12 @@ def read_table(path: str | Path, text_format: TextFormat | None = None) -> Table
         raise DataError(str(path), problem, do="Save the rows as CSV, JSONL or Parquet.")
     file = read_bytes(path)
     if ending == ".parquet":
-        table = _parquet(file)
+        columns, rows = read_parquet(file)
+        table = Table(file.name, columns, range(1, rows + 1))
     elif ending in (".csv", ".tsv"):
-        delimiter = text_format.delimiter or {".csv": ",", ".tsv": "\t"}[ending]
-        cells = read_delimited(file.name, decode(file, text_format.encoding), delimiter, text_format.quotes)
+        text = decode(file, text_format.encoding)
+        default = declared_delimiter(text) or {".csv": ",", ".tsv": "\t"}[ending]
+        cells = read_delimited(file.name, text, text_format.delimiter or default, text_format.quotes)
         table = Table(file.name, cells.columns, cells.numbers, blank_lines=cells.blank_lines)
     elif ending == ".jsonl":
         table = _json_lines(file, text_format.encoding)
@@ -109,7 +110,10 @@ def read_table(path: str | Path, text_format: TextFormat | None = None) -> Table
 def _json_lines(file: FileBytes, encoding: str) -> Table:
     values: list[Any] = []
     numbers: list[int] = []
-    lines = decode(file, encoding).rstrip("\r\n").split("\n")
+    text = decode(file, encoding).rstrip("\r\n")
+    check_rows(file.name, text.count("\n") + 1)
+    check_json(file.name, text)
+    lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -119,18 +123,31 @@ def _json_lines(file: FileBytes, encoding: str) -> Table:
             do = 'Each line is one object such as {"text": "…", "label": "…"}.'
             raise DataError(f"{file.name}, line {number}", f"is not JSON: {error}.", do=do) from None
         numbers.append(number)
+    _check_halves(file.name, text, values, numbers, "line")
     return _objects(file.name, values, numbers, "line", len(lines) - len(numbers))
 
 
 def _json_list(file: FileBytes, encoding: str) -> Table:
+    text = decode(file, encoding)
+    check_json(file.name, text)
     try:
-        values = json.loads(decode(file, encoding))
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
         problem = f"is not JSON: {error}."
         raise DataError(file.name, problem, do="If it has one object per line, name it .jsonl.") from None
+    if isinstance(values, dict) and isinstance(values.get("data"), list):
+        values = values["data"]
     if not isinstance(values, list):
         raise DataError(file.name, "is not a list of objects.", do="Write [{…}, {…}], or JSONL.")
-    return _objects(file.name, values, range(1, len(values) + 1), "row", 0)
+    numbers = range(1, len(values) + 1)
+    _check_halves(file.name, text, values, numbers, "row")
+    return _objects(file.name, values, numbers, "row", 0)
+
+
+def _check_halves(name: str, text: str, values: Sequence[Any], numbers: Sequence[int], noun: str) -> None:
+    if may_hold_halves(text):
+        for number, value in zip(numbers, values, strict=True):
+            check_whole_characters(f"{name}, {noun} {number}", value)
 
 
 def _objects(name: str, values: Sequence[Any], numbers: Sequence[int], noun: str, blank_lines: int) -> Table:
@@ -145,29 +162,7 @@ def _objects(name: str, values: Sequence[Any], numbers: Sequence[int], noun: str
             problem = f"the rows up to this one use {len(names):,} different keys."
             allowed = f"At most {MAX_COLUMNS:,} columns are allowed."
             raise DataError(f"{name}, {noun} {number}", problem, allowed, "Use the same keys in every row.")
-    columns = {key: [value.get(key) for value in values] for key in names}
+    check_rows(name, len(values))
+    check_cells(name, len(names) * len(values))
+    columns = LazyColumns(names, lambda key: [value.get(key) for value in values])
     return Table(name, columns, numbers, noun, blank_lines)
-
-
-def _parquet(file: FileBytes) -> Table:
-    """The rows, unpacked batch by batch, so that a small file cannot fill the memory."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    batches, size = [], 0
-    try:
-        parquet = pq.ParquetFile(pa.BufferReader(file.data))
-        check_header(file.name, parquet.schema_arrow.names)
-        for batch in parquet.iter_batches(ROWS_PER_READ):
-            size += batch.nbytes
-            if size > MAX_UNPACKED:
-                raise DataError(file.name, f"unpacks to more than {MAX_UNPACKED:,} bytes.")
-            batch.validate(full=True)  # its texts are UTF-8, and no offset points outside
-            batches.append(batch)
-        table = pa.Table.from_batches(batches, parquet.schema_arrow)
-        columns = {name: table.column(name).to_pylist() for name in table.column_names}
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        problem = f"cannot be read as Parquet: {reason}."
-        raise DataError(file.name, problem, do="Check the file's ending, or write the file again.") from None
-    return Table(file.name, columns, range(1, table.num_rows + 1))

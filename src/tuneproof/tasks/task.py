@@ -91,6 +91,16 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What reading changed, or what looks wrong in the rows; the audit shows it as a finding."""
+
+    name: str
+    level: Literal["note", "warning"]
+    message: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Rows:
     """What a task reads: its parts, its labels, and where they come from.
 
@@ -99,6 +109,7 @@ class Rows:
     `dropped` counts the rows that were left out, by reason.
     `grouped` is true if the groups mean something (otherwise every item is its own group).
     `columns` names the further columns by which the report slices the scores.
+    `remarks` become findings of the audit.
     """
 
     parts: Mapping[str, Sequence[Example]]
@@ -107,6 +118,7 @@ class Rows:
     dropped: Mapping[str, int] = field(default_factory=dict)
     grouped: bool = False
     columns: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)

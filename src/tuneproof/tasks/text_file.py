@@ -10,6 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from tuneproof.errors import DataError, RecipeError
+from tuneproof.tasks.whole_characters import check_whole_characters
 
 MAX_BYTES = 8_000_000_000
 _MAGIC = (
@@ -96,12 +97,38 @@ def decode(file: FileBytes, encoding: str) -> str:
     except UnicodeError as error:  # utf-16 without a mark, and the like
         problem = f"is not {encoding}: {error}."
         raise DataError(file.name, problem, do="Set encoding: to the file's encoding.") from None
+    _check_no_halves(file.name, encoding, text)
     if "\0" in text:
-        marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
-        hint = f"Set encoding: {marked}." if marked else "Name a CSV, TSV, JSONL or Parquet file."
-        row = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{file.name}, line {row}", "contains a zero byte: this is a binary file.", do=hint)
+        raise _zero_byte(file, text)
     return text
+
+
+def _zero_byte(file: FileBytes, text: str) -> DataError:
+    marked = next((name for mark, name in _MARKS if file.data.startswith(mark)), None)
+    encoding = marked or _unmarked_encoding(file.data)
+    hint = f"Set encoding: {encoding}." if encoding else "Name a CSV, TSV, JSONL or Parquet file."
+    row = text.count("\n", 0, text.index("\0")) + 1
+    return DataError(f"{file.name}, line {row}", "contains a zero byte: this is a binary file.", do=hint)
+
+
+def _unmarked_encoding(data: bytes) -> str | None:
+    """UTF-16 without a mark, by its zero bytes: text in Latin letters has one in nearly every character."""
+    head = data[:4096]
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = head[first::2].count(0), head[1 - first :: 2].count(0)
+        if others == 0 and zeros * 2 > len(head) // 2:
+            return name
+    return None
+
+
+def _check_no_halves(name: str, encoding: str, text: str) -> None:
+    """Some encodings (utf-7, raw_unicode_escape) can spell half of a character; UTF-8 cannot."""
+    if not codecs.lookup(encoding).name.startswith("utf-8"):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            line = text.count("\n", 0, error.start) + 1
+            check_whole_characters(f"{name}, line {line}", text[error.start])
 
 
 def _undecodable(file: FileBytes, encoding: str, offset: int) -> DataError:

@@ -40,9 +40,9 @@ def _pieces(entry: dict[str, Any]) -> list[tuple[str, int]]:
     """The parts of the higher of the two predicted peaks, then the overhead."""
     predicted = entry["predicted"]
     peaks = [peak for peak in (predicted["train"], predicted["predict"]) if peak]
-    highest = max(peaks, key=lambda peak: sum(peak.values()))
+    highest: dict[str, int] = max(peaks, key=lambda peak: sum(peak.values()), default={})
     overhead = entry["predicted_bytes"] - predicted["tensors_bytes"]
-    return [*((name, highest[name]) for name in PARTS), (OVERHEAD, overhead)]
+    return [*((name, highest.get(name, 0)) for name in PARTS), (OVERHEAD, overhead)]
 
 
 def _strip(row: ArmRow, entry: dict[str, Any], scale: Scale) -> Markup:

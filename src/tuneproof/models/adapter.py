@@ -1,0 +1,88 @@
+"""An arm's adapter, loaded onto its base once every tensor of it was checked.
+
+In: a base, the same without weights, an adapter's folder. Out: the base with the adapter.
+Knows nothing of: tasks, methods, training.
+
+peft leaves a tensor that the file does not hold as it was drawn at random, and says nothing.
+"""
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tuneproof.errors import ModelError
+from tuneproof.models.adapter_config import ADAPTER_CONFIG, RESTORE, read_adapter_config
+from tuneproof.models.quiet import quiet
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def load_adapter(model: Any, folder: Path, base_on_meta: Any) -> Any:
+    """The model with the folder's adapter, in eval mode. Raises: as `check_adapter`."""
+    check_adapter(folder, base_on_meta)
+    with quiet():
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
+
+
+def check_adapter(folder: Path, base_on_meta: Any) -> None:
+    """Check the adapter's files against each other and the base, which is changed.
+
+    Raises: ModelError, naming file and key or tensor, where a configuration's value is not as an arm
+    writes it, or a tensor is missing, unexpected, of another shape, or not finite.
+    """
+    path = folder / ADAPTER_WEIGHTS
+    if not path.is_file():
+        raise ModelError(str(folder), f"contains no {ADAPTER_WEIGHTS}.", do="Run the arm again.")
+    shapes = _expected_shapes(folder, base_on_meta)
+    for problem in _tensor_problems(path, shapes):
+        raise ModelError(str(path), problem, do=RESTORE)
+
+
+def _expected_shapes(folder: Path, base_on_meta: Any) -> dict[str, tuple[int, ...]]:
+    """The tensors that the configuration describes, by their names in the file."""
+    from peft import get_peft_model, get_peft_model_state_dict
+
+    config = copy.deepcopy(read_adapter_config(folder))
+    config.base_model_name_or_path = None  # peft would warn of another name
+    if hasattr(config, "init_lora_weights"):
+        config.init_lora_weights = True  # PiSSA would take weights apart, which are not there
+    try:
+        with quiet():
+            adapted = get_peft_model(base_on_meta, config)
+            tensors = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:300]
+        problem = f"describes no adapter of {type(base_on_meta).__name__}: {reason}."
+        raise ModelError(str(folder / ADAPTER_CONFIG), problem, do=RESTORE) from None
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _tensor_problems(path: Path, shapes: dict[str, tuple[int, ...]]) -> Iterable[str]:
+    """What is wrong with the file's tensors, in sentences."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            names = set(file.keys())
+            if missing := sorted(shapes.keys() - names):
+                yield f"{len(missing)} of the adapter's tensors are missing, {missing[0]} first."
+            if unexpected := sorted(names - shapes.keys()):
+                yield (
+                    f"{len(unexpected)} of its tensors are none of the adapter's that {ADAPTER_CONFIG} "
+                    f"describes, {unexpected[0]} first."
+                )
+            for name, shape in sorted(shapes.items()):
+                stored = tuple(file.get_slice(name).get_shape())
+                if stored != shape:
+                    yield f"{name} has the shape {list(stored)}; {ADAPTER_CONFIG} describes {list(shape)}."
+            for name in sorted(shapes):
+                tensor = file.get_tensor(name)
+                if not tensor.is_floating_point():
+                    yield f"{name} holds {tensor.dtype}, not floating-point numbers."
+                if not tensor.isfinite().all():
+                    yield f"{name} holds values that are not finite."
+    except (OSError, SafetensorError) as error:
+        yield f"cannot be read: {error}."

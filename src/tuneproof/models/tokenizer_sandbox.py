@@ -1,0 +1,63 @@
+"""The process that tries a tokenizer.json, with little memory, no environment and no files to write.
+
+In: the path of the file, the bytes of memory. Out: one line of JSON, {} or {error}.
+Knows nothing of: tuneproof, whose tokenizer it is.
+
+The file is data for a library in Rust, which ends its whole process where memory or a bound fails.
+"""
+
+import json
+import string
+import sys
+
+MAX_GROWTH = 64  # characters that a normaliser may make of one; the largest in Unicode is 18
+LONG = 10
+
+
+def limit_resources(memory: int) -> None:
+    """Limit address space, files and core dumps, if the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows: the time limit alone holds
+        return
+    limits = ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0))
+    for kind, limit in limits:
+        hard = resource.getrlimit(kind)[1]
+        new = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (new, new))
+
+
+def try_file(path: str) -> str:
+    """Read the file, encode every character that its normaliser names; what is wrong, or ""."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    normalizer = tokenizer.normalizer
+    named = (
+        "" if normalizer is None else json.dumps(json.loads(normalizer.__getstate__()), ensure_ascii=False)
+    )
+    characters = sorted({*string.printable, *named})
+    for character in characters if normalizer else ():
+        length = len(normalizer.normalize_str(character * LONG))
+        if length > MAX_GROWTH * LONG:
+            return f"its normaliser makes {length:,} characters of {LONG} times {character!r}"
+    tokenizer.encode("".join(characters))
+    return ""
+
+
+def main() -> None:
+    """Answer for the file of the command line."""
+    import tokenizers  # noqa: F401  before memory is limited
+
+    limit_resources(int(sys.argv[2]))
+    try:
+        error = try_file(sys.argv[1])
+    except BaseException as failure:  # a panic of Rust is no Exception
+        error = " ".join(str(failure).split())[:300].rstrip(".") or type(failure).__name__
+    print(json.dumps({"error": error} if error else {}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The names of classes that the datasets library writes beside the class numbers of a Parquet file.
+
+In: the metadata of a file's schema. Out: names for the numbers of a column.
+Knows nothing of: files, labels, prompts.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuneproof.errors import DataError
+
+
+def read_class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """The class names of each column of the type ClassLabel; {} where the metadata names none."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return {column: names for column, feature in features.items() if (names := _names(feature))}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _names(feature: Any) -> list[str]:
+    names = (
+        feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+    )
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+
+
+def name_classes(where: str, column: str, names: Sequence[str], values: Sequence[Any]) -> Sequence[Any]:
+    """The names in place of the numbers; -1 is missing. Raises: DataError for a number without a name."""
+    if not all(type(value) in (int, type(None)) for value in values):
+        return values
+    for row, value in enumerate(values, 1):
+        if value is not None and not -1 <= value < len(names):
+            problem = (
+                f"the column {column} holds the class {value}, but its metadata names {len(names)} classes."
+            )
+            raise DataError(
+                f"{where}, row {row}", problem, do="Fix the row, or write the file without metadata."
+            )
+    name_of = dict(enumerate(names))
+    return [name_of.get(value) for value in values]

@@ -88,22 +88,22 @@ COUNTS = {
     ),
     "misfit": counted(
         "own.json",
-        Parts("own.json", "does not fit the class of llama: <library>."),
+        Parts("own.json", "hidden_size is 'wide'; it must be a whole number."),
         own='{"model_type": "llama", "hidden_size": "wide"}',
     ),
     "no heads": counted(
         "own.json",
-        Parts("own.json", "does not fit the class of llama: <library>."),
+        Parts("own.json", "num_attention_heads is 0; it must be at least 1."),
         own='{"model_type": "llama", "num_attention_heads": 0}',
     ),
     "negative layers": counted(
         "own.json",
-        Parts("own.json", "num_hidden_layers is -3; it must be at least 1."),
+        Parts("own.json", "n_layers is -3; it must be at least 1."),
         own='{"model_type": "distilbert", "n_layers": -3}',
     ),
     "no model": counted(
         "own.json",
-        Parts("model", "the configuration of llama does not make a model: <library>."),
+        Parts("own.json", "intermediate_size is -3; it must be at least -1."),
         own='{"model_type": "llama", "intermediate_size": -3}',
     ),
     "huge": counted(

@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "questions": ("question_generation", [["--questions", "{shared}/data/squad_v2/dev-v2.0.json.gz"]]),
     "labels": ("label_scoring", [["--short", SHORT, "--long", LONG]]),
     "linear": ("linear_cost", [SST2]),
+    "lexical": ("lexical", [["--data", "{shared}/data"]]),
     "leaks": ("leaks", [["--data", "{shared}/data"]]),
     "similarity": ("similarity", [["--data", "{shared}/data"]]),
     "trunk": ("frozen_trunk", [[*SST2, "--methods", "lora", "--train", "2000"]]),

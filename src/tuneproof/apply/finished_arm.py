@@ -18,7 +18,7 @@ from tuneproof.errors import DataError, ModelError, RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.recipe.recipe import Arm, ModelChoice, Recipe, read_recipe
-from tuneproof.record.study_folder import RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
+from tuneproof.record.study_folder import CACHE, RECIPE, WEIGHTS, ArmRecord, read_arm, read_items, read_study
 from tuneproof.tasks.question_rows import question_from_json
 from tuneproof.tasks.task import Example
 
@@ -89,7 +89,7 @@ def _study_data(record: ArmRecord, recipe: Recipe, examples: list[Example]) -> S
     train, dev = (_read_examples(folder, part, labels) for part in ("train", "dev"))
     splits = Splits(train, dev, examples, labels, grouped, {})
     prompt = recipe.task.prompt(recipe.task_options, labels)
-    return StudyData(recipe, splits, prompt, folder / "cache")
+    return StudyData(recipe, splits, prompt, folder / CACHE)
 
 
 def _read_examples(folder: Path, part: str, labels: Sequence[str]) -> list[Example]:

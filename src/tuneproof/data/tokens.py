@@ -115,7 +115,8 @@ def readable_text(tokenizer: Any) -> str:
     for text in chain(("a", "A", "1"), filter(None, own)):
         if tokenizer([text], **PLAIN)["input_ids"][0]:
             return str(text)
-    raise ModelError("tokenizer", "it makes no token of any text, not even of its own tokens.")
+    problem = "it makes no token of any text, not even of its own tokens."
+    raise ModelError("tokenizer", problem, do="Save the model's own tokenizer into its folder.")
 
 
 def tokens_around(tokenizer: Any) -> tuple[list[int], list[int]]:

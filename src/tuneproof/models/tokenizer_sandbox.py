@@ -7,24 +7,14 @@ The file is data for a library in Rust, which ends its whole process where memor
 """
 
 import json
+import runpy
 import string
 import sys
+from pathlib import Path
 
 MAX_GROWTH = 64  # characters that a normaliser may make of one; the largest in Unicode is 18
 LONG = 10
-
-
-def limit_resources(memory: int) -> None:
-    """Limit address space, files and core dumps, if the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows: the time limit alone holds
-        return
-    limits = ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0))
-    for kind, limit in limits:
-        hard = resource.getrlimit(kind)[1]
-        new = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (new, new))
+CHAT_SANDBOX = Path(__file__).parents[1] / "data" / "chat_sandbox.py"
 
 
 def try_file(path: str) -> str:
@@ -51,7 +41,7 @@ def main() -> None:
     """Answer for the file of the command line."""
     import tokenizers  # noqa: F401  before memory is limited
 
-    limit_resources(int(sys.argv[2]))
+    runpy.run_path(str(CHAT_SANDBOX))["limit_resources"](int(sys.argv[2]))
     try:
         error = try_file(sys.argv[1])
     except BaseException as failure:  # a panic of Rust is no Exception

@@ -41,6 +41,7 @@ from tuneproof.errors import RecipeError, RunError
 from tuneproof.record.file_shapes import check_shape, read_object
 
 FORMAT = 2  # of a study's files; grows when a reader of the old format would misread the new one
+CACHE = "cache"
 RECIPE = "recipe.yaml"
 PROVENANCE = "provenance.json"
 ITEMS = "items.parquet"

@@ -12,6 +12,7 @@ from tuneproof.errors import RecipeError
 from tuneproof.record.study_folder import (
     ARMS,
     AUDIT,
+    CACHE,
     CHANGES,
     CHECKPOINTS,
     COMPARISONS,
@@ -27,7 +28,6 @@ from tuneproof.record.study_folder import (
     SUPERSEDED,
 )
 
-CACHE = "cache"
 FOLDERS = (ARMS, CACHE, SUPERSEDED)
 FILES = (
     *(RECIPE, PROVENANCE, ITEMS, SPLITS, AUDIT, REGISTRATION, CHANGES, FORECAST, COMPARISONS),

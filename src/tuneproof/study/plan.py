@@ -23,6 +23,7 @@ from tuneproof.errors import DataUnreachedError, ModelUnreachedError
 from tuneproof.hub.offline import cache_only
 from tuneproof.methods.options import trains_words
 from tuneproof.recipe.recipe import ModelChoice, Recipe
+from tuneproof.record.study_folder import CACHE
 from tuneproof.settings import EncodeSettings
 from tuneproof.study.arm_runs import ArmRun, list_arm_runs
 from tuneproof.study.checks import check_machine, check_metrics, check_model_names, check_train_sizes
@@ -116,7 +117,7 @@ def plan_study(
     prompt = task.prompt(recipe.task_options, labels) if labels is not None else None
     data = None
     if splits is not None and prompt is not None:
-        data = StudyData(recipe, splits, prompt, Path(recipe.out) / "cache")
+        data = StudyData(recipe, splits, prompt, Path(recipe.out) / CACHE)
     if machine is None:
         machine = resolve_compute(recipe.compute) if models and audited_items is None else {}
     arms = list_arm_runs(recipe, models, data, machine)

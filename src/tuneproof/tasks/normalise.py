@@ -14,9 +14,12 @@ _LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase
 _TO_SPACE = bytes.maketrans(
     string.ascii_uppercase.encode() + _REMOVED, string.ascii_lowercase.encode() + b" " * len(_REMOVED)
 )
+OPERATOR = r"[+#%<>=^$]"
+EMOTICON = r"[:;=]['^-]?[()\[\]/\\|]"
 # punctuation that changes what is said: operators, numbers such as 3.5, emoticons, grades such as A-
 _MEANT = re.compile(
-    r"[+#%<>=^$]|!=|[:;=]['^-]?[()\[\]/\\|]|(?<!\S)[()]['^-]?[:;=](?!\S)|(?<=\d)[.,:](?=\d)|(?<=\d)[*/-]"
+    rf"{OPERATOR}|!=|{EMOTICON}"
+    r"|(?<!\S)[()]['^-]?[:;=](?!\S)|(?<=\d)[.,:](?=\d)|(?<=\d)[*/-]"
     r"|[*/-](?=\d)|(?<=\b[a-zA-Z\d] )[*/&|-](?= [a-zA-Z\d])|(?<=\b[A-Z])-(?!\w)"
 )
 

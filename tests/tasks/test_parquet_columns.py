@@ -3,6 +3,8 @@
 In: files built here, small limits. Out: the sentences. Knows nothing of: tasks, models.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,34 @@ def test_columns_with_dots_and_nested_columns_are_told_apart(tmp_path):
     pq.write_table(table, tmp_path / "own.parquet")
     read = read_table(tmp_path / "own.parquet")
     assert {name: list(column) for name, column in read.columns.items()} == table.to_pydict()
+
+
+EVERY_FOOTER_BYTE = """
+import io, sys
+import pyarrow as pa, pyarrow.parquet as pq
+from tuneproof.errors import TuneproofError
+from tuneproof.tasks.parquet_columns import read_parquet
+from tuneproof.tasks.text_file import FileBytes
+
+stream = io.BytesIO()
+pq.write_table(pa.table({"text": ["a film", "a book", "a film"], "label": ["a", "b", "a"]}), stream)
+good = stream.getvalue()
+outcomes = {"read": 0, "refused": 0}
+for index in range(len(good) - int.from_bytes(good[-8:-4], "little") - 8, len(good)):
+    for byte in (0, 2, 6, 12, 0x19, 0x36, 0xff):
+        damaged = good[:index] + bytes([byte]) + good[index + 1 :]
+        try:
+            columns, _ = read_parquet(FileBytes("own.parquet", damaged, ""))
+            list(map(columns.__getitem__, columns))
+            outcomes["read"] += 1
+        except TuneproofError:
+            outcomes["refused"] += 1
+print(min(outcomes.values()))
+"""
+
+
+def test_a_damaged_footer_never_ends_the_process():
+    """pyarrow ends it where sizes in a column's metadata contradict each other."""
+    result = subprocess.run([sys.executable, "-c", EVERY_FOOTER_BYTE], capture_output=True, text=True)
+    assert (result.returncode, result.stderr[-300:]) == (0, "")
+    assert int(result.stdout) > 100

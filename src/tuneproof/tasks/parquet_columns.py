@@ -60,6 +60,7 @@ class _ColumnReader:
     def _read(self, name: str) -> list[Any]:
         parquet = _open(self.file)
         leaves = _leaves(parquet, name)
+        _open_columns(parquet, leaves)
         self._check_metadata(parquet, leaves)
         paths = [parquet.schema.column(leaf).path for leaf in leaves]
         has_texts = any(parquet.schema.column(leaf).physical_type == "BYTE_ARRAY" for leaf in leaves)
@@ -144,6 +145,8 @@ def _dictionary_arrays(
     """One of Parquet's columns as indices into its dictionary, without lists and structs around it."""
     for batch in dictionaries.iter_batches(rows, row_groups=groups, columns=[path]):
         array = batch.column(0)
+        if str(array.type) == "null":  # no row has a text
+            continue
         while not hasattr(array, "dictionary"):
             parts = array.flatten()
             array = parts[0] if isinstance(parts, list) else parts
@@ -171,6 +174,15 @@ def _open(file: FileBytes, **options: Any) -> Any:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(file.data), **options)
+
+
+def _open_columns(parquet: Any, leaves: Sequence[int]) -> None:
+    """Raises an ArrowException or OSError where a column's metadata contradict themselves; reads no row.
+
+    `metadata.row_group(i).column(j)` ends the whole process there.
+    """
+    for group in range(parquet.num_row_groups):
+        next(parquet.reader.iter_batches(0, row_groups=[group], column_indices=list(leaves)), None)
 
 
 def _chunks(parquet: Any, leaf: int) -> list[Any]:

@@ -117,3 +117,15 @@ def test_a_damaged_footer_never_ends_the_process():
     result = subprocess.run([sys.executable, "-c", EVERY_FOOTER_BYTE], capture_output=True, text=True)
     assert (result.returncode, result.stderr[-300:]) == (0, "")
     assert int(result.stdout) > 100
+
+
+def test_a_long_json_value_in_every_row_is_bounded_too(tmp_path, monkeypatch):
+    """pyarrow reads such a column without a dictionary."""
+    monkeypatch.setattr(size_limits, "MAX_BYTES", 10_000_000)
+    monkeypatch.setattr(parquet_columns, "MAX_BYTES", 10_000_000)
+    monkeypatch.setattr(parquet_columns, "BATCH_BYTES", 2_000_000)
+    values = pa.array([f'"{LONG}"'] * 50, pa.json_())
+    path = tmp_path / "own.parquet"
+    pq.write_table(pa.table({"text": values, "label": ["a", "b"] * 25}), path)
+    with pytest.raises(DataError, match="unpacks to"):
+        read_table(path).columns["text"]

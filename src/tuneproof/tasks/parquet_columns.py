@@ -108,7 +108,10 @@ class _ColumnReader:
         if is_delta:  # a value may repeat the one before, so each may be as long as all of them
             lengths = [chunk.total_uncompressed_size for chunk in chunks]
         else:
-            lengths = [_longest_entry(dictionaries, column.path, i) for i in range(len(chunks))]
+            lengths = [
+                _longest_entry(dictionaries, column.path, i, chunk.total_uncompressed_size)
+                for i, chunk in enumerate(chunks)
+            ]
         most = self.size + sum(
             length * chunk.num_values for length, chunk in zip(lengths, chunks, strict=True)
         )
@@ -122,14 +125,17 @@ class _ColumnReader:
         return max(lengths, default=0)
 
 
-def _longest_entry(dictionaries: Any, path: str, group: int) -> int:
-    """The length of the longest text in a row group's dictionary, which its first value unpacks."""
+def _longest_entry(dictionaries: Any, path: str, group: int, most: int) -> int:
+    """The length of the longest text in a row group's dictionary, which its first value unpacks.
+
+    Without a dictionary (nulls, JSON, decimals) `most`, the bytes of the whole chunk.
+    """
     import pyarrow.compute as pc
 
     for array in _dictionary_arrays(dictionaries, path, FIRST_ROWS, [group]):
         if len(array.dictionary):
             return int(pc.max(pc.binary_length(array.dictionary)).as_py())
-    return 0
+    return most
 
 
 def _size(array: Any) -> int:
@@ -145,12 +151,11 @@ def _dictionary_arrays(
     """One of Parquet's columns as indices into its dictionary, without lists and structs around it."""
     for batch in dictionaries.iter_batches(rows, row_groups=groups, columns=[path]):
         array = batch.column(0)
-        if str(array.type) == "null":  # no row has a text
-            continue
-        while not hasattr(array, "dictionary"):
+        while not hasattr(array, "dictionary") and hasattr(array, "flatten"):
             parts = array.flatten()
             array = parts[0] if isinstance(parts, list) else parts
-        yield array
+        if hasattr(array, "dictionary"):  # not of nulls, JSON, decimals
+            yield array
 
 
 def _leaves(parquet: Any, name: str) -> range:

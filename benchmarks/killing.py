@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tuneproof import atomic as files
 
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,12 @@ class Row:
 ROWS = (
     Row("R1", "SIGKILL at every operation of a run", "identical", (f"{HERE}test_kills.py::test_r01",)),
     Row("R2", "SIGKILL at random moments", "identical", (f"{HERE}test_kills.py::test_r02",)),
-    Row("R3", "the same in journals, report, study", "identical", (f"{HERE}test_kills.py::test_r03",)),
+    Row(
+        "R3",
+        "the same in journals, report, study, commands",
+        "identical",
+        (f"{HERE}test_kills.py::test_r03", f"{HERE}test_killed_commands.py::test_r03"),
+    ),
     Row("R4", "power cut: unsynced writes and names lost", "identical", (f"{HERE}test_kills.py::test_r04",)),
     Row(
         "R5",
@@ -47,7 +52,12 @@ ROWS = (
         (f"{HERE}test_damage.py::test_r06",),
     ),
     Row("R7", "the program killed by its process", "identical", (f"{HERE}test_programs.py::test_r07",)),
-    Row("R8", "disk full at every write", "said, resumed, identical", (f"{HERE}test_disk.py::test_r08",)),
+    Row(
+        "R8",
+        "disk full at every write; small disks, no inodes",
+        "said, resumed, identical",
+        (f"{HERE}test_disk.py::test_r08", f"{HERE}test_full_disk.py::test_r08"),
+    ),
     Row(
         "R9",
         "SIGTERM: step, checkpoint, exit 3; twice: at once",
@@ -119,7 +129,17 @@ ROWS = (
         "R22",
         "read-only, no permission, failed rename, EIO, gone",
         "said, nothing damaged",
-        (f"{HERE}test_disk.py::test_r22",),
+        (f"{HERE}test_disk.py::test_r22", f"{HERE}test_full_disk.py::test_r22"),
+    ),
+    Row(
+        "R23",
+        "a server's faults, kills among them, a log cut off or damaged",
+        "no reply lost or paid twice",
+        (
+            "tests/methods/test_endpoint_client.py",
+            "tests/methods/test_endpoint_log.py",
+            "tests/study/test_endpoint.py",
+        ),
     ),
 )
 

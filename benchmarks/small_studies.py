@@ -24,6 +24,9 @@ TIMES = {
     "peak_memory_bytes",
     "memory",
     "training_speed",
+    "serving",
+    "costs",
+    "recommendation",
 }
 ROWS = 120
 RATE = {"learning_rate": 3e-3}

@@ -48,3 +48,11 @@ def no_forecasts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tuneproof.study.run.announce_forecast", lambda session, here: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_timing_of_arms() -> Iterator[None]:
+    """To time every arm would take longer than a tiny study; tests/arms/test_serving_speed.py does it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuneproof.study.arm_session.time_serving", lambda serve, examples, timing: None)
+        yield

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -237,3 +239,47 @@ def test_a_file_in_the_folders_place_is_named(tmp_path) -> None:
         make_folder(tmp_path / "taken")
     with pytest.raises(RunError, match="taken"):
         write_text(tmp_path / "taken" / "a.txt", "a")
+
+
+@pytest.mark.parametrize("kind", ["file.txt", "folder"])
+def test_what_a_killed_process_left_is_removed_by_the_next_write_of_that_path_alone(old, kind) -> None:
+    def write() -> None:
+        if kind == "folder":
+            with atomic_folder(old / kind) as inside:
+                (inside / "a.bin").write_bytes(b"new")
+        else:
+            write_text(old / kind, "new")
+
+    child = os.fork()
+    if child == 0:  # dies while it writes
+        files.before_operation = lambda operation, path: (
+            os._exit(9) if operation in ("write", "sync") else None
+        )
+        write()
+    os.waitpid(child, 0)
+    (left,) = old.glob(f"{kind}.tmp-*")
+    other, named_alike = old / f"{kind}-2.tmp-0123abcd", old / f"{kind}.tmp-mine"
+    other.write_text("other's")
+    named_alike.write_text("not ours")
+    write()
+    assert not left.exists()
+    assert other.exists()
+    assert named_alike.exists()
+
+
+def test_what_another_process_still_writes_stays(old) -> None:
+    code = (
+        "import sys, pathlib; from tuneproof.atomic import write_with\n"
+        "def wait(path):\n"
+        "    print('writing', flush=True); sys.stdin.readline(); path.write_text('first')\n"
+        f"write_with(pathlib.Path({str(old / 'file.txt')!r}), wait)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "writing\n"
+        write_text(old / "file.txt", "second")
+        assert len(list(old.glob("file.txt.tmp-*"))) == 1
+        other.communicate("\n")
+    assert other.returncode == 0
+    assert (old / "file.txt").read_text() == "first"
+    assert not list(old.glob("file.txt.tmp-*"))

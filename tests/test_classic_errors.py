@@ -25,7 +25,7 @@ from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import DataError, ModelError, RecipeError, RunError
 from tuneproof.families import family_of
 from tuneproof.families.models import resolve_model
-from tuneproof.inference.generate import parse_answer
+from tuneproof.inference.parse import parse_answer
 from tuneproof.inference.prediction import Predictions, read_predictions, write_predictions
 from tuneproof.metrics import METRICS, LabelItems, evaluate
 from tuneproof.metrics.labels import confusion

@@ -19,6 +19,7 @@ _MODULES = {
     "count": "parameters.count",
     "estimate_memory": "memory.table",
     "run": "study.study",
+    "load": "apply.loaded_arm",
     "predict": "apply.labels",
     "answer": "apply.answers",
     "publish_arm": "publish.publish_arm",

@@ -19,20 +19,26 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from tuneproof.errors import RunError, TuneproofError
 
 MANIFEST = "MANIFEST.json"
 LEFTOVER = re.compile(r".+\.tmp-[0-9a-f]{8}")
-FREE_SPACE = "Free some space and resume with the same command, or name another folder with --out."
+FREE_SPACE = "Free some space and give the same command again, or name another folder."
 RUST_ERROR = re.compile(r"\(os error (\d{1,4})\)")
-NOT_A_FOLDER = "A file already has that name; name another folder with --out."
+NOT_A_FOLDER = "A file already has that name; name another folder."
+NO_INODES = "No inodes left on the disk, which holds too many files"
 ADVICE = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
     errno.EEXIST: NOT_A_FOLDER,
     errno.ENOTDIR: NOT_A_FOLDER,
     errno.ELOOP: "It is a link; remove it.",
-    errno.ENAMETOOLONG: "Name a folder with a shorter path with --out.",
+    errno.ENAMETOOLONG: "Name a folder with a shorter path.",
     errno.ENOENT: "The folder no longer exists; check whether it was moved or removed.",
 }
 
@@ -61,9 +67,23 @@ def _as_run_error(path: Path) -> Iterator[None]:
         cause = _system_error(error)
         if cause is None:
             raise
-        do = ADVICE.get(cause.errno or 0, "Name another folder with --out.")
-        problem = f"could not be written: {cause.strerror or cause}."
-        raise RunError(str(path), problem, do=f"{do} Files written before are complete.") from error
+        raise write_error(path, cause) from error
+
+
+def write_error(path: Path, cause: OSError) -> RunError:
+    """What the operating system refused, and what to do about it."""
+    reason, do = cause.strerror or str(cause), ADVICE.get(cause.errno or 0, "Name another folder.")
+    if cause.errno == errno.ENOSPC and _has_no_inodes(path):
+        reason, do = NO_INODES, "Remove some, and give the same command again, or name another folder."
+    do = f"{do} Files written before are complete."
+    return RunError(str(path), f"could not be written: {reason}.", do=do)
+
+
+def _has_no_inodes(path: Path) -> bool:
+    if not hasattr(os, "statvfs"):  # Windows
+        return False
+    disk = os.statvfs(next(folder for folder in path.absolute().parents if folder.is_dir()))
+    return disk.f_files > 0 and disk.f_ffree == 0
 
 
 def _sync(path: Path) -> None:
@@ -82,6 +102,45 @@ def _rename(old: Path, new: Path) -> None:
 
 def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.tmp-{uuid4().hex[:8]}")
+
+
+@contextmanager
+def _temporary(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """A new file or folder beside `path`, locked until it is renamed or removed.
+
+    First those that killed processes left of the same path, which nobody has locked, are removed.
+    """
+    with _as_run_error(path):
+        for leftover in _leftovers(path.parent, (path.name,)):
+            if (lock := _lock(leftover)) is not None:
+                _remove(leftover)
+                os.close(lock)
+        temporary = _temporary_path(path)
+        create(temporary)
+        lock = _lock(temporary, wait=True)
+        if lock is not None and not temporary.exists():  # another process removed it in between
+            create(temporary)
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(path: Path, wait: bool = False) -> int | None:
+    """Lock a file or folder until the descriptor is closed; None where another process has it or none can."""
+    if fcntl is None:
+        return None
+    descriptor = -1
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if descriptor >= 0:
+            os.close(descriptor)
+        return None
+    return descriptor
 
 
 def make_folder(path: Path) -> Path:
@@ -105,18 +164,16 @@ def write_with(path: Path, write: Callable[[Path], Any]) -> Path:
     """Let `write` fill a temporary file that only its owner can read, fsync it and rename it to `path`."""
     path = Path(path)
     make_folder(path.parent)
-    temporary = _temporary_path(path)
-    try:
-        with _as_run_error(path):
-            os.close(open_private(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-            write_in_folder(temporary, write)
-            _sync(temporary)
-            _rename(temporary, path)
-            _sync(path.parent)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with _temporary(path, _create_file) as temporary, _as_run_error(path):
+        write_in_folder(temporary, write)
+        _sync(temporary)
+        _rename(temporary, path)
+        _sync(path.parent)
     return path
+
+
+def _create_file(path: Path) -> None:
+    os.close(open_private(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
 
 def write_in_folder(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -179,11 +236,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder that appears under its name complete, with a manifest of checksums, or not at all."""
     path = Path(path)
     make_folder(path.parent)
-    temporary = _temporary_path(path)
-    try:
-        with _as_run_error(path):
-            before_operation("folder", temporary)
-            temporary.mkdir(mode=0o700)
+    with _temporary(path, _create_folder) as temporary:
         with _as_run_error(path):
             yield temporary
         with _as_run_error(path):
@@ -196,8 +249,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 _sync(file)
             _replace_folder(temporary, path)
             _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _create_folder(path: Path) -> None:
+    before_operation("folder", path)
+    path.mkdir(mode=0o700)
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -246,14 +302,23 @@ def set_aside(path: Path, prefix: str) -> Path:
 
 def remove_leftovers(folder: Path, names: Collection[str] | None = None) -> None:
     """Remove the temporary files and folders of a killed process from a folder; of `names` only, if given."""
-    for path in sorted(folder.glob("*.tmp-*")) if folder.is_dir() else ():
-        is_ours = names is None or path.name.rpartition(".tmp-")[0] in names
-        if LEFTOVER.fullmatch(path.name) and is_ours:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
+    for path in _leftovers(folder, names):
+        _remove(path)
+
+
+def _leftovers(folder: Path, names: Collection[str] | None) -> list[Path]:
+    paths = sorted(folder.glob("*.tmp-*")) if folder.is_dir() else []
+    is_ours = {path: names is None or path.name.rpartition(".tmp-")[0] in names for path in paths}
+    return [path for path in paths if LEFTOVER.fullmatch(path.name) and is_ours[path]]
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists and the system lets us."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 class AppendFile:

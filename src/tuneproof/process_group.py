@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuneproof.errors import RunError, StoppedError
+from tuneproof.parent_process import end_with_launcher
 
 if TYPE_CHECKING:
     import torch
@@ -212,6 +213,7 @@ def join(device: str) -> ProcessGroup:
     """Join the processes that the launcher started (device: as compute.device), or stay a group of one."""
     global _current
     if launched() and _current is SINGLE_PROCESS:
+        end_with_launcher()
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu", timeout=TIMEOUT)

@@ -198,6 +198,9 @@ class PredictSettings(Settings):
     batch_size: int = Field(32, ge=1)
     """Items on the device at once. It changes results by rounding alone: float32 sums in another order move a
     log-probability by about 1e-5."""
+    timing_s: float = Field(5.0, ge=0, le=3600)
+    """Seconds at most that each arm is timed after it has predicted, on dev items: one item at a time, and
+    batches of up to batch_size. 0: it is not timed. It changes no result."""
 
 
 class ScoreSettings(Settings):
@@ -215,6 +218,51 @@ class ScoreSettings(Settings):
         if isinstance(values, Mapping):
             return {key: value for key, value in values.items() if key not in ("draws", "seed")}
         return values
+
+
+class TokenPrices(Settings):
+    """Prices of a million tokens."""
+
+    input: float = Field(ge=0)
+    """Price of a million tokens that are read."""
+    output: float = Field(ge=0)
+    """Price of a million tokens that are written."""
+
+
+class ArmPrices(Settings):
+    """Prices of one arm, where they differ from those of the others."""
+
+    per_million_tokens: TokenPrices | None = None
+    """Prices by token of this arm."""
+    per_thousand_items: float | None = Field(None, ge=0)
+    """Price of a thousand predictions, whatever they take."""
+
+
+class PriceSettings(Settings):
+    """Prices, from which the report computes costs. They change no result; no arm is run again."""
+
+    currency: str = Field("USD", min_length=1, max_length=12)
+    """Currency of all prices, as the report writes it."""
+    per_hour: float | None = Field(None, ge=0)
+    """Price of an hour of this machine; 0 if it costs nothing. Needed with any other price."""
+    per_million_tokens: TokenPrices | None = None
+    """Prices of arms that are paid by token."""
+    per_label: float | None = Field(None, ge=0)
+    """Price of labelling one item of train or dev."""
+    arms: dict[str, ArmPrices] = Field(default_factory=dict)
+    """Prices of single arms by name, in place of those above."""
+
+    @property
+    def are_given(self) -> bool:
+        """Whether costs are in money; otherwise they are in seconds of this machine."""
+        return self.per_hour is not None
+
+    @model_validator(mode="after")
+    def _need_the_machine(self) -> "PriceSettings":
+        others = (self.per_million_tokens, self.per_label, self.arms or None)
+        if self.per_hour is None and any(price is not None for price in others):
+            raise ValueError("it has no per_hour: give the price of an hour of this machine, 0 if it is free")
+        return self
 
 
 class AuditSettings(Settings):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuneproof.apply.abstaining import read_abstaining
+from tuneproof.apply.abstaining import AbstainingPredictions, read_abstaining
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.inference.prediction import Predictions, write_predictions
 from tuneproof.record.study_folder import DEV_PREDICTIONS
@@ -33,8 +33,9 @@ def test_it_abstains_from_what_it_is_not_sure_of_and_names_the_labels_that_may_b
     abstaining = read_abstaining(arm, 0.05)
     assert 0.6 < abstaining.answers.threshold <= 0.95
     new = predictions(np.array([0.98, 0.52]), np.array([True, True]))
-    assert abstaining.columns(new, 0) == {"predicted": "no", "label_set": "no"}
-    assert abstaining.columns(new, 1) == {"predicted": None, "label_set": "no | yes"}
+    labelled = AbstainingPredictions.of(new, abstaining)
+    assert labelled.predicted_labels == ["no", None]
+    assert labelled.label_sets == [["no"], ["no", "yes"]]
 
 
 def test_what_dev_cannot_show_is_refused(arm, tmp_path) -> None:

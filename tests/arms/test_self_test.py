@@ -11,8 +11,9 @@ from tests.arms.small import arm_of, prepare_arm, small_recipe
 from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms import tuned
-from tuneproof.arms.self_test import select_items, self_test
+from tuneproof.arms.self_test import check_order, select_items, self_test
 from tuneproof.errors import RunError
+from tuneproof.families import unsupported
 from tuneproof.train.gradients import LossSum
 
 ARMS = {
@@ -145,3 +146,31 @@ def test_a_prompted_model_is_tested_on_its_prompts(tmp_path, models, monkeypatch
     with pytest.raises(RunError, match=r"self-test failed: the states of row-\d+ in a batch padded"):
         run_recorded(recipe)
     assert passed == [True]
+
+
+def test_states_that_change_with_later_tokens_are_named() -> None:
+    def in_order(rows, side):
+        return [torch.tensor(row).float().cumsum(0)[:, None] for row in rows]
+
+    def ahead(rows, side):
+        return [torch.tensor(row).float().flip(0).cumsum(0)[:, None] for row in rows]
+
+    row = np.arange(1, 7)
+    check_order(in_order, row, "row-1", 1e-4, "zero-shot")
+    with pytest.raises(RunError, match=r"row-1's first 3 tokens change by .* tokens that follow"):
+        check_order(ahead, row, "row-1", 1e-4, "zero-shot")
+
+
+@pytest.mark.parametrize("arm", ["zero-shot", {"full": {"objective": "words"}}])
+def test_words_of_a_model_that_reads_ahead_are_refused(tmp_path, monkeypatch, arm) -> None:
+    monkeypatch.setattr(unsupported, "READS_AHEAD", ())
+    model = tiny_model(tmp_path / "m", "bert-generation")
+    with pytest.raises(RunError, match=r"A model that reads ahead gives words no likelihood of their own"):
+        run_recorded(small_recipe(tmp_path, [model], [arm]))
+
+
+def test_features_that_depend_on_padding_are_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(unsupported, "MIXES_PADDING", ())
+    recipe = small_recipe(tmp_path, [tiny_model(tmp_path / "m", "fnet")], ["head"])
+    with pytest.raises(RunError, match="self-test failed: the states of row"):
+        run_recorded(recipe)

@@ -80,7 +80,7 @@ def test_a_machine_that_can_run_a_study_ends_with_0(capsys):
     printed = capsys.readouterr().out
     assert "✓ torch" in printed
     assert main(["doctor", "--json"]) == 0
-    checks = json.loads(capsys.readouterr().out)
+    checks = json.loads(capsys.readouterr().out)["checks"]
     assert {"name", "detail", "state", "fix"} == set(checks[0])
 
 

@@ -274,7 +274,7 @@ def test_compare_says_the_sentence(study, capsys):
     assert main(["compare", "study/arms/lexical", "study/arms/majority"]) == 0
     assert "lexical" in capsys.readouterr().out
     assert main(["compare", "study/arms/lexical", "study/arms/majority", "--json"]) == 0
-    (comparison,) = json.loads(capsys.readouterr().out)
+    (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
     assert (comparison["arm"], comparison["over"], comparison["n"]) == ("lexical", "majority", 8)
 
 

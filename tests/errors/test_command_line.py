@@ -207,8 +207,7 @@ ARGUMENTS = {
         Parts(
             "taken",
             "could not be written: File exists.",
-            do="A file already has that name; name another folder with --out. Files written before are "
-            "complete.",
+            do="A file already has that name; name another folder. Files written before are complete.",
         ),
         files={"taken": "x"},
         code=1,
@@ -218,8 +217,7 @@ ARGUMENTS = {
         Parts(
             "taken/study",
             "could not be written: <library>.",
-            do="A file already has that name; name another folder with --out. Files written before are "
-            "complete.",
+            do="A file already has that name; name another folder. Files written before are complete.",
         ),
         files={"taken": "x"},
         code=1,
@@ -250,7 +248,7 @@ ARGUMENTS = {
         Parts(
             "study",
             "could not be written: Read-only file system.",
-            do="Name another folder with --out. Files written before are complete.",
+            do="Name another folder. Files written before are complete.",
         ),
         before=read_only,
         code=1,
@@ -260,8 +258,8 @@ ARGUMENTS = {
         Parts(
             "study/recipe.yaml",
             "could not be written: No space left on device.",
-            do="Free some space and resume with the same command, or name another folder with "
-            "--out. Files written before are complete.",
+            do="Free some space and give the same command again, or name another folder. "
+            "Files written before are complete.",
         ),
         before=full_disk,
         code=1,
@@ -272,8 +270,8 @@ ARGUMENTS = {
             "study",
             "1 of 1 arms failed: majority. The first error: "
             "study/arms/majority/predictions.parquet: could not be written: No space left on "
-            "device. Free some space and resume with the same command, or name another folder "
-            "with --out. Files written before are complete.",
+            "device. Free some space and give the same command again, or name another folder. "
+            "Files written before are complete.",
             do="The report gives each reason; the same command tries these arms again.",
         ),
         before=late_full_disk,

@@ -108,6 +108,8 @@ OWN_FILES = {
             "own.jsonl, line 1",
             "the column sentiment contains lists, not names.",
             allowed="Each item has one label.",
+            do="For items with several labels, write a column of yes and no for each label, and run a study "
+            "for each with label: COLUMN.",
         ),
         name="own.jsonl",
     ),

@@ -516,6 +516,44 @@ RECIPES = {
         "--set",
         "train.epochs=0",
     ),
+    "a price without that of the machine": arms(
+        "[majority]",
+        Parts(
+            "recipe.yaml",
+            "prices is {'per_label': 1}; it has no per_hour: give the price of an hour of this machine, "
+            "0 if it is free.",
+        ),
+        "--set",
+        "prices.per_label=1",
+    ),
+    "a price of another arm": arms(
+        "[majority]\nprices: {per_hour: 1, arms: {gpt: {per_thousand_items: 1}}}",
+        Parts(
+            "recipe.yaml, line 3",
+            "prices.arms.gpt: 'gpt' is not an arm of this recipe.",
+            do="Allowed: majority.",
+        ),
+    ),
+    "half a price of tokens": arms(
+        "[majority]\nprices: {per_hour: 1, per_million_tokens: {input: 1}}",
+        Parts("recipe.yaml, line 3", "prices.per_million_tokens.output is missing.", do="Add it."),
+    ),
+    "an unknown price of an arm": arms(
+        "[majority]\nprices: {per_hour: 1, arms: {majority: {per_thousand_item: 1}}}",
+        Parts(
+            "recipe.yaml, line 3",
+            "prices.arms.majority.per_thousand_item is not a setting of majority.",
+            do="Did you mean per_thousand_items?",
+        ),
+    ),
+    "a price that is no number": arms(
+        "[majority]\nprices: {per_hour: cheap}",
+        Parts(
+            "recipe.yaml, line 3",
+            "prices.per_hour is 'cheap'; it should be a number.",
+            do=meaning("prices.per_hour"),
+        ),
+    ),
     "set dots": arms(
         "[majority]",
         Parts("recipe.yaml", "train. is not a setting of train.", do=f"Allowed: {TRAIN_SETTINGS}."),

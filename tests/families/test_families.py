@@ -137,7 +137,9 @@ def test_a_type_is_served_by_the_family_that_names_it(model_type, name) -> None:
         ("gpt2", {}, "decoder"),
         ("qwen2", {}, "decoder"),
         ("gpt_neox", {}, "decoder"),
-        ("roberta", {"architectures": ["RobertaForCausalLM"]}, "decoder"),
+        ("roberta", {"architectures": ["RobertaForCausalLM"]}, "encoder"),  # its attention sees all tokens
+        ("roberta", {"architectures": ["RobertaForCausalLM"], "is_decoder": True}, "decoder"),
+        ("flaubert", {"architectures": ["FlaubertWithLMHeadModel"]}, "encoder"),
     ],
 )
 def test_without_a_family_the_kind_is_read_off_the_configuration(model_type, options, kind) -> None:

@@ -20,5 +20,5 @@ def test_a_merged_model_in_the_adapters_folder_is_named(tmp_path, weights) -> No
 
 @pytest.mark.parametrize("names", [(), ("config.json",)])
 def test_an_adapter_alone_is_still_to_be_merged(tmp_path, names) -> None:
-    with pytest.raises(ModelError, match=r"holds an adapter, not a whole model.*Merge it"):
+    with pytest.raises(ModelError, match=r"holds an adapter, not a whole model.*tuned-model"):
         resolve_model(folder_with(tmp_path, *names))

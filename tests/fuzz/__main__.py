@@ -4,15 +4,18 @@ In: minutes in all. Out: executions of each target; a finding's bytes in CORPUS/
 Knows nothing of: what a target does.
 
 Each target runs in a process of its own, since libFuzzer ends it. A finding is mended and kept as a
-test in tests/strangers/test_findings.py.
+test in tests/strangers/test_findings.py or test_file_findings.py.
 """
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {
@@ -88,13 +91,23 @@ TOKENS = {
         "\\xc3\\x9f",
         "\\xe2\\x80\\xa8",
     ],
+    # files, of which the first byte chooses one: JSON is mutated as JSON
+    "adapter": [],
+    "model": [],
+    "study": [],
+    "questions": [],
 }
+MEMORY_BYTES = 2 << 30  # beyond what the seeds take
 
 
 def seeds(target: str, folder: Path) -> None:
     """A first corpus: what is good, and what is known to be nearly good."""
     made: list[bytes] = []
-    if target == "recipe":
+    if not TOKENS[target]:
+        from tests.fuzz.file_targets import FILES
+
+        made = FILES[target][1]()
+    elif target == "recipe":
         made = [path.read_bytes() for path in sorted((ROOT / "recipes").glob("*.yaml"))]
         made.append(b"task: {labels: {path: a.csv}}\narms: [majority, lexical]\nout: x\n")
     elif target == "own_file":
@@ -139,24 +152,35 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
     """Fuzz one target in this process, which libFuzzer then ends."""
     import atheris
 
+    from tests.fuzz.json_mutations import mutate_json
+
     with atheris.instrument_imports(include=["tuneproof", "ruamel", "tests.fuzz", "csv", "json"]):
         import ruamel.yaml  # noqa: F401  it is loaded when it is used, too late to be instrumented
 
+        from tests.fuzz.file_targets import FILES
         from tests.fuzz.targets import TARGETS
+    run = FILES[target][0] if target in FILES else TARGETS[target]
     (folder / target).mkdir(parents=True, exist_ok=True)
     seeds(target, folder / target)
     words = folder / f"{target}.words"
     words.write_text("".join(f'"{token}"\n' for token in TOKENS[target]), "utf-8")
+    for file in (folder / target).glob("seed-*"):
+        run(file.read_bytes())  # what is imported late takes no part of the memory
+    limit = psutil.Process().memory_info().vms + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     options = [
         f"-max_total_time={seconds}",
         "-timeout=300",
         "-rss_limit_mb=3000",
-        "-max_len=8192",
+        f"-max_len={65_536 if target in FILES else 8192}",
         f"-dict={words}",
         f"-artifact_prefix={folder}/{target}-finding-",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, str(folder / target)], TARGETS[target])
+    mutators = {}
+    if target in FILES:
+        mutators["custom_mutator"] = lambda data, size, seed: mutate_json(data, size, seed, atheris.Mutate)
+    atheris.Setup([sys.argv[0], *options, str(folder / target)], run, **mutators)
     atheris.Fuzz()
 
 

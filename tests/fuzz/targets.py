@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tuneproof.errors import TuneproofError
-from tuneproof.inference.generate import parse_answer, parse_question_answer
+from tuneproof.inference.parse import parse_answer, parse_question_answer
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.recipe.recipe import read_recipe, recipe_from
 from tuneproof.tasks import labels, questions

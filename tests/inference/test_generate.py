@@ -14,12 +14,8 @@ from tests.open_model import SHARED, open_model
 from tests.tiny_models import DECODERS, tiny_model
 from tuneproof.data.encode import encode_prompts
 from tuneproof.inference import generate
-from tuneproof.inference.generate import (
-    generate_answers,
-    max_answer_tokens,
-    parse_answer,
-    parse_question_answer,
-)
+from tuneproof.inference.generate import generate_answers, max_answer_tokens
+from tuneproof.inference.parse import parse_answer, parse_question_answer
 from tuneproof.metrics.metric import UNPARSED
 from tuneproof.models import prefix_cache
 from tuneproof.models.oom import AdaptiveBatchSize

@@ -29,7 +29,7 @@ TRAIN = [ask("?", CONTEXT), ask("?", "The weather was bad."), ask("?", "The food
     ],
 )
 def test_the_answer_is_of_the_wanted_kind_from_the_sentence_that_shares_most(question, holds):
-    found = answer_by_overlap(TRAIN, [ask(question)])
+    found = answer_by_overlap(TRAIN)([ask(question)])
     if holds == "weather was mild":
         sentence = CONTEXT[CONTEXT.index("The weather") :]
         assert found.answers[0] in sentence
@@ -40,7 +40,7 @@ def test_the_answer_is_of_the_wanted_kind_from_the_sentence_that_shares_most(que
 
 def test_the_null_score_is_minus_the_share_of_the_question_that_is_covered():
     whole, none = ask("William sailed to England?"), ask("Which quarks decay quickest?")
-    found = answer_by_overlap(TRAIN, [whole, none])
+    found = answer_by_overlap(TRAIN)([whole, none])
     assert found.null_N[0] == -1
     assert found.null_N[1] == 0
     assert (found.score_N == -found.null_N).all()
@@ -48,20 +48,20 @@ def test_the_null_score_is_minus_the_share_of_the_question_that_is_covered():
 
 @pytest.mark.parametrize("context", ["x", "?", "a the of", "Yes."])
 def test_any_context_gives_a_piece_of_itself(context):
-    found = answer_by_overlap(TRAIN, [ask("Who is it?", context)])
+    found = answer_by_overlap(TRAIN)([ask("Who is it?", context)])
     assert found.answers[0] in context
     assert found.answers[0]
 
 
 def test_never_answering_answers_nothing():
-    found = never_answer(TRAIN, [ask("a?"), ask("b?")])
+    found = never_answer(TRAIN)([ask("a?"), ask("b?")])
     assert list(found.answers) == ["", ""]
     assert found.null_N.tolist() == [0, 0]
 
 
 def test_a_sentence_of_a_script_without_spaces_is_found_by_its_characters():
     context = "猫睡在炉子上。狗在花园里跑步。鸟在天空中飞。"
-    answers = answer_by_overlap([ask("?", context)], [ask("狗在哪里跑步？", context)])
+    answers = answer_by_overlap([ask("?", context)])([ask("狗在哪里跑步？", context)])
     assert answers.answers[0] in "狗在花园里跑步"
     assert answers.null_N[0] < -0.5
 
@@ -70,5 +70,5 @@ def test_a_sentence_of_a_script_without_spaces_is_found_by_its_characters():
     ("question", "is_known"), [("Who won?", True), ("Кто выиграл?", False), ("Wer hat gewonnen?", False)]
 )
 def test_a_note_says_where_questions_have_no_english_question_word(question, is_known):
-    notes = answer_by_overlap(TRAIN, [ask(question)]).notes
+    notes = answer_by_overlap(TRAIN)([ask(question)]).notes
     assert notes == () if is_known else "100% of the questions hold no English question word" in notes[0]

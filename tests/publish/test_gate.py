@@ -162,7 +162,6 @@ def test_labels_of_equal_probability_may_be_swapped(decoder):
 @pytest.mark.parametrize(
     ("arm", "options", "sentence"),
     [
-        ("majority", [], "majority has no weights of its own, so there is nothing to publish."),
         ("llama.qlora.seed0", ["--merged"], "merged into full weights it would be a different model"),
         ("llama.full.seed0", ["--merged"], "full already is a whole model."),
         ("llama.lora.seed0", [], "Add --merged to include the base, or --base OWNER/NAME"),

@@ -114,6 +114,9 @@ SPELT = {  # settings with a spelling of their own
     "memory": st.none() | st.just("auto") | AMOUNTS,
     "disk": AMOUNTS,
     "layers": st.just("all") | st.builds("last {}".format, st.integers(1, 5)),
+    "per_million_tokens": st.none() | st.just({"input": 0.1, "output": 2.0}),
+    "arms": st.just({}) | st.just({"majority": {"per_thousand_items": 0.5}}),
+    "currency": st.sampled_from(["USD", "€"]),
     "targets": st.sampled_from(["all-linear", "attention"])
     | st.lists(WORDS.filter(str.strip), min_size=1, max_size=3),
 }
@@ -150,6 +153,8 @@ def test_any_settings_of_a_section_read_back(name, tmp_path_factory):
     @QUICK
     @given(values_of(SECTIONS[name]))
     def check(section: dict[str, Any]) -> None:
+        if name == "prices":  # any other price needs that of this machine
+            section["per_hour"] = section.get("per_hour") or 1.0
         round_trip(recipe_from(simple(**{name: section})), tmp_path_factory.getbasetemp())
 
     check()

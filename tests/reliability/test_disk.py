@@ -19,7 +19,7 @@ from tuneproof.study.run import run_study
 ARM = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0, "epochs": 1}
 SENTENCES = {
-    errno.ENOSPC: "No space left on device. Free some space and resume with the same command",
+    errno.ENOSPC: "No space left on device. Free some space and give the same command again",
     errno.EROFS: "Read-only file system. Name another folder",
     errno.EACCES: "Permission denied. Name another folder",
     errno.ENAMETOOLONG: "File name too long. Name a folder with a shorter path",

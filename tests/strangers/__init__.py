@@ -1,4 +1,4 @@
-"""Bad inputs 1 to 46: what a stranger's model, data, name or text may try, and what must come of it.
+"""Bad inputs 1 to 60: what a stranger's model, data, name or text may try, and what must come of it.
 
 `python -m pytest tests/strangers -v` prints the table: every test begins with its number.
 

@@ -19,7 +19,7 @@ from tuneproof.study.forecast import announce_forecast
 
 
 @pytest.mark.parametrize("name", ["arms", "cache", "superseded", "arms/majority"])
-def test_a_run_does_not_write_through_a_link_inside_its_study(workspace: Workspace, name):
+def test_47_a_run_does_not_write_through_a_link_inside_its_study(workspace: Workspace, name):
     (workspace / "elsewhere").mkdir()
     link = workspace / "study" / name
     link.parent.mkdir(parents=True)
@@ -28,7 +28,7 @@ def test_a_run_does_not_write_through_a_link_inside_its_study(workspace: Workspa
     assert list((workspace / "elsewhere").iterdir()) == []
 
 
-def test_a_finished_study_keeps_no_half_written_files(workspace: Workspace):
+def test_48_a_finished_study_keeps_no_half_written_files(workspace: Workspace):
     assert workspace.run(model=None, arms="majority").code == 0
     study = workspace / "study"
     leftovers = ["report.html.tmp-0123abcd", "arms/majority/arm.json.tmp-0123abcd", "arms/x.tmp-0123abcd/y"]
@@ -42,7 +42,7 @@ def test_a_finished_study_keeps_no_half_written_files(workspace: Workspace):
 
 
 @pytest.mark.parametrize("text", ["{", "null", '{"arms": 3}', '{"arms": [{}]}'])
-def test_a_damaged_forecast_is_made_again(workspace: Workspace, monkeypatch, text):
+def test_49_a_damaged_forecast_is_made_again(workspace: Workspace, monkeypatch, text):
     monkeypatch.setattr("tuneproof.study.run.announce_forecast", announce_forecast)
     assert workspace.run(model=None, arms="majority").code == 0
     forecast = workspace / "study" / "forecast.json"
@@ -55,7 +55,7 @@ def test_a_damaged_forecast_is_made_again(workspace: Workspace, monkeypatch, tex
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes of this kind")
-def test_a_run_goes_on_when_nobody_reads_its_output(workspace: Workspace):
+def test_50_a_run_goes_on_when_nobody_reads_its_output(workspace: Workspace):
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "tuneproof", "run", "reviews.csv", "--text", "review", "--label", "mood"]
@@ -81,6 +81,6 @@ def _fail_in_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [lambda path: write_with(path, _fail), _fail_in_folder])
-def test_a_full_disk_is_named_also_by_libraries_in_rust(tmp_path, write):
-    with pytest.raises(RunError, match=r"No space left on device. Free some space and resume with the same"):
+def test_51_a_full_disk_is_named_also_by_libraries_in_rust(tmp_path, write):
+    with pytest.raises(RunError, match=r"No space left on device. Free some space and give the same"):
         write(tmp_path / "weights")

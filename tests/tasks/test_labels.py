@@ -321,7 +321,9 @@ OTHER = {
     "several labels a row": (
         "rows.jsonl",
         '{"text": "a", "label": ["x", "y"]}\n',
-        "rows.jsonl, line 1: the column label contains lists, not names. Each item has one label.",
+        "rows.jsonl, line 1: the column label contains lists, not names. Each item has one label. For items "
+        "with several labels, write a column of yes and no for each label, and run a study for each with "
+        "label: COLUMN.",
     ),
     "a JSON object": ("rows.json", "{}", "rows.json: is not a list of objects. Write [{…}, {…}], or JSONL."),
     "lines in a JSON file": (

@@ -4,9 +4,11 @@ In: the folder of a finished arm, a tolerance. Out: rows of predictions with wha
 Knows nothing of: how thresholds are chosen, files other than the arm's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.inference.prediction import Predictions, read_predictions
@@ -21,15 +23,40 @@ class Abstaining:
     answers: Abstention
     set_threshold: float
 
-    def columns(self, predictions: Predictions, index: int) -> dict[str, Any]:
-        """Of an item: predicted, None where the arm abstains, and label_set."""
-        assert predictions.probabilities_NC is not None
-        probabilities_C = predictions.probabilities_NC[index]
-        labels = zip(predictions.labels, probabilities_C, strict=True)
-        held = [label for label, probability in labels if probability >= self.set_threshold]
-        is_sure = float(probabilities_C.max()) >= self.answers.threshold
-        label = predictions.predicted_label(index) if is_sure else None
-        return {"predicted": label, "label_set": " | ".join(held)}
+
+@dataclass(frozen=True)
+class AbstainingPredictions(Predictions):
+    """Predictions that leave out the labels of which the arm is not sure enough."""
+
+    abstaining: Abstaining | None = None
+
+    @classmethod
+    def of(cls, predictions: Predictions, abstaining: Abstaining) -> "AbstainingPredictions":
+        """The same predictions with thresholds."""
+        values = {entry.name: getattr(predictions, entry.name) for entry in fields(predictions)}
+        return cls(**values, abstaining=abstaining)
+
+    @property
+    def sure_N(self) -> NDArray[np.bool_]:
+        """Whether the arm is sure enough of an item to answer."""
+        assert self.probabilities_NC is not None
+        assert self.abstaining is not None
+        return self.probabilities_NC.max(axis=1) >= self.abstaining.answers.threshold
+
+    @property
+    def label_sets(self) -> list[list[str]]:
+        """Of each item the labels that may be right."""
+        assert self.probabilities_NC is not None
+        assert self.abstaining is not None
+        threshold = self.abstaining.set_threshold
+        return [
+            [label for label, value in zip(self.labels, row, strict=True) if value >= threshold]
+            for row in self.probabilities_NC.tolist()
+        ]
+
+    def predicted_label(self, index: int) -> str | None:
+        """The predicted label of an item; None where the arm abstains, or its answer names none."""
+        return super().predicted_label(index) if self.sure_N[index] else None
 
 
 def read_abstaining(arm: Path, tolerance: float) -> Abstaining:

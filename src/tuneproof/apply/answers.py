@@ -8,38 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.apply.finished_arm import predict_examples, read_finished_arm, study_recipe
+from tuneproof.apply.finished_arm import read_finished_arm, study_recipe
 from tuneproof.apply.labels import write_rows
+from tuneproof.apply.loaded_arm import LoadedArm, question_rows
 from tuneproof.apply.new_file import NewFile
 from tuneproof.errors import DataError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.tasks.question_columns import QuestionColumns, read_question_rows
-from tuneproof.tasks.question_rows import QuestionRow, build_examples
+from tuneproof.tasks.question_rows import QuestionRow
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
 
 ADDED_COLUMNS = ("predicted", "null_score", "answer_score")
 
 
 def answer(arm_folder: Path | str, questions: Sequence[str], contexts: Sequence[str]) -> AnswerPredictions:
-    """Answers to these questions about these contexts.
+    """Answers to these questions about these contexts by an arm that is loaded for them alone.
 
-    Raises: RunError where the folder holds no finished arm or its files were changed; DataError
-    where a question or a context is empty; ModelError where the base model is missing or has changed.
+    Raises: as `load` and `LoadedArm.answer`.
     """
-    pairs = zip(questions, contexts, strict=True)
-    rows = [
-        QuestionRow(f"question {row}", str(row), "", context, question, (), ())
-        for row, (question, context) in enumerate(pairs)
-    ]
-    return _answer_rows(Path(arm_folder), rows)
-
-
-def _answer_rows(arm: Path, rows: Sequence[QuestionRow]) -> AnswerPredictions:
-    record = read_finished_arm(arm)
-    options: Any = study_recipe(record).task_options
-    predictions = predict_examples(arm, record, build_examples(rows, options.lowercase))
-    assert isinstance(predictions, AnswerPredictions)
-    return predictions
+    record = read_finished_arm(arm_folder)
+    rows = question_rows(arm_folder, study_recipe(record).task.kind, questions, contexts)
+    return LoadedArm(arm_folder, record).answer_rows(rows)
 
 
 def answer_file(arm: Path, source: NewFile | None, target: str | None) -> None:
@@ -62,7 +51,7 @@ def answer_file(arm: Path, source: NewFile | None, target: str | None) -> None:
     clash = [name for name in ADDED_COLUMNS if name in columns]
     if clash:
         raise DataError(source.path, f"already has a column {clash[0]!r}.", do="Rename it.")
-    answers = _answer_rows(arm, [_without_answers(row, i) for i, row in enumerate(rows)])
+    answers = LoadedArm(arm).answer_rows([_without_answers(row, i) for i, row in enumerate(rows)])
     values = {
         "predicted": answers.texts,
         "null_score": [round(value, 4) for value in answers.null_N.tolist()],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneproof.errors import DataError
+from tuneproof.tasks.messages import has_messages, with_texts
 from tuneproof.tasks.tables import Table, TextFormat, read_table
 
 _OPTIONS = {
@@ -30,7 +31,11 @@ class NewFile:
         delimiter = self.delimiter or getattr(options, "delimiter", None)
         quotes = getattr(options, "quotes", None) if self.quotes is None else self.quotes
         try:
-            return read_table(self.path, TextFormat(encoding, delimiter, quotes))
+            table = read_table(self.path, TextFormat(encoding, delimiter, quotes))
+            text = getattr(options, "text", "text")
+            if has_messages(table, text):
+                return with_texts(table, text, getattr(options, "instruction", None))
+            return table
         except DataError as error:
             raise DataError(error.where, error.problem, error.allowed, name_options(error.do)) from None
 

@@ -4,14 +4,12 @@ In: study data, an arm, a monitor. Out: an ArmResult. Knows nothing of: models, 
 """
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneproof.atomic import write_json
 from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import (
     ArmResult,
@@ -32,7 +30,7 @@ def run_baseline(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult:
     """Fit on train, choose on dev, predict dev and test."""
     if study.kind == "questions":
         return _answer_questions(study, arm, monitor)
-    splits, fit = study.splits, arm.method.fit
+    splits, labels, fit = study.splits, study.labels, arm.method.fit
     assert fit is not None
     monitor.stage("fit")
     started = time.perf_counter()
@@ -45,22 +43,29 @@ def run_baseline(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult:
     )
     seconds = time.perf_counter() - started
 
-    def save(folder: Path) -> None:
-        write_json(folder / "baseline.json", fitted.weights)
-
-    def predictions(examples: Sequence[Example], probabilities_NC: NDArray[np.float64]) -> Predictions:
-        nothing_N = np.zeros(len(examples), dtype=bool)
-        return as_predictions(splits.labels, examples, probabilities_NC, _word_counts(examples), nothing_N)
+    def serve(size: int) -> Callable[[Sequence[Example]], Predictions]:
+        assert fitted.predict is not None
+        predict = fitted.predict
+        return lambda examples: label_predictions(labels, examples, predict([item.text for item in examples]))
 
     return ArmResult(
-        test=predictions(splits.test, fitted.test_NC),
-        dev=predictions(splits.dev, fitted.dev_NC),
+        test=label_predictions(labels, splits.test, fitted.test_NC),
+        dev=label_predictions(labels, splits.dev, fitted.dev_NC),
         ledger=_ledger("coefficients", fitted.parameters, arm.method.title),
         chosen=fitted.chosen,
         time_s={"train": seconds},
         notes=list(fitted.notes),
-        save=save if fitted.weights else None,
+        save=fitted.save,
+        serve=serve if fitted.predict is not None else None,
     )
+
+
+def label_predictions(
+    labels: tuple[str, ...], examples: Sequence[Example], probabilities_NC: NDArray[np.float64]
+) -> Predictions:
+    """A baseline's probabilities of these items as predictions."""
+    nothing_N = np.zeros(len(examples), dtype=bool)
+    return as_predictions(labels, examples, probabilities_NC, _word_counts(examples), nothing_N)
 
 
 def _answer_questions(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult:
@@ -68,17 +73,20 @@ def _answer_questions(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult
     assert answer is not None
     monitor.stage("answer")
     started = time.perf_counter()
-    answers = {part: answer(splits.train, splits.part(part)) for part in ("dev", "test")}
-    seconds = time.perf_counter() - started
-    dev, test = (_answer_predictions(splits.part(part), answers[part]) for part in ("dev", "test"))
+    answer_questions = answer(splits.train)
+    fitted = time.perf_counter()
+    answers = {part: answer_questions(splits.part(part)) for part in ("dev", "test")}
+    seconds = {"train": fitted - started, "predict": time.perf_counter() - fitted}
+    dev, test = (answer_predictions(splits.part(part), answers[part]) for part in ("dev", "test"))
     thresholded = apply_dev_threshold(dev, test)
     return ArmResult(
         test=thresholded.test,
         dev=thresholded.dev,
         ledger=_ledger("word weights", answers["test"].parameters, arm.method.title),
         chosen=thresholded.chosen,
-        time_s={"predict": seconds},
+        time_s=seconds,
         notes=list(answers["test"].notes),
+        serve=lambda size: lambda examples: answer_predictions(examples, answer_questions(examples)),
     )
 
 
@@ -91,7 +99,8 @@ def _word_counts(examples: Sequence[Example]) -> NDArray[np.int64]:
     return np.array([len(example.text.split()) for example in examples], dtype=np.int64)
 
 
-def _answer_predictions(examples: Sequence[Example], answers: BaselineAnswers) -> AnswerPredictions:
+def answer_predictions(examples: Sequence[Example], answers: BaselineAnswers) -> AnswerPredictions:
+    """A baseline's answers to these questions as predictions."""
     nothing_N = np.zeros(len(examples), dtype=bool)
     words_N = _word_counts(examples)
     return as_answers(

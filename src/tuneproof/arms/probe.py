@@ -7,6 +7,7 @@ Knows nothing of: training loops.
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuneproof.arms.self_test import self_test_features
+from tuneproof.arms.serving_speed import serve_with
 from tuneproof.atomic import read_json, write_json, write_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.compute import Compute
@@ -67,7 +70,7 @@ def run_probe(context: ArmContext) -> ArmResult:
     """Compute features once, fit the head, predict dev and test."""
     study, spec, splits = context.study, context.spec, context.splits
     started = time.perf_counter()
-    features = _read_features(context)
+    features = base_features(context)
     if study.sample:
         indices = study.sample.indices
         features["train"] = {name: rows[indices] for name, rows in features["train"].items()}
@@ -87,6 +90,7 @@ def run_probe(context: ArmContext) -> ArmResult:
             encoded.truncated_N,
         )
 
+    load = cache(lambda: load_base(spec, context.compute))  # features may come from the disk
     test = predictions("test")
     size = head.weight_CD.size + (head.bias_C.size if spec.family.kind == "encoder" else 0)
     pretrained = pretrained_on_meta(spec.source, spec.config)
@@ -107,11 +111,13 @@ def run_probe(context: ArmContext) -> ArmResult:
         prompts=[prompt_sample(spec, example, encoded.ids[i], None) for i, example in enumerate(samples)],
         notes=[*spec.notes, *spec.details],
         save=lambda folder: save_head(folder, head),
+        predict=partial(predict_pooled, context, head),
+        serve=serve_with(context, lambda timed: partial(predict_pooled, timed, head, model=load())),
     )
 
 
-def _read_features(context: ArmContext) -> dict[str, Features]:
-    """Features of train, dev and test, from the cache or computed; of several processes in the main one.
+def base_features(context: ArmContext, parts: Sequence[str] = PARTS) -> dict[str, Features]:
+    """Features of these parts, from the cache or computed; of several processes in the main one.
 
     The features of the whole of train serve every sample of it.
     """
@@ -123,7 +129,7 @@ def _read_features(context: ArmContext) -> dict[str, Features]:
     source = f"{weights}|{','.join(poolings)}|{precision}"
     model, group = None, current_group()
     features: dict[str, Features] = {}
-    for part in PARTS:
+    for part in parts:
         examples = study.sample.whole if study.sample and part == "train" else context.splits.part(part)
         encoded = spec.encode(part, examples, study.recipe.encode)
         folder = features_folder(study.cache, source, map(TokenRow, encoded.ids))
@@ -135,6 +141,7 @@ def _read_features(context: ArmContext) -> dict[str, Features]:
             if model is None:
                 context.monitor.stage("load")
                 model = load_base(spec, compute)
+                self_test_features(context, model, encoded.ids, [example.id for example in examples])
             context.monitor.stage(f"features of {part}", len(examples))
             with context.test_attention() if part == "test" else nullcontext():
                 cached = _pooled(context, model, encoded.ids, poolings)
@@ -198,14 +205,14 @@ def load_head(folder: Path) -> LinearHead:
             raise ModelError(str(path), f"{name} holds values that are not finite.", do=RESTORE)
     values = read_json(folder / "head.json")
     pooling = values.get("pooling") if isinstance(values, dict) else None
-    if pooling not in ("first", "mean", "last"):
-        problem = f"pooling is {pooling!r:.60}; it must be first, mean or last."
+    if pooling not in ("first", "mean", "last", "unit-mean"):
+        problem = f"pooling is {pooling!r:.60}; it must be first, mean, last or unit-mean."
         raise ModelError(str(folder / "head.json"), problem, do=RESTORE)
     return LinearHead(pooling, weight_CD, bias_C)
 
 
-def predict_with_head(context: ArmContext, folder: Path, examples: Sequence[Example]) -> Predictions:
-    """Predictions of new examples by a saved head. Raises: ModelError where it is another base's."""
+def load_fitting_head(context: ArmContext, folder: Path) -> LinearHead:
+    """The saved head of the context's arm. Raises: ModelError where it is another base's."""
     head, spec = load_head(folder), context.spec
     classes, width = head.weight_CD.shape
     if classes != len(context.study.labels) or width != (spec.width or width):
@@ -213,9 +220,26 @@ def predict_with_head(context: ArmContext, folder: Path, examples: Sequence[Exam
             f"weight has the shape [{classes}, {width}], not [{len(context.study.labels)}, {spec.width}]."
         )
         raise ModelError(str(folder / "head.safetensors"), problem, do=RESTORE)
-    encoded = spec.encode("new", examples, context.recipe.encode)
+    return head
+
+
+def predict_with_head(
+    context: ArmContext, folder: Path, examples: Sequence[Example], part: str = "new"
+) -> Predictions:
+    """Predictions of new examples by a saved head. Raises: ModelError where it is another base's."""
+    return predict_pooled(context, load_fitting_head(context, folder), examples, part)
+
+
+def predict_pooled(
+    context: ArmContext, head: LinearHead, examples: Sequence[Example], part: str, model: Any = None
+) -> Predictions:
+    """Predictions by a head; model: the base, where it is loaded already."""
+    spec = context.spec
+    encoded = spec.encode(part, examples, context.recipe.encode)
     context.monitor.stage("features", len(examples))
-    features = _pooled(context, load_base(spec, context.compute), encoded.ids, (head.pooling,))
+    with context.attention(part, examples):
+        base = load_base(spec, context.compute) if model is None else model
+        features = _pooled(context, base, encoded.ids, (head.pooling,))
     return as_predictions(
         context.study.labels,
         examples,

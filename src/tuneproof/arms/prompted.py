@@ -6,11 +6,13 @@ In: the arm's context. Out: an ArmResult. Knows nothing of: other arms, scores.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tuneproof.arms.self_test import select_items, self_test_prompts
+from tuneproof.arms.serving_speed import serve_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.few_shot import shots_of
 from tuneproof.context.prompt_encoding import encode_label_cloze, encode_label_prompts
@@ -19,13 +21,14 @@ from tuneproof.context.study_data import ArmResult, apply_dev_threshold, as_pred
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.finite import naming_items
-from tuneproof.inference.generate import generate_answers, max_answer_tokens, parse_answer
+from tuneproof.inference.generate import generate_answers, max_answer_tokens
 from tuneproof.inference.label_likelihood import (
     CONTENT_FREE_TEXTS,
     calibrate,
     content_free_probabilities,
     probabilities,
 )
+from tuneproof.inference.parse import parse_answer
 from tuneproof.inference.prediction import AnyPredictions, Predictions
 from tuneproof.methods.options import PromptOptions, generates_text
 from tuneproof.models.load import load_model, pretrained_on_meta
@@ -76,6 +79,11 @@ def run_prompted(context: ArmContext) -> ArmResult:
     seconds["predict"] = time.perf_counter() - started
     pretrained = pretrained_on_meta(spec.source, spec.config)
     samples = splits.test[:SAMPLE_ITEMS]
+
+    def predict(examples: list[Example], part: str) -> AnyPredictions:
+        with context.attention(part, examples):
+            return predictor.predict(model, examples, part)
+
     prompts = predictor.prompts(samples)
     return ArmResult(
         test=test,
@@ -89,6 +97,8 @@ def run_prompted(context: ArmContext) -> ArmResult:
         encoding=encoding_summary(test, spec.max_length),
         prompts=[prompt_sample(spec, example, prompts[i], None) for i, example in enumerate(samples)],
         notes=[*spec.notes, *spec.details],
+        predict=predict,
+        serve=serve_with(context, lambda timed: partial(make_predictor(timed, shots).predict, model)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuneproof.atomic import atomic_folder, write_json, write_with
 from tuneproof.context.study_data import ArmResult
+from tuneproof.data.further_tests import FurtherSet
 from tuneproof.data.splits import PARTS, Splits
 from tuneproof.errors import RecipeError
 from tuneproof.inference.prediction import AnyPredictions, read_predictions, write_predictions
@@ -25,6 +26,7 @@ from tuneproof.record.study_folder import (
     RECIPE,
     SCORES,
     WEIGHTS,
+    further_part,
 )
 from tuneproof.score.scores import as_json, score
 from tuneproof.tasks.question_rows import question_to_json
@@ -82,13 +84,17 @@ def score_again(folder: Path, recipe: Recipe, grouped: bool) -> None:
             _write_scores(about.parent, test, recipe, grouped)
 
 
-def write_items(folder: Path, splits: Splits) -> None:
-    """items.parquet: id, part, text, gold, group and the task's own columns of every item."""
+def write_items(folder: Path, splits: Splits, tests: Sequence[FurtherSet] = ()) -> None:
+    """items.parquet: id, part, text, gold, group and the task's own columns of every item.
+
+    The own columns of further test items are null.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = [(part, example) for part in PARTS for example in splits.part(part)]
-    columns = {
+    rows += [(further_part(further.name), example) for further in tests for example in further.items]
+    columns: dict[str, list[str | None]] = {
         "id": [example.id for _, example in rows],
         "part": [part for part, _ in rows],
         "text": [example.text for _, example in rows],
@@ -96,7 +102,7 @@ def write_items(folder: Path, splits: Splits) -> None:
         "group": [example.group for _, example in rows],
     }
     for column, name in enumerate(splits.columns):
-        columns[f"{OWN}{name}"] = [example.values[column] for _, example in rows]
+        columns[f"{OWN}{name}"] = [example.values[column] if example.values else None for _, example in rows]
     if splits.test[0].question is not None:
         columns["question"] = [question_to_json(example.required_question) for _, example in rows]
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

@@ -3,9 +3,10 @@
 In: the arm's context, a model with its method applied, an objective. Out: an error that names what fails.
 Knows nothing of: optimizers, checkpoints, what the arm is for.
 
-Three facts that everything afterwards relies on: an item's outputs do not depend on the items batched with
+Facts that everything afterwards relies on: an item's outputs do not depend on the items batched with
 it, on either padding side; the gradient of a batch is the same whole and in micro-batches; every weight
-that should train gets a gradient, and no other does. Dropout is off meanwhile; nothing is left behind.
+that should train gets a gradient, and no other does. Where a decoder's words count, a fourth: no token reads
+those that follow. Dropout is off meanwhile; nothing is left behind.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from tuneproof.data.batches import Batch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
 from tuneproof.inference.finite import NOT_FINITE, USE_FP32
+from tuneproof.methods.options import trains_words
 from tuneproof.models.device import to_device
 from tuneproof.models.heads import base_states, class_logits, pad_right
 from tuneproof.models.oom import release_memory, run_or_oom
@@ -30,12 +32,13 @@ from tuneproof.train.gradients import accumulate_gradients
 ITEMS = 4
 EXACT, ROUNDED = 1e-4, 0.1  # relative, in float32 and in half precision or on quantised weights
 SMALL_GRADIENT = 1e-2  # what is below this is compared as if it were this: rounding of a perfect fit
-SIDES: tuple[Literal["right", "left"], ...] = ("right", "left")
+Side = Literal["right", "left"]
+SIDES: tuple[Side, ...] = ("right", "left")
 OFF = "Turn this test off with train: {self_test: false}."
 
 
 def self_test(context: ArmContext, model: Any, objective: Objective) -> bool:
-    """Check the three facts; False where there was too little memory for it.
+    """Check the facts; False where there was too little memory for it.
 
     Raises: RunError naming the fact that does not hold.
     """
@@ -48,18 +51,42 @@ def self_test(context: ArmContext, model: Any, objective: Objective) -> bool:
 
     def check() -> None:
         check_batching(partial(read, context, model), rows, ids, tolerance, context.arm.name)
+        if trains_words(context.options):
+            check_order(partial(_states, context, model), rows[-1], ids[-1], tolerance, context.arm.name)
         check_gradients(context, model, objective, items, tolerance)
 
     return _run_at_rest(model, check)
 
 
 def self_test_prompts(context: ArmContext, model: Any, rows: Sequence[Any], ids: Sequence[str]) -> bool:
-    """Check the first fact for a model that is only prompted; False where there was too little memory.
+    """Check the first fact, and a decoder's order, for a model that is only prompted.
 
-    rows: tokens of a few prompts; ids: their items. Raises: RunError as `self_test`.
+    rows: tokens of a few prompts; ids: their items. Returns False where there was too little memory.
+    Raises: RunError as `self_test`.
     """
-    read, name = partial(_states, context, model), context.arm.name
-    return _run_at_rest(model, lambda: check_batching(read, rows, ids, _tolerance(context), name))
+    read, tolerance, name = partial(_states, context, model), _tolerance(context), context.arm.name
+
+    def check() -> None:
+        check_batching(read, rows, ids, tolerance, name)
+        if context.spec.family.kind == "decoder":
+            check_order(read, rows[-1], ids[-1], tolerance, name)
+
+    return _run_at_rest(model, check)
+
+
+def self_test_features(context: ArmContext, model: Any, rows: Sequence[Any], ids: Sequence[str]) -> None:
+    """Check the first fact for a model whose states alone are read, unless the self-test is turned off.
+
+    They are read from rows padded on the right. rows: the tokens of all items; ids: the items.
+    Raises: RunError as `self_test`.
+    """
+    if not context.recipe.train.self_test:
+        return
+    chosen = select_items([len(row) for row in rows])
+    few_rows, few_ids = [rows[i] for i in chosen], [ids[i] for i in chosen]
+    read, tolerance, name = partial(_states, context, model), _tolerance(context), context.arm.name
+    context.monitor.stage("self-test")
+    _run_at_rest(model, lambda: check_batching(read, few_rows, few_ids, tolerance, name, ("right",)))
 
 
 def _tolerance(context: ArmContext) -> float:
@@ -89,6 +116,7 @@ def check_batching(
     ids: Sequence[str],
     tolerance: float,
     name: str,
+    sides: Sequence[Side] = SIDES,
 ) -> None:
     """Raises RunError where outputs are not finite, or an item's in a padded batch differ from its own alone.
 
@@ -99,9 +127,9 @@ def check_batching(
     for item, outputs in zip(ids, alone, strict=True):
         if not outputs.isfinite().all():
             raise RunError(name, f"the self-test failed: the {kind} of {item} {NOT_FINITE}", do=USE_FP32)
-    for side in SIDES:
+    for side in sides:
         for item, expected, outputs in zip(ids, alone, read(rows, side), strict=True):
-            error = float((expected - outputs).abs().max() / expected.abs().max().clamp(min=1))
+            error = _largest_change(expected, outputs)
             if not error <= tolerance:
                 raise RunError(
                     name,
@@ -110,6 +138,30 @@ def check_batching(
                     "Its scores would depend on its neighbours.",
                     f"Use another model. {OFF}",
                 )
+
+
+def check_order(
+    read: Callable[[Sequence[Any], Any], list[torch.Tensor]], row: Any, id: str, tolerance: float, name: str
+) -> None:
+    """Raises RunError where the states of a row's first half change with its second half."""
+    half = len(row) // 2
+    if half == 0:
+        return
+    alone, followed = read([row[:half]], "right")[0], read([row], "right")[0][:half]
+    error = _largest_change(alone, followed)
+    if not error <= tolerance:
+        raise RunError(
+            name,
+            f"the self-test failed: the states of {id}'s first {half} tokens change by {error:.2g} "
+            f"(relative) with the tokens that follow; {tolerance:g} is allowed.",
+            "A model that reads ahead gives words no likelihood of their own.",
+            f"Use head, or another model. {OFF}",
+        )
+
+
+def _largest_change(expected: torch.Tensor, outputs: torch.Tensor) -> float:
+    """Relative to the largest value; NaN where one is NaN."""
+    return float((expected - outputs).abs().max() / expected.abs().max().clamp(min=1))
 
 
 def check_gradients(

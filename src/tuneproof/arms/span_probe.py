@@ -6,11 +6,13 @@ Knows nothing of: training loops.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from tuneproof.arms.serving_speed import serve_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_samples import encoding_summary
 from tuneproof.context.study_data import ArmResult, apply_dev_threshold
@@ -56,6 +58,8 @@ def run_span_probe(context: ArmContext) -> ArmResult:
         prompts=objective.samples(),
         notes=[*spec.notes, *spec.details, *loaded.notes],
         save=lambda folder: spec.save_model(model, folder),
+        serve=serve_with(context, lambda timed: partial(SpanObjective(timed).predict, model)),
+        predict=lambda examples, part: objective.predict(model, examples, part),
     )
 
 

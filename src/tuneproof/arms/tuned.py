@@ -6,6 +6,7 @@ In: the arm's context. Out: an ArmResult. Knows nothing of: other arms, scores.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tuneproof.arms.frozen_layers import cache_frozen_layers
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.search import search_settings
 from tuneproof.arms.self_test import self_test
+from tuneproof.arms.serving_speed import serve_with
 from tuneproof.arms.span_probe import fit_model_span_head, run_span_probe
 from tuneproof.arms.training import Training
 from tuneproof.arms.training_speed import sample_training_cost, training_speed_entry
@@ -31,6 +33,7 @@ from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.methods.options import starts_random, trains_words
 from tuneproof.models.adapter import load_adapter
 from tuneproof.models.adapter_config import ADAPTER_CONFIG
+from tuneproof.models.frozen_layers import whole_forwards
 from tuneproof.models.fsdp import shard
 from tuneproof.models.load import Head, LoadResult, load_model, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.models.oom import recompute_activations
@@ -44,6 +47,7 @@ from tuneproof.parameters.ledger import parameter_ledger
 from tuneproof.parameters.left_out import left_out_notes
 from tuneproof.process_group import current_group, launched
 from tuneproof.recipe.recipe import Arm
+from tuneproof.tasks.task import Example
 from tuneproof.throughput.device_peak import measure_device_peak
 from tuneproof.train.checkpoint import restore_trained
 
@@ -86,6 +90,7 @@ def run_tuned(context: ArmContext) -> ArmResult:
         prompts=objective.samples(),
         notes=[*context.spec.notes, *context.spec.details, *loaded.notes, *left_out_notes(ledger["lines"])],
         save=lambda folder: context.spec.save_model(model, folder),
+        **_predictors(context, training),
     )
 
 
@@ -187,19 +192,43 @@ def _predict(
     if isinstance(objective, AnswerObjective) and context.resume_logs is not None:
         objective.resume_logs = context.resume_logs.for_weights(chosen)
     context.monitor.stage("predict", len(splits.dev) + len(splits.test))
-    try:
+    with _saving_on_stop(training):
         dev = objective.predict(training.model, splits.dev, "dev")
         with context.test_attention():
             test = objective.predict(training.model, splits.test, "test")
+    if not isinstance(dev, AnswerPredictions):
+        return dev, test, {}
+    answers = apply_dev_threshold(dev, test)
+    return answers.dev, answers.test, {"answers": answers.chosen}
+
+
+@contextmanager
+def _saving_on_stop(training: Training) -> Iterator[None]:
+    """A stop while predicting costs no step."""
+    try:
+        yield
     except StoppedError:
         training.group.stop()
         if training.optimizer is not None:
             training.save()
         raise
-    if not isinstance(dev, AnswerPredictions):
-        return dev, test, {}
-    answers = apply_dev_threshold(dev, test)
-    return answers.dev, answers.test, {"answers": answers.chosen}
+
+
+def _predictors(context: ArmContext, training: Training) -> dict[str, Any]:
+    """What predicts further items, and what is timed."""
+
+    def predictor(timed: ArmContext) -> Any:
+        return partial(make_objective(timed).predict, training.model)
+
+    serve = serve_with(context, predictor, whole_forwards)
+    return {"predict": partial(_predict_part, context, training), "serve": serve}
+
+
+def _predict_part(
+    context: ArmContext, training: Training, examples: list[Example], part: str
+) -> AnyPredictions:
+    with _saving_on_stop(training), context.attention(part, examples):
+        return training.objective.predict(training.model, examples, part)
 
 
 def _ledger(context: ArmContext, model: Any, loaded: LoadResult) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tuneproof.families import FAMILIES
 from tuneproof.families.models import MODELS
 from tuneproof.methods import METHODS
 from tuneproof.metrics import METRICS
+from tuneproof.recipe.recipe import SECTIONS
 from tuneproof.settings import Settings
 from tuneproof.tasks import TASKS
 
@@ -59,14 +60,19 @@ CATALOGS: dict[str, Callable[[], list[str]]] = {
 
 
 def describe(name: str) -> str:
-    """A catalog, an entry, "all" or the recipe's JSON schema. Raises: RecipeError for an unknown name."""
+    """A catalog, an entry, "all", settings or the recipe's schema. Raises: RecipeError for another name."""
     if name == "recipe-schema":
         from tuneproof.recipe.schema import recipe_schema
 
         return json.dumps(recipe_schema(), indent=1)
+    if name == "settings" or name in SECTIONS:
+        from tuneproof.cli.settings_table import settings_text
+
+        return settings_text(None if name == "settings" else name)
     if name == "all":
         parts = [f"{title}:\n  " + "\n  ".join(lines()) for title, lines in CATALOGS.items()]
-        return "\n".join([*parts, "recipe-schema: the JSON schema of a recipe"])
+        settings = f"settings: every setting with its default and meaning; of one part: {', '.join(SECTIONS)}"
+        return "\n".join([*parts, settings, "recipe-schema: the JSON schema of a recipe"])
     return "\n".join(CATALOGS[name]() if name in CATALOGS else _entry(name))
 
 
@@ -132,6 +138,6 @@ ENTRIES: dict[str, Callable[[str], list[str]]] = {
 def _entry(name: str) -> list[str]:
     """One entry with its settings, source and paper."""
     if name not in ENTRIES:
-        do = did_you_mean(name, [*CATALOGS, "recipe-schema", *ENTRIES])
+        do = did_you_mean(name, [*CATALOGS, "settings", *SECTIONS, "recipe-schema", *ENTRIES])
         raise RecipeError("show", f"there is no entry called {name!r}.", do=do)
     return ENTRIES[name](name)

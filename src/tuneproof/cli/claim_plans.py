@@ -5,9 +5,9 @@ In: planned claims. Out: text, or JSON. Knows nothing of: how anything is planne
 
 from collections.abc import Iterable
 
+from tuneproof.cli.json_output import print_json
 from tuneproof.cli.terminal import clean, open_console, print_table
 from tuneproof.record.plan import ClaimPlan
-from tuneproof.redact import json_text
 
 
 def print_plans(plans: Iterable[ClaimPlan], as_json: bool) -> None:
@@ -17,7 +17,7 @@ def print_plans(plans: Iterable[ClaimPlan], as_json: bool) -> None:
             {"claim": plan.claim.as_json(), "rows": [vars(row) for row in plan.rows], "note": plan.note}
             for plan in plans
         ]
-        print(json_text(values))
+        print_json({"plans": values})
         return
     console = open_console()
     for plan in plans:

@@ -1,6 +1,6 @@
 """The command line: one sub-command per public function; it prints and sets the exit code.
 
-In: arguments. Out: printed results, and 0 done, 1 failed, 2 invalid request, 3 stopped and resumable.
+In: arguments. Out: printed results, and an exit code (EXIT_CODES in cli/parser.py).
 Knows nothing of: how anything is computed.
 """
 
@@ -8,11 +8,15 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from tuneproof.cli.json_output import error_values, json_alone, print_json, show_error, wants_json
 from tuneproof.cli.parser import make_parser
-from tuneproof.errors import RecipeError, StoppedError, TuneproofError
+from tuneproof.errors import RecipeError, RunError, StoppedError, TuneproofError
+from tuneproof.parent_process import end_with_launcher
 from tuneproof.redact import printable, redact
 
 
@@ -32,7 +36,7 @@ def _run(args: argparse.Namespace) -> int:
     own_recipe = ["run", str(Path(recipe.out) / "recipe.yaml")]  # extending writes it
     command = resume_command(own_recipe if extend else args.argv)
     view = TerminalView(args.quiet, args.verbose, args.json)
-    monitor, failure = Monitor(view.show), None
+    monitor, failure = Monitor(_listener(view, args.quiet)), None
     try:
         with view, stop_on_signals(monitor.stop_request, command):
             run_study(recipe, monitor, policy, args.on, command)
@@ -45,15 +49,33 @@ def _run(args: argparse.Namespace) -> int:
             raise
         failure = error
     if view.finished is not None:
-        view.print_result()
+        view.print_result({"error": error_values(failure)} if failure is not None else {})
     if failure is not None:
-        raise failure
-    if args.command == "demo":
+        return show_error(failure, as_json=False)  # the object says it already
+    _print_next(args)
+    return 0
+
+
+def _print_next(args: argparse.Namespace) -> None:
+    if args.command == "demo" and not args.json:
         print(
             "Next, your own file: tuneproof run FILE.csv --text COLUMN --label COLUMN --models distilbert "
             "--arms majority,lexical,zero-shot,head,lora"
         )
-    return 0
+
+
+def _listener(view: Any, quiet: bool) -> Callable[[Any], None]:
+    """The view, and where it draws no bars also lines about progress."""
+    from tuneproof.cli.progress_lines import ProgressLines
+
+    lines = None if quiet or not view.bars.disable else ProgressLines()
+
+    def show(event: Any) -> None:
+        view.show(event)
+        if lines is not None:
+            lines.show(event)
+
+    return show
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -77,7 +99,13 @@ def _show(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing is computed; threads cost 60 ms
     from tuneproof.cli.catalog import describe
 
-    print(describe(args.name))
+    text = describe(args.name)
+    if args.json:
+        from tuneproof.cli.catalog_values import catalog_values
+
+        print_json(catalog_values(args.name, text))
+        return 0
+    print(text)
     return 0
 
 
@@ -113,8 +141,10 @@ def _memory(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from tuneproof.apply.finished_arm import is_of_questions, read_finished_arm
-    from tuneproof.apply.labels import label_file
     from tuneproof.apply.new_file import NewFile
+    from tuneproof.cli.predicted_rows import predictions_as_values
+    from tuneproof.cli.progress_lines import ProgressLines
+    from tuneproof.context.monitor import listening
 
     quotes = None if args.quotes is None else args.quotes == "true"
     delimiter = "\t" if args.delimiter == "\\t" else args.delimiter
@@ -127,9 +157,27 @@ def _predict(args: argparse.Namespace) -> int:
             raise RecipeError("--text", problem, do="Name the columns of the file question and context.")
         if args.abstain is not None:
             raise RecipeError("--abstain", "is for labels, but this arm answers questions.")
-        answer_file(Path(args.arm), source, args.output)
-        return 0
-    label_file(Path(args.arm), source, args.text, args.output, args.abstain)
+        predict_file = partial(answer_file, Path(args.arm), source)
+    else:
+        predict_file = partial(_label_file, args, source)
+    with listening(ProgressLines().show):
+        if args.json:
+            print_json(predictions_as_values(predict_file, args.output))
+        else:
+            predict_file(args.output)
+    return 0
+
+
+def _label_file(args: argparse.Namespace, source: Any, target: str | None) -> None:
+    from tuneproof.apply.labels import label_file
+
+    label_file(Path(args.arm), source, args.text, target, args.abstain)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from tuneproof.apply.serve import serve
+
+    serve(args.arm, args.host, args.port, lambda text: print(printable(text), flush=True))
     return 0
 
 
@@ -168,9 +216,20 @@ def _plan(args: argparse.Namespace) -> int:
     return 0
 
 
+def _label_errors(args: argparse.Namespace) -> int:
+    from tuneproof.apply.label_errors import write_label_errors
+    from tuneproof.cli.label_errors import print_label_errors
+    from tuneproof.report.page import render
+
+    folder = Path(args.study)
+    value = write_label_errors(folder)
+    print_label_errors(value, folder, str(render(folder).html), args.json)
+    return 0
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from tuneproof.cli.doctor import examine
-    from tuneproof.cli.terminal import print_doctor
+    from tuneproof.cli.doctor_output import print_doctor
 
     checks = examine()
     print_doctor(checks, as_json=args.json)
@@ -187,12 +246,30 @@ def _report(args: argparse.Namespace) -> int:
         from tuneproof.report.page import render
 
         add_diagnoses(folders[0])
-        print(printable(str(render(folders[0]).html)))
-        return 0
-    from tuneproof.report.index import INDEX_HTML, render_index
+        paths = {name: str(path) for name, path in vars(render(folders[0])).items()}
+    else:
+        from tuneproof.report.index import INDEX_HTML, render_index
 
-    print(printable(str(render_index(folders, Path(args.out or INDEX_HTML)))))
+        paths = {"html": str(render_index(folders, Path(args.out or INDEX_HTML)))}
+    if args.json:
+        print_json(paths)
+    else:
+        print(printable(paths["html"]))
     return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from tuneproof.record.gate import judge_study, read_claim
+
+    claim = read_claim(args.claim, args.metric, args.margin) if args.claim else None
+    if claim is None and args.metric:
+        raise RecipeError("--metric", "belongs to a claim.", do='Add --claim "ARM over ARM".')
+    answer = judge_study(Path(args.study), claim, args.margin, args.on)
+    if args.json:
+        print_json(answer.as_json())
+    else:
+        print(printable(answer.sentence))
+    return int(not answer.is_shown)
 
 
 COMMANDS = {
@@ -203,10 +280,13 @@ COMMANDS = {
     "count": _count,
     "memory": _memory,
     "predict": _predict,
+    "serve": _serve,
     "publish": _publish,
     "doctor": _doctor,
     "compare": _compare,
     "plan": _plan,
+    "gate": _gate,
+    "label-errors": _label_errors,
     "report": _report,
 }
 
@@ -214,39 +294,45 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = wants_json(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    end_with_launcher()
     try:
-        parser = make_parser()
-        args = parser.parse_args(arguments)
-        if args.version:
-            from importlib.metadata import version
-
-            print(f"tuneproof {version('tuneproof')}")
-            return 0
-        if args.command is None:
-            parser.print_help()
-            return 0
-        args.argv = arguments
-        args.own_process = argv is None
-        return COMMANDS[args.command](args)
+        with json_alone(as_json):
+            args = _parse(arguments, own_process=argv is None)
+            return COMMANDS[args.command](args) if args is not None else 0
     except TuneproofError as error:
-        print(f"tuneproof: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
+        return show_error(error, as_json)
     except KeyboardInterrupt:
-        print("tuneproof: stopped.", file=sys.stderr)
-        return 3
+        return show_error(StoppedError("", "stopped."), as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        message = printable(redact(f"{where}{error.strerror or error}"))
-        print(f"tuneproof: {message}.", file=sys.stderr)
-        return 1
-    except Exception:  # a bug of tuneproof: show the traceback, as Python does, without secrets
+        return show_error(RunError(str(error.filename or ""), f"{error.strerror or error}."), as_json)
+    except Exception as error:  # a bug of tuneproof: show the traceback, as Python does, without secrets
         print(printable(redact(traceback.format_exc())), end="", file=sys.stderr)
+        if as_json:
+            problem = f"{type(error).__name__}: {error}"
+            print_json({"error": error_values(RunError("tuneproof", problem, do="Please report this bug."))})
         return 1
+
+
+def _parse(arguments: list[str], own_process: bool) -> argparse.Namespace | None:
+    """The arguments of a command; None where the version or the help was printed instead."""
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    if args.version:
+        from importlib.metadata import version
+
+        print(f"tuneproof {version('tuneproof')}")
+        return None
+    if args.command is None:
+        parser.print_help()
+        return None
+    args.argv, args.own_process = arguments, own_process
+    return args
 
 
 if __name__ == "__main__":

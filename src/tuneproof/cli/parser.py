@@ -19,6 +19,17 @@ EXAMPLES = """examples:
   tuneproof memory gemma-2-2b-it --memory 15GB --methods lora --batch 8 --length 512
   tuneproof predict STUDY/arms/ARM --input new.csv --text review > labelled.csv
   tuneproof publish STUDY/arms/ARM OWNER/NAME --to FOLDER
+  tuneproof gate STUDY --claim "lora over lexical" --margin 1
+"""
+SETTINGS = """settings:
+  tuneproof show settings    every setting with its default and meaning; --set NAME=VALUE changes one
+  tuneproof show lora        one method, task, model or metric
+"""
+EXIT_CODES = """exit codes:
+  0  done; gate: the claim is shown
+  1  failed; gate: the claim is not shown, or it cannot be told; doctor: something is broken
+  2  the request is invalid: arguments, recipe, data or model
+  3  stopped; the same command resumes
 """
 MODEL_HELP = "short name (see `tuneproof show models`), hub id, folder, or a config.json"
 
@@ -90,7 +101,8 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     _flag(parser, "--questions", "own file: questions with contexts and answers, not labels")
     _option(parser, "--test", "FILE", "own file: a separate test file")
     _option(parser, "--dev", "FILE", "own file: a separate dev file")
-    _add_overrides(parser, "NAME=VALUE", "override one setting, e.g. train.epochs=1; repeatable")
+    settings = "override one setting, e.g. train.epochs=1 (see `tuneproof show settings`); repeatable"
+    _add_overrides(parser, "NAME=VALUE", settings)
     _option(parser, "--out", "DIR", "the folder of the study")
 
 
@@ -133,7 +145,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     _option(parser, "--out", "DIR", "the folder of the study", default="studies/demo")
     _add_output(parser)
-    parser.set_defaults(restart=None, extend=None, accept_change=False, on="here", json=False)
+    _add_json(parser, "report.json at the end")
+    parser.set_defaults(restart=None, extend=None, accept_change=False, on="here")
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -142,8 +155,9 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="all",
         metavar="NAME",
-        help="tasks, models, families, methods, metrics, the name of one entry, or recipe-schema",
+        help="tasks, models, families, methods, metrics, the name of one entry, settings, or recipe-schema",
     )
+    _add_json(parser, "the entries")
 
 
 def _add_count(parser: argparse.ArgumentParser) -> None:
@@ -192,6 +206,13 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="abstain so that at most this share of the labels is wrong, e.g. 0.05; add sets of labels",
     )
+    _add_json(parser, "the rows, or the name of the output file,")
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "arm", "ARM", "the folder of the arm: STUDY/arms/ARM")
+    _option(parser, "--host", "ADDRESS", "the address to listen at (default: 127.0.0.1)", default="127.0.0.1")
+    _option(parser, "--port", "N", "the port; 0: any free one (default: 8000)", type=int, default=8000)
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
@@ -223,23 +244,58 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     _add_json(parser, "the plan")
 
 
+def _add_label_errors(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "study", "DIR", "the folder of a finished study")
+    _add_json(parser, "the suspected items")
+
+
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("studies", metavar="DIR", nargs="+", help="the folder of a study")
     _option(parser, "--out", "FILE", "several studies: the index file (default: index.html)")
+    _add_json(parser, "the names of the files")
+
+
+def _add_gate(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "study", "DIR", "the folder of a finished study")
+    _option(parser, "--claim", "CLAIM", 'such as "lora over lexical" (default: all claims of the recipe)')
+    _option(parser, "--metric", "NAME", "metric of the claim (default: the first metric of the task)")
+    _option(
+        parser,
+        "--margin",
+        "M",
+        "shown also where the arm is not worse by more than M: in percentage points for metrics between 0 "
+        "and 1, else in the metric's unit",
+        type=_positive,
+    )
+    _option(parser, "--on", "NAME", "a further test set of the study, in place of test")
+    _add_json(parser, "the answer with its comparisons")
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+    return value
 
 
 COMMANDS = {
     "run": (_add_run, "run all arms of a study on the same items and write the report"),
     "check": (_add_check, "check a study and show the plan, without loading weights"),
     "demo": (_add_demo, "run the built-in study, offline"),
-    "show": (_add_show, "list tasks, models, families, methods and metrics, or explain one"),
+    "show": (_add_show, "list tasks, models, families, methods, metrics and settings, or explain one"),
     "count": (_add_count, "count the parameters of a model and of its adaptation, without its weights"),
     "memory": (_add_memory, "predict peak memory for training and prediction, and what fits"),
     "predict": (_add_predict, "predict labels or answers for new data with a finished arm"),
+    "serve": (_add_serve, "serve a finished arm over HTTP on this machine, with a page to try it in"),
     "publish": (_add_publish, "publish an arm with its evidence to the Hugging Face hub"),
     "doctor": (_add_doctor, "check this machine: packages, devices, memory, disk, hub access"),
     "compare": (_add_compare, "compare two arms or two studies on the same items"),
+    "gate": (_add_gate, "exit with 0 if a claim is shown by a finished study, with 1 if it is not"),
     "plan": (_add_plan, "show what more seeds or test items would do for the claims of a study"),
+    "label-errors": (_add_label_errors, "rank the items whose label may be wrong; write them to correct"),
     "report": (_add_report, "write the report of a study again, or an index of several studies"),
 }
 
@@ -249,12 +305,14 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="tuneproof",
         description="Adapt a pretrained language model to a task, and measure what that gains.",
-        epilog=EXAMPLES,
+        epilog=f"{EXAMPLES}\n{SETTINGS}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
     for name, (add_arguments, help_text) in COMMANDS.items():
         description = f"{help_text[0].upper()}{help_text[1:]}."
-        add_arguments(commands.add_parser(name, help=help_text, description=description))
+        command = commands.add_parser(name, help=help_text, description=description, epilog=EXIT_CODES)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        add_arguments(command)
     return parser

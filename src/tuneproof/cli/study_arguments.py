@@ -14,6 +14,7 @@ from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.recipe.recipe import Recipe, read_recipe, recipe_from
 from tuneproof.recipe.yaml import Document, parse_value
 from tuneproof.tasks import TASKS
+from tuneproof.tasks.messages import starts_with_messages
 
 FILE_TASKS = ("labels", "questions")  # tasks that the path of a file stands for
 FILE_OPTIONS = ("text", "label", "id", "group", "test", "dev", "slices")
@@ -94,7 +95,7 @@ def _file_task(args: argparse.Namespace, columns: dict[str, Any]) -> dict[str, A
         )
         return {"questions": {"path": args.source, **columns}}
     for name in ("text", "label"):
-        if name not in columns:
+        if name not in columns and not starts_with_messages(Path(args.source)):
             raise RecipeError(args.source, f"no {name} column given.", do=f"Add --{name} COLUMN.")
     return {"labels": {"path": args.source, **columns}}
 

@@ -4,7 +4,7 @@ In: events and plain values. Out: text, in colour on a terminal, plain when pipe
 Knows nothing of: how anything is computed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuneproof.cli.console import open_console
+from tuneproof.cli.json_output import print_json
+from tuneproof.cli.settings_table import changed_lines, changed_values
 from tuneproof.context.monitor import (
     ArmFinished,
     ArmStarted,
@@ -24,10 +26,9 @@ from tuneproof.context.monitor import (
     StudyForecast,
 )
 from tuneproof.context.time_left import TimeLeft, about
-from tuneproof.redact import json_text, printable, printable_json
+from tuneproof.redact import printable
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
-STATES = {"fine": ("✓", "green"), "note": ("–", "dim"), "problem": ("!", "yellow"), "broken": ("✗", "red")}
 TERMINAL_COLUMNS = (0, 2, 3, 5, 6)  # arm, score, trainable, time, peak memory
 COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "yellow"}
 
@@ -87,14 +88,15 @@ class TerminalView:
         else:
             self._print_message(event)
 
-    def print_result(self) -> None:
-        """The table of arms, the verdict and the report's path; or report.json."""
+    def print_result(self, more: Mapping[str, Any]) -> None:
+        """The table of arms, the verdict and the report's path; or report.json, with `more` keys."""
         assert self.finished is not None
         folder = Path(self.finished.folder)
         if self.as_json:
+            from tuneproof.atomic import read_json
             from tuneproof.record.study_folder import REPORT_JSON
 
-            print(printable_json((folder / REPORT_JSON).read_text("utf-8")), end="")
+            print_json({**read_json(folder / REPORT_JSON), **more})
             return
         print_study(folder, self.console)
         self.console.print(f"Report: {clean(self.finished.report)}", highlight=False)
@@ -179,6 +181,8 @@ def print_study(folder: Path, console: Console) -> None:
     """Print the table of arms and the verdict."""
     from tuneproof.record.study_folder import read_study
     from tuneproof.report.diagnoses import diagnosis_lines
+    from tuneproof.report.further_tests import further_table
+    from tuneproof.report.recommendation import recommend
     from tuneproof.report.tables import arm_table, headline
 
     study = read_study(folder)
@@ -191,10 +195,17 @@ def print_study(folder: Path, console: Console) -> None:
         table.add_row(*(clean(row[column].partition(":")[0]) for column in TERMINAL_COLUMNS))
     console.print()
     console.print(table)
+    if further := further_table(study):
+        console.print()
+        print_table(console, (further.header, *further.rows), texts=1)
     for line in diagnosis_lines(study):
         console.print(clean(line), style="yellow", highlight=False)
     console.print()
     console.print(clean(headline(study)), style="bold", highlight=False)
+    if advice := recommend(study):
+        console.print()
+        for title, text in advice.lines:
+            console.print(f"[bold]{clean(title)}[/] {clean(text)}", highlight=False)
 
 
 def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> None:
@@ -206,7 +217,7 @@ def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> No
     if as_json:
         forecast = make_forecast()
         costs = {"forecast": forecast and {**forecast.as_json(), "notes": list(forecast.notes)}}
-        print(json_text({**_plan_values(plan, report), **costs}))
+        print_json({**_plan_values(plan, report), **costs})
         return
     console = open_console()
 
@@ -229,6 +240,8 @@ def _plan_lines(plan: Any, report: dict[str, Any]) -> Iterator[tuple[str, str, s
         notes = " ".join(spec.notes)
         yield "Model", f"{spec.name}: {spec.family.name} {spec.family.kind}. {notes}".rstrip(), None
     for title, text in _arm_lines(plan):
+        yield title, text, None
+    for title, text in changed_lines(plan.recipe):
         yield title, text, None
     yield "Folder", str(plan.folder), None
     if plan.skipped:
@@ -289,6 +302,7 @@ def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:
             }
             for run in plan.arms
         ],
+        "changed_settings": changed_values(plan.recipe),
         "findings": [{"level": finding.level, "message": finding.message} for finding in plan.findings],
         "folder": str(plan.folder),
         "skipped": list(plan.skipped),
@@ -298,7 +312,7 @@ def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:
 def print_count(count: Any, as_json: bool) -> None:
     """Print the architecture, the parameters by group, and the ledger of the adaptation."""
     if as_json:
-        print(json_text(count.as_json()))
+        print_json(count.as_json())
         return
     from tuneproof.parameters.text import adaptation_lines, architecture_lines, parameter_lines
 
@@ -319,7 +333,7 @@ def print_count(count: Any, as_json: bool) -> None:
 def print_comparisons(comparisons: Iterable[dict[str, Any]], as_json: bool) -> None:
     """Print comparisons as sentences, or as JSON."""
     if as_json:
-        print(json_text(list(comparisons)))
+        print_json({"comparisons": list(comparisons)})
         return
     for comparison in comparisons:
         print(printable(comparison["sentence"]))
@@ -330,7 +344,7 @@ def print_published(result: Any, as_json: bool) -> None:
     gate, upload = result.gate, result.upload
     if as_json:
         folder = {"folder": None if result.folder is None else str(result.folder)}
-        print(json_text({**vars(gate), **folder, **(vars(upload) if upload else {})}))
+        print_json({**vars(gate), **folder, **(vars(upload) if upload else {})})
         return
     merged = "" if gate.merged is None else f"; merged against adapter {gate.merged:.0e}"
     print(
@@ -348,28 +362,12 @@ def print_published(result: Any, as_json: bool) -> None:
     )
 
 
-def print_doctor(checks: Any, as_json: bool) -> None:
-    """Print one line per check, and the fix below it."""
-    if as_json:
-        print(json_text([check.as_json() for check in checks]))
-        return
-    console = open_console()
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        sign, colour = STATES[check.state]
-        console.print(
-            f"[{colour}]{sign}[/] {check.name.ljust(width)}  {clean(check.detail)}", highlight=False
-        )
-        if check.fix:
-            console.print(f"  {' ' * width}  {clean(check.fix)}", style="bold", highlight=False)
-
-
 def print_memory(table: Any, as_json: bool) -> None:
     """Print the predicted peaks as a table, and what fits in sentences."""
     from tuneproof.memory.text import table_rows, table_sentences
 
     if as_json:
-        print(json_text(table.as_json()))
+        print_json(table.as_json())
         return
     console = open_console()
     first, *rest = table_sentences(table)

@@ -4,7 +4,7 @@ In: the parts. Out: one object that is handed on instead of them.
 Knows nothing of: how an arm of any kind runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
 from tuneproof.recipe.recipe import Arm, Recipe
 from tuneproof.recipe.search import SearchSpace
+from tuneproof.tasks.task import Example
 
 if TYPE_CHECKING:
     from tuneproof.models.oom import AdaptiveBatchSize
@@ -80,11 +81,15 @@ class ArmContext:
 
     def test_attention(self) -> AbstractContextManager[None]:
         """The context in which test is predicted: its items may be longer than those of train and dev."""
+        return self.attention("test", self.splits.test)
+
+    def attention(self, part: str, examples: Sequence[Example]) -> AbstractContextManager[None]:
+        """The context in which a part is predicted that is neither train nor dev."""
         from tuneproof.models.matmul_backend import attention_for
 
         if self.study.kind == "questions":
             return nullcontext()  # the longest question that is read was counted
-        encoded = self.spec.encode("test", self.splits.test, self.recipe.encode)
+        encoded = self.spec.encode(part, examples, self.recipe.encode)
         return attention_for(int(encoded.tokens_N.max()))
 
     def batch_size(self, resume_log: "ResumeLog | None" = None, count: bool = True) -> "AdaptiveBatchSize":

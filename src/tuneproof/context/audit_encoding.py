@@ -5,7 +5,7 @@ In: study data, a model spec, an arm. Out: findings. Knows nothing of: weights, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -60,6 +60,25 @@ def audit_readable(study: StudyData, spec: ModelSpec, audited_items: int | None)
         [not item.text.strip() for item in items],
     )
     return [_of_model(finding, spec) for finding in findings]
+
+
+def audit_further_texts(study: StudyData, spec: ModelSpec, audited_items: int | None) -> list[Finding]:
+    """Texts of further test sets that the model reads nothing of, or cuts."""
+    findings = []
+    for further in study.tests if study.kind == "labels" else ():
+        name, items = f"tests-{further.name}", further.items[:audited_items]
+        encoded = spec.encode(
+            name if audited_items is None else f"first of {name}", items, study.recipe.encode
+        )
+        for kind, problem, rows_N in (
+            ("no_tokens", f"give {spec.name} no token", encoded.text_tokens_N == 0),
+            ("truncated", f"are cut for {spec.name}", encoded.truncated_N),
+        ):
+            if count := int(rows_N.sum()):
+                message = f"{count:,} of {len(items):,} texts of {further.name} {problem}."
+                level: Literal["note", "warning"] = "warning" if kind == "no_tokens" else "note"
+                findings.append(Finding(f"{kind}_{further.name}", level, message, count))
+    return findings
 
 
 def _encode_parts(

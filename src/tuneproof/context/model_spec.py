@@ -17,8 +17,10 @@ from tuneproof.families import Family, family_of
 from tuneproof.families.blocks import layers_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, published_config, resolve_model
+from tuneproof.families.unsupported import Need, why_no_adapters, why_no_head, why_unusable
+from tuneproof.hub.download import cached_folder
 from tuneproof.methods.compatibility import why_incompatible_method
-from tuneproof.methods.options import PoolingOption, starts_random, trains_words
+from tuneproof.methods.options import AdapterOptions, PoolingOption, starts_random, trains_words
 from tuneproof.models.checkpoint_files import (
     download_model,
     ignored_code_notes,
@@ -39,7 +41,7 @@ class ModelSpec:
     """A model before its weights load.
 
     name: what the report calls it. commit: the hub's, None for a local folder. notes: what the user should
-    know about it. details: the same, for the record alone.
+    know about it. details: the same, for the record alone. adapter: the folder of a finished adapter on it.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ModelSpec:
     commit: str | None = None
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
+    adapter: Path | None = None
     _encoded: dict[str, EncodedTexts] = field(default_factory=dict, repr=False)
     _estimates: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -75,6 +78,12 @@ class ModelSpec:
         return "|".join(sha256_of_file(file) for file in files)
 
     @property
+    def weight_bytes(self) -> int | None:
+        """Size of the weights on disk; None where they are not here."""
+        folder = cached_folder(self.source)
+        return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else None
+
+    @property
     def origin(self) -> str:
         """The hub id, or the folder's absolute path."""
         path_or_id = self.source.path_or_id
@@ -83,11 +92,11 @@ class ModelSpec:
     @property
     def files(self) -> dict[str, str]:
         """SHA-256 by file name, from samples of large files; of a hub model {"commit": ID@COMMIT}."""
+        adapter = _digests(self.adapter) if self.adapter is not None else {}
+        own = {f"adapter {name}": digest for name, digest in adapter.items()}
         if self.commit is not None:
-            return {"commit": self.fingerprint}
-        folder = Path(self.source.path_or_id)
-        paths = [path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES]
-        return {path.name: sha256_of_sample(path) for path in paths}
+            return {"commit": self.fingerprint, **own}
+        return {**_digests(Path(self.source.path_or_id)), **own}
 
     def encode(self, part: str, examples: Sequence[Example], settings: EncodeSettings) -> EncodedTexts:
         """The texts of a part as tokens, encoded once for all arms of the study."""
@@ -114,6 +123,11 @@ class ModelSpec:
         with quiet():
             model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES]
+    return {path.name: sha256_of_sample(path) for path in paths}
 
 
 def source_of(choice: ModelChoice) -> ModelSource:
@@ -199,15 +213,31 @@ def explain_limit(spec: ModelSpec) -> Iterator[None]:
 
 def why_impossible(arm: Arm, spec: ModelSpec, kind: str) -> str | None:
     """Why this model cannot run this arm on tasks of this kind, and what to use instead; None: it can."""
-    if kind == "questions":
-        reason = _why_no_questions(arm, spec)
-        if reason:
-            return reason
-    if spec.is_complete:
-        reason = _why_no_words_head(arm, spec)
-        if reason:
-            return reason
-    return why_incompatible_method(arm.method, arm.options, spec.family, spec.name, layers_of(spec.config))
+    return (
+        why_unusable(spec.config, spec.name)
+        or (_why_no_questions(arm, spec) if kind == "questions" else None)
+        or why_incompatible_method(arm.method, arm.options, spec.family, spec.name, layers_of(spec.config))
+        or (_why_no_class(arm, spec) if kind == "labels" else None)
+        or _why_no_adapters(arm, spec)
+        or (_why_no_words_head(arm, spec) if spec.is_complete else None)
+    )
+
+
+def _why_no_class(arm: Arm, spec: ModelSpec) -> str | None:
+    """Why transformers has no class for what an arm over labels loads."""
+    need: Need = "labels"
+    if arm.method.kind == "prompt" or trains_words(arm.options):
+        need = "cloze" if spec.family.kind == "encoder" else "words"
+    elif arm.method.apply is None:
+        need = "base"
+    return why_no_head(spec.config, spec.family, need, spec.name)
+
+
+def _why_no_adapters(arm: Arm, spec: ModelSpec) -> str | None:
+    """Why an arm's adapters cannot stand beside the layers that it names."""
+    if not isinstance(arm.options, AdapterOptions):
+        return None
+    return why_no_adapters(spec.config, arm.options.targets, spec.name)
 
 
 def _why_no_questions(arm: Arm, spec: ModelSpec) -> str | None:

@@ -4,7 +4,9 @@ In: what happens. Out: events for whoever listens; StoppedError where a stop was
 Knows nothing of: who listens, how anything is shown.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +97,19 @@ def ignore(event: Event) -> None:
     """Show nothing."""
 
 
+_LISTENER: ContextVar[Callable[[Event], None]] = ContextVar("listener", default=ignore)
+
+
+@contextmanager
+def listening(on_event: Callable[[Event], None]) -> Iterator[None]:
+    """Meanwhile monitors that nobody gave a listener report to this one."""
+    token = _LISTENER.set(on_event)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
 @dataclass
 class Monitor:
     """Receives the events of a study. Every call is a point where the study may stop.
@@ -102,7 +117,7 @@ class Monitor:
     on_event: called with every event. notes: messages that belong to the record of the current arm.
     """
 
-    on_event: Callable[[Event], None] = ignore
+    on_event: Callable[[Event], None] = field(default_factory=_LISTENER.get)
     stop_request: StopRequest = field(default_factory=StopRequest)
     notes: list[str] = field(default_factory=list)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data.further_tests import FurtherSet
 from tuneproof.data.splits import Splits, sample_indices
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.finite import refuse_nonfinite
@@ -35,7 +36,7 @@ class StudyData:
     """The same for every arm by construction.
 
     words: the prompt. cache: the folder of cached activations. sample: how train was drawn where an arm
-    learns from a part of it.
+    learns from a part of it. tests: further test sets, which choose nothing.
     """
 
     recipe: Recipe
@@ -43,6 +44,7 @@ class StudyData:
     words: Prompt | QuestionPrompt
     cache: Path
     sample: Sample | None = None
+    tests: tuple[FurtherSet, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -78,7 +80,8 @@ class StudyData:
         whole = self.splits.train
         indices = sample_indices(whole, size, seed)
         train = [whole[i] for i in indices]
-        return replace(self, splits=replace(self.splits, train=train), sample=Sample(indices, seed, whole))
+        splits = replace(self.splits, train=train)
+        return replace(self, splits=splits, sample=Sample(indices, seed, whole), tests=())
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class ArmResult:
     """Predictions of the frozen items, and how they came about.
 
     search: the settings tried on dev, and which it chose. training_speed: measures more of the ledger;
-    called after the arm's peak memory is read. save: writes the weights into a folder.
+    called after the arm's peak memory is read. save: writes the weights into a folder. predict: predicts
+    further items as test was predicted; their part has a name. serve: the size of a batch → what predicts
+    items with all that is loaded, for timing it.
     """
 
     test: AnyPredictions
@@ -100,6 +105,8 @@ class ArmResult:
     notes: list[str] = field(default_factory=list)
     save: Callable[[Path], None] | None = None
     training_speed: Callable[[], dict[str, Any]] = dict
+    serve: Callable[[int], Callable[[Sequence[Example]], Any]] | None = None
+    predict: Callable[[list[Example], str], AnyPredictions] | None = None
 
 
 def labelled_texts(examples: Sequence[Example]) -> LabelledTexts:

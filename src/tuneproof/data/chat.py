@@ -70,7 +70,8 @@ class _Process:
         import markupsafe
 
         path = [str(Path(str(module.__file__)).parents[1]) for module in (jinja2, markupsafe)]
-        self.setup = {"path": path, "template": template, "memory": MEMORY_BYTES, "characters": characters}
+        limits = {"memory": MEMORY_BYTES, "characters": characters}
+        self.setup = {"path": path, "template": template, **limits}
         self.max_line_bytes = characters * 6 + 100  # JSON writes a character in at most 6 bytes
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
@@ -86,7 +87,7 @@ class _Process:
             cwd=Path(sys.executable).anchor or None,
         )
         weakref.finalize(self, process.kill)
-        if self._exchange(process, json.dumps(self.setup), START_S) is None:
+        if self._exchange(process, json.dumps({**self.setup, "parent": os.getpid()}), START_S) is None:
             raise _failed("its process could not be started")
         return process
 

@@ -1,16 +1,20 @@
 """The process that renders a model's chat template, with little memory, no environment and no files.
 
-In: lines of JSON on standard input: first {path, template, memory, characters}, then values to render.
-Out: one line of JSON for each: {text} or {error}. Knows nothing of: tuneproof, whose template it is.
+In: lines of JSON on standard input: first {path, template, memory, characters, parent}, then values to
+render. Out: one line of JSON for each: {text} or {error}. Knows nothing of: tuneproof, whose template it is.
 
 As in transformers' own `apply_chat_template`, the template runs in jinja's immutable sandbox with
 transformers' tags, filters and globals.
 """
 
 import json
+import runpy
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+PARENT_PROCESS = Path(__file__).parents[1] / "parent_process.py"
 
 
 def limit_resources(memory: int) -> None:
@@ -126,6 +130,7 @@ def render(template: Any, values: dict[str, Any], characters: int) -> dict[str, 
 def main() -> None:
     """Answer every line of standard input."""
     first = json.loads(sys.stdin.readline())
+    runpy.run_path(str(PARENT_PROCESS))["end_with_parent"](first["parent"])
     sys.path.extend(first["path"])
     import jinja2.sandbox  # noqa: F401  before memory is limited
 

@@ -25,10 +25,10 @@ from tuneproof.data.tokens import (
 )
 from tuneproof.errors import ModelError, RecipeError
 from tuneproof.families.family import Family
+from tuneproof.tasks.prompt_turns import chat_turns, join_prompt
 from tuneproof.tasks.task import Example, Prompt
 
 SLOT = "\ue000text\ue000"  # stands for the text while the prompt around it is built
-SEPARATOR = "\n\n"  # between instruction, shots and item
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,8 @@ def build_frame(
     """
     if chat == "auto" and tokenizer.chat_template:
         return _build_chat_frame(tokenizer, instruction, shots, query, answers)
-    query = query.rstrip(" ")
-    gap = "" if query.endswith("\n") else " "
-    blocks = [instruction] if instruction else []
-    blocks += [shot_query.rstrip(" ") + gap + answer for shot_query, answer in shots]
-    before, _, after = SEPARATOR.join([*blocks, query]).rpartition(SLOT)
+    text, gap = join_prompt(instruction, shots, query)
+    before, _, after = text.rpartition(SLOT)
     return PromptFrame(before, after, tuple(gap + answer for answer in answers), has_markup=False)
 
 
@@ -98,14 +95,8 @@ def _build_chat_frame(
     tokenizer: Any, instruction: str, shots: Sequence[tuple[str, str]], query: str, answers: Sequence[str]
 ) -> PromptFrame:
     strings = special_strings(tokenizer)
-    queries = [*(escape_special(shot_query, strings) for shot_query, _ in shots), query]
-    if instruction:
-        queries[0] = f"{instruction}{SEPARATOR}{queries[0]}"
-    turns = []
-    for shot_query, (_, answer) in zip(queries[:-1], shots, strict=True):
-        turns.append({"role": "user", "content": shot_query})
-        turns.append({"role": "assistant", "content": answer})
-    turns.append({"role": "user", "content": queries[-1]})
+    shots = [(escape_special(shot_query, strings), answer) for shot_query, answer in shots]
+    turns = chat_turns(instruction, shots, query)
     answered = [
         render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
         for answer in answers

@@ -20,6 +20,7 @@ from tuneproof.data.prompt_format import SLOT, FittedPrompts, PromptFrame, build
 from tuneproof.data.tokens import IntArray, TruncateSide
 from tuneproof.errors import RecipeError
 from tuneproof.families.family import Family
+from tuneproof.tasks.prompt_turns import fill_question
 from tuneproof.tasks.task import Example, QuestionPrompt
 
 
@@ -63,9 +64,7 @@ class QuestionFormat:
         question = example.required_question.question
         if self.uses_chat:
             question = tokens.escape_special(question, tokens.special_strings(self.tokenizer))
-        parts = self.prompt.template.partition("{context}")
-        before, after = (part.replace("{question}", question) for part in (parts[0], parts[2]))
-        return before + context + after
+        return fill_question(self.prompt.template, question, context)
 
 
 @dataclass(frozen=True)

@@ -274,9 +274,10 @@ def fingerprint(items: Sequence[Example], labels: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _overlap(
+def measure_overlap(
     train: Sequence[Example], test: Sequence[Example], rule: OverlapRule | None, key: Key
 ) -> dict[str, Any]:
+    """The held-out items that a train item gives away: items, share, examples."""
     leaked_by_H = find_same_texts(_texts(train), _texts(test), key).leaked_by_H
     if rule is not None:
         rule_H = rule(_texts(train), _texts(test)).leaked_by_H
@@ -325,7 +326,7 @@ def _report(
         "labels": {name: _count_labels(parts[name], rows.labels) for name in PARTS},
         "groups": {name: len({item.group for item in parts[name]}) for name in PARTS},
         "dropped": dict(sorted(dropped.items())),
-        "overlap": _overlap(parts["train"], parts["test"], task.overlaps, key),
+        "overlap": measure_overlap(parts["train"], parts["test"], task.overlaps, key),
         "lookalikes": measure_lookalikes(parts["train"], parts["test"]),
         "sorted_by_label": [name for name, items in rows.parts.items() if _is_sorted(items)],
         "source": dict(rows.source),

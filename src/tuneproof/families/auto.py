@@ -17,7 +17,7 @@ FAMILY = Family(
     attention=(),
     head="score",
     head_modules=("score", "qa_outputs"),
-    words_head=("lm_head.", "embed_out.", "output."),
+    words_head=("lm_head.", "embed_out.", "output.", "head."),
     bos="tokenizer",
     has_words_head=decoder_has_words_head,
 )
@@ -27,16 +27,33 @@ ENCODER = replace(
     kind="encoder",
     head="classifier",
     head_modules=("pre_classifier", "classifier", "qa_outputs", "head", "pooler"),
-    words_head=("lm_head.", "cls.", "predictions.", "generator_predictions.", "head."),
+    words_head=(
+        *("lm_head.", "cls.", "predictions.", "generator_predictions.", "head.", "embedding_decoder."),
+    ),
     has_words_head=encoder_has_words_head,
 )
+
+
+# Heads under other names: their modules from the first to the last.
+SUMMARISED = replace(
+    ENCODER,
+    head="sequence_summary",
+    head_modules=("sequence_summary", "qa_outputs"),
+    words_head=("pred_layer.",),
+)
+OWN_HEADS = {
+    "ctrl": replace(FAMILY, head="classifier", head_modules=("classifier", "qa_outputs")),
+    "eurobert": replace(ENCODER, head_modules=("dense", "classifier", "qa_outputs")),
+    "flaubert": SUMMARISED,
+    "xlm": SUMMARISED,
+}
 
 
 def family_by_kind(config: Any) -> Family:
     """The family of a configuration that no other family serves.
 
-    The architectures that the file names decide; without them, a type that transformers knows as
-    a masked model is an encoder, as a causal model a decoder.
+    A masked model is an encoder unless its configuration makes it a decoder: only then does its attention
+    see no later token, whatever head the file names.
 
     Raises: ModelError where it is neither (encoder-decoder models, vision, speech).
     """
@@ -46,13 +63,15 @@ def family_by_kind(config: Any) -> Family:
     )
 
     kind = config.model_type
+    if kind in OWN_HEADS:
+        return OWN_HEADS[kind]
     if not getattr(config, "is_encoder_decoder", False):
         named = " ".join(getattr(config, "architectures", None) or ())
-        if "CausalLM" in named or "LMHeadModel" in named or getattr(config, "is_decoder", False):
+        if getattr(config, "is_decoder", False):
             return FAMILY
         if "MaskedLM" in named or kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
             return ENCODER
-        if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if "CausalLM" in named or "LMHeadModel" in named or kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             return FAMILY
     problem = f"the architecture {kind} is neither a causal nor a masked language model."
     allowed = "Models that continue a text or fill in a mask can be used."

@@ -155,7 +155,10 @@ def _is_linear(module: Any) -> bool:
 def decoder_has_words_head(config: Any, family: Family, weights: set[str]) -> bool:
     """Whether a decoder's checkpoint holds its language-model head (tied to the embeddings, or own)."""
     if getattr(config.get_text_config(), "tie_word_embeddings", False):
-        return any("embed" in name or name.endswith("wte.weight") for name in weights)
+        own = (name for name in weights if name.startswith(family.words_head))  # a bias, say
+        return any(True for _ in own) or any(
+            "embed" in name or name.endswith("wte.weight") for name in weights
+        )
     return any(name.startswith(family.words_head) for name in weights)
 
 

@@ -110,7 +110,8 @@ class ModelSource:
     gated: bool = False
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
+    """A name as part of a file name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60] or "model"
 
 
@@ -130,7 +131,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
         if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
             do = "If the adapter is merged into the model, take adapter_config.json out of the folder."
             raise ModelError(str(folder), "holds a whole model and an adapter beside it.", do=do)
-        do = "Merge it into its base model (peft: merge_and_unload, save_pretrained) and name that folder."
+        do = "Evaluate it as it is with the method tuned-model, or merge it into its base (merge_and_unload)."
         raise ModelError(str(folder), "holds an adapter, not a whole model.", do=do)
     if not (folder / "config.json").is_file():
         do = "Name the folder that save_pretrained wrote, a hub id, or a name of `tuneproof show models`."
@@ -144,7 +145,7 @@ def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
             do = CONVERT.format(path="folder")
             raise ModelError(str(folder), problem, "Weights are read from .safetensors files.", do)
         raise ModelError(str(folder), "holds no weights.", do="It must hold model.safetensors or its shards.")
-    return ModelSource(name=_safe(name), path_or_id=str(folder), revision=None, local=True)
+    return ModelSource(name=safe_name(name), path_or_id=str(folder), revision=None, local=True)
 
 
 def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> ModelSource:
@@ -168,12 +169,12 @@ def resolve_model(name_or_id_or_folder: str | Path, weights: bool = True) -> Mod
     if name and os.path.isfile(folder):
         if not weights:
             stem = folder.resolve().parent.name if folder.name == "config.json" else folder.stem
-            return ModelSource(_safe(stem), str(folder), None, True)
+            return ModelSource(safe_name(stem), str(folder), None, True)
         raise ModelError(name, "is a file.", do="Name the folder that holds config.json.")
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if match and not name.startswith((".", "/", "~")) and ".." not in name:
         hub_id, revision = match.groups()
-        return ModelSource(_safe(hub_id.split("/")[1]), hub_id, revision or "main", False)
+        return ModelSource(safe_name(hub_id.split("/")[1]), hub_id, revision or "main", False)
     problem = f"{name!r} is not a known name, a hub id (owner/name) or a folder."
     raise ModelError("model", problem, did_you_mean(name, MODELS))
 

@@ -11,10 +11,16 @@ from tuneproof.hub.offline import is_unreachable
 from tuneproof.hub.verify_cache import find_damaged, remove_from_cache
 
 SMALL_FILES = (
-    *("config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json"),
+    *(
+        "config.json",
+        "generation_config.json",
+        "adapter_config.json",
+        "tokenizer*",
+        "special_tokens_map.json",
+    ),
     *("added_tokens.json", "vocab*", "merges.txt", "*.model", "chat_template*"),
 )
-WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
+WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 
 
 def download_model(source: ModelSource, weights: bool) -> Path:
@@ -37,6 +43,18 @@ def download_model(source: ModelSource, weights: bool) -> Path:
         do = "Try again, and check whether a proxy changes downloads."
         raise ModelError(source.path_or_id, problem, do=do)
     return folder
+
+
+def cached_folder(source: ModelSource) -> Path | None:
+    """The folder that holds the model; None if it has not been downloaded."""
+    from huggingface_hub import errors, snapshot_download
+
+    if source.local:
+        return Path(source.path_or_id)
+    try:
+        return Path(snapshot_download(source.path_or_id, revision=source.revision, local_files_only=True))
+    except errors.LocalEntryNotFoundError:
+        return None
 
 
 def _snapshot(source: ModelSource, weights: bool) -> Path:

@@ -31,7 +31,8 @@ def class_probabilities(
     labels: int,
 ) -> NDArray[np.float64]:
     """Softmax probabilities [N, C] of the head's logits in float32, in the order of `ids`."""
-    model.eval()
+    if model.training:  # walking through all modules takes as long as a small layer
+        model.eval()
     probabilities_NC = np.zeros((len(ids), labels))
 
     def work(items: Any) -> NDArray[np.float64]:

@@ -1,10 +1,8 @@
-"""Greedily generated answers, and the label that an answer names.
+"""Greedily generated answers.
 
-In: a decoder, encoded prompts. Out: texts; for a text and the labels' words an index or UNPARSED.
-Knows nothing of: golds, metrics, probabilities.
+In: a decoder, encoded prompts. Out: texts. Knows nothing of: golds, labels, metrics, probabilities.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from tuneproof.data.encode import EncodedPrompts
 from tuneproof.data.prefix_trie import PrefixTrie, batch_by_prefix, build_prefix_tries, group_tries
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.finite import refuse_nonfinite_items
-from tuneproof.metrics.metric import UNPARSED
 from tuneproof.models.device import to_device
 from tuneproof.models.heads import inner_model
 from tuneproof.models.lm_logits import prefill
@@ -199,34 +196,3 @@ def _generate_separate_rows(
         )
     answers = output_BT[:, width:].tolist()
     return [[NONFINITE_TOKEN] if row in nonfinite else answer for row, answer in enumerate(answers)]
-
-
-def parse_answer(text: str, words: Sequence[str]) -> int:
-    """The index of the label whose words begin the answer, or UNPARSED.
-
-    Case, spaces and punctuation before the words do not matter ("**Positive**." is positive). The words
-    must be whole and come first. If words of another label follow in the same line, the answer is ambiguous
-    and UNPARSED. If one label's words begin another's, the longer ones count.
-    """
-    first_line = next((line for line in text.splitlines() if line.strip()), "")
-    line = " ".join(first_line.casefold().split())
-    order = sorted(range(len(words)), key=lambda label: -len(words[label]))
-    phrases = {label: re.escape(" ".join(words[label].casefold().split())) for label in order}
-    patterns = {label: re.compile(rf"(?<!\w){phrase}(?!\w)") for label, phrase in phrases.items()}
-    punctuation = re.match(r"\W*", line)
-    start = punctuation.end() if punctuation else 0
-    for label in order:
-        match = patterns[label].match(line, start) or patterns[label].match(line)
-        if match is None:
-            continue
-        rest = line[match.end() :]
-        is_ambiguous = any(patterns[other].search(rest) for other in order if other != label)
-        return UNPARSED if is_ambiguous else label
-    return UNPARSED
-
-
-def parse_question_answer(text: str, no_answer: str) -> str:
-    """The generated answer, or "" if it begins with `no_answer` as whole words, after any punctuation."""
-    answer = " ".join(text.split())
-    phrase = re.escape(" ".join(no_answer.split()))
-    return "" if re.match(rf"\W*{phrase}(?!\w)", answer, flags=re.IGNORECASE) else answer

@@ -79,6 +79,11 @@ class Predictions:
         return None if label == UNPARSED else self.labels[label]
 
     @property
+    def predicted_labels(self) -> list[str | None]:
+        """The predicted label of each item."""
+        return [self.predicted_label(index) for index in range(len(self))]
+
+    @property
     def gold_names(self) -> list[str]:
         """The gold label of each item."""
         return [self.labels[gold] for gold in self.gold_N]
@@ -129,6 +134,18 @@ def _label_columns(predictions: Predictions) -> tuple[dict[str, Any], dict[str, 
         "truncated": pa.array(predictions.truncated_N, pa.bool_()),
     }
     return columns, {"labels": list(predictions.labels)}
+
+
+def read_predictions_about(path: Path) -> dict[str, Any]:
+    """What the file says of itself (task, arm, model, ...); empty where there is no such file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        about = json.loads((pq.read_schema(path).metadata or {})[b"tuneproof"])
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def read_predictions(path: Path) -> AnyPredictions:

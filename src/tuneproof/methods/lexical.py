@@ -15,6 +15,7 @@ from tuneproof.methods.majority import fit_majority
 from tuneproof.methods.method import BaselineFit, LabelledTexts, Method
 from tuneproof.methods.options import MethodOptions
 from tuneproof.methods.overlap import answer_by_overlap
+from tuneproof.methods.text_classifier import TermRegression, TermWeights
 
 NOTHING_TO_READ = "No text of train has a word or a sign: every item gets the label shares of train."
 
@@ -106,12 +107,24 @@ def fit_lexical(
     best = _choose(options, train, dev, texts, classes)
     if best is None:
         return replace(fit_majority(options, train, dev, texts, classes), notes=(NOTHING_TO_READ,))
+    classifier = _classifier(best, classes)
     return BaselineFit(
         dev_NC=best.dev_NC,
         test_NC=_all_classes(best.model, best.features.test, classes),
         chosen={"features": best.name, "strength": best.strength, "dev_loss": best.loss},
         parameters=int(best.model.coef_.size + best.model.intercept_.size),
+        predict=classifier.probabilities,
+        save=classifier.save,
     )
+
+
+def _classifier(best: _Regression, classes: int) -> TermRegression:
+    model = best.model
+    terms = tuple(
+        TermWeights.of(source.kind, source.longest, source.scale, source.vectorizer)
+        for source in best.features.sources
+    )
+    return TermRegression(terms, model.coef_, model.intercept_, model.classes_.tolist(), classes)
 
 
 def _choose(

@@ -4,12 +4,13 @@ In: labels of train. Out: the same probabilities, the label shares of train, for
 Knows nothing of: texts, models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tuneproof.methods.method import BaselineAnswers, BaselineFit, LabelledTexts, Method
 from tuneproof.methods.options import MethodOptions
+from tuneproof.methods.text_classifier import LabelShares
 from tuneproof.tasks.task import Example
 
 
@@ -19,17 +20,18 @@ def fit_majority(
     """Every item gets the label shares of train, so that the most frequent label is predicted."""
     counts_C = np.bincount(train.labels_N, minlength=classes)
     shares_C = counts_C / counts_C.sum()
+    classifier = LabelShares(shares_C)
     return BaselineFit(
-        dev_NC=np.tile(shares_C, (len(dev.texts), 1)),
-        test_NC=np.tile(shares_C, (len(texts), 1)),
-        weights={"shares": shares_C.tolist()},
+        dev_NC=classifier.probabilities(dev.texts),
+        test_NC=classifier.probabilities(texts),
+        predict=classifier.probabilities,
+        save=classifier.save,
     )
 
 
-def never_answer(train: Sequence[Example], questions: Sequence[Example]) -> BaselineAnswers:
+def never_answer(train: Sequence[Example]) -> Callable[[Sequence[Example]], BaselineAnswers]:
     """No answer to any question, which is right for half of SQuAD 2.0's dev part."""
-    size = len(questions)
-    return BaselineAnswers([""] * size, np.zeros(size), np.zeros(size))
+    return lambda questions: BaselineAnswers([""] * len(questions), *np.zeros((2, len(questions))))
 
 
 MAJORITY = Method(

@@ -3,8 +3,9 @@
 In: nothing. Out: the types that every method fills in. Knows nothing of: files, scores.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,24 +13,27 @@ from numpy.typing import NDArray
 
 from tuneproof.methods.linear_head import HeadData, LinearHead, LinearSpanHead, SpanStates
 from tuneproof.methods.options import MethodOptions
+from tuneproof.methods.system import SystemReplies, SystemRequest
 from tuneproof.tasks.task import Example
 
-Kind = Literal["baseline", "prompt", "tuned"]
+Kind = Literal["baseline", "prompt", "tuned", "finished", "system"]
 
 
 @dataclass(frozen=True)
 class BaselineFit:
     """What a baseline returns for labels: probabilities of dev and test items, and what dev chose.
 
-    notes: what a reader has to know of it, in sentences.
+    notes: what a reader has to know of it, in sentences. predict: new texts → their probabilities.
+    save: writes what predicts into a folder (`methods/text_classifier.py`).
     """
 
     dev_NC: NDArray[np.float64]
     test_NC: NDArray[np.float64]
     chosen: dict[str, Any] = field(default_factory=dict)
     parameters: int = 0
-    weights: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    predict: Callable[[Sequence[str]], NDArray[np.float64]] | None = None
+    save: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,11 @@ def base_frozen(options: Any) -> bool:
     return True
 
 
+def no_inputs(options: Any) -> Mapping[str, str]:
+    """Nothing besides the settings."""
+    return {}
+
+
 def exact_start(options: Any) -> float:
     """The first logits are the base's to the bit."""
     return 0.0
@@ -77,12 +86,16 @@ class Method:
     `kind` decides which fields count:
 
     - baseline: `fit` for labels (options, train, dev, texts of test, number of labels), `answer` for
-      questions (those of train, those to answer).
+      questions (those of train → what answers others).
     - prompt: `shots`, the number of examples in the prompt.
     - tuned: `fit_head` or `fit_span_head` (a convex fit of the head on cached features comes first),
       `apply` (model, family, options, names of the weights that the checkpoint did not hold → the model
       with what trains marked or added), or both; without `apply` nothing but the head is fitted. A method
       of peft's writes `apply=with_adapters(make_config)`.
+    - finished: a model of its own, named by the option `model`, which is evaluated as it is.
+    - system: made elsewhere; `reply` (options, the items) gives its predictions. `inputs` (options) names
+      what the result depends on besides, such as the checksum of a file. `announce`: what is said
+      of it before it replies, where replies cost something. `neutral`: options that change no result.
 
     `chance`: whether a seed changes the outcome. `freezes_base`: whether the base's own weights stay as
     they are. `start_error`: by how much the logits before the first step may differ from the base's.
@@ -98,7 +111,7 @@ class Method:
     paper: str
     differs: str = ""
     fit: Callable[[Any, LabelledTexts, LabelledTexts, Sequence[str], int], BaselineFit] | None = None
-    answer: Callable[[Sequence[Example], Sequence[Example]], BaselineAnswers] | None = None
+    answer: Callable[[Sequence[Example]], Callable[[Sequence[Example]], BaselineAnswers]] | None = None
     shots: Callable[[Any], int] | None = None
     fit_head: Callable[[Any, HeadData], LinearHead] | None = None
     fit_span_head: Callable[[Any, SpanStates, SpanStates], LinearSpanHead] | None = None
@@ -108,6 +121,15 @@ class Method:
     merges: bool = True
     quantizes: bool = False
     check: Callable[[], None] | None = None
+    reply: Callable[[Any, SystemRequest], SystemReplies] | None = None
+    announce: Callable[[Any, SystemRequest], Sequence[str]] | None = None
+    inputs: Callable[[Any], Mapping[str, str]] = no_inputs
+    neutral: tuple[str, ...] = ()
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether it runs on each model of the study."""
+        return self.kind in ("prompt", "tuned")
 
     @property
     def fits_head(self) -> bool:

@@ -47,10 +47,10 @@ class PromptOptions(MethodOptions):
 class PoolingOption(MethodOptions):
     """The setting of a method whose head reads pooled features of the frozen base."""
 
-    pooling: Literal["auto", "first", "mean", "last"] = Field(
+    pooling: Literal["auto", "first", "mean", "last", "unit-mean"] = Field(
         "auto",
         description="Which hidden states become the features; auto: the best on dev of first and mean "
-        "(encoder) or last and mean (decoder).",
+        "(encoder) or last and mean (decoder). unit-mean: the mean, scaled to length 1.",
     )
 
 

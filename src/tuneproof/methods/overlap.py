@@ -13,9 +13,9 @@ expected of English questions alone, which a note says where most questions are 
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -86,9 +86,13 @@ def _weights(train: Sequence[Example]) -> tuple[dict[str, float], float]:
     return {stem: highest - math.log(count) for stem, count in counts.items()}, highest
 
 
-def answer_by_overlap(train: Sequence[Example], questions: Sequence[Example]) -> BaselineAnswers:
+def answer_by_overlap(train: Sequence[Example]) -> Callable[[Sequence[Example]], BaselineAnswers]:
+    """What answers questions with the weights of train's words."""
+    return partial(_answer, *_weights(train))
+
+
+def _answer(weights: dict[str, float], unknown: float, questions: Sequence[Example]) -> BaselineAnswers:
     """An answer for every question, with the share of its weight that the sentence covers."""
-    weights, unknown = _weights(train)
     answers, shares = [], []
     for item in questions:
         text, context = item.required_question.question, item.required_question.context

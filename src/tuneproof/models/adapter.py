@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tuneproof.errors import ModelError
-from tuneproof.models.adapter_config import ADAPTER_CONFIG, RESTORE, read_adapter_config
+from tuneproof.models.adapter_config import ADAPTER_CONFIG, FOREIGN, OWN, Writer, read_adapter_config
 from tuneproof.models.quiet import quiet
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -27,36 +29,46 @@ def load_adapter(model: Any, folder: Path, base_on_meta: Any) -> Any:
         return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
 
 
-def check_adapter(folder: Path, base_on_meta: Any) -> None:
+def load_foreign_adapter(model: Any, folder: Path, base_on_meta: Any, merge: bool) -> Any:
+    """The model with an adapter of another program, in eval mode. Raises: as `check_adapter`."""
+    check_adapter(folder, base_on_meta, FOREIGN)
+    with quiet():
+        from peft import PeftModel
+
+        adapted: Any = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
+        return adapted.merge_and_unload().eval() if merge else adapted
+
+
+def check_adapter(folder: Path, base_on_meta: Any, writer: Writer = OWN) -> None:
     """Check the adapter's files against each other and the base, which is changed.
 
-    Raises: ModelError, naming file and key or tensor, where a configuration's value is not as an arm
+    Raises: ModelError, naming file and key or tensor, where a configuration's value is not as the writer
     writes it, or a tensor is missing, unexpected, of another shape, or not finite.
     """
     path = folder / ADAPTER_WEIGHTS
     if not path.is_file():
-        raise ModelError(str(folder), f"contains no {ADAPTER_WEIGHTS}.", do="Run the arm again.")
-    shapes = _expected_shapes(folder, base_on_meta)
+        raise ModelError(str(folder), f"contains no {ADAPTER_WEIGHTS}.", do=writer.do)
+    shapes = _expected_shapes(folder, base_on_meta, writer)
     for problem in _tensor_problems(path, shapes):
-        raise ModelError(str(path), problem, do=RESTORE)
+        raise ModelError(str(path), problem, do=writer.do)
 
 
-def _expected_shapes(folder: Path, base_on_meta: Any) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(folder: Path, base_on_meta: Any, writer: Writer) -> dict[str, tuple[int, ...]]:
     """The tensors that the configuration describes, by their names in the file."""
     from peft import get_peft_model, get_peft_model_state_dict
 
-    config = copy.deepcopy(read_adapter_config(folder))
+    config = copy.deepcopy(read_adapter_config(folder, writer))
     config.base_model_name_or_path = None  # peft would warn of another name
     if hasattr(config, "init_lora_weights"):
         config.init_lora_weights = True  # PiSSA would take weights apart, which are not there
     try:
-        with quiet():
+        with quiet(), torch.device("meta"):  # sizes that no file holds take no memory
             adapted = get_peft_model(base_on_meta, config)
             tensors = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
         problem = f"describes no adapter of {type(base_on_meta).__name__}: {reason}."
-        raise ModelError(str(folder / ADAPTER_CONFIG), problem, do=RESTORE) from None
+        raise ModelError(str(folder / ADAPTER_CONFIG), problem, do=writer.do) from None
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 

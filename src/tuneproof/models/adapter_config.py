@@ -7,7 +7,7 @@ Of LoRA, a key that the methods here write has its own rule; every other key has
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,13 @@ def _is_integer(value: Any, least: int, most: int) -> bool:
 
 def _are_names(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(name, str) and name for name in value)
+
+
+INITIAL: tuple[Any, ...] = (True, False, "gaussian")  # how it began changes nothing of what it is
+
+
+def _are_indices(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_integer(index, 0, 10_000) for index in value)
 
 
 TASK_TYPES = ("SEQ_CLS", "QUESTION_ANS", "CAUSAL_LM")
@@ -57,10 +64,45 @@ OF_LORA: dict[str, Rule] = {
 }
 
 
-def read_adapter_config(folder: Path) -> Any:
-    """peft's configuration of an arm's adapter.
+@dataclass(frozen=True)
+class Writer:
+    """Whose adapters are read: the rules of LoRA's keys, what holds for all others, what to do if not so."""
 
-    Raises: ModelError, naming the file and the key, where it is not as an arm writes it.
+    rules: dict[str, Rule]
+    others: str
+    do: str
+
+
+OWN = Writer(OF_LORA, "No arm writes another value than peft's own.", RESTORE)
+FOREIGN = Writer(
+    OF_LORA
+    | {
+        "init_lora_weights": (
+            'true, false, "gaussian" or "pissa"',
+            lambda value: value in (*INITIAL, "pissa"),
+        ),
+        "target_modules": (
+            'a list of names or "all-linear"',
+            lambda value: value == "all-linear" or _are_names(value),
+        ),
+        "auto_mapping": (
+            "null or an object of texts",
+            lambda value: value is None or isinstance(value, dict),
+        ),
+        "layers_to_transform": (
+            "null or a list of numbers",
+            lambda value: value is None or _are_indices(value),
+        ),
+    },
+    "Only peft's own value is read.",
+    "Merge the adapter into its base with the program that made it (merge_and_unload), and name that folder.",
+)
+
+
+def read_adapter_config(folder: Path, writer: Writer = OWN) -> Any:
+    """peft's configuration of an adapter.
+
+    Raises: ModelError, naming the file and the key, where it is not as its writer writes it.
     """
     from peft import PeftConfig
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
@@ -70,32 +112,36 @@ def read_adapter_config(folder: Path) -> Any:
     types = {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     kind = values.get("peft_type")
     if not isinstance(kind, str) or kind not in types:
-        raise ModelError(str(path), f"peft_type {kind!r} is no kind of adapter that peft has.", do=RESTORE)
+        raise ModelError(str(path), f"peft_type {kind!r} is no kind of adapter that peft has.", do=writer.do)
     defaults = {
         field.name: field.default_factory() if field.default_factory is not MISSING else field.default
         for field in fields(types[kind])
         if field.init
     }
-    rules = OF_EVERY_TYPE | (OF_LORA if kind == "LORA" else {})
+    rules = OF_EVERY_TYPE | (writer.rules if kind == "LORA" else {})
     for key, value in values.items():
         if key not in defaults and (value or isinstance(value, int | float)):
             hint = did_you_mean(key, rules)
-            raise ModelError(str(path), f"{key} is no key of a {kind} adapter.", hint, RESTORE)
-        _check_value(path, key, value, rules, {} if kind != "LORA" else defaults)
+            raise ModelError(str(path), f"{key} is no key of a {kind} adapter.", hint, writer.do)
+        _check_value(path, (key, value), rules, {} if kind != "LORA" else defaults, writer)
+    if "target_modules" not in defaults:  # peft makes these of files and models that the values name
+        problem = f"a {kind} adapter stands beside no layer."
+        raise ModelError(str(path), problem, "Such a kind is not read.", writer.do)
     for key in ("target_modules", "r") if kind == "LORA" else ():
         if key not in values:
-            raise ModelError(str(path), f"{key} is missing.", do=RESTORE)
+            raise ModelError(str(path), f"{key} is missing.", do=writer.do)
     try:
         return PeftConfig.from_pretrained(str(folder))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise ModelError(str(path), f"peft cannot read it: {reason}.", do=RESTORE) from None
+        raise ModelError(str(path), f"peft cannot read it: {reason}.", do=writer.do) from None
 
 
 def _check_value(
-    path: Path, key: str, value: Any, rules: Mapping[str, Rule], defaults: Mapping[str, Any]
+    path: Path, entry: tuple[str, Any], rules: Mapping[str, Rule], defaults: Mapping[str, Any], writer: Writer
 ) -> None:
     """Raises ModelError where a value breaks its rule, or a key without one has not its default."""
+    key, value = entry
     if key in rules:
         allowed, is_allowed = rules[key]
         if is_allowed(value):
@@ -104,8 +150,8 @@ def _check_value(
     elif key == "peft_type" or key not in defaults or _is_default(value, defaults[key]):
         return
     else:
-        allowed = "No arm writes another value than peft's own."
-    raise ModelError(str(path), f"{key} is {value!r:.60}.", allowed, RESTORE)
+        allowed = writer.others
+    raise ModelError(str(path), f"{key} is {value!r:.60}.", allowed, writer.do)
 
 
 def _is_default(value: Any, default: Any) -> bool:

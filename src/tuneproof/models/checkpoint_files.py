@@ -19,6 +19,7 @@ from tuneproof.hub.download import download_model, http_error_type
 from tuneproof.models.config_values import check_config_values, end_ids
 from tuneproof.models.own_tokenizer import OWN_FILE, as_own_file
 from tuneproof.models.quiet import quiet
+from tuneproof.models.stored_weights import StoredWeights
 from tuneproof.models.tokenizer_match import check_tokenizer
 from tuneproof.models.tokenizer_trial import try_tokenizer
 
@@ -29,6 +30,7 @@ TOKENIZER_FILES = (
 CODE_KEYS = {"auto_map", "custom_generate", "custom_pipelines", "trust_remote_code"}
 CODE_KEYS |= {"use_kernels", "kernel_config", "allow_all_kernels"}
 CODE_ENDINGS = ("_implementation", "_internal")  # kernels that would be fetched by name
+ROUNDS_WHOLE_WEIGHTS = ("bitnet",)  # each time that they are used
 MAX_JSON_BYTES = 50_000_000  # a shard index has a few million at most
 
 
@@ -92,9 +94,34 @@ def ignored_code_note(key: str, owner: str = "") -> str:
 def read_config(source: ModelSource) -> Any:
     """The configuration of a model, made by `make_config`. Raises: ModelError where the file is broken."""
     path, values = read_raw_config(source)
+    if values.get("quantization_config"):
+        _refuse_left_over(source, path, values["quantization_config"])
     config = make_config(values, str(path))
     generation_end_ids(path.parent)
     return config
+
+
+def _refuse_left_over(source: ModelSource, path: Path, quantization: Any) -> None:
+    """Raises ModelError where the weights are whole, although config.json says that they are quantised."""
+    quantizer = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    if path.name != "config.json" or quantizer in ROUNDS_WHOLE_WEIGHTS:
+        return
+    if stored_weights(source).are_whole:
+        raise ModelError(
+            str(path),
+            f"quantization_config says that the weights are quantised ({quantizer or 'unnamed'}); they "
+            "are whole.",
+            do="Take quantization_config out of the file.",
+        )
+
+
+def stored_weights(source: ModelSource) -> StoredWeights:
+    """The weights of a model's folder; none where it is on the hub and not downloaded."""
+    folder = download_model(source, weights=False)
+    try:
+        return StoredWeights([file for file in weight_files(source, folder) if file.is_file()])
+    except ModelError:
+        return StoredWeights(())
 
 
 def generation_end_ids(folder: Path) -> list[int]:
@@ -109,7 +136,6 @@ def make_config(raw: Mapping[str, Any], path: str) -> Any:
     Begin and end ids missing in `raw` are None instead of the class's defaults.
     Raises: ModelError, naming `path`, where transformers has no such class, or a value does not fit it.
     """
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING
 
     values: dict[str, Any] = _without_code(dict(raw))
@@ -128,8 +154,8 @@ def make_config(raw: Mapping[str, Any], path: str) -> Any:
         with quiet():
             config = CONFIG_MAPPING[kind].from_dict(values)
             text = config.get_text_config()
-    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+    except Exception as error:  # each class checks its values in its own way, or not at all
+        reason = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
         raise ModelError(path, f"does not fit the class of {kind}: {reason}.") from None
     for key in ("vocab_size", "hidden_size", "num_hidden_layers"):
         size = getattr(text, key, 1)
@@ -202,7 +228,7 @@ def _load_tokenizer(source: ModelSource, folder: Path) -> tuple[Any, list[str]]:
             if not isinstance(tokenizer.model_max_length, int | float):
                 raise ValueError(f"model_max_length is {tokenizer.model_max_length!r}, not a number")
             return as_own_file(tokenizer, folder) if tokenizer.is_fast else (tokenizer, [])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError) as error:
+    except Exception as error:  # tokenizers, written in Rust, raises nothing more exact
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(source.path_or_id, f"its tokenizer cannot be read: {reason}.") from None
 

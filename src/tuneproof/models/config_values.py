@@ -22,6 +22,7 @@ ENDINGS = {  # of an integer under any other name
     ("_size", "_dim", "_ff", "_inner", "_rank", "window"): 1_000_000_000,
     ("_positions", "_embeddings", "n_ctx"): 10_000_000_000,
 }
+NAMES = ("architectures",)  # lists of texts
 TOKENS = tuple(f"{name}_token_id" for name in ("bos", "eos", "pad", "cls", "sep", "mask", "unk"))
 
 
@@ -32,14 +33,22 @@ def check_config_values(values: Mapping[str, Any], path: str, prefix: str = "") 
     """
     for key, value in values.items():
         where = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if key in TOKENS:
+            _check_ids(where, value, path)
+        elif key in NAMES and value is not None:
+            _check_names(where, value, path)
+        elif isinstance(value, Mapping):
             if key.endswith("_config"):
                 check_config_values(value, path, f"{where}.")
-        elif key in TOKENS:
-            _check_ids(where, value, path)
         elif value is not None:
             for number in value if isinstance(value, list) else (value,):
                 _check_size(key, where, number, path)
+
+
+def _check_names(where: str, value: Any, path: str) -> None:
+    """Raises ModelError where a value is no list of texts."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ModelError(path, f"{where} is {value!r:.60}; it must be a list of texts.")
 
 
 def _check_size(key: str, where: str, value: Any, path: str) -> None:

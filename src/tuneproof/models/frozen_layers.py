@@ -12,7 +12,7 @@ Shapes: B rows, T positions, N real tokens of all rows, D width.
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -34,12 +34,24 @@ class _Stop(Exception):  # noqa: N818 - nothing is wrong
         self.output = output
 
 
+@contextmanager
+def whole_forwards() -> Iterator[None]:
+    """Frozen layers run although their states are cached."""
+    FrozenLayers.reads_cache = False
+    try:
+        yield
+    finally:
+        FrozenLayers.reads_cache = True
+
+
 class FrozenLayers:
     """The frozen part of a model, whose last `last` layers train; in force once constructed.
 
     Dropout is off in the base outside of the last layers, whatever mode the model is in, and no graph
     is built below them. cache: the states that replace the frozen layers; None: they run.
     """
+
+    reads_cache = True
 
     def __init__(self, model: Any, last: int) -> None:
         inner = inner_model(model)
@@ -79,7 +91,7 @@ class FrozenLayers:
         for part in self._without_dropout:
             part.training = False
         self._batch = None
-        if self.cache is None or self._stops:
+        if self.cache is None or self._stops or not self.reads_cache:
             return
         inputs = self._signature.bind_partial(*args, **kwargs).arguments
         inputs |= inputs.pop("kwargs", {})

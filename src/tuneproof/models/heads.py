@@ -5,6 +5,7 @@ Knows nothing of: tokens' meanings, labels, losses.
 """
 
 import inspect
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -28,7 +29,13 @@ def inner_model(model: Any) -> Any:
 
 def accepts_argument(model: Any, name: str) -> bool:
     """Whether the model's forward accepts an argument of this name."""
-    return name in inspect.signature(model.forward).parameters
+    forward = model.forward
+    return name in _parameters(getattr(forward, "__func__", forward))
+
+
+@lru_cache(maxsize=64)
+def _parameters(forward: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def last_token_index(attention_mask_BT: torch.Tensor) -> torch.Tensor:

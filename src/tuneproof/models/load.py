@@ -5,9 +5,10 @@ the same architecture without weights, on the meta device. Knows nothing of: tas
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from tuneproof.models.checkpoint_files import (
     random_head_error,
     read_raw_config,
     require_lm_head,
+    stored_weights,
     weight_files,
     weight_names,
 )
@@ -57,6 +59,7 @@ def load_model(
     *,
     head: Head,
     labels: Sequence[str] = (),
+    stored_labels: Sequence[str] = (),
     random: bool = False,
     dtype: torch.dtype = torch.float32,
     quantization: Quantization | None = None,
@@ -65,10 +68,10 @@ def load_model(
     """Load a checkpoint with a head, in eval mode, on the CPU or quantised on a device.
 
     head: labels, a classification head, its last layer drawn anew unless the checkpoint's has rows for
-    just these labels by name; span, one that marks where an answer begins and ends; words, a decoder's
-    language-model head; cloze, an encoder's masked one; base, no head. random: initialise all weights
-    randomly and do not read the checkpoint's. seed: of random weights; without one torch's current state,
-    which stays.
+    just these labels by name (`stored_labels`, if given, else those of its configuration); span, one that
+    marks where an answer begins and ends; words, a decoder's language-model head; cloze, an encoder's masked
+    one; base, no head. random: initialise all weights randomly and do not read the checkpoint's. seed: of
+    random weights; without one torch's current state, which stays.
 
     Raises: ModelError where weights are missing, do not fit, or a language-model head would be random.
     """
@@ -95,10 +98,18 @@ def load_model(
                 info = _load_base_of_span_model(model, source, info, options)
             fresh = _check_weights(source, family, head, info)
             if head == "labels":
-                redrawn, notes = match_old_head(model, family, read_raw_config(source)[1], labels, fresh)
+                redrawn, notes = match_old_head(
+                    model, family, _stored_names(source, stored_labels), labels, fresh
+                )
     ends = () if random else generation_end_ids(download_model(source, weights=False))
     _set_ids(model, tokenizer, family, ends)
     return LoadResult(model.eval(), (*fresh, *redrawn), (*_notes(fresh, random), *notes))
+
+
+def _stored_names(source: ModelSource, stored_labels: Sequence[str]) -> Mapping[str, Any]:
+    """The checkpoint's configuration, whose id2label names its head's rows."""
+    values = read_raw_config(source)[1]
+    return {**values, "id2label": dict(enumerate(stored_labels))} if stored_labels else values
 
 
 def _check_size(auto: Any, source: ModelSource, config: Any) -> None:
@@ -162,7 +173,7 @@ def _build_on_meta(build: Callable[[Any], Any], config: Any) -> Any:
     try:
         with torch.device("meta"), quiet():
             return build(copy.deepcopy(config))
-    except (ValueError, RuntimeError, TypeError, ArithmeticError, AssertionError) as error:
+    except Exception as error:  # each class fails in its own way at values that it does not expect
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         problem = f"the configuration of {config.model_type} does not make a model: {reason}."
         raise ModelError("model", problem) from None
@@ -170,7 +181,8 @@ def _build_on_meta(build: Callable[[Any], Any], config: Any) -> Any:
 
 def model_on_meta(source: ModelSource, config: Any, *, head: Head, labels: Sequence[str] = ()) -> Any:
     """`load_model`'s model without weights, for counting. Raises: ModelError where there is no such head."""
-    return _on_meta(_auto_class(source, config, head), _config_for_head(config, head, labels))
+    model = _on_meta(_auto_class(source, config, head), _config_for_head(config, head, labels))
+    return _untied_as_stored(model, source)
 
 
 def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
@@ -187,7 +199,24 @@ def pretrained_on_meta(source: ModelSource, config: Any) -> Any:
     else:
         head: Head = "cloze" if family_of(config).kind == "encoder" else "words"
         model_class = _auto_class(source, config, head)._model_mapping[type(config)]
-    return _build_on_meta(model_class, config)
+    return _untied_as_stored(_build_on_meta(model_class, config), source)
+
+
+def _untied_as_stored(model: Any, source: ModelSource) -> Any:
+    """The model with two weights where its class ties them and a folder holds them with different values.
+
+    transformers keeps both then, whatever config.json says.
+    """
+    tied = getattr(model, "all_tied_weights_keys", {})
+    if not (tied and source.local and Path(source.path_or_id).is_dir()):
+        return model
+    stored = stored_weights(source)
+    for name, tied_to in tied.items():
+        if stored.differ(name, tied_to):
+            module, _, weight = name.rpartition(".")
+            own = torch.nn.Parameter(torch.empty_like(model.get_parameter(name)))
+            setattr(model.get_submodule(module), weight, own)
+    return model
 
 
 def _from_pretrained(auto: Any, source: ModelSource, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -236,9 +265,13 @@ def _check_weights(source: ModelSource, family: Family, head: Head, info: dict[s
     """Names of the fresh weights; only the classifier and the pooler may be fresh."""
     resized = {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
     missing = sorted(set(info["missing_keys"]) | resized)
-    head_parts = {"pooler", *family.head_modules}
-    allowed = {"labels": head_parts, "span": head_parts, "base": {"pooler"}}.get(head, set())
-    refused = [name for name in missing if allowed.isdisjoint(name.split("."))]
+    heads = family.head_modules if head in ("labels", "span") else ()
+    poolers = {"labels", "span", "base"}
+    refused = [
+        name
+        for name in missing
+        if name.split(".")[0] not in heads and not (head in poolers and "pooler" in name.split("."))
+    ]
     if not refused:
         return tuple(missing)
     if head in ("words", "cloze") and all("layer" not in name for name in refused):

@@ -36,12 +36,21 @@ def match_old_head(
             f"Drawn anew: {own[0].rpartition('.')[0]}. The checkpoint's own has rows for other labels "
             f"({listed}); the layers before it are kept.",
         )
-    with torch.no_grad():
-        for weight in layer.parameters():
-            weight.copy_(weight[order].clone())
+    _take_rows(layer, order)
     return (), (
         f"The checkpoint's own classification head is kept, its rows by the labels' names ({listed}).",
     )
+
+
+def order_rows(model: Any, family: Family, stored: Sequence[str], labels: Sequence[str]) -> None:
+    """Put the head's rows, which mean the `stored` labels, into the order of `labels`, the same names."""
+    _take_rows(last_linear(head_layer(model, family)), [list(stored).index(label) for label in labels])
+
+
+def _take_rows(layer: torch.nn.Linear, order: Sequence[int]) -> None:
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.copy_(weight[list(order)].clone())
 
 
 def _label_names(values: Mapping[str, Any], count: int) -> list[str]:

@@ -49,7 +49,16 @@ def as_own_file(tokenizer: Any, folder: Path) -> tuple[Any, list[str]]:
         if dropout:
             tokenizer.backend_tokenizer.model.dropout = None
             notes.append(f"its tokenizer drops merges at random (dropout {dropout:g}); here it never does.")
+    _check_special_tokens(tokenizer)
+    tokenizer.backend_tokenizer.encode_batch([*PROBES])  # one without an unknown token fails here, not later
     return tokenizer, notes + _lost_capitals(tokenizer)
+
+
+def _check_special_tokens(tokenizer: Any) -> None:
+    """Raises ValueError where one is no token: transformers would look for its id without end."""
+    for name, token in tokenizer.special_tokens_map.items():
+        if isinstance(token, str) and tokenizer.backend_tokenizer.token_to_id(token) is None:
+            raise ValueError(f"its {name} {token!r:.60} is no token of its vocabulary")
 
 
 def _state(part: Any) -> Any:

@@ -23,9 +23,12 @@ from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
 def pool(hidden_BTD: torch.Tensor, mask_BT: torch.Tensor, pooling: str) -> torch.Tensor:
     """One vector per item, from real tokens only, under either padding side.
 
-    pooling: first or last, the state of the first or the last real token; mean, the mean over real tokens.
+    pooling: first or last, the state of the first or the last real token; mean, the mean over real tokens;
+    unit-mean, the same divided by its length.
     """
     rows_B = torch.arange(len(mask_BT), device=hidden_BTD.device)
+    if pooling == "unit-mean":
+        return torch.nn.functional.normalize(pool(hidden_BTD, mask_BT, "mean").float(), dim=-1)
     if pooling == "mean":
         weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
         return (hidden_BTD * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1)
@@ -47,7 +50,8 @@ def pooled_features(
 ) -> Features:
     """Features [N, D] of N items, one array per pooling."""
     features: Features = {}
-    model.eval()
+    if model.training:  # walking through all modules takes as long as a small layer
+        model.eval()
 
     def work(indices: Any) -> Features:
         batch = to_device(pad_batch([ids[i] for i in indices], pad_id, "right"), device)

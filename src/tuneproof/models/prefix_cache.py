@@ -143,7 +143,9 @@ class PrefixTrieBatch:
         keep_cache: bool = False,
     ) -> None:
         from transformers import Cache
+        from transformers.cache_utils import CacheLayerMixin
 
+        CacheLayerMixin.register(_LayerCache)  # OPT asks the cache for its length, which asks for this class
         self.model, self.device = model, device
         self.shared_length = 0 if shared is None else len(shared)
         self.width = max(len(trie.ids_K) for trie in tries)

@@ -1,6 +1,6 @@
 """The process that tries a tokenizer.json, with little memory, no environment and no files to write.
 
-In: the path of the file, the bytes of memory. Out: one line of JSON, {} or {error}.
+In: the path of the file, bytes of memory, the parent's process number. Out: a line of JSON, {} or {error}.
 Knows nothing of: tuneproof, whose tokenizer it is.
 
 The file is data for a library in Rust, which ends its whole process where memory or a bound fails.
@@ -41,7 +41,9 @@ def main() -> None:
     """Answer for the file of the command line."""
     import tokenizers  # noqa: F401  before memory is limited
 
-    runpy.run_path(str(CHAT_SANDBOX))["limit_resources"](int(sys.argv[2]))
+    sandbox = runpy.run_path(str(CHAT_SANDBOX))
+    runpy.run_path(sandbox["PARENT_PROCESS"])["end_with_parent"](int(sys.argv[3]))
+    sandbox["limit_resources"](int(sys.argv[2]))
     try:
         error = try_file(sys.argv[1])
     except BaseException as failure:  # a panic of Rust is no Exception

@@ -30,7 +30,7 @@ def try_tokenizer(path: Path, name: str) -> None:
 def _try_file(path: str, changed_ns: int, size: int) -> str:
     environment = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
     environment |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
-    command = [sys.executable, "-I", str(CHILD), path, str(MEMORY_BYTES)]
+    command = [sys.executable, "-I", str(CHILD), path, str(MEMORY_BYTES), str(os.getpid())]
     try:
         result = subprocess.run(
             command,

@@ -22,8 +22,9 @@ from tuneproof.data.question_prompts import QuestionFormat, encode_gold_answers,
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.finite import naming_items
-from tuneproof.inference.generate import generate_answers, parse_question_answer
+from tuneproof.inference.generate import generate_answers
 from tuneproof.inference.label_likelihood import score_labels
+from tuneproof.inference.parse import parse_question_answer
 from tuneproof.models.activation_cache import TokenRow
 from tuneproof.models.device import to_device
 from tuneproof.models.oom import run_in_batches

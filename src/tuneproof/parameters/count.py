@@ -16,7 +16,13 @@ from tuneproof.families.published import PublishedCount
 from tuneproof.methods.compatibility import why_incompatible_method
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import TunedOptions
-from tuneproof.models.checkpoint_files import code_keys, ignored_code_note, make_config, read_raw_config
+from tuneproof.models.checkpoint_files import (
+    code_keys,
+    ignored_code_note,
+    make_config,
+    read_config,
+    read_raw_config,
+)
 from tuneproof.parameters.architecture import Architecture, count_by_group, describe_architecture
 from tuneproof.parameters.head_choice import HeadSpec, default_head, parse_head, parse_method
 from tuneproof.parameters.ledger import Ledger, fresh_weight_names, parameter_ledger, probe_ledger
@@ -119,7 +125,7 @@ def load_configuration(source: ModelSource) -> tuple[Any, str, list[str]]:
     path, values = read_raw_config(source)
     origin = str(path) if source.local else f"https://huggingface.co/{source.path_or_id}"
     notes = [ignored_code_note(key) for key in code_keys(values)]
-    return make_config(values, str(path)), origin, notes
+    return read_config(source), origin, notes
 
 
 def _adaptation(

@@ -155,7 +155,7 @@ def _is_same(pretrained_weight: Any, weight: Any) -> bool:
 
 
 def _in_head(plain_name: str, family: Any) -> bool:
-    return not set(family.head_modules).isdisjoint(plain_name.split("."))
+    return plain_name.split(".")[0] in family.head_modules
 
 
 def _count_embeddings(model: Any) -> tuple[int, int]:

@@ -43,6 +43,8 @@ class CardOptions:
 
 def find_licence(publication: Publication) -> str:
     """The base's licence, from the catalog or its own card on this machine; otherwise "unknown"."""
+    if publication.spec is None:
+        return UNKNOWN_LICENCE
     for entry in MODELS.values():
         if entry.hub_id and entry.hub_id == publication.base_name:
             return LICENCES.get(entry.licence, entry.licence.lower())
@@ -107,7 +109,7 @@ def _metadata(publication: Publication, load_spec: LoadSpec, options: CardOption
         license=options.licence,
         base_model=publication.base_name or None,
         base_model_relation=relation if publication.base_name else None,
-        library_name="peft" if is_adapter else "transformers",
+        library_name={"adapter": "peft", "baseline": "sklearn"}.get(load_spec.form, "transformers"),
         pipeline_tag=pipeline,
         datasets=[dataset] if dataset else None,
         tags=["tuneproof", publication.arm.method.name],
@@ -140,13 +142,19 @@ def _body(publication: Publication, load_spec: LoadSpec, gate: GateResult, optio
 
 def _summary(publication: Publication, load_spec: LoadSpec) -> str:
     about, spec, method = publication.record.about, publication.spec, publication.arm.method
+    task = TASKS[publication.recipe.task_name]
+    if spec is None:
+        return (
+            f"A baseline without a language model for {escape(task.title)}: {escape(method.title)} "
+            f"({escape(about['arm'])}), with the evidence of the study that compared it. It needs "
+            "scikit-learn and skops."
+        )
     form = {"model": "A whole model", "adapter": "An adapter", "head": "A linear head"}[load_spec.form]
     if load_spec.form == "head" and not load_spec.base:
         form = "A linear head, and the frozen base that it reads,"
     base = publication.base_name or f"the folder {spec.source.name}"
     revision = f", revision {spec.commit}" if spec.commit else ""
     seed = "" if about.get("seed") is None else f", seed {about['seed']}"
-    task = TASKS[publication.recipe.task_name]
     return (
         f"{form} made from {escape(base)}{escape(revision)} for {escape(task.title)} by "
         f"{escape(method.title)} ({escape(about['arm'])}{seed}), with the evidence of "
@@ -261,7 +269,9 @@ def _limitations(publication: Publication, load_spec: LoadSpec, options: CardOpt
     findings = publication.study.audit.get("findings") or []
     lines += [f"Audit, {finding.get('level')}: {finding.get('message')}" for finding in findings]
     lines += _truncation_limits(publication, load_spec)
-    if not publication.base_name:
+    if publication.spec is None:
+        lines.append("It holds words and character sequences of its train texts, unless it is majority.")
+    elif not publication.base_name:
         lines.append("Its base came from a folder; the base's hub id, if it has one, is not known.")
     elif load_spec.form != "model" and publication.spec.source.local:
         lines.append(
@@ -269,7 +279,8 @@ def _limitations(publication: Publication, load_spec: LoadSpec, options: CardOpt
             "the same, which was not checked."
         )
     if options.licence == UNKNOWN_LICENCE:
-        lines.append("The base's licence is not known: ask before you use this.")
+        owner = "No licence was named" if publication.spec is None else "The base's licence is not known"
+        lines.append(f"{owner}: ask before you use this.")
     if load_spec.quantized:
         lines.append(
             "The base is quantised to 4 bits, which needs bitsandbytes. On some CPUs bitsandbytes computes "
@@ -311,12 +322,13 @@ def _truncation_limits(publication: Publication, load_spec: LoadSpec) -> list[st
 def _settings(publication: Publication) -> list[str]:
     about, versions = publication.record.about, publication.study.provenance.get("versions") or {}
     lines = [f"Settings of {about['arm']}: {_join(about.get('options') or {})}"]
-    if publication.load_spec.form != "head":
+    if publication.load_spec.form in ("model", "adapter"):
         train = publication.recipe.train.model_dump(mode="json", exclude={"trackers"})
         lines.append(f"Training: {_join(train)}")
     chosen = {k: v for k, v in (about.get("chosen") or {}).items() if isinstance(v, (str, int, float))}
     lines.append(f"Chosen on dev: {_join(chosen)}")
-    libraries = {name: versions.get(name) for name in ("tuneproof", "torch", "transformers", "peft")}
+    names = ("tuneproof", "torch", "transformers", "peft") if publication.spec else ("tuneproof",)
+    libraries = {name: versions.get(name) for name in names}
     lines.append(f"Precision {publication.precision}; {_join(libraries)}")
     return lines
 

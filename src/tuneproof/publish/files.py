@@ -18,12 +18,14 @@ from tuneproof.data.prompt_format import build_prompt_frame
 from tuneproof.errors import RecipeError
 from tuneproof.methods import METHODS
 from tuneproof.methods.options import trains_words
+from tuneproof.methods.text_classifier import BASELINE
 from tuneproof.models.adapter import check_adapter, load_adapter
 from tuneproof.models.adapter_config import ADAPTER_CONFIG as ADAPTER
 from tuneproof.models.heads import accepts_argument
 from tuneproof.models.load import download_model, load_model, model_on_meta, quiet
 from tuneproof.models.quiet import quiet_bitsandbytes
-from tuneproof.publish.load_code import Form, LoadSpec, Objective
+from tuneproof.publish.load_code import SKOPS, Form, LoadSpec, Objective
+from tuneproof.publish.skops_file import check_skops, write_skops
 from tuneproof.recipe.recipe import Arm, Recipe, read_recipe
 from tuneproof.record.study_folder import FACTS, RECIPE, WEIGHTS, ArmRecord, StudyRecord, read_study
 
@@ -43,7 +45,7 @@ class Publication:
     study: StudyRecord
     recipe: Recipe
     arm: Arm
-    spec: ModelSpec
+    spec: Any  # its ModelSpec; None of a baseline
     load_spec: LoadSpec
     merged: bool
     base_name: str
@@ -68,10 +70,13 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
     """
     record = read_finished_arm(folder)
     name = record.about["arm"]
+    if (record.folder / WEIGHTS / BASELINE).is_file():
+        return _prepare_baseline(record, merged or base is not None)
     if record.about["kind"] != "tuned" or not (record.folder / WEIGHTS).is_dir():
         tuned = [method.name for method in METHODS.values() if method.kind == "tuned"]
         problem = f"{name} has no weights of its own, so there is nothing to publish."
-        raise RecipeError(str(folder), problem, f"Allowed: arms that train weights ({', '.join(tuned)}).")
+        allowed = f"Allowed: arms that train weights ({', '.join(tuned)}), and baselines of labels."
+        raise RecipeError(str(folder), problem, allowed)
     study = read_study(record.folder.parent.parent)
     recipe = read_recipe(study.folder / RECIPE)
     arm = recipe.arm(name)
@@ -95,6 +100,19 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
     if needs_base:
         load_spec = replace(load_spec, base=base_name, revision=None if base else spec.commit)
     return Publication(record, study, recipe, arm, spec, load_spec, merged, base_name, precision)
+
+
+def _prepare_baseline(record: ArmRecord, names_base: bool) -> Publication:
+    """A fitted baseline of labels. Raises: RecipeError where it cannot be published."""
+    name, labels = record.about["arm"], tuple(record.about["labels"])
+    if names_base:
+        raise RecipeError(str(record.folder), f"{name} has no base.", do="Omit --merged and --base.")
+    check_skops()
+    study = read_study(record.folder.parent.parent)
+    recipe = read_recipe(study.folder / RECIPE)
+    check_folder(record.folder / WEIGHTS)
+    load_spec = LoadSpec("baseline", "labels", labels, max_length=0)
+    return Publication(record, study, recipe, recipe.arm(name), None, load_spec, False, "", "fp64")
 
 
 def _check_merge(arm: Arm, form: Form) -> None:
@@ -170,8 +188,7 @@ def _load_spec(
 
 def _holds_head(spec: ModelSpec) -> bool:
     """Whether the base's checkpoint holds weights of a head."""
-    parts = {part for name in spec.weights for part in name.split(".")}
-    return not parts.isdisjoint(spec.family.head_modules)
+    return any(name.split(".")[0] in spec.family.head_modules for name in spec.weights)
 
 
 def write_weights(publication: Publication, folder: Path) -> LoadSpec:
@@ -182,6 +199,9 @@ def write_weights(publication: Publication, folder: Path) -> LoadSpec:
     if publication.merged:
         return _write_merged(publication, folder)
     load_spec = publication.load_spec
+    if load_spec.form == "baseline":
+        write_skops(publication.weights, load_spec.labels, folder / SKOPS)
+        return load_spec
     if load_spec.form == "adapter":
         check_adapter(publication.weights, _base_on_meta(publication))
     for name in (*copied_files(publication), *([ADAPTER] if load_spec.form == "adapter" else ())):
@@ -197,6 +217,8 @@ def write_weights(publication: Publication, folder: Path) -> LoadSpec:
 
 def copied_files(publication: Publication) -> dict[str, str]:
     """The arm's files that are published unchanged, with their checksums in the study."""
+    if publication.load_spec.form == "baseline":
+        return {}
     checksums: dict[str, str] = read_json(publication.weights / MANIFEST)
     if publication.merged:
         return {name: checksums[name] for name in checksums if name == HEAD}

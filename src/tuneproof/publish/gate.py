@@ -3,7 +3,8 @@
 In: a written folder, the study's predictions of test. Out: by how much they differ, or an error.
 Knows nothing of: the card, the hub.
 
-The process runs the card's own code. It has no token, no network and nothing of tuneproof in it.
+The process runs the card's own code. It has no token, no network and nothing of tuneproof in it but the
+lines that end it with this process.
 """
 
 import json
@@ -16,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+import tuneproof.parent_process as parent_process
 from tuneproof.atomic import sha256_of_file
 from tuneproof.errors import RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.publish.files import Publication, copied_files
-from tuneproof.publish.load_code import LoadSpec, make_program
+from tuneproof.publish.load_code import SKOPS, LoadSpec, make_program
+from tuneproof.publish.skops_file import holds_weights
 from tuneproof.record.study_folder import PREDICTIONS, read_items
 from tuneproof.redact import is_secret
 from tuneproof.tasks.question_rows import question_from_json
@@ -31,8 +34,9 @@ BATCH_SIZE = 8
 TIMEOUT_S = 3600.0
 # Of probabilities (of the null score in logits ten times as much). In float32 only the order of sums
 # differs; half precision on another device rounds every layer differently.
-TOLERANCES = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
+TOLERANCES = {"fp64": 1e-9, "fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
 NULL_FACTOR = 10.0
+WATCH = f"import runpy, sys\nrunpy.run_path({parent_process.__file__!r})['end_with_parent'](int(sys.argv[1]))"
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,13 @@ def run_gate(publication: Publication, load_spec: LoadSpec, folder: Path) -> Gat
     tolerance = TOLERANCES[publication.precision]
     if load_spec.objective == "span":
         tolerance *= NULL_FACTOR
-    needs_base = load_spec.form != "model" and not publication.merged
+    needs_base = load_spec.form in ("adapter", "head") and not publication.merged
     local_spec = load_spec.with_base(publication.base_folder) if needs_base else load_spec
     outputs = predict_in_fresh_process(local_spec, str(folder), sample)
     difference = compare(sample.expected, outputs, tolerance, str(folder))
     _check_copies(publication, folder)
+    if load_spec.form == "baseline" and not holds_weights(folder / SKOPS, publication.weights):
+        raise _error(str(folder), f"{SKOPS} holds other weights than the arm's")
     unit = "logits" if load_spec.objective == "span" else "of a probability"
     merged_difference = None
     if publication.load_spec.form == "adapter" and not load_spec.quantized:
@@ -182,9 +188,10 @@ def predict_in_fresh_process(
 
     Raises: RunError if it fails, takes too long or prints anything else.
     """
+    program = make_program(load_spec, location, merge)
     try:
         process = subprocess.run(
-            [sys.executable, "-I", "-c", make_program(load_spec, location, merge)],
+            [sys.executable, "-I", "-c", f"{WATCH}\n{program}", str(os.getpid())],
             input=json.dumps(sample.inputs),
             text=True,
             capture_output=True,
@@ -215,5 +222,5 @@ def _environment() -> dict[str, str]:
 
 def _error(where: str, reason: str) -> RunError:
     problem = f"The written files do not reproduce the study: {reason}."
-    do = "If the base has changed or files are damaged, run the arm again; for an adapter, try --merged."
+    do = "If the base has changed or files are damaged, run the arm again."
     return RunError(where, problem, "Nothing is uploaded.", do)

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Form = Literal["model", "adapter", "head"]
+Form = Literal["model", "adapter", "head", "baseline"]
 Objective = Literal["labels", "words", "span"]
 CLASSES: dict[Objective, str] = {
     "labels": "AutoModelForSequenceClassification",
     "words": "AutoModelForCausalLM",
     "span": "AutoModelForQuestionAnswering",
 }
+SKOPS = "model.skops"
 BF16 = "support_avx512bf16_for_cpu"
 NEVER = "-1e9"  # the logit of a position where no answer may start or end
 
@@ -23,7 +24,8 @@ NEVER = "-1e9"  # the logit of a position where no answer may start or end
 class LoadSpec:
     """What the code needs to know of an arm.
 
-    `form`: a whole model, an adapter beside a base, or a head on the pooled states of a frozen base.
+    `form`: a whole model, an adapter beside a base, a head on the pooled states of a frozen base, or a
+    baseline of scikit-learn.
     `objective`: it predicts labels by a head, labels by their words, or a span. `base`, `revision`: of the
     base ("" if the published folder holds it). `before`, `after`, `words`: the prompt around a text, and
     the words of each label; `markup`: they hold the marks of a chat template. `quantized`: the base is
@@ -59,12 +61,11 @@ class LoadSpec:
 def loading_lines(spec: LoadSpec, location: str, local: bool = False) -> list[str]:
     """At most five lines that load the arm from a repository or (`local`) a folder."""
     source = repr(location)
+    if spec.form == "baseline":
+        path = _file(SKOPS, location, local)
+        return ["import huggingface_hub, skops.io, unicodedata", f"model = skops.io.load({path})"]
     if spec.form == "head":
-        path = (
-            repr(f"{location}/head.safetensors")
-            if local
-            else f"huggingface_hub.hf_hub_download({source}, 'head.safetensors')"
-        )
+        path = _file("head.safetensors", location, local)
         return [
             "import huggingface_hub, safetensors.torch, transformers",
             f"tokenizer = transformers.AutoTokenizer.from_pretrained({source})",
@@ -84,6 +85,11 @@ def loading_lines(spec: LoadSpec, location: str, local: bool = False) -> list[st
         f"model = {model_class}.from_pretrained({_base_arguments(spec, location)})",
         f"model = PeftModel.from_pretrained(model, {source})",
     ]
+
+
+def _file(name: str, location: str, local: bool) -> str:
+    """The expression of a file's path, from a folder or from the hub."""
+    return repr(f"{location}/{name}") if local else f"huggingface_hub.hf_hub_download({location!r}, {name!r})"
 
 
 def _base_arguments(spec: LoadSpec, location: str) -> str:
@@ -109,6 +115,11 @@ def _base_arguments(spec: LoadSpec, location: str) -> str:
 def prediction_lines(spec: LoadSpec) -> list[str]:
     """The lines that predict: from `texts`, `probabilities` [texts, labels]; or from `question` and
     `context`, `answer` ("" for none) and `null_score`."""
+    if spec.form == "baseline":
+        return [
+            "folded = [unicodedata.normalize('NFKC', text) for text in texts]",
+            "probabilities = model.predict_proba(folded)",
+        ]
     if spec.objective == "span":
         return _span_lines(spec)
     if spec.objective == "words":
@@ -165,7 +176,9 @@ def make_program(spec: LoadSpec, location: str, merge: bool = False) -> str:
     end. merge: it first merges the adapter into its base.
     """
     is_span = spec.objective == "span"
-    lines = ["import json, sys", "import torch", *loading_lines(spec, location, local=True)]
+    is_model = spec.form != "baseline"
+    torch_lines = ["import torch"] if is_model else []
+    lines = ["import json, sys", *torch_lines, *loading_lines(spec, location, local=True)]
     if merge:
         lines.append("model = model.merge_and_unload()")
     if spec.quantized:  # otherwise bitsandbytes computes in bf16 on some CPUs; studies never do
@@ -174,7 +187,7 @@ def make_program(spec: LoadSpec, location: str, merge: bool = False) -> str:
             f"    if hasattr(module, {BF16!r}):",
             f"        module.{BF16} = False",
         ]
-    lines += ["torch.set_grad_enabled(False)", "predictions = []"]
+    lines += [*(["torch.set_grad_enabled(False)"] if is_model else []), "predictions = []"]
     lines.append(f"for {'question, context' if is_span else 'texts'} in json.load(sys.stdin):")
     lines += _indent(prediction_lines(spec))
     outputs = "[[answer, null_score]]" if is_span else "probabilities.tolist()"

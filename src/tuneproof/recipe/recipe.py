@@ -17,11 +17,16 @@ from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.methods import METHODS, missing_baselines
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import MethodOptions
+from tuneproof.methods.tuned_model import TUNED_MODEL
 from tuneproof.metrics import METRICS
+from tuneproof.recipe.adapter_models import adapter_options, is_adapter
+from tuneproof.recipe.folder_name import folder_name
+from tuneproof.recipe.further_tests import further_tests_as_values, read_further_tests
 from tuneproof.recipe.search import check_search
 from tuneproof.recipe.validate import check_part, format_path, shorten
 from tuneproof.recipe.yaml import Document, Keys, dump_yaml, read_yaml
 from tuneproof.tasks import TASKS
+from tuneproof.tasks.further_test import FurtherTest
 from tuneproof.tasks.task import Task, TaskOptions
 
 SECTIONS: dict[str, type[settings.Settings]] = {
@@ -33,8 +38,9 @@ SECTIONS: dict[str, type[settings.Settings]] = {
     "predict": settings.PredictSettings,
     "score": settings.ScoreSettings,
     "compute": settings.ComputeSettings,
+    "prices": settings.PriceSettings,
 }
-KEYS = ("task", "models", "arms", "seeds", "train_sizes", "metrics", "claim", *SECTIONS, "out")
+KEYS = ("task", "models", "arms", "seeds", "train_sizes", "metrics", "claim", "tests", *SECTIONS, "out")
 DEFAULT_SEEDS = (0, 1, 2)  # an arm that involves chance has a spread, which one run does not show
 HINTS = {"a task": " Your own file: labels: {path: FILE, text: COLUMN, label: COLUMN}."}
 
@@ -80,6 +86,7 @@ class Recipe(BaseModel):
     train_sizes: tuple[int, ...]
     metrics: tuple[str, ...]
     claims: tuple[settings.Claim, ...]
+    tests: dict[str, FurtherTest]
     split: settings.SplitSettings
     encode: settings.EncodeSettings
     audit: settings.AuditSettings
@@ -88,6 +95,7 @@ class Recipe(BaseModel):
     predict: settings.PredictSettings
     score: settings.ScoreSettings
     compute: settings.ComputeSettings
+    prices: settings.PriceSettings
     out: str
 
     @property
@@ -120,6 +128,7 @@ class Recipe(BaseModel):
             "train_sizes": list(self.train_sizes),
             "metrics": list(self.metrics),
             "claim": [claim.model_dump(mode="json") for claim in self.claims],
+            **further_tests_as_values(self.tests),
             **{name: getattr(self, name).model_dump(mode="json") for name in SECTIONS},
             "out": self.out,
         }
@@ -158,19 +167,37 @@ def _read_task(raw: Any, document: Document) -> tuple[str, TaskOptions]:
     return name, check_part(TASKS[name].options, options, document, ("task", name))
 
 
-def _read_models(raw: Any, document: Document, arms: Sequence[Arm]) -> tuple[ModelChoice, ...]:
+def _read_models(
+    raw: Any, document: Document, arms: tuple[Arm, ...]
+) -> tuple[tuple[ModelChoice, ...], tuple[Arm, ...]]:
+    """The models, and the arms with one more for each adapter among the models."""
     choices = []
     for index, item in enumerate(_check_list(raw, document, "models")):
         name, options = _name_and_options(item, document, ("models", index), "model")
         values = {"id": name, **(options if isinstance(options, Mapping) else {"settings": options})}
         choices.append(check_part(ModelChoice, values, document, ("models", index)))
-    with_model = [arm.name for arm in arms if arm.method.kind != "baseline"]
-    if with_model and not choices:
-        problem = f"the arm {with_model[0]} needs a model, but models is empty."
+    arms = (*arms, *_adapter_arms(choices, arms))
+    models = tuple(choice for choice in choices if not is_adapter(choice.id))
+    with_model = [arm.name for arm in arms if arm.method.needs_model]
+    if with_model and not models:
+        lacking = "models holds adapters alone" if choices else "models is empty"
+        problem = f"the arm {with_model[0]} needs a model, but {lacking}."
         raise document.error(
             ("arms",), problem, "Add models: [distilbert] to the recipe, or --models distilbert."
         )
-    return tuple(choices)
+    return models, arms
+
+
+def _adapter_arms(choices: Sequence[ModelChoice], arms: Sequence[Arm]) -> list[Arm]:
+    """An arm for each adapter among the models that no arm evaluates yet."""
+    evaluated = {getattr(arm.options, "model", None) for arm in arms}
+    added: list[Arm] = []
+    for choice in choices:
+        if is_adapter(choice.id) and choice.id not in evaluated:
+            names = [arm.name for arm in (*arms, *added)]
+            options = adapter_options(choice.id, choice.name, choice.revision, names)
+            added.append(Arm(method_name=TUNED_MODEL.name, options=options))
+    return added
 
 
 def _read_arms(raw: Any, document: Document, task: Task) -> tuple[Arm, ...]:
@@ -292,11 +319,14 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
     task_name, task_options = _read_task(values["task"], document)
     task = TASKS[task_name]
     arms = _read_arms(values["arms"], document, task)
-    models = _read_models(values.get("models") or [], document, arms)
+    models, arms = _read_models(values.get("models") or [], document, arms)
     sections: dict[str, Any] = {
         name: check_part(section, values.get(name), document, (name,)) for name, section in SECTIONS.items()
     }
     check_search(sections["search"], {arm.name: arm.options for arm in arms}, document)
+    for name in sections["prices"].arms:
+        names = [arm.name for arm in arms]
+        _check_name(name, names, document, ("prices", "arms", name), "an arm of this recipe")
     recipe = Recipe(
         task_name=task_name,
         task_options=task_options,
@@ -306,13 +336,18 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
         train_sizes=_read_train_sizes(values.get("train_sizes") or [], document),
         metrics=_read_metrics(values.get("metrics") or [], document),
         claims=_read_claims(values.get("claim"), document, arms, task),
+        tests=read_further_tests(values.get("tests"), document),
         out=_read_out(values.get("out"), document),
         **sections,
     )
     if recipe.out:
         return recipe
-    digest = sha256_of_text(recipe.text())[:8]
-    return recipe.model_copy(update={"out": str(Path("studies") / f"{task_name}-{digest}")})
+    changes_no_arm = {"tests": {}, "prices": settings.PriceSettings.model_validate({})}
+    digest = sha256_of_text(recipe.model_copy(update=changes_no_arm).text())[:8]
+    names = [choice.name or choice.id for choice in recipe.models]
+    arm = recipe.claims[0].arm if recipe.claims else None
+    out = folder_name(task_name, getattr(task_options, "path", None), names, arm, digest)
+    return recipe.model_copy(update={"out": out})
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

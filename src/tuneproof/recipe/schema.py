@@ -12,6 +12,7 @@ from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import SECTIONS
 from tuneproof.settings import Claim
 from tuneproof.tasks import TASKS
+from tuneproof.tasks.further_test import FurtherTest
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -56,7 +57,29 @@ def recipe_schema() -> dict[str, Any]:
                 "description": "Metrics to score and show besides the task's own and the claim's.",
             },
             "claim": {"anyOf": [claim, {"type": "array", "items": claim}]},
-            **{name: section.model_json_schema() for name, section in SECTIONS.items()},
+            "tests": {
+                "type": "object",
+                "additionalProperties": {"anyOf": [{"type": "string"}, FurtherTest.model_json_schema()]},
+                "description": "Further test files by name: every arm is scored there too, with its drop "
+                "from the main test set. They choose nothing.",
+            },
+            **{name: _without_references(section.model_json_schema()) for name, section in SECTIONS.items()},
             "out": {"type": "string", "description": "The study's folder."},
         },
     }
+
+
+def _without_references(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with each of its definitions at every reference to it."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolve(entry) for entry in value]
+        if not isinstance(value, dict):
+            return value
+        named = definitions[value["$ref"].rpartition("/")[2]] if "$ref" in value else {}
+        return {key: resolve(entry) for key, entry in {**named, **value}.items() if key != "$ref"}
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved

@@ -4,8 +4,8 @@ In: plain values, their document, a settings class. Out: the settings, or an err
 Knows nothing of: what a recipe is.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,14 +41,24 @@ def _explain(error: Any, part: type[BaseModel], path: Keys) -> tuple[str, str]:
     """What is wrong, and how to fix it."""
     name = format_path((*path, *error["loc"]))
     if error["type"] == "extra_forbidden":
-        owner = next(key for key in reversed(path) if isinstance(key, str))
-        fix = did_you_mean(str(error["loc"][-1]), part.model_fields) or "It has no settings."
+        *keys, stranger = error["loc"]
+        owner = next(key for key in reversed((*path, *keys)) if isinstance(key, str))
+        fix = did_you_mean(str(stranger), _inner_part(part, keys).model_fields) or "It has no settings."
         return f"{name} is not a setting of {owner}.", fix
     if error["type"] == "missing":
         return f"{name} is missing.", "Add it."
     field = part.model_fields.get(str(error["loc"][0])) if error["loc"] else None
     meaning = f"Meaning: {field.description}" if field and field.description else ""
     return _describe_problem(name, error), meaning
+
+
+def _inner_part(part: type[BaseModel], keys: Sequence[Any]) -> type[BaseModel]:
+    """The part inside of a part that these keys lead to; names in a mapping of parts lead no further."""
+    for key in keys:
+        field = part.model_fields.get(str(key))
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []
+        part = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), part)
+    return part
 
 
 def shorten(value: Any) -> str:
@@ -67,6 +77,8 @@ SHOULD_BE = {
     "bool_type": "be true or false",
     "string_type": "be text; put it in quotation marks",
     "tuple_type": "be a list",
+    "model_type": "be a mapping of settings",
+    "dict_type": "be a mapping",
     "too_short": "have at least {min_length} entries",
     "too_long": "have at most {max_length} entries",
 }
@@ -78,5 +90,6 @@ def _describe_problem(name: str, error: Any) -> str:
         message = str(error["msg"]).removeprefix("Value error, ")
         link = f" is {shorten(error['input'])}; " if message.startswith("it ") else ": "
         return f"{name}{link}{message}."
-    should = SHOULD_BE.get(error["type"], str(error["msg"]).partition(" should ")[2])
-    return f"{name} is {shorten(error['input'])}; it should {should.format(**error.get('ctx', {}))}."
+    template = SHOULD_BE.get(error["type"], "")
+    should = template.format(**error.get("ctx", {})) or str(error["msg"]).partition(" should ")[2]
+    return f"{name} is {shorten(error['input'])}; it should {should}."

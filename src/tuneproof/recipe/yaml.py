@@ -188,7 +188,7 @@ def parse_value(text: str, where: str) -> Any:
 
 def read_yaml(path: Path) -> Document:
     """The values of a file with their lines. Raises: RecipeError if it is unreadable or not a mapping."""
-    text = _read_text(path)
+    text = read_text(path)
     if "\0" in text:
         raise RecipeError(str(path), "contains a zero byte, so it is not a text file.")
     tree = _parse(text, str(path))
@@ -197,7 +197,8 @@ def read_yaml(path: Path) -> Document:
     return Document(str(path), _to_plain(tree), tree)
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a recipe. Raises: RecipeError if it is missing, too large or not text."""
     try:
         if path.is_dir():
             raise RecipeError(str(path), "is a folder, not a recipe.", do="Name a .yaml file.")

@@ -3,7 +3,7 @@
 In: a study's directory. Out: comparisons.json. Knows nothing of: models, how arms were run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from tuneproof.atomic import write_json
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record import study_folder
+from tuneproof.record.as_good import as_good_as_best
 from tuneproof.record.finished_arms import FinishedArm
 from tuneproof.record.finished_study import FinishedStudy, read_finished_study
+from tuneproof.record.further_tests import further_sentences, further_tests
 from tuneproof.record.train_sizes import by_train_size
 from tuneproof.score.scores import unavailable_reason
 from tuneproof.score.verdict import Comparison, make_verdict
@@ -25,7 +27,10 @@ def conclude(folder: Path) -> dict[str, Any]:
     recipe = study.recipe
     claims, further = study.claims_and_further()
     without = study.without_lookalikes(record)
-    verdict = _verdict(study, claims, further, without)
+    tests = further_tests(study, record)
+    verdict = _verdict(study, claims, further, [without["sentence"]] if without else [])
+    verdict["sentences"] += further_sentences(tests)
+    verdict["sentence"] = " ".join(verdict["sentences"])
     value = {
         "comparisons": [
             *({**c.as_json(), "claim": True} for c in claims),
@@ -39,6 +44,8 @@ def conclude(folder: Path) -> dict[str, Any]:
         "diagnoses": [diagnosis.as_json() for diagnosis in study.diagnoses if diagnosis.findings],
         "registration": study.registration,
         "without_lookalikes": without,
+        "as_good": as_good_as_best(study, record),
+        "tests": tests,
         "verdict": verdict,
         "not_compared": study.skipped,
         "not_computed": _missing_requirements(recipe),
@@ -48,12 +55,9 @@ def conclude(folder: Path) -> dict[str, Any]:
 
 
 def _verdict(
-    study: FinishedStudy,
-    claims: Sequence[Comparison],
-    further: Sequence[Comparison],
-    without_lookalikes: Mapping[str, Any] | None,
+    study: FinishedStudy, claims: Sequence[Comparison], further: Sequence[Comparison], last: Sequence[str]
 ) -> dict[str, Any]:
-    """The verdict with what qualifies it: changed claims behind the first, lookalikes last."""
+    """The verdict with what qualifies it: changed claims behind the first; `last`: on lookalikes."""
     verdict = make_verdict(claims, study.over_baselines([*claims, *further]))
     sentences = verdict["sentences"]
     if study.recipe.claims and not claims:
@@ -64,7 +68,7 @@ def _verdict(
         pairs = f"all {len(claims) + len(further)} comparisons, any of which could have become the claim"
         correction = [f"Holm's correction is for {pairs}."] if claims else []
         sentences.insert(1, " ".join([*changes, *correction]))
-    sentences += [without_lookalikes["sentence"]] if without_lookalikes else []
+    sentences += last
     return {**verdict, "sentence": " ".join(sentences)}
 
 

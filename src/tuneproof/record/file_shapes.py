@@ -54,6 +54,17 @@ SAMPLE = {
     "train_size!": WHOLE,
     "score!": SCORE,
 }
+AS_GOOD = {
+    **_of(TEXT, "metric!", "best!"),
+    **_of(NUMBER, "margin!", "dev_score!", "compared!"),
+    "is_default!": FLAG,
+    "arms!": [
+        {
+            **_of(TEXT, "name!", "arm!", "model", "outcome!", "under_trained!"),
+            **_of(NUMBER, "difference", "low", "high", "level"),
+        }
+    ],
+}
 TRIAL = {"settings!": OBJECT, **_of(WHOLE, "rung!", "steps!"), "dev_loss": NUMBER}
 CHOSEN = {
     "evaluations": [_of(NUMBER, "step!", "epoch!", "dev_loss!")],
@@ -89,6 +100,13 @@ DESIGN = {
     **_of([TEXT], "arms!", "models!"),
     **_of([WHOLE], "seeds!", "train_sizes!"),
 }
+DROP = {**_of(NUMBER, "value!", "low!", "high!", "p_value", "p_adjusted"), "is_shown!": FLAG}
+FURTHER_SET = {
+    **_of(WHOLE, "size!", "clusters!"),
+    **_of({"share!": NUMBER}, "overlap!", "lookalikes!"),
+    "fingerprint!": TEXT,
+    "clustered": FLAG,
+}
 SHAPES: dict[str, Shape] = {
     "provenance.json": {"format": WHOLE, **_of(OBJECT, "source", "versions")},
     "splits.json": {
@@ -98,6 +116,7 @@ SHAPES: dict[str, Shape] = {
         "lookalikes": {"share": NUMBER, "ids!": [TEXT]},
         "fingerprints": {ANY: TEXT},
         "dropped": {ANY: NUMBER},
+        "tests": {ANY: FURTHER_SET},
     },
     "audit.json": {
         "checks": [TEXT],
@@ -115,8 +134,36 @@ SHAPES: dict[str, Shape] = {
             **_of(NUMBER, "items!", "share!"),
             "arms!": [{"arm!": TEXT, **_of(SCORE, "all?", "without?")}],
         },
+        "tests": [
+            {
+                **_of(TEXT, "name!", "metric!"),
+                **_of(NUMBER, "items!", "clusters", "overlap_share", "lookalike_share"),
+                "arms!": [{**_of(TEXT, "arm!", "model", "name!"), "scores": SCORES, "drop": DROP}],
+                **_of([TEXT], "not_scored", "sentences"),
+                "claims": [PAIR],
+            }
+        ],
+        "as_good": AS_GOOD,
         "verdict": {**_of(TEXT, "outcome", "sentence"), "sentences": [TEXT]},
         "not_computed": [TEXT],
+    },
+    "label_errors.json": {
+        "parts!": [
+            {
+                "part!": TEXT,
+                **_of(WHOLE, "items!", "expected!"),
+                "models!": [TEXT],
+                "pairs!": [{**_of(TEXT, "label!", "suggested!"), "expected!": WHOLE}],
+            }
+        ],
+        "rows!": [{**_of(TEXT, "id!", "part!", "text!", "label!", "suggested!"), "score!": NUMBER}],
+        "skipped": [TEXT],
+        "without": {
+            **_of(WHOLE, "left_out!", "items!"),
+            **_of(TEXT, "metric!", "caution!"),
+            "claims!": [{"all!": TEXT, "without?": TEXT}],
+            "arms!": [{"arm!": TEXT, **_of(SCORE, "all?", "without?")}],
+        },
     },
     "registration.json": {"entries!": [{**_of(TEXT, "time!", "digest!"), "finished!": WHOLE, **DESIGN}]},
     "changes.json": {
@@ -125,7 +172,13 @@ SHAPES: dict[str, Shape] = {
     "arm.json": {
         **RUN,
         **_of(TEXT, "status!", "method", "kind", "fingerprint", "source", "commit"),
-        **_of(NUMBER, "order", "wall_s", "items_per_s", "peak_memory_bytes"),
+        **_of(NUMBER, "order", "wall_s", "items_per_s", "peak_memory_bytes", "model_bytes"),
+        "serving": {
+            **_of({ANY: NUMBER}, "latency_s", "items_per_s"),
+            "item_s": [NUMBER],
+            "batch_size": WHOLE,
+        },
+        "usage": {ANY: NUMBER},
         "time_s": {ANY: NUMBER},
         "options": {"more_epochs": [WHOLE]},
         "labels": [TEXT],

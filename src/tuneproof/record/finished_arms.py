@@ -29,6 +29,11 @@ class FinishedArm:
         """Whether the arm varies with the seed."""
         return None not in self.seeds
 
+    @property
+    def own_model(self) -> bool:
+        """Whether it has no model of the study: none, or a finished one of its own."""
+        return self.model is None or self.kind == "finished"
+
     def about(self) -> dict[str, Any]:
         """The arm's identity in comparisons.json."""
         return {"arm": self.arm, "model": self.model, "kind": self.kind, "seeds": len(self.runs)}
@@ -42,15 +47,17 @@ class FinishedArm:
         return self if size is None else replace(self, arm=f"{self.arm} on {size:,} items")
 
 
-def finished_arms(records: Sequence[study_folder.ArmRecord]) -> list[FinishedArm]:
-    """The finished arms, each with all its seeds, in the recipe's order."""
+def finished_arms(
+    records: Sequence[study_folder.ArmRecord], file: str = study_folder.PREDICTIONS
+) -> list[FinishedArm]:
+    """The finished arms, each with all its seeds, in the recipe's order; file: that of their predictions."""
     arms: dict[tuple[str, str | None], FinishedArm] = {}
     for record in records:
         if record.about["status"] == "done":
             key = (record.about["arm"], record.about.get("model"))
             arm = arms.setdefault(key, FinishedArm(*key, record.about.get("kind") or "", [], []))
             arm.seeds.append(record.about.get("seed"))
-            arm.runs.append(read_predictions(record.folder / study_folder.PREDICTIONS))
+            arm.runs.append(read_predictions(record.folder / file))
     return list(arms.values())
 
 

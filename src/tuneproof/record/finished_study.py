@@ -53,8 +53,9 @@ class FinishedStudy:
         return arm.name(len(self.models) > 1)
 
     def find(self, name: str, model: str | None) -> FinishedArm | None:
-        """The arm with this name for a model; a baseline serves every model."""
-        return next((arm for arm in self.arms if arm.arm == name and arm.model in (None, model)), None)
+        """The arm with this name for a model; one without a model, or with its own, serves all."""
+        named = (arm for arm in self.arms if arm.arm == name)
+        return next((arm for arm in named if arm.own_model or arm.model == model), None)
 
     def named(self, name: str | None, without: Sequence[FinishedArm] = ()) -> list[FinishedArm]:
         """The arms with this name, one per model."""
@@ -130,7 +131,7 @@ class FinishedStudy:
         for arm, over in self._pairs():
             key = (self.name(arm), self.name(over), self.metric)
             reverse = (key[1], key[0], self.metric)
-            same_model = over.model in (None, arm.model)
+            same_model = over.own_model or arm.kind == "finished" or over.model == arm.model
             if arm is not over and same_model and key not in done and reverse not in done:
                 done.add(key)
                 comparisons += self.compare(arm, over, self.metric)

@@ -26,7 +26,8 @@ Knows nothing of: models, torch, how anything was computed.
     study.lock           which process is working here
     forecast.json        predicted time and memory: of the study, of every arm
     comparisons.json     {"comparisons": [...], "verdict": {...}, "diagnoses": [...]}
-    report.html, report.json, report.md
+    label_errors.csv, label_errors.json (after `tuneproof label-errors`; see record/label_errors.py)
+    report.html, report.json, report.md, confusions.csv (of arms that give labels)
 """
 
 import json
@@ -38,6 +39,7 @@ from typing import Any
 
 from tuneproof.atomic import read_json, sha256_of_text
 from tuneproof.errors import RecipeError, RunError
+from tuneproof.recipe.yaml import read_text
 from tuneproof.record.file_shapes import check_shape, read_object
 
 FORMAT = 2  # of a study's files; grows when a reader of the old format would misread the new one
@@ -65,6 +67,9 @@ REGISTRATION = "registration.json"
 SUPERSEDED = "superseded"
 COMPARISONS = "comparisons.json"
 FORECAST = "forecast.json"
+LABEL_ERRORS_CSV = "label_errors.csv"
+LABEL_ERRORS_JSON = "label_errors.json"
+CONFUSIONS_CSV = "confusions.csv"
 REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
@@ -86,6 +91,16 @@ KEYS_OF_FORMAT_1 = {  # file -> key -> its name in format 2
     COMPARISONS: {"whole_adds": "gain_from_full_train"},
 }
 DEVICES = re.compile(r"(?i)con|prn|aux|nul|(com|lpt)[0-9]")
+
+
+def further_predictions(name: str) -> str:
+    """The file of an arm's predictions of a further test set."""
+    return f"predictions.{name}.parquet"
+
+
+def further_part(name: str) -> str:
+    """The part of a further test set in items.parquet."""
+    return f"tests.{name}"
 
 
 def slug(name: str) -> str:
@@ -183,10 +198,10 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
     """The lines of steps.jsonl; none without the file."""
     if not path.is_file():
         return []
-    *lines, _ = path.read_text("utf-8").split("\n")  # a last line without a line end was cut off
     try:
+        *lines, _ = path.read_text("utf-8").split("\n")  # a last line without a line end was cut off
         steps = [json.loads(line) for line in lines if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(str(path), f"is not lines of JSON: {error}.", do="Run the arm again.") from None
     checked: list[dict[str, Any]] = check_shape(path, steps)
     return checked
@@ -262,7 +277,7 @@ def read_study(folder: Path) -> StudyRecord:
     arms.sort(key=lambda arm: (arm.about.get("order") or 0, arm.about.get("seed") or 0))
     return StudyRecord(
         folder=folder,
-        recipe_text=(folder / RECIPE).read_text("utf-8"),
+        recipe_text=read_text(folder / RECIPE),
         provenance=_optional(folder / PROVENANCE),
         splits=_optional(folder / SPLITS),
         audit=_read(folder, AUDIT, folder),

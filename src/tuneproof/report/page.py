@@ -17,15 +17,24 @@ from typing import Any
 from markupsafe import Markup
 
 from tuneproof.atomic import write_json, write_text
-from tuneproof.record.study_folder import REPORT_HTML, REPORT_JSON, REPORT_MD, StudyRecord, read_study
+from tuneproof.record.study_folder import (
+    CONFUSIONS_CSV,
+    REPORT_HTML,
+    REPORT_JSON,
+    REPORT_MD,
+    StudyRecord,
+    read_study,
+)
 from tuneproof.report.before_after import BeforeAfter, before_after_tables
 from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.confusion_csv import confusion_csv
 from tuneproof.report.diagnoses import SIGN
 from tuneproof.report.formatting import NumberStyle, choose_style, count, format_number, show_hidden
 from tuneproof.report.markdown import report_markdown
+from tuneproof.report.recommendation import recommend
 from tuneproof.report.report_json import report_values
 from tuneproof.report.sections import build_sections, question, task_name
-from tuneproof.report.slices import read_arm_predictions
+from tuneproof.report.slices import count_confusions, read_arm_predictions
 from tuneproof.report.tables import headlines, overlap_note, pooled_rows
 
 HERE = Path(__file__).parent
@@ -100,6 +109,7 @@ def page_html(study: StudyRecord, before_after: Sequence[BeforeAfter]) -> str:
     return fill_template(
         "page.html",
         **parts,
+        recommendation=advice.lines if (advice := recommend(study)) else [],
         before_after=before_after,
         sign=SIGN,
         verdict=lead,
@@ -125,7 +135,10 @@ def render(folder: Path) -> ReportPaths:
     """
     folder = Path(folder)
     study = read_study(folder)
-    before_after = before_after_tables(study, read_arm_predictions(pooled_rows(study)))
+    arms = read_arm_predictions(pooled_rows(study))
+    before_after = before_after_tables(study, arms)
+    if confusions := count_confusions(arms):
+        write_text(folder / CONFUSIONS_CSV, confusion_csv(confusions))
     return ReportPaths(
         html=write_text(folder / REPORT_HTML, page_html(study, before_after)),
         json=write_json(folder / REPORT_JSON, report_values(study, task_name(study), before_after)),

@@ -9,6 +9,9 @@ from typing import Any
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import tables
 from tuneproof.report.before_after import BeforeAfter
+from tuneproof.report.costs import cost_values
+from tuneproof.report.further_tests import further_entries
+from tuneproof.report.recommendation import recommend
 
 FORMAT = 2  # grows when a key changes its name or meaning, not when one is added
 
@@ -49,12 +52,18 @@ def report_values(study: StudyRecord, task: str, before_after: Sequence[BeforeAf
         "task": task,
         "metric": tables.main_metric(study),
         "positive_label": tables.positive_label(study) or None,
-        "verdict": {"outcome": outcome, "sentence": sentence, "headline": tables.headline(study)},
+        "verdict": {
+            "outcome": outcome,
+            "sentence": sentence,
+            "headline": " ".join(tables.headlines(study, whole=True)),
+        },
         "split": {
             **{key: splits.get(key) for key in ("kind", "leak_safe")},
             "sizes": splits.get("sizes") or {},
             "overlap_share": overlap.get("share"),
         },
+        "recommendation": advice.as_json() if (advice := recommend(study)) else None,
+        "costs": cost_values(study),
         "before_after": [table.as_json() for table in before_after],
         "arms": [_arm(row) for row in tables.arm_rows(study)],
         "pooled": [
@@ -65,6 +74,7 @@ def report_values(study: StudyRecord, task: str, before_after: Sequence[BeforeAf
         "diagnoses": study.comparisons.get("diagnoses"),
         "forecast": study.forecast or None,
         "without_lookalikes": study.comparisons.get("without_lookalikes"),
+        "tests": further_entries(study),
         "by_train_size": study.comparisons.get("by_train_size") or [],
         "audit": [
             {key: finding.get(key) for key in ("name", "level", "message", "count")}

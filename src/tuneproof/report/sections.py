@@ -19,9 +19,13 @@ from tuneproof.report.charts.label_efficiency import label_efficiency
 from tuneproof.report.charts.learning_curves import learning_curves
 from tuneproof.report.charts.peak_memory import peak_memory
 from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.costs import BREAK_EVEN_NOTE, break_even_table, cost_table, score_against_cost
+from tuneproof.report.costs import NOTE as COST_NOTE
 from tuneproof.report.diagnoses import read_diagnoses, withheld_verdicts
 from tuneproof.report.engine_parity import engine_parity
 from tuneproof.report.flips import compare_all_answers, flips_payload
+from tuneproof.report.further_tests import further_section
+from tuneproof.report.label_errors import label_errors_section
 from tuneproof.report.ledgers import arm_ledgers, pretrained_models
 from tuneproof.report.load_code import load_code
 from tuneproof.report.lookalikes import lookalike_note, lookalike_table
@@ -203,7 +207,7 @@ def _notes(rows: Sequence[tables.ArmRow], questions: bool) -> list[tuple[str, st
 
 def _data(study: StudyRecord) -> dict[str, Any]:
     """Audit, splits, provenance and settings."""
-    hidden = ("overlap", "lookalikes", "merged_groups", "fingerprints", "ids")
+    hidden = ("overlap", "lookalikes", "tests", "merged_groups", "fingerprints", "ids")
     findings = list(study.audit.get("findings") or [])
     empty = {"level": "note", "name": "", "message": "", "count": None, "allowed_by": None}
     return {
@@ -255,6 +259,16 @@ def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, An
     }
 
 
+def _costs(study: StudyRecord) -> dict[str, Any]:
+    """What the arms cost, and from how many items each pays."""
+    return {
+        "cost_table": cost_table(study),
+        "cost_note": COST_NOTE,
+        "break_even": break_even_table(study),
+        "break_even_note": BREAK_EVEN_NOTE,
+    }
+
+
 def registration_notes(study: StudyRecord) -> list[str]:
     """That the claims were recorded first, and the arms and seeds that were added after the first results."""
     registration = study.comparisons.get("registration")
@@ -289,13 +303,16 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "differences": paired_differences(study, metric),
         "metrics": metric_table(rows, positive),
         "lookalikes": lookalike_table(study),
+        "further": further_section(study),
         "lookalike_note": lookalike_note(study),
+        "label_errors": label_errors_section(study),
         "metric_notes": [
             *tables.metric_notes(rows, positive),
             *(study.comparisons.get("not_computed") or []),
             *registration_notes(study),
         ],
-        "costs": cost_figures(rows, metric, positive),
+        "costs": [*score_against_cost(study, metric, positive), *cost_figures(rows, metric, positive)],
+        **_costs(study),
         "panels": learning_curves(rows),
         "engines": engine_parity(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],

@@ -11,7 +11,9 @@ from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
 from tuneproof.report import formatting
 from tuneproof.report.diagnoses import SIGN, first_finding
+from tuneproof.report.recommendation import recommend
 
+CAUTION = "Caution: "
 MEAN_NOTE = "mean of the seeds"
 
 
@@ -154,7 +156,8 @@ def _row(study: StudyRecord, records: list[ArmRecord], scores: dict[str, Score])
     about = first.about
     nothing = 0 if about.get("kind") == "baseline" and about.get("status") == "done" else None
     times = [sum(r.about["time_s"].values()) for r in records if r.about.get("time_s")]
-    peaks = filter(None, (r.about.get("peak_memory_bytes") for r in records))
+    is_elsewhere = about.get("kind") == "system"  # its memory is not this machine's
+    peaks = filter(None, (r.about.get("peak_memory_bytes") for r in records if not is_elsewhere))
     return ArmRow(
         arm=str(about["arm"]),
         model=about.get("model"),
@@ -282,15 +285,34 @@ def overlap_note(study: StudyRecord) -> str:
     )
 
 
-def headlines(study: StudyRecord) -> list[str]:
-    """The verdict: its first claim, then what qualifies it, the overlap with train of a leaky split last."""
+def headlines(study: StudyRecord, whole: bool = False) -> list[str]:
+    """The verdict: its first claim, then what qualifies it, the overlap with train of a leaky split last.
+
+    whole: with a caution that the recommendation makes needless.
+    """
     verdict = study.comparisons.get("verdict") or {}
     sentences = [str(part).strip() for part in verdict.get("sentences") or [verdict.get("sentence") or ""]]
     if not any(sentences):
         done = sum(row.status == "done" for row in arm_rows(study))
         sentences = [f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."]
+    if not whole and not _needs_caution(study):
+        sentences = [part for part in sentences if not part.startswith(CAUTION)]
     parts = (*sentences, _positive_note(study), overlap_note(study))
     return [formatting.show_hidden(part) for part in parts if part]
+
+
+def _needs_caution(study: StudyRecord) -> bool:
+    """Whether the reader would go wrong without the caution of the baselines that trained arms do not beat.
+
+    The recommendation says it already where it takes such a baseline, and where it takes an arm that beats
+    them, unless the claim is of one that does not.
+    """
+    advice, verdict = recommend(study), study.comparisons.get("verdict") or {}
+    beaten = verdict.get("no_better_than_baseline") or []
+    if advice is None or any(pair.get("baseline") == advice.name for pair in beaten):
+        return advice is None
+    mentioned = {advice.name, *(pair.get("arm") for pair in verdict.get("claims") or [])}
+    return any(pair.get("arm") in mentioned for pair in beaten)
 
 
 def _positive_note(study: StudyRecord) -> str:

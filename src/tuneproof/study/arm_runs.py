@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.context.audit_encoding import why_no_cloze
+from tuneproof.context.finished_model import why_not_finished
 from tuneproof.context.model_spec import ModelSpec, why_impossible
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
@@ -25,6 +26,7 @@ from tuneproof.record.study_folder import arm_folder
 NEUTRAL_SETTINGS = {
     "compute.disk",
     "compute.memory",  # the settings chosen to fit it are recorded with the arm
+    "predict.timing_s",
     "train.trackers",
     "train.checkpoint_minutes",
     "train.self_test",
@@ -35,7 +37,7 @@ MODEL_PACKAGES = (*BASELINE_PACKAGES, "torch", "transformers", "tokenizers", "ac
 
 @dataclass(frozen=True)
 class ArmRun:
-    """One arm of the study, with its model (None for a baseline), seed and folder.
+    """One arm of the study, with its model (None for one that needs none), seed and folder.
 
     index: from 0. impossible: why this model cannot run it. train_size: items of train that it learns
     from (None: all). facts: everything that its result depends on; `fingerprint` changes with any of them.
@@ -83,12 +85,17 @@ def tuning_text(run: ArmRun, recipe: Recipe) -> str:
 
 
 def list_arm_runs(
-    recipe: Recipe, models: Sequence[ModelSpec], study: StudyData | None, machine: Mapping[str, Any]
+    recipe: Recipe,
+    models: Sequence[ModelSpec],
+    study: StudyData | None,
+    machine: Mapping[str, Any],
+    own_models: Mapping[str, ModelSpec] | None = None,
 ) -> list[ArmRun]:
     """The arms in the order of the recipe: method by method, model by model, seed by seed.
 
     After them come the arms on samples of train; those have every seed, since the seed draws the sample.
-    study: None where the rows are not known. machine: where arms run (see `resolve_compute`).
+    study: None where the rows are not known. machine: where arms run (see `resolve_compute`). own_models: by
+    arm, those of arms that evaluate a finished model.
 
     Raises: RecipeError where no model of the recipe can run an arm.
     """
@@ -105,11 +112,11 @@ def list_arm_runs(
         runs.append(ArmRun(len(runs), arm, spec, seed, folder, reason, size, search, facts))
 
     trainable: list[tuple[Arm, ModelSpec | None]] = []
-    for arm, spec, reason in _arms_by_model(recipe, models, study):
+    for arm, spec, reason in _arms_by_model(recipe, models, study, own_models or {}):
         has_seeds = arm.method.chance and not reason
         for seed in recipe.seeds if has_seeds else (None,):
             add(arm, spec, seed, reason, None)
-        if arm.method.kind != "prompt" and not reason:
+        if arm.method.kind in ("baseline", "tuned") and not reason:
             trainable.append((arm, spec))
     for size in recipe.train_sizes:
         for arm, spec in trainable:
@@ -119,26 +126,36 @@ def list_arm_runs(
 
 
 def _arms_by_model(
-    recipe: Recipe, models: Sequence[ModelSpec], study: StudyData | None
+    recipe: Recipe, models: Sequence[ModelSpec], study: StudyData | None, own_models: Mapping[str, ModelSpec]
 ) -> Iterator[tuple[Arm, ModelSpec | None, str | None]]:
-    """Each arm with each model (None for a baseline), and why it is impossible, if it is.
+    """Each arm with each model (None for one that needs none), and why it is impossible, if it is.
 
     Raises: RecipeError where no model of the recipe can run an arm.
     """
     for arm in recipe.arms:
-        if arm.method.kind == "baseline":
+        if arm.method.kind == "finished":
+            own = own_models.get(arm.name)  # None: on a hub that was not reached
+            yield arm, own, why_not_finished(own, recipe.task.kind) if own else None
+        elif arm.method.needs_model:
+            for spec, reason in _with_models(recipe, arm, models, study):
+                yield arm, spec, reason
+        else:
             yield arm, None, None
-            continue
-        reasons = []
-        for spec in models:
-            reason = _why_impossible(recipe, arm, spec)
-            if reason is None and study is not None and spec.is_complete:
-                reason = why_no_cloze(study, arm, spec)
-            reasons.append(reason)
-        for spec, reason in zip(models, reasons, strict=True):
-            yield arm, spec, reason
-        if reasons and all(reasons):
-            raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+
+
+def _with_models(
+    recipe: Recipe, arm: Arm, models: Sequence[ModelSpec], study: StudyData | None
+) -> list[tuple[ModelSpec, str | None]]:
+    """Each model, and why it is impossible. Raises: RecipeError where it always is."""
+    reasons = []
+    for spec in models:
+        reason = _why_impossible(recipe, arm, spec)
+        if reason is None and study is not None and spec.is_complete:
+            reason = why_no_cloze(study, arm, spec)
+        reasons.append(reason)
+    if reasons and all(reasons):
+        raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
+    return list(zip(models, reasons, strict=True))
 
 
 def _resolve(recipe: Recipe, arm: Arm, spec: ModelSpec | None) -> tuple[SearchSpace | None, Arm]:
@@ -175,7 +192,7 @@ def arm_facts(
     shared: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Everything that an arm's result depends on, by name. sample: its seed, train size and search."""
-    facts = {**_settings(arm, recipe), "method": arm.method_name, **sample}
+    facts = {**_settings(arm, recipe), "method": arm.method_name, **sample, **arm.method.inputs(arm.options)}
     shared = dict(shared or {})
     packages: tuple[str, ...] = BASELINE_PACKAGES
     if spec is None:
@@ -193,7 +210,9 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     values = recipe.values()
     parts = {
         "baseline": ("split",),
+        "system": ("split",),
         "prompt": ("split", "encode", "compute", "predict"),
+        "finished": ("split", "encode", "compute", "predict"),
         "tuned": ("split", "encode", "compute", "predict", "train"),
     }[arm.method.kind]
     if arm.method.apply is None and arm.method.kind == "tuned":
@@ -202,6 +221,7 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     task = values["task"][recipe.task_name]
     settings |= {f"task.{recipe.task_name}.{key}": value for key, value in task.items()}
     options = arm.options.model_dump(mode="json")
+    options = {key: value for key, value in options.items() if key not in arm.method.neutral}
     settings |= {f"{arm.method_name}.{key}": value for key, value in options.items()}
     if not options.get(MORE_EPOCHS):
         settings.pop(f"{arm.method_name}.{MORE_EPOCHS}", None)  # as before it existed

@@ -15,6 +15,8 @@ from typing import Any
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.memory_plan import MemoryPlan, plan_memory
 from tuneproof.arms.save import write_arm
+from tuneproof.arms.serving_speed import Timing, time_serving
+from tuneproof.arms.system import run_system
 from tuneproof.atomic import write_json
 from tuneproof.context.arm_context import ArmContext, LoadedModel
 from tuneproof.context.compute import Compute, make_compute
@@ -29,10 +31,14 @@ from tuneproof.record.diagnose import diagnose_run, is_under_trained
 from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import ARM, CHECKPOINTS, RESUME_LOGS, SEARCH, STEPS, read_steps
 from tuneproof.redact import redact
+from tuneproof.score.verdict import join_names
 from tuneproof.study.arm_runs import ArmRun
+from tuneproof.study.further_tests import missing_tests, predict_later, predict_tests, write_tests
 from tuneproof.study.plan import Plan
 from tuneproof.study.resume import as_started
 
+ONE_PROCESS = "Finished arms are not scored on {} under a launcher: run the study in one process."
+TIMED_ITEMS = 256
 KEPT_CHECKPOINT = "The final checkpoint ({}) is kept: --extend goes on from it."
 
 
@@ -103,15 +109,16 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
         context, memory = _prepare(session, run, monitor)
         reset_peak()
         resident = resident_bytes()
-        if context is None:
-            result = run_baseline(memory.study, run.arm, monitor)
-        else:
-            run_model = runner_of(run)
-            with context.resume_logs or nullcontext():
-                result = run_model(context)
-        seconds, peaks = time.perf_counter() - started, peak_bytes()
+        with (context and context.resume_logs) or nullcontext():
+            if context is None:
+                result = run_without_model(memory.study, run, monitor)
+            else:
+                result = runner_of(run)(context)
+            seconds, peaks = time.perf_counter() - started, peak_bytes()
+            write_tests(run, memory.study, predict_tests(run, result, memory.study, monitor))
         ledger = {"memory": memory.record(peaks, resident), **result.training_speed()}
-        _write(plan, run, result, ledger, {"wall_s": seconds, "peaks": peaks, "notes": monitor.notes})
+        measured = {"wall_s": seconds, "peaks": peaks, **_time_arm(run, memory.study, result)}
+        _write(plan, run, result, ledger, {**measured, "notes": monitor.notes})
         line = _primary_score(plan, result)
     except StoppedError:
         group.stop()
@@ -129,12 +136,45 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
     return status == "done"
 
 
+def add_tests(session: ArmSession, run: ArmRun) -> None:
+    """Predict the further test sets that a finished arm has not seen; why not, where it cannot."""
+    study, monitor = session.plan.study, session.monitor
+    missing = missing_tests(run, study)
+    if not missing:
+        return
+    names = join_names([further.name for further in missing])
+    if current_group().world_size > 1:
+        monitor.message(ONE_PROCESS.format(names), "warning")
+        return
+    session.release_models()
+    context = session.context(run, monitor) if run.spec is not None else None
+    try:
+        write_tests(run, study, predict_later(run, study, context, missing))
+    except StoppedError:
+        raise
+    except TuneproofError as error:
+        monitor.message(f"{run.label} is not scored on {names}: {error}", "warning")
+    else:
+        monitor.message(f"{run.label} is scored on {names}; nothing was trained again.")
+
+
+def run_without_model(study: StudyData, run: ArmRun, monitor: Monitor) -> ArmResult:
+    """Run a baseline, or read the replies of a system made elsewhere."""
+    if run.arm.method.kind == "system":
+        return run_system(study, run.arm, monitor, run.folder, run.random_seed)
+    return run_baseline(study, run.arm, monitor)
+
+
 def runner_of(run: ArmRun) -> Callable[[ArmContext], ArmResult]:
     """The function that runs an arm with a model, by the kind of its method."""
     if run.arm.method.kind == "prompt":
         from tuneproof.arms.prompted import run_prompted
 
         return run_prompted
+    if run.arm.method.kind == "finished":
+        from tuneproof.arms.finished_model import run_finished_model
+
+        return run_finished_model
     from tuneproof.arms.tuned import run_tuned
 
     return run_tuned
@@ -184,7 +224,7 @@ def failure_reason(error: Exception) -> str:
 
 
 def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmContext | None, MemoryPlan]:
-    """The arm's context (None for a baseline) under the settings that fit the memory; writes its facts."""
+    """The arm's context (None: no model) under the settings that fit the memory; writes its facts."""
     if run.spec is None:
         write_facts(run.folder, run.facts, None)
         return None, MemoryPlan(sampled_study(session.plan, run))
@@ -200,6 +240,17 @@ def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmCon
     write_facts(run.folder, run.facts, memory.chosen)
     current_group().broadcast({"index": run.index, "fingerprint": run.fingerprint, "settings": memory.chosen})
     return replace(context, study=memory.study), memory
+
+
+def _time_arm(run: ArmRun, study: StudyData, result: ArmResult) -> dict[str, Any]:
+    """The entry `serving` of arm.json, timed on items spread over dev; empty where the arm is not timed."""
+    settings, dev = study.recipe.predict, study.splits.dev
+    is_alone = current_group().world_size == 1
+    if result.serve is None or run.train_size is not None or not settings.timing_s or not is_alone:
+        return {}
+    largest = TIMED_ITEMS if run.spec is None else min(settings.batch_size, TIMED_ITEMS)
+    examples = dev[:: max(1, len(dev) // TIMED_ITEMS)][:TIMED_ITEMS]
+    return {"serving": time_serving(result.serve, examples, Timing(settings.timing_s, largest))}
 
 
 def _write(
@@ -225,6 +276,7 @@ def _write(
         "wall_s": measured["wall_s"],
         "peak_memory_bytes": peaks.get("device", peaks["process"]),
         "peaks": peaks,
+        "serving": measured.get("serving"),
         **checkpoint,
     }
     write_arm(run.folder, result, about, plan.recipe, plan.study.splits.clustered)
@@ -261,6 +313,7 @@ def _about(plan: Plan, run: ArmRun) -> dict[str, Any]:
         "source": spec.origin if spec else None,
         "model_files": spec.files if spec else None,
         "commit": spec.commit if spec else None,
+        "model_bytes": spec.weight_bytes if spec else None,
         "seed": run.seed,
         "train_size": run.train_size,
         "order": run.index,

@@ -7,6 +7,7 @@ Knows nothing of: weights, files of a study.
 from collections.abc import Sequence
 
 from tuneproof.context.compute import check_compute
+from tuneproof.data.findings import Finding
 from tuneproof.data.splits import Splits
 from tuneproof.errors import RecipeError
 from tuneproof.methods.options import generates_text, uses_trainer
@@ -108,6 +109,13 @@ def check_metrics(recipe: Recipe, labels: Sequence[str] | None) -> None:
         if claim.metric:
             _check_metric("claim.metric", claim.metric, labels, recipe.task.kind)
             _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
+
+
+def missing_for_metrics(recipe: Recipe) -> list[Finding]:
+    """A warning for each thing that this machine is missing for a metric that will not be scored."""
+    checks = [METRICS[name].missing_requirement for name in recipe.metric_names]
+    reasons = dict.fromkeys(reason for check in checks if check is not None and (reason := check()))
+    return [Finding("metric_not_computed", "warning", reason) for reason in reasons]
 
 
 def _check_probabilities(name: str, arms: list[Arm]) -> None:

@@ -218,10 +218,13 @@ class _Speeds:
         splits, times = self.plan.study.splits, self.times.get(self.key(run))
         items = run.train_size or len(splits.train)
         rows = round(items * getattr(times, "rows_per_item", 1.0))
-        return Counts(items, max(1, rows), len(splits.train), len(splits.dev), len(splits.test))
+        further = 0 if run.train_size else sum(len(test.items) for test in self.plan.study.tests)
+        return Counts(items, max(1, rows), len(splits.train), len(splits.dev), len(splits.test) + further)
 
     def time(self, run: ArmRun) -> None:
         """Time the arm, unless a run like it was."""
+        if run.arm.method.kind == "system":
+            return
         if run.spec is not None and run.arm.method.quantizes:
             self.notes.append(f"{run.arm.name}: its time is not known, as its model is quantised.")
             return

@@ -4,9 +4,11 @@ In: a plan. Out: its Forecast. Knows nothing of: how a forecast is made.
 """
 
 import json
+import os
 import subprocess
 import sys
 
+from tuneproof.parent_process import end_with_parent
 from tuneproof.recipe.recipe import recipe_from
 from tuneproof.study.forecast import ArmForecast, Forecast, forecast_plan
 from tuneproof.study.plan import Plan, check
@@ -23,7 +25,7 @@ def forecast_checked(plan: Plan, apart: bool) -> Forecast | None:
         return None
     if not apart:
         return forecast_plan(plan)
-    command = [sys.executable, "-W", "ignore", "-m", "tuneproof.study.forecast_process"]
+    command = [sys.executable, "-W", "ignore", "-m", "tuneproof.study.forecast_process", str(os.getpid())]
     recipe = json.dumps(plan.recipe.values())
     done = subprocess.run(command, input=recipe, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -34,6 +36,7 @@ def forecast_checked(plan: Plan, apart: bool) -> Forecast | None:
 
 def main() -> None:
     """Print the forecast of the recipe on the standard input, both as JSON."""
+    end_with_parent(int(sys.argv[1]))
     forecast = forecast_plan(check(recipe_from(json.load(sys.stdin))))
     print(json.dumps({**forecast.as_json(), "notes": forecast.notes}))
 

@@ -15,10 +15,11 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from tuneproof.atomic import make_folder
+from tuneproof.atomic import make_folder, write_error
 from tuneproof.errors import RunError
 
 LOCK = "study.lock"
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 WAIT_S = 0.2  # outlasts a holder that removes the file at this moment
 
@@ -57,6 +58,8 @@ class StudyLock:
                 self.path.unlink(missing_ok=True)
                 self.unguarded = True
                 return
+            if error.errno in NO_ROOM:
+                raise write_error(self.path, error) from error
             raise RunError(
                 str(self.path),
                 f"cannot be locked: {error.strerror}.",
@@ -68,7 +71,8 @@ class StudyLock:
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        self.path.write_text(json.dumps(holder))
+        with suppress(OSError):  # a full disk is reported where it stops the study
+            self.path.write_text(json.dumps(holder))
 
     def check(self) -> None:
         """Raises: RunError where the folder was moved or removed while the study ran."""
@@ -84,7 +88,7 @@ class StudyLock:
         if self._stat is None:
             return
         if self._is_ours():
-            with suppress(PermissionError):  # Windows keeps the name of an open file
+            with suppress(OSError):  # Windows keeps the name of an open file, a read-only disk every name
                 self.path.unlink()
         self._lock.release()
         self._stat = None

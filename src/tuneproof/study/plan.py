@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneproof.context.audit_encoding import audit_prompt, audit_readable, audit_texts
+from tuneproof.arms.system import announce_system
+from tuneproof.context.audit_encoding import audit_further_texts, audit_prompt, audit_readable, audit_texts
 from tuneproof.context.audit_question_encoding import audit_question_arm, audit_windows, reads_spans
 from tuneproof.context.compute import resolve_compute
+from tuneproof.context.finished_model import make_finished_spec
 from tuneproof.context.model_spec import ModelSpec, declare_model_spec, explain_limit, make_model_spec
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
+from tuneproof.data.further_tests import FurtherSet, audit_further_set, make_further_set
 from tuneproof.data.splits import Splits, make_splits
 from tuneproof.errors import DataUnreachedError, ModelUnreachedError
 from tuneproof.hub.offline import cache_only
@@ -26,7 +29,14 @@ from tuneproof.recipe.recipe import ModelChoice, Recipe
 from tuneproof.record.study_folder import CACHE
 from tuneproof.settings import EncodeSettings
 from tuneproof.study.arm_runs import ArmRun, list_arm_runs
-from tuneproof.study.checks import check_machine, check_metrics, check_model_names, check_train_sizes
+from tuneproof.study.checks import (
+    check_machine,
+    check_metrics,
+    check_model_names,
+    check_train_sizes,
+    missing_for_metrics,
+)
+from tuneproof.tasks.further_test import read_further_test
 from tuneproof.tasks.task import Rows
 
 CHECKED_ITEMS = 500  # of each part, when nothing is run
@@ -105,22 +115,29 @@ def plan_study(
     check_machine(recipe, here=machine is None)
     with cache_only() if offline else nullcontext():
         models = [_model_spec(choice, recipe.encode, offline) for choice in recipe.models]
+        own = _own_models(recipe, offline)
         check_model_names([spec.name for spec in models])
         rows = _read_rows(recipe, offline)
+    recipe = _with_instruction(recipe, rows)
     splits = make_splits(task, rows, recipe.split) if rows is not None else None
     if splits is not None:
         check_train_sizes(recipe, splits)
     labels = splits.labels if splits is not None else task.labels
     check_metrics(recipe, labels)
-    findings = audit_splits(task, splits) if splits is not None else []
+    findings = missing_for_metrics(recipe) + (audit_splits(task, splits) if splits is not None else [])
     stop_on_errors(findings, recipe.audit.allow)  # before the models' tokens are audited
+    tests = _read_tests(recipe, splits)
+    findings += [finding for further in tests for finding in audit_further_set(further)]
     prompt = task.prompt(recipe.task_options, labels) if labels is not None else None
     data = None
     if splits is not None and prompt is not None:
-        data = StudyData(recipe, splits, prompt, Path(recipe.out) / CACHE)
+        data = StudyData(recipe, splits, prompt, Path(recipe.out) / CACHE, tests=tests)
+    of_study, models = models, [*models, *own.values()]
     if machine is None:
         machine = resolve_compute(recipe.compute) if models and audited_items is None else {}
-    arms = list_arm_runs(recipe, models, data, machine)
+    arms = list_arm_runs(recipe, of_study, data, machine, own)
+    if data is not None:
+        findings += _audit_systems(data, arms)
     if data is not None and not offline:
         findings += _audit_tokens(data, arms, models, audited_items)
         stop_on_errors(findings, recipe.audit.allow)
@@ -139,6 +156,19 @@ def _model_spec(choice: ModelChoice, settings: EncodeSettings, offline: bool) ->
         return declared
 
 
+def _own_models(recipe: Recipe, offline: bool) -> dict[str, ModelSpec]:
+    """By arm, the model of each arm that evaluates a finished one; offline, those that are here."""
+    specs = {}
+    for arm in recipe.arms:
+        if arm.method.kind == "finished":
+            try:
+                specs[arm.name] = make_finished_spec(arm.options, recipe.encode)
+            except ModelUnreachedError:
+                if not offline:
+                    raise
+    return specs
+
+
 def _read_rows(recipe: Recipe, offline: bool) -> Rows | None:
     try:
         return recipe.task.read(recipe.task_options)
@@ -146,6 +176,27 @@ def _read_rows(recipe: Recipe, offline: bool) -> Rows | None:
         if not offline:
             raise
         return None
+
+
+def _with_instruction(recipe: Recipe, rows: Rows | None) -> Recipe:
+    """The recipe with the instruction that the source of the rows holds, unless it has its own."""
+    options: Any = recipe.task_options
+    if rows is None or not rows.instruction or getattr(options, "instruction", None):
+        return recipe
+    return recipe.model_copy(
+        update={"task_options": options.model_copy(update={"instruction": rows.instruction})}
+    )
+
+
+def _read_tests(recipe: Recipe, splits: Splits | None) -> tuple[FurtherSet, ...]:
+    """The further test sets. Raises: DataError for everything that such a file can get wrong."""
+    sets: list[FurtherSet] = []
+    if splits is None:
+        return ()
+    for name, settings in recipe.tests.items():
+        rows = read_further_test(name, settings, recipe.task.kind, recipe.task_options, splits.labels)
+        sets.append(make_further_set(name, recipe.task, rows, splits))
+    return tuple(sets)
 
 
 def _audit_tokens(
@@ -158,6 +209,7 @@ def _audit_tokens(
         with explain_limit(spec):
             audit = _audit_question_tokens if study.kind == "questions" else _audit_label_tokens
             findings += audit(study, runs, spec, audited_items)
+            findings += audit_further_texts(study, spec, audited_items)
     unique = {(finding.name, finding.message): finding for finding in findings}
     return list(unique.values())
 
@@ -184,6 +236,14 @@ def _audit_label_tokens(
         if run.arm.method.kind == "prompt" or trains_words(run.arm.options):
             findings += audit_prompt(study, run.arm, spec, run.random_seed)
     return findings
+
+
+def _audit_systems(study: StudyData, arms: Sequence[ArmRun]) -> list[Finding]:
+    """What is known of each system made elsewhere before it replies."""
+    runs = [run for run in arms if run.arm.method.kind == "system"]
+    return [
+        finding for run in runs for finding in announce_system(study, run.arm, run.folder, run.random_seed)
+    ]
 
 
 def _skipped_checks(task: str, has_rows: bool, models: Sequence[ModelSpec]) -> tuple[str, ...]:

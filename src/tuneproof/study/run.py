@@ -23,7 +23,7 @@ from tuneproof.record.registration import register
 from tuneproof.record.study_folder import ARM, AUDIT, PROVENANCE, RECIPE, SPLITS, refuse_foreign
 from tuneproof.report.page import render
 from tuneproof.study.arm_runs import ArmRun
-from tuneproof.study.arm_session import ArmSession, remove_checkpoints, run_arm
+from tuneproof.study.arm_session import ArmSession, add_tests, remove_checkpoints, run_arm
 from tuneproof.study.extend import arms_to_extend, extended_cycles, log_extensions, move_extended, with_cycles
 from tuneproof.study.folder_check import refuse_links, remove_half_written
 from tuneproof.study.forecast import announce_forecast
@@ -73,8 +73,8 @@ def run_study(
         for run in plan.arms:
             lock.check()
             if is_finished(run):
-                skip(run, plan, monitor)
-            elif cluster and not run.impossible:
+                skip(run, session)
+            elif cluster and not run.impossible and run.arm.method.kind != "system":
                 remote.append(run)
             elif not run_arm(session, run):
                 failed.append(run)
@@ -118,8 +118,10 @@ def open_folder(
     changes = ChangeLog(folder).entries
     origin = {**provenance(command), "source": dict(plan.source)}
     write_json(folder / PROVENANCE, {**origin, **({"changes": changes} if changes else {})})
-    write_json(folder / SPLITS, splits.report)
-    write_items(folder, splits)
+    tests = plan.study.tests
+    further = {"tests": {test.name: test.report for test in tests}} if tests else {}
+    write_json(folder / SPLITS, {**splits.report, **further})
+    write_items(folder, splits, tests)
     audit = {
         "checks": list_checks(plan.recipe.task, bool(plan.models)),
         "findings": [finding.as_json() for finding in plan.findings],
@@ -135,11 +137,12 @@ def open_folder(
             monitor.message(f"{spec.name}: {detail}", "detail")
 
 
-def skip(run: ArmRun, plan: Plan, monitor: Monitor) -> None:
-    """Report an arm that is finished already."""
+def skip(run: ArmRun, session: ArmSession) -> None:
+    """Report an arm that is finished already, and score it on further test sets that are new."""
     remove_checkpoints(run)
-    line = f"already finished ({run.index + 1} of {len(plan.arms)})"
-    monitor.notify(ArmFinished(run.label, "skipped", line, 0.0))
+    line = f"already finished ({run.index + 1} of {len(session.plan.arms)})"
+    session.monitor.notify(ArmFinished(run.label, "skipped", line, 0.0))
+    add_tests(session, run)
 
 
 def write_report(folder: Path, lock: StudyLock, monitor: Monitor) -> StudyFinished:

@@ -5,11 +5,12 @@ Knows nothing of: how an arm runs, what the main process writes.
 """
 
 import signal
-import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from tuneproof.arms.further_tests import predict_further
 from tuneproof.arms.memory_plan import with_settings
 from tuneproof.context.monitor import Monitor
 from tuneproof.errors import RunError, StoppedError
@@ -25,11 +26,12 @@ def follow_main_process(recipe: Recipe, group: ProcessGroup) -> None:
 
     Raises: StoppedError where the main process stops; whatever failed here alone.
     """
-    with tempfile.TemporaryDirectory() as folder, preserved_signals() as handled:
+    nowhere = str(Path(recipe.out) / f"process-{group.rank}")  # nothing is written
+    with preserved_signals() as handled:
         for each in handled:  # Ctrl-C reaches every process of a terminal; the main one decides
             signal.signal(each, signal.SIG_IGN)
         try:
-            plan = plan_study(recipe.model_copy(update={"out": folder}))
+            plan = plan_study(recipe.model_copy(update={"out": nowhere}))
         except Exception:
             group.barrier(FAILED)  # the main process found the same and stops, or learns of it
             raise
@@ -79,4 +81,4 @@ def _run(session: ArmSession, order: dict[str, Any], group: ProcessGroup) -> Non
     if order["settings"]:
         context = replace(context, study=with_settings(context.study, order["settings"]))
     with context.resume_logs or nullcontext():
-        runner_of(run)(context)
+        predict_further(runner_of(run)(context), context.study, session.monitor)

@@ -94,6 +94,7 @@ def remark_joined_labels(column: Sequence[str]) -> list[Remark]:
     subject = "row has a label that joins" if total == 1 else "rows have labels that join"
     message = (
         f"{total:,} {subject} other labels, such as {example!r}. Each is a class of its own; an item has one "
-        "label. Name every label with labels: [...] if that is meant."
+        "label. Name every label with labels: [...] if that is meant; else write a column of yes and no for "
+        "each label, and run a study for each."
     )
     return [Remark("joined_labels", "warning", message, total)]

@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tuneproof.errors import DataError
+from tuneproof.errors import DataError, RecipeError
 from tuneproof.tasks.delimited import MAX_CELL_LENGTH
 from tuneproof.tasks.label_cells import is_object, list_items
 from tuneproof.tasks.label_spellings import check_spellings, is_number, number_value, plain_spelling, visible
 from tuneproof.tasks.tables import Table
 from tuneproof.tasks.task import Remark
 
+ONE_LABEL = (
+    "For items with several labels, write a column of yes and no for each label, and run a study for each "
+    "with label: COLUMN."
+)
 MAX_LABELS = 1000
 MAX_LABEL_LENGTH = 1000  # characters
 
@@ -110,7 +114,7 @@ def _one_label(table: Table, name: str, index: int, value: Any) -> Any:
     if is_object(value) or len(items) > 1 or any(isinstance(item, (list, dict)) for item in items):
         kind = "objects" if is_object(value) else "lists"
         problem = f"the column {name} contains {kind}, not names."
-        raise DataError(table.locate(index), problem, "Each item has one label.")
+        raise DataError(table.locate(index), problem, "Each item has one label.", ONE_LABEL)
     return items[0] if items else None
 
 
@@ -149,6 +153,20 @@ def collect_label_names(tables: Mapping[str, Table], columns: Mapping[str, Seque
     if all(is_number(label) for label in counts):
         return tuple(sorted(counts, key=lambda label: (number_value(label), label)))
     return tuple(sorted(counts))
+
+
+def put_positive_last(labels: tuple[str, ...], positive: str | None) -> tuple[str, ...]:
+    """The labels with the positive class last. Raises: RecipeError if it is none of two labels."""
+    if positive is None:
+        return labels
+    names = ", ".join(labels[:10])
+    if len(labels) != 2:
+        problem = f"there are {len(labels):,} labels; a positive class is one of two."
+        raise RecipeError("task.labels.positive", problem, f"The labels are {names}.", "Leave it out.")
+    if positive not in labels:
+        problem = f"{positive!r} is not a label."
+        raise RecipeError("task.labels.positive", problem, f"The labels are {names}.", "Name one of them.")
+    return (*(label for label in labels if label != positive), positive)
 
 
 def check_labels(table: Table, column: Sequence[str], labels: Sequence[str]) -> None:

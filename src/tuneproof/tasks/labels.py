@@ -12,8 +12,10 @@ from pydantic import Field, field_validator, model_validator
 import tuneproof.tasks.label_columns as label_columns
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.tasks.hub import read_hub
+from tuneproof.tasks.id_column import find_id_column
 from tuneproof.tasks.label_cells import remark_joined_labels, remark_missing_words
 from tuneproof.tasks.label_spellings import merge_spellings
+from tuneproof.tasks.messages import has_messages, read_conversations
 from tuneproof.tasks.tables import Table, TextFormat, read_table
 from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions
 
@@ -40,7 +42,8 @@ class LabelsOptions(TaskOptions):
     label: str = Field("label", min_length=1)
     """The column of the labels."""
     id: str | None = Field(None, min_length=1)
-    """The column of the ids (default: the row's number)."""
+    """The column of the ids (default: a column called id, uid or the like that holds each id once, else the
+    row's number)."""
     group: str | None = Field(None, min_length=1)
     """The column of what items belong to (author, product, document): a group stays on one side of a split
     and counts as a whole in intervals."""
@@ -48,6 +51,8 @@ class LabelsOptions(TaskOptions):
     """Further columns (source, language, year) by which the report slices the scores."""
     labels: tuple[str, ...] | None = Field(None, min_length=2)
     """The labels in order; of two, the second is the positive class. Default: those in the file, sorted."""
+    positive: str | None = Field(None, min_length=1)
+    """Of two labels, the positive class: precision, recall and F1 are of it. Default: the second."""
     words: tuple[str, ...] | None = None
     """What a model says for each label, in the order of labels (default: the labels)."""
     instruction: str | None = Field(None, min_length=1)
@@ -103,6 +108,8 @@ class LabelsOptions(TaskOptions):
             raise ValueError("dev and test need path; a data set on the hub has its own parts")
         if self.dev and not self.test:
             raise ValueError("dev also needs test")
+        if self.positive and self.labels and self.positive != self.labels[-1]:
+            raise ValueError("labels ends with another label than positive; leave one of both out")
         if self.words and (self.labels is None or len(self.words) != len(self.labels)):
             raise ValueError("words needs labels of the same length, in the same order")
         return self
@@ -161,15 +168,20 @@ def _check_unique_ids(parts: dict[str, list[Example]]) -> None:
 def read(options: LabelsOptions) -> Rows:
     """The file as one part ("all"), or train, dev and test as named.
 
-    Ids come from the id column, or are "row-17" for one file and "train-17" for several.
+    Ids come from the id column (`tasks/id_column.py`), or are "row-17" for one file and "train-17" for
+    several.
 
     Raises: DataError with the rows for everything that a file can get wrong.
     """
-    tables = _read_tables(options)
+    tables, instruction = _read_tables(options), None
+    if any(has_messages(table, options.text) for table in tables.values()):
+        tables, instruction = read_conversations(tables, options.text, options.label)
+    options, id_remarks = _with_id_column(options, tables)
     texts = {part: label_columns.read_texts(table, options.text) for part, table in tables.items()}
     spelled = {part: label_columns.read_labels(table, options.label) for part, table in tables.items()}
     columns, remarks = merge_spellings(spelled, options.labels)
     labels = options.labels or label_columns.collect_label_names(tables, columns)
+    labels = label_columns.put_positive_last(labels, options.positive)
     parts: dict[str, list[Example]] = {}
     dropped: dict[str, int] = {}
     for part, table in tables.items():
@@ -179,12 +191,29 @@ def read(options: LabelsOptions) -> Rows:
         _count(dropped, "blank line", table.blank_lines)
     _check_unique_ids(parts)
     label_columns.check_label_counts(tables, _label_names(parts, labels), labels)
-    remarks += _remark_cells(options, tables, parts, labels)
+    remarks += [*id_remarks, *_remark_cells(options, tables, parts, labels)]
     about = {part: dict(table.about) for part, table in tables.items()}
     source = {"name": options.hub or str(options.path), "parts": about, "licence": _LICENCE}
     return Rows(
-        parts, labels, source, dropped, options.group is not None, options.slices, remarks=tuple(remarks)
+        parts,
+        labels,
+        source,
+        dropped,
+        options.group is not None,
+        options.slices,
+        remarks=tuple(remarks),
+        instruction=instruction,
     )
+
+
+def _with_id_column(
+    options: LabelsOptions, tables: Mapping[str, Table]
+) -> tuple[LabelsOptions, list[Remark]]:
+    """The options with the column of ids of the user's own files, where none is named."""
+    if options.id is not None or options.hub is not None:
+        return options, []
+    name, remarks = find_id_column(tables, (options.text, options.label, options.group))
+    return options.model_copy(update={"id": name}), remarks
 
 
 def _label_names(parts: Mapping[str, Sequence[Example]], labels: Sequence[str]) -> dict[str, list[str]]:

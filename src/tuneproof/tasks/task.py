@@ -109,7 +109,7 @@ class Rows:
     `dropped` counts the rows that were left out, by reason.
     `grouped` is true if the groups mean something (otherwise every item is its own group).
     `columns` names the further columns by which the report slices the scores.
-    `remarks` become findings of the audit.
+    `remarks` become findings of the audit. `instruction`: the prompt's, where the source holds one.
     """
 
     parts: Mapping[str, Sequence[Example]]
@@ -119,6 +119,7 @@ class Rows:
     grouped: bool = False
     columns: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)

@@ -64,22 +64,22 @@ def fit_with_trainer(
     """
     exchange = _Exchange(loss, count)
     loader = _Epochs(batches, steps_per_epoch)
-    with tempfile.TemporaryDirectory() as folder:  # the Trainer requires one; nothing is written
-        arguments = _training_arguments(
-            settings, epochs, epochs * steps_per_epoch, accelerator, output_dir=folder, seed=seed
-        )
-        trainer = _make_trainer(model, loader, arguments, exchange)
-        thread = Thread(target=exchange.run, args=(trainer,), daemon=True)
-        thread.start()
-        try:
-            while (step := exchange.steps.get()) is not None:
-                if isinstance(step, BaseException):
-                    raise step
-                yield step
-                exchange.stop_requests.put(False)
-        finally:
-            exchange.stop_requests.put(True)  # the caller stops early
-            thread.join()
+    folder = tempfile.gettempdir()  # the Trainer requires one that exists; nothing is written
+    arguments = _training_arguments(
+        settings, epochs, epochs * steps_per_epoch, accelerator, output_dir=folder, seed=seed
+    )
+    trainer = _make_trainer(model, loader, arguments, exchange)
+    thread = Thread(target=exchange.run, args=(trainer,), daemon=True)
+    thread.start()
+    try:
+        while (step := exchange.steps.get()) is not None:
+            if isinstance(step, BaseException):
+                raise step
+            yield step
+            exchange.stop_requests.put(False)
+    finally:
+        exchange.stop_requests.put(True)  # the caller stops early
+        thread.join()
 
 
 @dataclass

@@ -18,12 +18,14 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Mark:
-    """One arm in a figure of score (y) against cost (x)."""
+    """One arm in a figure of score (y) against cost (x); low and high: the ends of the score's interval."""
 
     name: str
     x: float
     y: float
     ink: str
+    low: float | None = None
+    high: float | None = None
 
 
 def pareto(marks: Sequence[Mark]) -> list[Mark]:
@@ -95,7 +97,7 @@ def _front_line(points: Sequence[svg.Point]) -> Markup:
 def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
     """Score against cost on a log scale, with the Pareto front as a stepped line."""
     x_scale, x_ticks = _cost_scale(marks)
-    values = [mark.y for mark in marks]
+    values = [value for mark in marks for value in (mark.y, mark.low, mark.high) if value is not None]
     room = max((max(values) - min(values)) * 0.12, 0.01)
     low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
     y_scale = svg.Scale(low, high, svg.PLOT.bottom, svg.PLOT.top)
@@ -108,6 +110,9 @@ def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
     boxes = _name_boxes(marks, points)
     for mark in marks:
         x, y = points[mark.name]
+        if mark.low is not None and mark.high is not None:
+            ends = {"x1": x, "x2": x, "y1": y_scale(mark.low), "y2": y_scale(mark.high)}
+            drawn.append(svg.tag("line", {**ends, "style": f"stroke:{mark.ink}", "stroke-opacity": 0.55}))
         drawn.append(svg.tag("circle", {"cx": x, "cy": y, "r": 4.5, "style": f"fill:{mark.ink}"}))
         left, top, _, _ = boxes[mark.name]
         drawn.append(svg.label(left, top + 11, mark.name, {"class": "name"}))

@@ -117,7 +117,7 @@ def test_a_changed_head_is_refused_by_its_tensor(arm, name) -> None:
 def test_a_head_of_another_pooling_is_refused(arm, text) -> None:
     (arm / "weights" / "head.json").write_text(text)
     sign_again(arm / "weights")
-    with pytest.raises(ModelError, match="it must be first, mean or last"):
+    with pytest.raises(ModelError, match="it must be first, mean, last or unit-mean"):
         predict(arm, ["a good place"])
-    with pytest.raises(ModelError, match="it must be first, mean or last"):
+    with pytest.raises(ModelError, match="it must be first, mean, last or unit-mean"):
         prepare_publication(arm, False, "someone/base")

@@ -29,7 +29,7 @@ EXAMPLES = [Example(str(index), text, index % 2, str(index)) for index, text in 
 SERVED = [kind for family in FAMILIES.values() for kind in family.model_types]
 UNSERVED = [kind for kind in ("gpt2", "gpt_neox", "qwen2", "phi") if kind not in SERVED][:1]  # family auto
 TYPES = [*SERVED, *UNSERVED]
-HELPERS = {"__init__", "family", "models", "published", "blocks"}
+HELPERS = {"__init__", "family", "models", "published", "blocks", "unsupported"}
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,8 @@ ARGUMENTS = {
         Parts(
             "",
             "'train' is not a command.",
-            do="Allowed: run, check, demo, show, count, memory, predict, publish, doctor, compare, plan, "
-            "report.",
+            do="Allowed: run, check, demo, show, count, memory, predict, serve, publish, doctor, compare, "
+            "gate, plan, label-errors, report.",
         ),
     ),
     "unknown option": Case(
@@ -398,15 +398,6 @@ ARGUMENTS |= {
             allowed="Allowed: letters, digits, dots and dashes on both sides of one slash.",
             do="Write OWNER/NAME.",
         ),
-    ),
-    "publish: nothing learnt": Case(
-        ["publish", "one/arms/majority", "me/it", "--to", "there"],
-        Parts(
-            "one/arms/majority",
-            "majority has no weights of its own, so there is nothing to publish.",
-            allowed="Allowed: arms that train weights (head, lp-ft, lora, qlora, full).",
-        ),
-        first=[RUN],
     ),
     "publish: into a folder that is full": Case(
         ["publish", "one/arms/majority", "me/it", "--to", "one"],

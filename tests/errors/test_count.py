@@ -134,7 +134,7 @@ COUNTS = {
         Parts(
             "--method",
             "zero-shot trains no weights of a model, so there is nothing to count.",
-            allowed="Allowed: head, lp-ft, lora, qlora, full.",
+            allowed="Allowed: embeddings, head, lp-ft, lora, qlora, full.",
         ),
     ),
     "set unknown": counted(

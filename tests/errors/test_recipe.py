@@ -97,8 +97,8 @@ RECIPES = {
         Parts(
             "recipe.yaml",
             "1 is not a key of a recipe.",
-            do="Allowed: task, models, arms, seeds, train_sizes, metrics, claim, split, encode, "
-            "audit, train, search, predict, score, compute, out.",
+            do="Allowed: task, models, arms, seeds, train_sizes, metrics, claim, tests, split, encode, "
+            "audit, train, search, predict, score, compute, prices, out.",
         ),
     ),
     "unknown key": recipe(

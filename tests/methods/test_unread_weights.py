@@ -12,12 +12,14 @@ from transformers import (
 )
 
 from tuneproof.families import family_of
+from tuneproof.families.models import ModelSource
 from tuneproof.methods.full import FullOptions, apply_full
 from tuneproof.methods.lora import LoraOptions, apply_lora
 from tuneproof.methods.unread_weights import unread_weights
 from tuneproof.models.load import pretrained_on_meta
 from tuneproof.parameters.ledger import parameter_ledger
 
+SOURCE = ModelSource("a model", "no/where", "main", False)
 DECODER = {
     "vocab_size": 64,
     "hidden_size": 16,
@@ -79,7 +81,7 @@ def test_with_layers_they_stay_frozen_too() -> None:
 
 def test_the_ledger_counts_and_names_them() -> None:
     model = apply_full(build("esm"), family_of(CONFIGS["esm"]), FullOptions())
-    ledger = parameter_ledger(model, pretrained_on_meta(None, CONFIGS["esm"]), family_of(CONFIGS["esm"]))
+    ledger = parameter_ledger(model, pretrained_on_meta(SOURCE, CONFIGS["esm"]), family_of(CONFIGS["esm"]))
     (reason,) = (line.reason for line in ledger.lines if line.part == "not trained")
     assert reason.startswith("5 weights (esm.contact_head 5): frozen")
     assert ledger.trainable == ledger.total - 5
@@ -91,7 +93,7 @@ def test_adapters_in_an_unread_tower_are_frozen_and_named_by_it() -> None:
     assert trained
     assert not any("vision_tower" in name for name in trained)
     ledger = parameter_ledger(
-        model, pretrained_on_meta(None, CONFIGS["gemma3"]), family_of(CONFIGS["gemma3"])
+        model, pretrained_on_meta(SOURCE, CONFIGS["gemma3"]), family_of(CONFIGS["gemma3"])
     )
     (reason,) = (line.reason for line in ledger.lines if line.part == "not trained")
     assert "(model.vision_tower " in reason

@@ -5,6 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, GptOssConfig, LlamaConfig, MixtralConfig, Qwen3MoeConfig
 
 from tuneproof.families import family_of
+from tuneproof.families.models import ModelSource
 from tuneproof.methods.lora import LoraOptions, apply_lora
 from tuneproof.models.load import pretrained_on_meta
 from tuneproof.parameters.ledger import parameter_ledger
@@ -33,7 +34,8 @@ def ledger_of(config, **options):
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
         adapted = apply_lora(model, family_of(config), LoraOptions(objective="words", rank=4, **options))
-    return parameter_ledger(adapted, pretrained_on_meta(None, config), family_of(config))
+    source = ModelSource("m", "no/where", "main", False)
+    return parameter_ledger(adapted, pretrained_on_meta(source, config), family_of(config))
 
 
 def reasons(ledger) -> list[str]:

@@ -1,7 +1,5 @@
 """The parameter ledger adds up, and agrees with the published counts."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from peft import IA3Config, get_peft_model
@@ -17,6 +15,7 @@ from transformers import (
 
 from tests.tiny_models import tiny_config, tiny_tokenizer
 from tuneproof.families import family_of
+from tuneproof.families.models import ModelSource
 from tuneproof.methods.full import FullOptions, apply_full
 from tuneproof.methods.lora import LoraOptions, apply_lora
 from tuneproof.models.load import pretrained_on_meta
@@ -69,7 +68,7 @@ PUBLISHED = {
     ),
     "DistilBERT": (DistilBertConfig(), 66_985_530, 66_955_010, {"dropped": -622_650, "head": 592_130}),
 }
-SOURCE = SimpleNamespace(name="a model")
+SOURCE = ModelSource("a model", "no/where", "main", False)
 
 
 def with_head(config):

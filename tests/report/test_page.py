@@ -127,7 +127,7 @@ def test_the_json_keeps_the_documented_keys(reports: ReportPaths) -> None:
     assert set(found) == {
         *("format", "task", "metric", "verdict", "split", "arms", "pooled", "comparisons", "audit"),
         *("without_lookalikes", "by_train_size", "positive_label", "before_after", "diagnoses", "forecast"),
-        "tests",
+        *("tests", "costs", "recommendation"),
     }
     page = (Path(__file__).parents[2] / "docs" / "report-json.md").read_text("utf-8")
     assert all(f"`{key}`" in page for key in (*found, *found["arms"][0], *found["comparisons"][0]))

@@ -167,6 +167,7 @@ def test_31_markdown_holds_no_markup_and_the_recipe_reads_back(study: Path):
         "seeds",
         "train_sizes",
         "metrics",
+        "prices",
         "claim",
         "split",
         "encode",

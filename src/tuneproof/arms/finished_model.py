@@ -6,10 +6,12 @@ In: the arm's context. Out: an ArmResult. Knows nothing of: how the model was tr
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tuneproof.arms.entailment import EntailmentPredictor, entailment_outputs
 from tuneproof.arms.prompted import make_predictor
+from tuneproof.arms.serving_speed import serve_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.finished_model import finished_head
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, prompt_sample
@@ -25,7 +27,7 @@ from tuneproof.objectives.head import HeadObjective
 from tuneproof.objectives.span import SpanObjective
 from tuneproof.parameters.architecture import pretrained_entry
 from tuneproof.parameters.ledger import parameter_ledger
-from tuneproof.tasks.task import Prompt
+from tuneproof.tasks.task import Example, Prompt
 
 
 def run_finished_model(context: ArmContext) -> ArmResult:
@@ -48,6 +50,12 @@ def run_finished_model(context: ArmContext) -> ArmResult:
         dev, test, chosen["answers"] = answers.dev, answers.test, answers.chosen
     seconds["predict"] = time.perf_counter() - started
     pretrained = pretrained_on_meta(spec.source, spec.config)
+
+    def predict(examples: list[Example], part: str) -> AnyPredictions:
+        with context.attention(part, examples):
+            predictions: AnyPredictions = predictor.predict(model, examples, part)
+            return predictions
+
     return ArmResult(
         test=test,
         dev=dev,
@@ -60,6 +68,8 @@ def run_finished_model(context: ArmContext) -> ArmResult:
         encoding=encoding_summary(test, spec.max_length),
         prompts=_samples(context, predictor),
         notes=[*spec.notes, *spec.details],
+        predict=predict,
+        serve=serve_with(context, lambda timed: partial(finished_predictor(timed).predict, model)),
     )
 
 

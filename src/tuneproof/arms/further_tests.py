@@ -77,6 +77,11 @@ def predict_finished(
             train = {example.id: example for example in context.splits.train}
             shots = [train[id] for id in chosen.get("shots", [])]
             predictions = make_predictor(context, shots).predict(load_prompt_model(context), items, name)
+        elif method.kind == "finished":
+            from tuneproof.arms.finished_model import finished_predictor, load_finished, own_prompt
+
+            own = own_prompt(context)
+            predictions = finished_predictor(own).predict(load_finished(own), items, name)
         elif method.apply is None and context.study.kind == "labels":
             from tuneproof.arms.probe import predict_with_head
 

@@ -205,7 +205,8 @@ def print_study(folder: Path, console: Console) -> None:
     if advice := recommend(study):
         console.print()
         for title, text in advice.lines:
-            console.print(f"[bold]{clean(title)}[/] {clean(text)}", highlight=False)
+            colon = "" if title == advice.lines[0][0] else ":"
+            console.print(f"[bold]{clean(title)}{colon}[/] {clean(text)}", highlight=False)
 
 
 def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> None:

@@ -152,7 +152,7 @@ def _check_numbers(batches: Sequence[int], lengths: Sequence[int]) -> None:
 
 def _parse_methods(methods: Sequence[str], changes: Sequence[str]) -> list[Any]:
     """The requested methods, each with its own changes."""
-    with_model = [name for name, method in METHODS.items() if method.kind != "baseline"]
+    with_model = [name for name, method in METHODS.items() if method.needs_model]
     for name in methods:
         if name not in METHODS:
             raise RecipeError("--methods", f"{name!r} is not a method.", do=did_you_mean(name, with_model))
@@ -290,9 +290,9 @@ def _first_change(arm: SimulatedArm, workload: Workload, size: int) -> str:
         shorter = replace(single, length=tokens, predict_length=tokens)
         changes.append((f"texts of {tokens} tokens", arm, shorter))
     if estimate.train is not None:
-        for method in METHODS.values():
+        for method in filter(lambda entry: entry.kind == "tuned", METHODS.values()):
             options = method.options(name=None)
-            if method.kind == "tuned" and method.freezes_base(options):
+            if method.freezes_base(options):
                 changes.append((method.name, replace(arm, method=method, options=options), single))
     for change, changed_arm, changed_workload in changes:
         if simulate_step(changed_arm, changed_workload).total_bytes <= size:

@@ -28,6 +28,14 @@ class MethodOptions(Settings):
     )
 
 
+class StudyModelOptions(MethodOptions):
+    """Settings of every method that runs on the models of the study."""
+
+    models: tuple[str, ...] = Field(
+        (), description="The models, by name, that the arm runs on (default: every model of the study)."
+    )
+
+
 class PromptOptions(MethodOptions):
     """Settings of every method that prompts the pretrained model and trains nothing."""
 
@@ -44,7 +52,7 @@ class PromptOptions(MethodOptions):
     )
 
 
-class PoolingOption(MethodOptions):
+class PoolingOption(StudyModelOptions):
     """The setting of a method whose head reads pooled features of the frozen base."""
 
     pooling: Literal["auto", "first", "mean", "last", "unit-mean"] = Field(
@@ -65,7 +73,7 @@ class StrengthsOption(MethodOptions):
     )
 
 
-class TunedOptions(MethodOptions):
+class TunedOptions(StudyModelOptions):
     """Settings of every method with a training loop."""
 
     objective: Literal["head", "words"] = Field(

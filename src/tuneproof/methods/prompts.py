@@ -8,10 +8,14 @@ from typing import Any
 from pydantic import Field
 
 from tuneproof.methods.method import Method
-from tuneproof.methods.options import PromptOptions
+from tuneproof.methods.options import PromptOptions, StudyModelOptions
 
 
-class FewShotOptions(PromptOptions):
+class ZeroShotOptions(StudyModelOptions, PromptOptions):
+    """Settings of zero-shot."""
+
+
+class FewShotOptions(StudyModelOptions, PromptOptions):
     """Settings of few-shot."""
 
     shots: int = Field(
@@ -33,7 +37,7 @@ ZERO_SHOT = Method(
     name="zero-shot",
     kind="prompt",
     title="the pretrained model, prompted without examples",
-    options=PromptOptions,
+    options=ZeroShotOptions,
     chance=False,
     paper="Brown et al. 2020, arXiv:2005.14165; for encoders Schick and Schuetze 2021, arXiv:2001.07676",
     differs="Scores are contextually calibrated unless the recipe says otherwise.",

@@ -210,12 +210,15 @@ def _untied_as_stored(model: Any, source: ModelSource) -> Any:
     tied = getattr(model, "all_tied_weights_keys", {})
     if not (tied and source.local and Path(source.path_or_id).is_dir()):
         return model
-    stored = stored_weights(source)
-    for name, tied_to in tied.items():
-        if stored.differ(name, tied_to):
-            module, _, weight = name.rpartition(".")
-            own = torch.nn.Parameter(torch.empty_like(model.get_parameter(name)))
-            setattr(model.get_submodule(module), weight, own)
+    try:
+        stored = stored_weights(source)
+        untied = [name for name, tied_to in tied.items() if stored.differ(name, tied_to)]
+    except ModelError:  # said when they load; a count needs none
+        return model
+    for name in untied:
+        module, _, weight = name.rpartition(".")
+        own = torch.nn.Parameter(torch.empty_like(model.get_parameter(name)))
+        setattr(model.get_submodule(module), weight, own)
     return model
 
 

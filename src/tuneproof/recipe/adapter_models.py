@@ -3,6 +3,7 @@
 In: a model's folder. Out: the options of the arm. Knows nothing of: weights, what an arm does.
 """
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tuneproof.methods.tuned_model import TunedModelOptions
 def is_adapter(folder: str) -> bool:
     """Whether a folder holds an adapter alone."""
     path = Path(folder).expanduser()
+    if not os.path.isdir(path):  # False where Path would raise: for what is not a path
+        return False
     return (path / "adapter_config.json").is_file() and not any(path.glob("model*.safetensors"))
 
 

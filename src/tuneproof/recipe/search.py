@@ -27,7 +27,7 @@ MAX_TRIALS = 32
 KEPT_SHARE = 3  # of a rung's trials one in three goes on, and at least one
 # They name the arm, decide what its losses mean, or how long it trains.
 NOT_SEARCHED = {
-    *("name", "objective", "weights", "then", "engine"),
+    *("name", "models", "objective", "weights", "then", "engine"),
     *("epochs", "more_epochs", "strengths", "pooling"),
 }
 TRAIN_SEARCHED = ("batch_size", "group_by_length", "schedule", "warmup_share", "weight_decay", "clip_norm")

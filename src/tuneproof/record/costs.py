@@ -92,7 +92,8 @@ def _arm_cost(records: Sequence[ArmRecord], prices: PriceSettings, sizes: dict[s
     read = sum(int(sizes.get(part) or 0) for part in ("dev", "test"))
     is_elsewhere = about[0].get("kind") == "system"
     per_item, reason = _per_item(item_s, _usage(records), read, prices, own, is_elsewhere)
-    training_s = None if is_elsewhere else _mean([_training_s(entry) for entry in about])
+    is_ready = is_elsewhere or about[0].get("kind") == "finished"  # what making it cost is not known
+    training_s = None if is_ready else _mean([_training_s(entry) for entry in about])
     second = prices.per_hour / HOUR_S if prices.per_hour is not None else 1.0
     labels = _labels(about[0], sizes)
     latencies = [entry["latency_s"] for entry in timed]

@@ -14,7 +14,7 @@ from tuneproof.context.finished_model import why_not_finished
 from tuneproof.context.model_spec import ModelSpec, why_impossible
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
-from tuneproof.errors import RecipeError
+from tuneproof.errors import RecipeError, did_you_mean
 from tuneproof.methods.options import TunedOptions
 from tuneproof.recipe.recipe import Arm, Recipe
 from tuneproof.recipe.search import SearchSpace, resolve_options, search_space, with_values
@@ -147,7 +147,7 @@ def _with_models(
     recipe: Recipe, arm: Arm, models: Sequence[ModelSpec], study: StudyData | None
 ) -> list[tuple[ModelSpec, str | None]]:
     """Each model, and why it is impossible. Raises: RecipeError where it always is."""
-    reasons = []
+    models, reasons = _chosen_models(arm, models), []
     for spec in models:
         reason = _why_impossible(recipe, arm, spec)
         if reason is None and study is not None and spec.is_complete:
@@ -156,6 +156,17 @@ def _with_models(
     if reasons and all(reasons):
         raise RecipeError(f"arms: {arm.name}", str(reasons[0]))
     return list(zip(models, reasons, strict=True))
+
+
+def _chosen_models(arm: Arm, models: Sequence[ModelSpec]) -> list[ModelSpec]:
+    """The models that the arm names; all, where it names none. Raises: RecipeError where one is not there."""
+    names = [spec.name for spec in models]
+    chosen = list(getattr(arm.options, "models", ())) or names
+    for name in chosen:
+        if name not in names:
+            problem = f"{name!r} is not a model of this study."
+            raise RecipeError(f"arms: {arm.name}: models", problem, did_you_mean(name, names))
+    return [spec for spec in models if spec.name in chosen]
 
 
 def _resolve(recipe: Recipe, arm: Arm, spec: ModelSpec | None) -> tuple[SearchSpace | None, Arm]:
@@ -223,6 +234,7 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     options = arm.options.model_dump(mode="json")
     options = {key: value for key, value in options.items() if key not in arm.method.neutral}
     settings |= {f"{arm.method_name}.{key}": value for key, value in options.items()}
+    settings.pop(f"{arm.method_name}.models", None)  # which models it also runs on changes no result
     if not options.get(MORE_EPOCHS):
         settings.pop(f"{arm.method_name}.{MORE_EPOCHS}", None)  # as before it existed
     return {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}

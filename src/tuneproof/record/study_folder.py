@@ -20,6 +20,7 @@ Knows nothing of: models, torch, how anything was computed.
         predictions.parquet, dev_predictions.parquet
         scores.json      metric -> {value, low, high, n, method}
         weights/         safetensors and the tokenizer, with a manifest
+        replies.jsonl    of an endpoint: every reply, from which a resumed arm goes on
     registration.json    claims, arms and seeds, from before the first result on (see record/registration.py)
     changes.json         accepted changes, restarted and extended arms (see record/changes.py)
     superseded/          the old folders of restarted and extended arms

@@ -35,7 +35,7 @@ def test_the_command_prints_a_table_and_json(folder, capsys) -> None:
     assert "Items" in text
     assert "Detectable" in text
     assert main(["plan", folder, "--json"]) == 0
-    [entry] = json.loads(capsys.readouterr().out)
+    [entry] = json.loads(capsys.readouterr().out)["plans"]
     assert entry["claim"]["arm"] == "full"
     assert entry["rows"][0]["seeds"] == 2
 

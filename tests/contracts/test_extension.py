@@ -3,6 +3,7 @@
 In: the page's sections, the tree. Out: nothing; the contract tests run on the copy in a process of their own.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -402,9 +403,9 @@ def add(tree: Path, addition: Addition, page: str) -> list[str]:
     (tree / file.replace("NAME", addition.name)).write_text(addition.file, "utf-8")
     shelf = (tree / table).read_text("utf-8")
     lines = shelf.splitlines(keepends=True)
-    last = max(index for index, line in enumerate(lines) if re.match(r"from tuneproof\.|\)", line))
-    text = "".join([*lines[: last + 1], f"{addition.imported}\n", *lines[last + 1 :]])
-    table_tuple = re.compile(r"( in \(\s*)(?=[\w*])")
+    end = max(node.end_lineno or 0 for node in ast.parse(shelf).body if isinstance(node, ast.ImportFrom))
+    text = "".join([*lines[:end], f"{addition.imported}\n", *lines[end:]])
+    table_tuple = re.compile(r"((?: in| =) \(\s*)(?=[\w*])")
     assert len(table_tuple.findall(text)) == 1, f"{table} has no single table"
     (tree / table).write_text(table_tuple.sub(rf"\1{addition.entry}, ", text), "utf-8")
     own_test = test.replace("NAME", addition.name)

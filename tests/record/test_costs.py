@@ -67,3 +67,11 @@ def test_an_own_price_stands_in_place_of_the_others(tmp_path) -> None:
     prices = {**HOUR, "arms": {"a": {"per_thousand_items": 3.0}}}
     cost = costs_of(tmp_path, arm("a", 0.1, 0.01), arm("b", 0.1, 0.02), prices=prices)["a"]
     assert cost.per_thousand.value == cost.per_thousand.high == pytest.approx(3.0)
+
+
+def test_loading_is_no_training_and_what_was_made_elsewhere_has_no_known_labels(tmp_path) -> None:
+    loaded = arm("a", 0.1, 0.01, time_s={"load": 7.0, "train": 3.0, "predict": 2.0})
+    finished = arm("b", 0.1, 0.02, "finished", time_s={"load": 7.0, "predict": 2.0})
+    costs = costs_of(tmp_path, loaded, finished, prices={**HOUR, "per_label": 0.5})
+    assert costs["a"].training == 3.0
+    assert (costs["b"].training, costs["b"].labels, costs["b"].label_cost) == (None, None, None)

@@ -19,6 +19,7 @@ from tests.monitoring import run_recorded, run_until
 from tests.server_stub import label_by_opinion, reply_with, running_stub
 from tuneproof.arms.system import run_system
 from tuneproof.cli.main import main
+from tuneproof.context.few_shot import shots_of
 from tuneproof.context.monitor import Monitor, Progress
 from tuneproof.errors import TuneproofError
 from tuneproof.inference.prediction import read_predictions
@@ -36,7 +37,8 @@ def recipe_of(tmp_path, stub, prices=None, **options):
 
 def replied(recipe, tmp_path):
     """The arm's result, without the study around it."""
-    return run_system(check(recipe).study, recipe.arm("endpoint"), Monitor(), tmp_path / "arm")
+    study, arm = check(recipe).study, recipe.arm("endpoint")
+    return run_system(study, arm, Monitor(), shots_of(study, arm, 0), tmp_path / "arm")
 
 
 def arm_folder(tmp_path):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tuneproof.apply.finished_arm import arm_context, read_examples, study_recipe
 from tuneproof.arms.baseline import answer_predictions, label_predictions
+from tuneproof.arms.reload import at_dev_threshold, reload_model
 from tuneproof.atomic import check_folder
 from tuneproof.context.study_data import labelled_texts
 from tuneproof.data.findings import MAX_EXAMPLES
 from tuneproof.errors import DataError, RunError
-from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.methods.text_classifier import BASELINE, load_classifier
 from tuneproof.recipe.recipe import Arm, Recipe
@@ -23,7 +23,6 @@ from tuneproof.record.study_folder import WEIGHTS, ArmRecord
 from tuneproof.tasks.task import Example
 
 if TYPE_CHECKING:
-    from tuneproof.context.arm_context import ArmContext
     from tuneproof.context.model_spec import ModelSpec
 
 Predict = Callable[[list[Example]], AnyPredictions]
@@ -54,15 +53,7 @@ def reload_predictor(arm_folder: Path | str, record: ArmRecord) -> Predict:
 
 def _with_threshold(record: ArmRecord, predict: Predict) -> Predict:
     """The same; answers at the threshold that dev chose."""
-
-    def predict_at(examples: list[Example]) -> AnyPredictions:
-        predictions = predict(examples)
-        if isinstance(predictions, AnswerPredictions):
-            chosen = record.about["chosen"]
-            return predictions.with_threshold(chosen.get("answers", chosen)["no_answer_threshold"])
-        return predictions
-
-    return predict_at
+    return lambda examples: at_dev_threshold(predict(examples), record.about["chosen"])
 
 
 def _reload_baseline(record: ArmRecord, arm: Arm) -> Predict:
@@ -85,45 +76,16 @@ def _reload_baseline(record: ArmRecord, arm: Arm) -> Predict:
 def _reload_model(record: ArmRecord) -> Predict:
     shots = set(record.about["chosen"].get("shots", []))
     context = arm_context(record, read_examples(record, "train") if shots else [])
-    predict_part = _reload_kind(context, record)
+    predict_part = reload_model(context, record.folder / WEIGHTS, record.about["chosen"])
 
     def predict(examples: list[Example]) -> AnyPredictions:
         own = replace(context, spec=replace(context.spec, _encoded={}))  # a part's name keeps its tokens
         if own.study.kind == "labels":
             _check_tokens(own.spec, own.recipe, examples)
         with own.attention(NEW, examples):
-            return predict_part(own, examples)
+            return predict_part(own, examples, NEW)
 
     return predict
-
-
-def _reload_kind(
-    context: "ArmContext", record: ArmRecord
-) -> Callable[["ArmContext", list[Example]], AnyPredictions]:
-    """What predicts in a context of its own, by the kind of the arm's method."""
-    method, weights = context.arm.method, record.folder / WEIGHTS
-    if method.kind == "prompt":
-        from tuneproof.arms.prompted import load_prompt_model, make_predictor
-
-        train = {example.id: example for example in context.splits.train}
-        shots = [train[id] for id in record.about["chosen"].get("shots", [])]
-        predictor, model = make_predictor(context, shots), load_prompt_model(context)
-        return lambda _, examples: predictor.predict(model, examples, NEW)
-    if method.kind == "finished":
-        from tuneproof.arms.finished_model import finished_predictor, load_finished, own_prompt
-
-        finished = load_finished(context)
-        return lambda own, examples: finished_predictor(own_prompt(own)).predict(finished, examples, NEW)
-    if method.apply is None and context.study.kind == "labels":
-        from tuneproof.arms.probe import load_base, load_fitting_head, predict_pooled
-
-        head, base = load_fitting_head(context, weights), load_base(context.spec, context.compute)
-        return lambda own, examples: predict_pooled(own, head, examples, NEW, base)
-    from tuneproof.arms.tuned import reload_arm
-    from tuneproof.objectives.make import make_objective
-
-    tuned = reload_arm(context, weights)
-    return lambda own, examples: make_objective(own).predict(tuned, examples, NEW)
 
 
 def _check_tokens(spec: "ModelSpec", recipe: Recipe, examples: list[Example]) -> None:

@@ -10,67 +10,33 @@ from functools import partial
 from typing import Any
 
 from tuneproof.arms.entailment import EntailmentPredictor, entailment_outputs
+from tuneproof.arms.frozen_result import frozen_result
 from tuneproof.arms.prompted import make_predictor
 from tuneproof.arms.serving_speed import serve_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.finished_model import finished_head
-from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, prompt_sample
-from tuneproof.context.study_data import ArmResult, apply_dev_threshold
+from tuneproof.context.study_data import ArmResult
 from tuneproof.errors import ModelError, RecipeError
-from tuneproof.inference.answers import AnswerPredictions
-from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.methods.nli import NliOptions
 from tuneproof.models.adapter import load_foreign_adapter
-from tuneproof.models.load import Head, load_model, model_on_meta, pretrained_on_meta
+from tuneproof.models.load import Head, load_model, model_on_meta
 from tuneproof.models.old_head import order_rows
 from tuneproof.objectives.head import HeadObjective
 from tuneproof.objectives.span import SpanObjective
-from tuneproof.parameters.architecture import pretrained_entry
-from tuneproof.parameters.ledger import parameter_ledger
-from tuneproof.tasks.task import Example, Prompt
+from tuneproof.tasks.task import Prompt
 
 
 def run_finished_model(context: ArmContext) -> ArmResult:
     """Load, predict dev and test."""
-    spec, splits, monitor = context.spec, context.splits, context.monitor
     context = own_prompt(context)
     started = time.perf_counter()
-    monitor.stage("load")
+    context.monitor.stage("load")
     model = load_finished(context)
-    seconds = {"load": time.perf_counter() - started}
-    started = time.perf_counter()
-    monitor.stage("predict", len(splits.dev) + len(splits.test))
-    predictor = finished_predictor(context)
-    dev: AnyPredictions = predictor.predict(model, splits.dev, "dev")
-    with context.test_attention():
-        test: AnyPredictions = predictor.predict(model, splits.test, "test")
-    chosen: dict[str, Any] = {"head": finished_head(spec)}
-    if isinstance(dev, AnswerPredictions) and isinstance(test, AnswerPredictions):
-        answers = apply_dev_threshold(dev, test)
-        dev, test, chosen["answers"] = answers.dev, answers.test, answers.chosen
-    seconds["predict"] = time.perf_counter() - started
-    pretrained = pretrained_on_meta(spec.source, spec.config)
-
-    def predict(examples: list[Example], part: str) -> AnyPredictions:
-        with context.attention(part, examples):
-            predictions: AnyPredictions = predictor.predict(model, examples, part)
-            return predictions
-
-    return ArmResult(
-        test=test,
-        dev=dev,
-        ledger={
-            **parameter_ledger(model, pretrained, spec.family, trainable=0).as_json(),
-            **pretrained_entry(spec.source, spec.config, spec.family, pretrained),
-        },
-        chosen=chosen,
-        time_s=seconds,
-        encoding=encoding_summary(test, spec.max_length),
-        prompts=_samples(context, predictor),
-        notes=[*spec.notes, *spec.details],
-        predict=predict,
-        serve=serve_with(context, lambda timed: partial(finished_predictor(timed).predict, model)),
-    )
+    load_s = time.perf_counter() - started
+    chosen = {"head": finished_head(context.spec)}
+    result = frozen_result(context, model, finished_predictor(context), chosen, load_s)
+    serve = serve_with(context, lambda timed: partial(finished_predictor(timed).predict, model))
+    return replace(result, serve=serve)
 
 
 def own_prompt(context: ArmContext) -> ArmContext:
@@ -156,7 +122,7 @@ def _load_with_adapter(context: ArmContext, head: Head, labels: tuple[str, ...])
         spec.family,
         head=head,
         labels=labels,
-        stored_labels=getattr(context.options, "labels", ()),
+        stored_labels=context.options.labels,
         dtype=context.compute.frozen_dtype,
     )
     if spec.adapter is not None:
@@ -178,12 +144,3 @@ def _other_labels(context: ArmContext, notes: Sequence[str]) -> ModelError:
     listed = f"{' '.join(notes)} The study's labels are {', '.join(context.study.labels)}."
     do = "Name the study's labels in the order of its outputs: tuned-model.labels: [...]."
     return ModelError(context.spec.name, problem, listed, do)
-
-
-def _samples(context: ArmContext, predictor: Any) -> list[dict[str, Any]]:
-    """Three items as the model sees them."""
-    if not hasattr(predictor, "prompts"):
-        return list(predictor.samples())
-    examples = context.splits.test[:SAMPLE_ITEMS]
-    prompts = predictor.prompts(examples)
-    return [prompt_sample(context.spec, example, prompts[i], None) for i, example in enumerate(examples)]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.arms.baseline import run_baseline
+from tuneproof.arms.reload import at_dev_threshold, reload_model
 from tuneproof.arms.system import run_system
 from tuneproof.context.arm_context import ArmContext
+from tuneproof.context.few_shot import shots_of
 from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import ArmResult, StudyData
 from tuneproof.data.further_tests import FurtherSet
@@ -43,10 +45,13 @@ def predict_further(result: ArmResult, study: StudyData, monitor: Monitor) -> di
 def predict_without_model(
     study: StudyData, arm: Arm, further: FurtherSet, folder: Path, seed: int
 ) -> AnyPredictions:
-    """A baseline's predictions, fitted again as it was, or the replies of a system made elsewhere."""
+    """A baseline's predictions, fitted again as it was, or the replies of a system made elsewhere.
+
+    The prompt's examples are those of the study's own dev and test: a further set changes none.
+    """
     there = with_test(study, further.items)
     if arm.method.kind == "system":
-        return run_system(there, arm, Monitor(), folder, seed).test
+        return run_system(there, arm, Monitor(), shots_of(study, arm, seed), folder).test
     return run_baseline(there, arm, Monitor()).test
 
 
@@ -67,30 +72,8 @@ def predict_finished(
 
     Raises: ModelError where the weights do not fit.
     """
-    method, name, items = context.arm.method, part_name(further), further.items
+    name, items = part_name(further), further.items
     context.monitor.stage(f"predict {further.name}", len(items))
-    predictions: AnyPredictions
     with context.attention(name, items):
-        if method.kind == "prompt":
-            from tuneproof.arms.prompted import load_prompt_model, make_predictor
-
-            train = {example.id: example for example in context.splits.train}
-            shots = [train[id] for id in chosen.get("shots", [])]
-            predictions = make_predictor(context, shots).predict(load_prompt_model(context), items, name)
-        elif method.kind == "finished":
-            from tuneproof.arms.finished_model import finished_predictor, load_finished, own_prompt
-
-            own = own_prompt(context)
-            predictions = finished_predictor(own).predict(load_finished(own), items, name)
-        elif method.apply is None and context.study.kind == "labels":
-            from tuneproof.arms.probe import predict_with_head
-
-            predictions = predict_with_head(context, weights, items, name)
-        else:
-            from tuneproof.arms.tuned import reload_arm
-            from tuneproof.objectives.make import make_objective
-
-            predictions = make_objective(context).predict(reload_arm(context, weights), items, name)
-    if isinstance(predictions, AnswerPredictions):
-        return predictions.with_threshold(chosen["answers"]["no_answer_threshold"])
-    return predictions
+        predictions = reload_model(context, weights, chosen)(context, items, name)
+    return at_dev_threshold(predictions, chosen)

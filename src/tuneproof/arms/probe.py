@@ -223,13 +223,6 @@ def load_fitting_head(context: ArmContext, folder: Path) -> LinearHead:
     return head
 
 
-def predict_with_head(
-    context: ArmContext, folder: Path, examples: Sequence[Example], part: str = "new"
-) -> Predictions:
-    """Predictions of new examples by a saved head. Raises: ModelError where it is another base's."""
-    return predict_pooled(context, load_fitting_head(context, folder), examples, part)
-
-
 def predict_pooled(
     context: ArmContext, head: LinearHead, examples: Sequence[Example], part: str, model: Any = None
 ) -> Predictions:

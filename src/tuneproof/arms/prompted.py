@@ -5,21 +5,20 @@ In: the arm's context. Out: an ArmResult. Knows nothing of: other arms, scores.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tuneproof.arms.frozen_result import frozen_result
 from tuneproof.arms.self_test import select_items, self_test_prompts
 from tuneproof.arms.serving_speed import serve_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.few_shot import shots_of
 from tuneproof.context.prompt_encoding import encode_label_cloze, encode_label_prompts
-from tuneproof.context.prompt_samples import SAMPLE_ITEMS, encoding_summary, prompt_sample
-from tuneproof.context.study_data import ArmResult, apply_dev_threshold, as_predictions
+from tuneproof.context.study_data import ArmResult, as_predictions
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts
-from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.finite import naming_items
 from tuneproof.inference.generate import generate_answers, max_answer_tokens
 from tuneproof.inference.label_likelihood import (
@@ -29,15 +28,13 @@ from tuneproof.inference.label_likelihood import (
     probabilities,
 )
 from tuneproof.inference.parse import parse_answer
-from tuneproof.inference.prediction import AnyPredictions, Predictions
+from tuneproof.inference.prediction import Predictions
 from tuneproof.methods.options import PromptOptions, generates_text
-from tuneproof.models.load import load_model, pretrained_on_meta
+from tuneproof.models.load import load_model
 from tuneproof.models.resume_log import ResumeLog, ResumeLogs
 from tuneproof.objectives.answers import AnswerObjective
 from tuneproof.objectives.label_words import label_scores
 from tuneproof.objectives.objective import FloatArray
-from tuneproof.parameters.architecture import pretrained_entry
-from tuneproof.parameters.ledger import parameter_ledger
 from tuneproof.tasks.task import Example
 
 SELF_TEST_CANDIDATES = 32  # short items from which the self-test takes some of different lengths
@@ -59,47 +56,16 @@ def load_prompt_model(context: ArmContext) -> Any:
 
 def run_prompted(context: ArmContext) -> ArmResult:
     """Draw the shots, load, prompt, calibrate; finished batches are in the resume logs."""
-    spec, splits, monitor = context.spec, context.splits, context.monitor
     shots = shots_of(context.study, context.arm, context.seed)
     started = time.perf_counter()
-    monitor.stage("load")
+    context.monitor.stage("load")
     model = _shared_model(context)
-    seconds = {"load": time.perf_counter() - started}
+    load_s = time.perf_counter() - started
     predictor = make_predictor(context, shots, context.resume_logs)
     _self_test(context, model, predictor)
-    started = time.perf_counter()
-    monitor.stage("predict", len(splits.dev) + len(splits.test))
-    dev: AnyPredictions = predictor.predict(model, splits.dev, "dev")
-    with context.test_attention():
-        test: AnyPredictions = predictor.predict(model, splits.test, "test")
-    chosen: dict[str, Any] = {"shots": [shot.id for shot in shots]}
-    if isinstance(dev, AnswerPredictions) and isinstance(test, AnswerPredictions):
-        answers = apply_dev_threshold(dev, test)
-        dev, test, chosen["answers"] = answers.dev, answers.test, answers.chosen
-    seconds["predict"] = time.perf_counter() - started
-    pretrained = pretrained_on_meta(spec.source, spec.config)
-    samples = splits.test[:SAMPLE_ITEMS]
-
-    def predict(examples: list[Example], part: str) -> AnyPredictions:
-        with context.attention(part, examples):
-            return predictor.predict(model, examples, part)
-
-    prompts = predictor.prompts(samples)
-    return ArmResult(
-        test=test,
-        dev=dev,
-        ledger={
-            **parameter_ledger(model, pretrained, spec.family, trainable=0).as_json(),
-            **pretrained_entry(spec.source, spec.config, spec.family, pretrained),
-        },
-        chosen=chosen,
-        time_s=seconds,
-        encoding=encoding_summary(test, spec.max_length),
-        prompts=[prompt_sample(spec, example, prompts[i], None) for i, example in enumerate(samples)],
-        notes=[*spec.notes, *spec.details],
-        predict=predict,
-        serve=serve_with(context, lambda timed: partial(make_predictor(timed, shots).predict, model)),
-    )
+    result = frozen_result(context, model, predictor, {"shots": [shot.id for shot in shots]}, load_s)
+    serve = serve_with(context, lambda timed: partial(make_predictor(timed, shots).predict, model))
+    return replace(result, serve=serve)
 
 
 def _shared_model(context: ArmContext) -> Any:

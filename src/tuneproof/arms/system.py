@@ -5,10 +5,10 @@ Knows nothing of: where replies come from, models, torch.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from tuneproof.context.few_shot import shots_of
 from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import ArmResult, StudyData, apply_dev_threshold, as_answers, as_predictions
 from tuneproof.data.findings import Finding
-from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.answers import MISSING_ANSWER, AnswerPredictions
 from tuneproof.inference.parse import parse_answer, parse_question_answer
 from tuneproof.inference.prediction import Predictions
 from tuneproof.methods.system import SystemReplies, SystemRequest
@@ -28,23 +28,21 @@ from tuneproof.tasks.task import Example
 
 
 def run_system(
-    study: StudyData, arm: Arm, monitor: Monitor, folder: Path | None = None, seed: int = 0
+    study: StudyData, arm: Arm, monitor: Monitor, shots: Sequence[Example] = (), folder: Path | None = None
 ) -> ArmResult:
-    """The system's replies on dev and test. What a reply does not say is counted, never filled in."""
-    splits, reply = study.splits, arm.method.reply
+    """The system's replies on dev and test. What a reply does not say is counted, never filled in.
+
+    shots: the examples in its prompt. folder: of the arm, for what must survive a stop.
+    """
+    reply = arm.method.reply
     assert reply is not None
-    request = replace(_request_of(study, arm, folder, seed), report=monitor.progress, message=monitor.message)
+    request = _request_of(study, arm, shots, folder)
+    request = replace(request, report=monitor.progress, message=monitor.message)
     monitor.stage("predict", len(request.examples))
     replies = reply(arm.options, request)
-    parts = {"dev": slice(0, len(splits.dev)), "test": slice(len(splits.dev), None)}
-    read = _read_answers if study.kind == "questions" else _read_labels
-    counts = {part: Counter[str]() for part in parts}
-    predictions: dict[str, Any] = {
-        part: read(study, splits.part(part), _take(replies, rows), counts[part])
-        for part, rows in parts.items()
-    }
+    predictions, counted = _read_replies(study, replies)
     chosen: dict[str, Any] = {}
-    if study.kind == "questions" and replies.null_N is not None and not counts["dev"]["missing"]:
+    if _has_null_scores(replies):
         thresholded = apply_dev_threshold(predictions["dev"], predictions["test"])
         predictions = {"dev": thresholded.dev, "test": thresholded.test}
         chosen = thresholded.chosen
@@ -54,7 +52,7 @@ def run_system(
         ledger={"usage": dict(replies.usage)} if replies.usage else {},
         chosen={**chosen, **replies.about},
         time_s={} if replies.seconds is None else {"predict": replies.seconds},
-        notes=[*replies.notes, *_describe(counts, {part: len(splits.part(part)) for part in parts})],
+        notes=[*replies.notes, *(finding.message for finding in counted)],
     )
 
 
@@ -65,15 +63,24 @@ def announce_system(study: StudyData, arm: Arm, folder: Path, seed: int = 0) -> 
 
     Raises: DataError where the file cannot be read; RecipeError where the replies are not allowed to cost.
     """
-    if arm.method.announce is None:
-        return [_as_finding(arm, note) for note in run_system(study, arm, Monitor(), seed=seed).notes]
-    request = _request_of(study, arm, folder, seed)
-    further = [item for test in study.tests for item in test.items]
-    request = replace(request, examples=[*request.examples, *further])
-    return [_as_finding(arm, note) for note in arm.method.announce(arm.options, request)]
+    announce, reply = arm.method.announce, arm.method.reply
+    assert reply is not None
+    request = _request_of(study, arm, shots_of(study, arm, seed), folder)
+    if announce is not None:
+        further = [item for test in study.tests for item in test.items]
+        request = replace(request, examples=[*request.examples, *further])
+        findings = [_note(sentence) for sentence in announce(arm.options, request)]
+    else:
+        replies = reply(arm.options, request)
+        findings = [*map(_note, replies.notes), *_read_replies(study, replies)[1]]
+    return [replace(finding, message=f"{arm.name}: {finding.message}") for finding in findings]
 
 
-def _request_of(study: StudyData, arm: Arm, folder: Path | None, seed: int) -> SystemRequest:
+def _note(sentence: str) -> Finding:
+    return Finding("systems", "note", sentence)
+
+
+def _request_of(study: StudyData, arm: Arm, shots: Sequence[Example], folder: Path | None) -> SystemRequest:
     """The items of dev and test, and what the recipe says of the arm's prices."""
     prices = study.recipe.prices
     own = prices.arms.get(arm.name)
@@ -81,16 +88,30 @@ def _request_of(study: StudyData, arm: Arm, folder: Path | None, seed: int) -> S
         [*study.splits.dev, *study.splits.test],
         study.labels,
         study.words,
-        shots_of(study, arm, seed),
+        shots,
         folder,
         prices=own.per_million_tokens if own and own.per_million_tokens else prices.per_million_tokens,
         currency=prices.currency,
     )
 
 
-def _as_finding(arm: Arm, note: str) -> Finding:
-    """A sentence for the audit; a warning where items count as wrong."""
-    return Finding("systems", "warning" if WRONG in note else "note", f"{arm.name}: {note}")
+def _read_replies(study: StudyData, replies: SystemReplies) -> tuple[dict[str, Any], list[Finding]]:
+    """Predictions of dev and test, and what was counted, as findings."""
+    splits = study.splits
+    if replies.null_N is not None and not _has_null_scores(replies):  # their unit is not that of the others
+        replies = replace(replies, null_N=None)
+    read = _read_answers if study.kind == "questions" else _read_labels
+    predictions, counts = {}, {}
+    for part, rows in (("dev", slice(len(splits.dev))), ("test", slice(len(splits.dev), None))):
+        counts[part] = Counter[str]()
+        predictions[part] = read(study, splits.part(part), _take(replies, rows), counts[part])
+    return predictions, _describe(counts, {part: len(splits.part(part)) for part in counts})
+
+
+def _has_null_scores(replies: SystemReplies) -> bool:
+    """Whether every item has a score for giving no answer; scores of some alone compare with nothing."""
+    has_all = replies.null_N is not None and not np.isnan(replies.null_N).any()
+    return has_all and None not in replies.texts
 
 
 def _take(replies: SystemReplies, rows: slice) -> SystemReplies:
@@ -165,34 +186,30 @@ def _read_answers(
         MISSING_ANSWER if text is None else parse_question_answer(text, no_answer) for text in replies.texts
     ]
     null_N = np.array([0.0 if answer else 1.0 for answer in answers])
-    if replies.null_N is not None and None not in replies.texts:
-        null_N = np.where(np.isnan(replies.null_N), null_N, replies.null_N)
+    if replies.null_N is not None:
+        null_N = replies.null_N
     nothing_N = np.zeros(len(examples), dtype=bool)
     zeros_N = np.zeros(len(examples))
     return as_answers(examples, answers, null_N, zeros_N, _word_counts(examples), nothing_N, nothing_N)
-
-
-MISSING_ANSWER = "�"  # equals no gold answer
 
 
 def _word_counts(examples: Sequence[Example]) -> NDArray[np.int64]:
     return np.array([len(example.text.split()) for example in examples], dtype=np.int64)
 
 
-WRONG = "count as wrong"
-SENTENCES = {
-    "missing": f"{{count}} {{part}} items have no prediction; they {WRONG}, as a class of their own.",
-    "unparsed": f"{{count}} {{part}} predictions name no label, or several; they {WRONG}.",
-    "in a longer text": "{count} {part} predictions were read at the beginning of a longer text.",
-    "without probabilities": "{count} {part} items have no probabilities: none are used.",
+COUNTED: dict[str, tuple[Literal["note", "warning"], str]] = {
+    "missing": ("warning", "{} items have no prediction; they count as wrong, as a class of their own."),
+    "unparsed": ("warning", "{} predictions name no label, or several; they count as wrong."),
+    "in a longer text": ("note", "{} predictions were read at the beginning of a longer text."),
+    "without probabilities": ("note", "{} items have no probabilities: none are used."),
 }
 
 
-def _describe(counts: dict[str, Counter[str]], sizes: dict[str, int]) -> list[str]:
-    """A sentence for each count that is not zero."""
+def _describe(counts: Mapping[str, Counter[str]], sizes: Mapping[str, int]) -> list[Finding]:
+    """A finding for each count that is not zero."""
     return [
-        sentence.format(count=f"{counts[part][name]:,} of {sizes[part]:,}", part=part)
-        for name, sentence in SENTENCES.items()
+        Finding("systems", level, sentence.format(f"{counts[part][name]:,} of {sizes[part]:,} {part}"))
+        for name, (level, sentence) in COUNTED.items()
         for part in counts
         if counts[part][name]
     ]

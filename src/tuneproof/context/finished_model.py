@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneproof.context.model_spec import ModelSpec, make_model_spec
 from tuneproof.errors import ModelError
-from tuneproof.families.models import ModelSource, resolve_model, safe_name
+from tuneproof.families.models import ModelSource, holds_adapter, resolve_model, safe_name
 from tuneproof.hub.download import download_model
 from tuneproof.models.adapter_config import ADAPTER_CONFIG
 from tuneproof.models.checkpoint_files import TOKENIZER_FILES, read_json_object, read_tokenizer_with_notes
@@ -40,10 +40,10 @@ def make_finished_spec(options: Any, settings: EncodeSettings) -> ModelSpec:
     source = _source_of(options)
     adapter = _adapter_folder(source)
     if adapter is None:
-        choice = ModelChoice(id=source.path_or_id, revision=options.revision, name=source.name)
+        choice = ModelChoice(id=source.path_or_id, revision=source.revision, name=source.name)
         return make_model_spec(choice, settings)
     values = read_json_object(adapter / ADAPTER_CONFIG, str(adapter))
-    base = getattr(options, "base", None) or values.get("base_model_name_or_path")
+    base = options.base or values.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         problem = "is an adapter whose configuration names no base model."
         raise ModelError(str(adapter), problem, do="Name it with tuned-model.base.")
@@ -79,13 +79,9 @@ def _source_of(options: Any) -> ModelSource:
         is_adapter = (folder / ADAPTER_CONFIG).is_file()
         source = ModelSource(name, str(folder), None, True) if is_adapter else resolve_model(folder)
         return replace(source, name=name)
-    if (folder / ADAPTER_CONFIG).is_file() and not _holds_whole_model(folder):
+    if holds_adapter(folder):
         return ModelSource(safe_name(folder.resolve().name), str(folder), None, True)
     return resolve_model(f"{options.model}@{options.revision}" if options.revision else options.model)
-
-
-def _holds_whole_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
 
 
 def _adapter_folder(source: ModelSource) -> Path | None:
@@ -98,11 +94,7 @@ def _adapter_folder(source: ModelSource) -> Path | None:
 def _revision(options: Any, values: dict[str, Any]) -> str | None:
     """The base's revision, where the adapter's configuration names the base and its revision."""
     revision = values.get("revision")
-    return (
-        revision
-        if getattr(options, "base", None) is None and isinstance(revision, str) and revision
-        else None
-    )
+    return revision if options.base is None and isinstance(revision, str) and revision else None
 
 
 def finished_head(spec: ModelSpec) -> "Head | None":

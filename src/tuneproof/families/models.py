@@ -92,6 +92,7 @@ def _catalog() -> dict[str, ModelEntry]:
 
 MODELS = _catalog()
 
+ADAPTER_CONFIG = "adapter_config.json"
 DEMO_FOLDER = Path(__file__).parent / "demo_model"
 
 
@@ -125,11 +126,17 @@ def _refuse_links(folder: Path) -> None:
             raise ModelError(str(file), "is a link that leads out of the model's folder.", do=do)
 
 
+def holds_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, and no whole model beside it."""
+    has_model = (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+    return (folder / ADAPTER_CONFIG).is_file() and not has_model
+
+
 def _from_folder(folder: Path, name: str, weights: bool = True) -> ModelSource:
     """A folder as a source, checked by its file names. Raises: ModelError if no safe model is there."""
-    if (folder / "adapter_config.json").is_file():
-        if (folder / "config.json").is_file() and any(folder.glob("model*.safetensors")):
-            do = "If the adapter is merged into the model, take adapter_config.json out of the folder."
+    if (folder / ADAPTER_CONFIG).is_file():
+        if not holds_adapter(folder):
+            do = f"If the adapter is merged into the model, take {ADAPTER_CONFIG} out of the folder."
             raise ModelError(str(folder), "holds a whole model and an adapter beside it.", do=do)
         do = "Evaluate it as it is with the method tuned-model, or merge it into its base (merge_and_unload)."
         raise ModelError(str(folder), "holds an adapter, not a whole model.", do=do)

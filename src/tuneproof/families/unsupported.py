@@ -103,11 +103,11 @@ def _types_with(need: Need) -> frozenset[str]:
 
     path = Path(transformers.__file__).parent / "models" / "auto" / "modeling_auto.py"
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if [getattr(target, "id", None) for target in targets] == [TABLES[need]]:
-            pairs = [node for node in ast.walk(statement) if isinstance(node, ast.Tuple)]
-            first = (pair.elts[0] for pair in pairs if pair.elts)
-            return frozenset(str(node.value) for node in first if isinstance(node, ast.Constant))
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[pairs])) if (
+                name == TABLES[need]
+            ):
+                return frozenset(dict(ast.literal_eval(pairs)))
     raise RuntimeError(f"transformers {transformers.__version__} has no table {TABLES[need]}.")
 
 

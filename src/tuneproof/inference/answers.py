@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tuneproof.metrics.metric import AnswerItems
 
+MISSING_ANSWER = "\ufffd"  # of a system without a reply: equals no gold answer, and is not "no answer"
 ANSWERABILITY = ("answerable", "unanswerable")
 FloatArray = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import softmax
 
 from tuneproof.errors import RunError
 from tuneproof.methods.endpoint_labels import answer_log_probability, first_token_labels
@@ -68,7 +68,7 @@ def read_replies(
         choices = [_choice(log, entry) for entry in item]
         values = _label_values(options, item, choices, words, counts)
         if values is not None:
-            probabilities_NC[index] = _softmax(np.array(values))
+            probabilities_NC[index] = softmax(values)
         texts.append(_text(options, choices[0], counts) if values is None else "")
     rows = _rows(requests, log)
     has_values = not np.isnan(probabilities_NC).all()
@@ -151,11 +151,6 @@ def _label_of_json(text: str, counts: Counter[str]) -> str:
         return label
     counts["not constrained"] += 1
     return text
-
-
-def _softmax(values_C: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares_C = np.exp(values_C - values_C.max())
-    return np.asarray(shares_C / shares_C.sum(), dtype=np.float64)
 
 
 def _usage(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], list[str]]:

@@ -6,18 +6,12 @@ In: options. Out: the catalog entry. Knows nothing of: how the model is loaded o
 from pydantic import Field
 
 from tuneproof.methods.method import Method
-from tuneproof.methods.options import MethodOptions
+from tuneproof.methods.options import FinishedModelOptions
 
 
-class NliOptions(MethodOptions):
-    """Settings of zero-shot by entailment."""
+class NliOptions(FinishedModelOptions):
+    """Settings of zero-shot by entailment; one of the model's outputs is named entailment."""
 
-    model: str = Field(
-        min_length=1,
-        description="A folder or hub id of a classifier that was trained on natural language inference, with "
-        "an output that is named entailment.",
-    )
-    revision: str | None = Field(None, min_length=1, description="Commit or tag on the hub.")
     hypothesis: str = Field(
         "This text is {label}.",
         min_length=1,

@@ -28,6 +28,27 @@ class MethodOptions(Settings):
     )
 
 
+class FinishedModelOptions(MethodOptions):
+    """Settings of every method that evaluates a finished model of its own."""
+
+    model: str = Field(
+        min_length=1,
+        description="A folder or hub id: a whole model, or a LoRA adapter beside its base (as TRL, Unsloth, "
+        "LLaMA-Factory, AutoTrain or a study here writes it).",
+    )
+    revision: str | None = Field(None, min_length=1, description="Commit or tag on the hub.")
+    base: str | None = Field(
+        None,
+        min_length=1,
+        description="The adapter's base: a short name, hub id or folder (default: the one that it names).",
+    )
+    labels: tuple[str, ...] = Field(
+        (),
+        description="The labels in the order of the outputs of the model's classification head, where its "
+        "configuration does not name them.",
+    )
+
+
 class StudyModelOptions(MethodOptions):
     """Settings of every method that runs on the models of the study."""
 

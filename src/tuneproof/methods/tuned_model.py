@@ -8,29 +8,13 @@ from typing import Literal
 from pydantic import Field
 
 from tuneproof.methods.method import Method
-from tuneproof.methods.options import PromptOptions
+from tuneproof.methods.options import FinishedModelOptions, PromptOptions
 from tuneproof.methods.prompts import no_shots
 
 
-class TunedModelOptions(PromptOptions):
+class TunedModelOptions(FinishedModelOptions, PromptOptions):
     """Settings of a finished model."""
 
-    model: str = Field(
-        min_length=1,
-        description="A folder or hub id: a whole model, or a LoRA adapter beside its base (as TRL, Unsloth, "
-        "LLaMA-Factory, AutoTrain or a study here writes it).",
-    )
-    revision: str | None = Field(None, min_length=1, description="Commit or tag on the hub.")
-    base: str | None = Field(
-        None,
-        min_length=1,
-        description="The adapter's base: a short name, hub id or folder (default: the one that it names).",
-    )
-    labels: tuple[str, ...] = Field(
-        (),
-        description="The study's labels in the order of the outputs of the model's classification head, "
-        "where its configuration does not name them.",
-    )
     instruction: str | None = Field(
         None, description="The instruction that the model was tuned with (default: the task's)."
     )

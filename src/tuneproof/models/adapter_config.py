@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import ModelError, did_you_mean
+from tuneproof.families.models import ADAPTER_CONFIG
 from tuneproof.models.checkpoint_files import read_json_object
 
-ADAPTER_CONFIG = "adapter_config.json"
 MAX_RANK = 65_536  # as wide as a layer of the largest models
 RESTORE = "Restore the file, or run the arm again."
 Rule = tuple[str, Callable[[Any], bool]]

@@ -7,16 +7,14 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from tuneproof.families.models import safe_name
+from tuneproof.families.models import holds_adapter, safe_name
 from tuneproof.methods.tuned_model import TunedModelOptions
 
 
 def is_adapter(folder: str) -> bool:
     """Whether a folder holds an adapter alone."""
     path = Path(folder).expanduser()
-    if not os.path.isdir(path):  # False where Path would raise: for what is not a path
-        return False
-    return (path / "adapter_config.json").is_file() and not any(path.glob("model*.safetensors"))
+    return os.path.isdir(path) and holds_adapter(path)  # isdir is False for what is not a path
 
 
 def adapter_options(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneproof.errors import RunError
-from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.answers import MISSING_ANSWER, AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.metrics import METRICS
 from tuneproof.metrics.metric import UNPARSED
@@ -26,7 +26,6 @@ from tuneproof.settings import Claim
 DEFAULT_MARGIN = 1.0  # point, or hundredths of the metric's range
 AS_GOOD = ("better by more", "as good either way", "as good or better")
 BEST, LEFT_OUT = "best on dev", "worse on dev"
-MISSING_ANSWER = "\ufffd"
 
 
 def as_good_as_best(study: FinishedStudy, record: StudyRecord) -> dict[str, Any] | None:

@@ -18,7 +18,8 @@ from tuneproof.score.cost import Amount, BreakEven, break_even, measured
 from tuneproof.settings import ArmPrices, PriceSettings, TokenPrices
 
 SECONDS = "s"
-PREDICTING = ("predict",)  # stages that are paid by item; all others are paid once
+NOT_TRAINING = ("load", "predict")  # stages that every use has; all others are paid once
+ELSEWHERE = ("finished", "system")  # what making it cost is not known
 MILLION, THOUSAND, HOUR_S = 1e6, 1000, 3600
 
 
@@ -27,7 +28,8 @@ class ArmCost:
     """The cost of one arm with its seeds; times are means over them, and once is one training.
 
     unit: the currency, or "s". per_item: None where it is not known. once: training and labels together.
-    labels: items of train and dev that it learns from. disk_bytes: its weights, with the model under them.
+    labels: items of train and dev that it learns from, None where it was made
+    elsewhere. disk_bytes: its weights, with the model under them.
     reason: why per_item is not known.
     """
 
@@ -37,7 +39,7 @@ class ArmCost:
     per_item: Amount | None
     training: float | None
     label_cost: float | None
-    labels: int
+    labels: int | None
     training_s: float | None
     latency_s: dict[str, float]
     batch_size: int | None
@@ -92,8 +94,7 @@ def _arm_cost(records: Sequence[ArmRecord], prices: PriceSettings, sizes: dict[s
     read = sum(int(sizes.get(part) or 0) for part in ("dev", "test"))
     is_elsewhere = about[0].get("kind") == "system"
     per_item, reason = _per_item(item_s, _usage(records), read, prices, own, is_elsewhere)
-    is_ready = is_elsewhere or about[0].get("kind") == "finished"  # what making it cost is not known
-    training_s = None if is_ready else _mean([_training_s(entry) for entry in about])
+    training_s = None if about[0].get("kind") in ELSEWHERE else _mean([_training_s(entry) for entry in about])
     second = prices.per_hour / HOUR_S if prices.per_hour is not None else 1.0
     labels = _labels(about[0], sizes)
     latencies = [entry["latency_s"] for entry in timed]
@@ -105,7 +106,7 @@ def _arm_cost(records: Sequence[ArmRecord], prices: PriceSettings, sizes: dict[s
         unit=prices.currency if prices.are_given else SECONDS,
         per_item=per_item,
         training=None if training_s is None else training_s * second,
-        label_cost=None if prices.per_label is None else prices.per_label * labels,
+        label_cost=None if prices.per_label is None or labels is None else prices.per_label * labels,
         labels=labels,
         training_s=training_s,
         latency_s={name: _mean([one[name] for one in latencies]) or 0.0 for name in names},
@@ -168,11 +169,13 @@ def _usage(records: Sequence[ArmRecord]) -> dict[str, float]:
 
 
 def _training_s(about: dict[str, Any]) -> float:
-    return sum(value for stage, value in (about.get("time_s") or {}).items() if stage not in PREDICTING)
+    return sum(value for stage, value in (about.get("time_s") or {}).items() if stage not in NOT_TRAINING)
 
 
-def _labels(about: dict[str, Any], sizes: dict[str, Any]) -> int:
-    """Labelled items that the arm needs: all of train and dev, or its shots."""
+def _labels(about: dict[str, Any], sizes: dict[str, Any]) -> int | None:
+    """Labelled items that the arm needs: all of train and dev, or its shots; None: made elsewhere."""
+    if about.get("kind") in ELSEWHERE:
+        return None
     if about.get("kind") in ("baseline", "tuned"):
         return sum(int(sizes.get(part) or 0) for part in ("train", "dev"))
     return len((about.get("chosen") or {}).get("shots") or [])

@@ -27,11 +27,12 @@ def label_errors_section(study: StudyRecord) -> dict[str, Any] | None:
     if not is_current:
         return {"notes": [STALE], "pairs": None, "rows": None, "scores": None, "claims": []}
     without = value.get("without")
+    others = f"without {without['left_out']:,} suspected" if without else ""
     return {
         "notes": label_error_sentences(value),
         "pairs": _pairs_table(value),
         "rows": _rows_table(value),
-        "scores": _scores_table(without, tables.positive_label(study)) if without else None,
+        "scores": tables.all_and_without(without, tables.positive_label(study), others) if without else None,
         "claims": [(claim["all"], claim.get("without")) for claim in without["claims"]] if without else [],
     }
 
@@ -83,24 +84,3 @@ def _rows_table(value: Mapping[str, Any]) -> tables.Table | None:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
-
-
-def _scores_table(without: Mapping[str, Any], positive: str) -> tables.Table:
-    """Each arm's main score on all test items and on those that are not suspected."""
-    metric = without["metric"]
-    share = tables.is_share(metric)
-    rows = []
-    for arm in without["arms"]:
-        cells = []
-        for values in (arm["all"], arm["without"]):
-            score = tables.score_from_json(values) if values else None
-            ends = (score.low, score.high) if score else (None, None)
-            cells.append(tables.format_score(score, formatting.choose_style(*ends, share)))
-        rows.append((arm["arm"], *cells))
-    title = tables.metric_title(metric, positive)
-    header = (
-        "Arm",
-        f"{title}{', %' if share else ''}, all items",
-        f"without {without['left_out']:,} suspected",
-    )
-    return tables.Table(header, tuple(rows), (False, True, True))

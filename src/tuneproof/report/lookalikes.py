@@ -14,19 +14,8 @@ def lookalike_table(study: StudyRecord) -> tables.Table | None:
     measured = study.comparisons.get("without_lookalikes")
     if not measured or not measured["arms"]:
         return None
-    share = tables.is_share(measured["metric"])
-    rows = []
-    for arm in measured["arms"]:
-        cells = []
-        for values in (arm["all"], arm["without"]):
-            score = tables.score_from_json(values) if values else None
-            ends = (score.low, score.high) if score else (None, None)
-            cells.append(tables.format_score(score, formatting.choose_style(*ends, share)))
-        rows.append((arm["arm"], *cells))
-    title = tables.metric_title(measured["metric"], tables.positive_label(study))
     others = f"without a lookalike ({formatting.count(measured['items'])} items)"
-    header = ("Arm", f"{title}, %, all items" if share else f"{title}, all items", others)
-    return tables.Table(header, tuple(rows), (False, True, True))
+    return tables.all_and_without(measured, tables.positive_label(study), others)
 
 
 def lookalike_note(study: StudyRecord) -> str:

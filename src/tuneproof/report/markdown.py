@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import tables
 from tuneproof.report.before_after import BeforeAfter
-from tuneproof.report.costs import cost_table
+from tuneproof.report.costs import BREAK_EVEN_NOTE, NOTE, break_even_table, cost_table
 from tuneproof.report.diagnoses import diagnosis_lines
 from tuneproof.report.formatting import show_hidden
 from tuneproof.report.further_tests import TITLE as FURTHER_TITLE
@@ -60,7 +60,9 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
         parts.append(escape(" ".join(notes)))
     parts += ["## Arms", markdown_table(tables.arm_table(study))]
     if costs := cost_table(study):
-        parts += ["## Cost", markdown_table(costs)]
+        parts += ["## Cost", markdown_table(costs), NOTE]
+    if pays := break_even_table(study):
+        parts += ["## From how many items an arm pays", markdown_table(pays), BREAK_EVEN_NOTE]
     if diagnosed := diagnosis_lines(study):
         parts.append("\n".join(f"- {escape(line)}" for line in diagnosed))
     if tables.overlap_note(study):

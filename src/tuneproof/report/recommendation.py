@@ -144,7 +144,7 @@ def _cost(cost: ArmCost) -> str:
 
 
 def _once(cost: ArmCost) -> str:
-    parts = [("training", cost.training), (f"{cost.labels:,} labels", cost.label_cost)]
+    parts = [("training", cost.training), (f"{cost.labels or 0:,} labels", cost.label_cost)]
     named = [f"{cost_text(value, cost.unit)} for {name}" for name, value in parts if value]
     return f", and once {join_names(named)}" if named else ""
 

@@ -4,6 +4,7 @@ In: a study read back. Out: rows of arms, comparisons, a table of strings, the v
 Knows nothing of: HTML, drawing, torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -348,3 +349,15 @@ def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
         cells.append((name, format_seeds(row), score, *parameters, *cost))
     header = ("Arm", "Seeds", title, "Trainable", "Parameters", "Time", "Peak memory", "Items/s")
     return Table(header, tuple(cells), (False, False, False, True, True, True, True, True))
+
+
+def all_and_without(measured: Mapping[str, Any], positive: str, others: str) -> Table:
+    """Each arm's score on all test items and on those that remain without some, which `others` names."""
+    share, rows = is_share(measured["metric"]), []
+    for arm in measured["arms"]:
+        scores = [score_from_json(arm[items]) if arm[items] else None for items in ("all", "without")]
+        ends = [(score.low, score.high) if score else (None, None) for score in scores]
+        styles = [formatting.choose_style(*pair, share) for pair in ends]
+        rows.append((arm["arm"], *map(format_score, scores, styles)))
+    title = f"{metric_title(measured['metric'], positive)}{', %' if share else ''}, all items"
+    return Table(("Arm", title, others), tuple(rows), (False, True, True))

@@ -20,6 +20,7 @@ from tuneproof.arms.system import run_system
 from tuneproof.atomic import write_json
 from tuneproof.context.arm_context import ArmContext, LoadedModel
 from tuneproof.context.compute import Compute, make_compute
+from tuneproof.context.few_shot import shots_of
 from tuneproof.context.monitor import ArmFinished, ArmStarted, Monitor
 from tuneproof.context.study_data import ArmResult, StudyData
 from tuneproof.errors import RunError, StoppedError, TuneproofError
@@ -161,7 +162,8 @@ def add_tests(session: ArmSession, run: ArmRun) -> None:
 def run_without_model(study: StudyData, run: ArmRun, monitor: Monitor) -> ArmResult:
     """Run a baseline, or read the replies of a system made elsewhere."""
     if run.arm.method.kind == "system":
-        return run_system(study, run.arm, monitor, run.folder, run.random_seed)
+        shots = shots_of(study, run.arm, run.random_seed)
+        return run_system(study, run.arm, monitor, shots, run.folder)
     return run_baseline(study, run.arm, monitor)
 
 

@@ -1,11 +1,13 @@
-"""The other processes of a group: they take part in every arm of the main process, and write nothing.
+"""The other processes of a group: they take part in every arm of the main process, and leave nothing.
 
 In: the recipe, the main process's broadcasts. Out: nothing but the work done together.
 Knows nothing of: how an arm runs, what the main process writes.
 """
 
+import shutil
 import signal
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,11 @@ def follow_main_process(recipe: Recipe, group: ProcessGroup) -> None:
 
     Raises: StoppedError where the main process stops; whatever failed here alone.
     """
-    nowhere = str(Path(recipe.out) / f"process-{group.rank}")  # nothing is written
-    with preserved_signals() as handled:
+    with own_folder(recipe.out, group.rank) as folder, preserved_signals() as handled:
         for each in handled:  # Ctrl-C reaches every process of a terminal; the main one decides
             signal.signal(each, signal.SIG_IGN)
         try:
-            plan = plan_study(recipe.model_copy(update={"out": nowhere}))
+            plan = plan_study(recipe.model_copy(update={"out": folder}))
         except Exception:
             group.barrier(FAILED)  # the main process found the same and stops, or learns of it
             raise
@@ -39,6 +40,17 @@ def follow_main_process(recipe: Recipe, group: ProcessGroup) -> None:
         while (order := _next_order(group)) is not None:
             if order:
                 _take_part(session, order, group)
+
+
+@contextmanager
+def own_folder(out: str, rank: int) -> Iterator[str]:
+    """The process's own folder in the study's, removed at the end; a killed run's is removed by the next."""
+    folder = Path(out) / f"process-{rank}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield str(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _next_order(group: ProcessGroup) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.harness_results import read_results
@@ -174,8 +175,7 @@ def _choice_shares(table: Table, choices: Sequence[str], labels: Sequence[str]) 
     if wrong.size:
         problem = f"a log-likelihood is missing or not finite ({table.list_rows(list(wrong))})."
         raise DataError(table.name, problem, do="Run the harness again on these items.")
-    shares_MC = np.exp(scores_MC - scores_MC.max(axis=1, keepdims=True))
-    return shares_MC / shares_MC.sum(axis=1, keepdims=True)
+    return np.asarray(softmax(scores_MC, axis=1), dtype=np.float64)
 
 
 def _null_scores(table: Table) -> NDArray[np.float64] | None:

@@ -19,11 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tests.server_stub import running_stub
+
 from benchmarks.killing import Ended, attempt, lose_power
-from benchmarks.small_studies import ARMS, make_ready_for, small_study, unlike
+from benchmarks.small_studies import ARMS, SERVER, make_ready_for, small_study, unlike
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.study import forecast
 from tuneproof.study.run import run_study
@@ -39,6 +42,8 @@ TARGETS = {
     "one prediction file": ("generated", "/predictions.parquet"),
     "one report": ("generated", "/report."),
     "an arm's record": ("generated", "/arm.json"),
+    "a further set's predictions": ("further", "/predictions.new.parquet"),
+    "an endpoint's replies": ("endpoint", "/replies.jsonl"),
 }
 
 
@@ -67,6 +72,8 @@ class Chaos:
         self.seconds: dict[str, float] = {}
         self.operations: dict[str, list[Path]] = {}
         self.number = 0
+        self.server = ExitStack()  # whose threads end with this process
+        (folder / SERVER).write_text(self.server.enter_context(running_stub()).url)
         self._prepare()
 
     def _prepare(self) -> None:

@@ -6,6 +6,7 @@ Knows nothing of: kills, damage.
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ TIMES = {
     "serving",
     "costs",
     "recommendation",
+    "first_reply",
+    "last_reply",
 }
 ROWS = 120
 RATE = {"learning_rate": 3e-3}
@@ -34,12 +37,16 @@ ARMS: dict[str, list[Any]] = {
     "full": [{"full": RATE}],
     "adapters": ["head", {"lora": {**RATE, "dropout": 0.1}}],
     "generated": ["majority", {"zero-shot": {"scoring": "generate"}}],
+    "further": ["majority", "lexical"],
+    "endpoint": ["majority", {"endpoint": {"model": "stub", "allow": True}}],
 }
+PAID = r" \d+ repl[^.\"]* in the arm's folder and [^.\"]* not paid again\."  # said where a study goes on
+SERVER = "server"  # a file that holds the address of the endpoint
 
 
-def write_rows(folder: Path) -> Path:
+def write_rows(folder: Path, name: str = "rows.csv") -> Path:
     """Real rows of SST-2, or those of the embedded demo where they are not there."""
-    path = folder / "rows.csv"
+    path = folder / name
     if path.is_file():
         return path
     if SST2.is_file():
@@ -126,6 +133,12 @@ def small_study(folder: Path, arms: str, out: str, **sections: Any) -> Recipe:
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
     }
+    if arms == "further":
+        values["tests"] = {"new": {"path": str(write_rows(folder, "new.csv"))}}
+    if arms == "endpoint":
+        majority, endpoint = ARMS[arms]
+        url = (folder / SERVER).read_text()
+        values["arms"] = [majority, {"endpoint": {**endpoint["endpoint"], "url": url}}]
     for name, section in sections.items():
         values[name] = {**values[name], **section} if isinstance(section, dict) else section
     return recipe_from(values)
@@ -148,12 +161,13 @@ def results_of(folder: Path) -> dict[str, Any]:
     for path in folder.glob("arms/*/arm.json"):
         about = json.loads(path.read_text("utf-8"))
         results[str(path.relative_to(folder))] = {
-            key: about.get(key) for key in ("status", "chosen", "prompts", "encoding", "checkpoint")
+            key: without_times(about.get(key))
+            for key in ("status", "chosen", "prompts", "encoding", "checkpoint")
         }
     for name in ("items.parquet", "splits.json"):
         results[name] = (folder / name).read_bytes()
     for name in ("comparisons.json", "report.json"):  # commands name the folder
-        text = (folder / name).read_text("utf-8").replace(str(folder), "STUDY")
+        text = re.sub(PAID, "", (folder / name).read_text("utf-8").replace(str(folder), "STUDY"))
         results[name] = without_times(json.loads(text))
     for name in ("report.html", "report.md"):
         results[name] = (folder / name).stat().st_size > 1000

@@ -4,10 +4,12 @@ In: a folder owner/name/files. Out: a server on 127.0.0.1 that counts requests.
 Knows nothing of: the package under test.
 """
 
+import contextlib
 import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,12 +24,13 @@ class Hub:
     """The running stub: its address and what was asked of it.
 
     `spoil` says of a file's name what is wrong with it: html, short, other, twin (one changed bit),
-    a status (503) or an address to which it is redirected.
+    halt (half of it, until that is no longer so), a status (503) or an address to which it is redirected.
     """
 
     url: str
     asked: list[str] = field(default_factory=list)
     spoil: dict[str, str] = field(default_factory=dict)
+    halted: threading.Event = field(default_factory=threading.Event)
 
 
 def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -109,12 +112,27 @@ def handler_for(root: Path, hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
                 return None
+            elif wrong == "halt" and self.command == "GET":
+                return self.halt(file.name, body, tag)
             code, headers = 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}
             if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
                 first, last = int(wanted[1]), int(wanted[2] or len(body) - 1)
                 headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
                 code, body = 206, body[first : last + 1]
             self.answer(code, body, **headers)
+
+        def halt(self, name: str, body: bytes, tag: str) -> None:
+            self.send_response(200)
+            self.send_header("ETag", f'"{tag}"')
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            hub.halted.set()
+            while hub.spoil.get(name) == "halt":
+                time.sleep(0.02)
+            with contextlib.suppress(OSError):  # who asked may be dead
+                self.wfile.write(body[len(body) // 2 :])
 
         def missing(self, what: str) -> None:
             self.answer(404, b"{}", X_Error_Code=what, X_Error_Message="not here")

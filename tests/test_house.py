@@ -110,9 +110,9 @@ def test_at_most_4_percent_of_the_functions_are_complex():
     assert house.complex_share() <= 4, house.complex_functions()
 
 
-def test_the_root_holds_at_most_9_files_and_the_source_52_000_lines():
+def test_the_root_holds_at_most_9_files_and_the_source_54_000_lines():
     assert len([file for file in modules() if file.path.parent == ROOT]) <= 8
-    assert sum(len(file.text.splitlines()) for file in modules()) <= 52_000
+    assert sum(len(file.text.splitlines()) for file in modules()) <= 54_000
 
 
 def test_the_formatter_has_no_exceptions():

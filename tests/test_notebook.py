@@ -113,6 +113,7 @@ def squad_file(part: str, count: int) -> dict:
     return {"version": "v2.0", "data": data}
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_both_studies_show_themselves(book, tmp_path, monkeypatch) -> None:
     from nbclient import NotebookClient
 

@@ -11,7 +11,7 @@ import pytest
 
 import tuneproof.parent_process as parent_process
 from tuneproof.data import chat_sandbox
-from tuneproof.publish.gate import WATCH
+from tuneproof.methods.fresh_process import WATCH
 
 BUSY = "\nwhile True: pass"
 PATIENCE_S = 30

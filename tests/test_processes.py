@@ -97,13 +97,14 @@ def weights_of(recipe: Recipe, name: str) -> dict[str, np.ndarray]:
 
 
 def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -> None:
-    """Losses within 5e-6 of their size, weights within 1e-5, every item predicted once and alike."""
+    """Losses within 5e-6 of their size or 1e-6, weights within 1e-5, every item predicted once and alike."""
     assert arm_of(two, name)["status"] == arm_of(one, name)["status"] == "done"
     if trained and name != "head":
         pairs = list(zip(steps_of(two, name), steps_of(one, name), strict=True))
         assert len(pairs) > 8
         for mine, other in pairs:
-            assert mine["loss"] == pytest.approx(other["loss"], rel=5e-6)  # 40 ulp of float32 after ten steps
+            # 40 ulp of float32 after ten steps; near 0 those of the logits
+            assert mine["loss"] == pytest.approx(other["loss"], rel=5e-6, abs=1e-6)
             assert mine["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-4)
             assert (mine["count"], mine["tokens"]) == (other["count"], other["tokens"])
             assert mine["dev_loss"] == pytest.approx(other["dev_loss"], abs=1e-5)

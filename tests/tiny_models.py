@@ -5,6 +5,8 @@ in about a second. Knows nothing of: the package under test.
 """
 
 import json
+import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -90,13 +92,12 @@ def _backend_json(kind: str) -> str:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     if has_bert_tokens(kind):
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        tokenizer = Tokenizer(models.WordPiece(_word_pieces(specials), unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
-        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=specials, show_progress=False)
-        tokenizer.train_from_iterator(CORPUS, trainer)
+        tokenizer.add_special_tokens(specials)
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
             pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -116,6 +117,15 @@ def _backend_json(kind: str) -> str:
         tokenizer.train_from_iterator(CORPUS, trainer)
         return tokenizer.to_str()
     return _sentencepiece_like(kind)
+
+
+def _word_pieces(specials: list[str]) -> dict[str, int]:
+    """Characters and the words that occur twice; the library's trainer breaks ties anew in each process."""
+    words = re.findall(r"\w+|[^\w\s]", " ".join(CORPUS).lower())
+    characters = sorted(set("".join(words)))
+    often = sorted(word for word, count in Counter(words).items() if count > 1)
+    pieces = [*specials, *characters, *(f"##{character}" for character in characters), *often]
+    return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
 
 
 def _sentencepiece_like(kind: str) -> str:

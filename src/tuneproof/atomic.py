@@ -26,7 +26,9 @@ except ImportError:  # Windows
 
 from tuneproof.errors import RunError, TuneproofError
 
+IS_WINDOWS = os.name == "nt"  # it syncs only what may be written
 MANIFEST = "MANIFEST.json"
+MAX_DEPTH = 100  # of the lists and objects in a JSON file
 LEFTOVER = re.compile(r".+\.tmp-[0-9a-f]{8}")
 FREE_SPACE = "Free some space and give the same command again, or name another folder."
 RUST_ERROR = re.compile(r"\(os error (\d{1,4})\)")
@@ -88,7 +90,9 @@ def _has_no_inodes(path: Path) -> bool:
 
 def _sync(path: Path) -> None:
     before_operation("sync", path)
-    descriptor = os.open(path, os.O_RDONLY)
+    if IS_WINDOWS and path.is_dir():  # there a folder has no handle, and its entries are written at once
+        return
+    descriptor = os.open(path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -134,7 +138,7 @@ def _lock(path: Path, wait: bool = False) -> int | None:
         return None
     descriptor = -1
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         if descriptor >= 0:
@@ -198,13 +202,33 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
 
 
+def load_json(text: str, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text. Raises: ValueError if it is none, or nested deeper than a reader follows."""
+    try:
+        value = json.loads(text, parse_constant=parse_constant)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _values_in(outer)]
+        if not level:
+            return value
+    raise ValueError(f"lists and objects stand in each other more than {MAX_DEPTH} deep")
+
+
+def _values_in(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in the file. Raises: RunError if the file is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text("utf-8"), parse_constant=_refuse_constant)
+        return load_json(Path(path).read_text("utf-8"), _refuse_constant)
     except FileNotFoundError:
         raise RunError(str(path), "does not exist.", do="Run the study again.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(str(path), f"is not JSON: {error}.", do="Run the study again.") from None
 
 

@@ -4,6 +4,7 @@ In: nothing. Out: one frozen class per stage; a recipe holds one of each.
 Knows nothing of: files, models, what a setting does.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -64,6 +65,16 @@ class Settings(DescribedModel):
         if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
             raise ValueError("it cannot be true or false")
         return value
+
+
+def as_label_names(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """The mapping with its keys as labels are spelled in files: YAML reads 1 and true as other types."""
+    return {str(key).lower() if isinstance(key, bool) else str(key): value for key, value in values.items()}
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class SplitSettings(Settings):
@@ -140,6 +151,11 @@ class TrainSettings(Settings):
     """Share of the steps during which the learning rate rises (Mosbach et al. 2021)."""
     weight_decay: float = Field(0.01, ge=0, lt=1)
     """AdamW weight decay of weight matrices; norms and biases have none."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Labels: how much an item of each label weighs in the loss of every arm that learns from labels, and in
+    the dev loss by which it chooses. balanced: items / (labels * items of the label), as scikit-learn; or
+    weights such as {spam: 5}, where labels that are not named weigh 1. The weights of a whole batch divide
+    its loss."""
     clip_norm: float = Field(1.0, gt=0)
     """Maximum gradient norm (global, L2); larger gradients are scaled down."""
     evals_per_epoch: int = Field(1, ge=1, le=100)
@@ -159,6 +175,19 @@ class TrainSettings(Settings):
     bits. An under-trained arm keeps its last one, so that --extend goes on from it (not with null)."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
     """Trackers that log the steps in addition to steps.jsonl, through Accelerate."""
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _check_class_weights(cls, value: Any) -> Any:
+        if value is None or value == "balanced":
+            return value
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError("it should be balanced, or weights by label such as {spam: 5, ham: 1}")
+        weights = as_label_names(value)
+        for label, weight in weights.items():
+            if not is_number(weight) or not weight > 0:
+                raise ValueError(f"the weight of {label} is {weight!r}; it should be a number above 0")
+        return weights
 
 
 VALUES_TO_TRY = {"anyOf": [{"type": "array", "minItems": 1}, {"const": "auto"}]}

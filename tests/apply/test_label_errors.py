@@ -70,7 +70,25 @@ def test_the_csv_holds_every_suspect_and_no_formula(study, value):
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [row["id"] for row in value["rows"]]
     assert all(row["text"].startswith("'=item") for row in rows)
-    assert list(rows[0]) == ["id", "part", "text", "label", "suggested", "score", "why"]
+    assert list(rows[0]) == ["id", "part", "text", "label", "corrected", "suggested", "score", "why"]
+
+
+def test_what_was_corrected_by_hand_stays_when_the_file_is_written_again(study, value):
+    path = study / "label_errors.csv"
+    before = path.read_text()
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0]["corrected"] = rows[0]["suggested"]
+    other = {**rows[0], "id": "r1", "text": "not suspected any more", "corrected": "bad"}
+    with open(path, "w", newline="") as file:  # as a spreadsheet saves it
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows([*rows, other])
+    write_label_errors(study)
+    with open(path, newline="") as file:
+        again = {row["id"]: row["corrected"] for row in csv.DictReader(file)}
+    path.write_text(before)
+    assert again == {row["id"]: row["corrected"] for row in [*rows, other]}
 
 
 def test_both_verdicts_stand_beside_each_other_and_the_verdict_stays(study, value):

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,13 @@ def items_of(draw, metric: Metric) -> Items:
     probabilities_NC = rng.dirichlet(np.ones(labels), size)
     if metric.needs == "probabilities":
         predicted_N = probabilities_NC.argmax(axis=1)
-    return LabelItems(LABELS[:labels], rng.integers(0, labels, size), predicted_N, probabilities_NC)
+    gold_N = rng.integers(0, labels, size)
+    return LabelItems(LABELS[:labels], gold_N, predicted_N, probabilities_NC, costs_of(labels))
+
+
+def costs_of(labels: int) -> np.ndarray:
+    """A right label costs nothing, a mistake more the farther the gold comes in the list."""
+    return (1.0 - np.eye(labels)) * np.arange(1, labels + 1)[:, None]
 
 
 @EVERY
@@ -81,9 +88,7 @@ def test_the_value_is_in_range_and_free_of_order(metric, data):
         )
         assert evaluate(metric, shuffled) == pytest.approx(value, abs=1e-12)
         return
-    shuffled = LabelItems(
-        items.labels, items.gold_N[order], items.predicted_N[order], items.probabilities_NC[order]
-    )
+    shuffled = some_of(items, list(order))
     assert evaluate(metric, shuffled) == pytest.approx(value, abs=1e-12)
 
 
@@ -96,7 +101,7 @@ def test_perfect_answers_give_the_best_end(metric):
         assert value == pytest.approx(metric.best, abs=near)
         return
     gold_N = np.array([0, 1, 1, 0, 1])
-    items = LabelItems(LABELS[:2], gold_N, gold_N, np.eye(2)[gold_N])
+    items = LabelItems(LABELS[:2], gold_N, gold_N, np.eye(2)[gold_N], costs_of(2))
     assert evaluate(metric, items) == pytest.approx(metric.best, abs=1e-12)
 
 
@@ -113,7 +118,8 @@ def test_totals_of_many_samples_are_valued_at_once(metric):
     rng = np.random.default_rng(0)
     gold_N = rng.integers(0, 2, 30)
     probabilities_NC = rng.dirichlet(np.ones(2), 30)
-    items: Items = LabelItems(LABELS[:2], gold_N, probabilities_NC.argmax(axis=1), probabilities_NC)
+    predicted_N = probabilities_NC.argmax(axis=1)
+    items: Items = LabelItems(LABELS[:2], gold_N, predicted_N, probabilities_NC, costs_of(2))
     if metric.kind == "questions":
         items = answers_of(30, rng)
     stats_NK = metric.per_item(items)
@@ -129,7 +135,12 @@ def some_of(items: Items, rows: list[int]) -> Items:
     if isinstance(items, AnswerItems):
         return AnswerItems([items.golds[row] for row in rows], [items.texts[row] for row in rows])
     assert items.probabilities_NC is not None
-    return LabelItems(items.labels, items.gold_N[rows], items.predicted_N[rows], items.probabilities_NC[rows])
+    return replace(
+        items,
+        gold_N=items.gold_N[rows],
+        predicted_N=items.predicted_N[rows],
+        probabilities_NC=items.probabilities_NC[rows],
+    )
 
 
 def _brier(items: LabelItems) -> float:
@@ -176,7 +187,7 @@ def test_the_value_agrees_with_scikit_learn(name, data):
 
 @EVERY
 def test_why_a_metric_cannot_be_computed_is_said(metric):
-    three = LabelItems(LABELS[:3], np.array([0, 1, 2]), np.array([0, 1, 2]), np.eye(3))
+    three = LabelItems(LABELS[:3], np.array([0, 1, 2]), np.array([0, 1, 2]), np.eye(3), costs_of(3))
     two = LabelItems(LABELS[:2], np.array([0, 1]), np.array([0, 1]))
     if metric.kind == "questions":
         assert "is for tasks of questions" in why_not_computable(metric, two)
@@ -188,4 +199,6 @@ def test_why_a_metric_cannot_be_computed_is_said(metric):
     assert "is for tasks of labels" in why_not_computable(metric, AnswerItems([()], [""]))
     if metric.needs == "probabilities":
         assert "probabilities" in why_not_computable(metric, two)
+    if metric.needs == "costs":
+        assert "decision.costs" in why_not_computable(metric, two)
     assert bool(why_not_computable(metric, three)) == metric.binary_only

@@ -111,6 +111,7 @@ def test_questions_of_one_paragraph_are_no_near_duplicates():
     assert not near or asked[near[0]].count < 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/squad_v2 is not there")
 def test_the_trap_in_the_real_train_subset_is_flagged_and_goes_with_lower_case():
     task = TASKS["squad_v2"]

@@ -18,6 +18,8 @@ from tuneproof.data.tokens import (
     contains_special,
     cut_text,
     encode_plain,
+    escape_in_place,
+    escape_special,
     pad_batch,
     show_tokens,
     slices_to_keep,
@@ -260,6 +262,21 @@ def test_a_mark_that_is_not_called_special_is_text_in_a_text_too() -> None:
     tokenizer.add_tokens([AddedToken("\n\n", special=False), AddedToken("user", special=False)])
     tokenizer.chat_template += "\n\nuser"
     assert not {"\n\n", "user"} & set(special_strings(tokenizer))
+
+
+@pytest.mark.parametrize("mark", ["!", "a", " a", "  ", "\n", "aa", "a b", "a  b", "a\n\n", " "])
+def test_any_special_token_leaves_a_text_that_can_be_read(chatty, mark) -> None:
+    tokenizer, family = copy.deepcopy(chatty[0]), chatty[1]
+    tokenizer.add_special_tokens({"additional_special_tokens": [mark, "a  b c"]})
+    tokenizer.pad_token = mark
+    text = f"wow! a  b ! aaa a b  c\n\n </s><eos> a{mark}{mark}b"
+    strings = special_strings(tokenizer)
+    assert not contains_special(escape_special(text, strings), strings)
+    in_place = escape_in_place(text, strings)
+    assert len(in_place) == len(text)
+    assert not contains_special(in_place, strings)
+    prompts = encode_prompts(tokenizer, family, PROMPT, items(text), SHOTS[:1], 300, "end")
+    assert prompts.counts["special_text"] == 1
 
 
 def test_a_text_cannot_forge_a_turn(chatty) -> None:

@@ -119,6 +119,17 @@ def test_a_special_tokens_string_in_a_context_moves_no_offset():
     assert span_text(item.required_question, found.contexts[0], first, last) == "wonderful plot"
 
 
+@pytest.mark.parametrize("mark", ["w", " w", "w\n", "said"])
+def test_a_special_token_of_one_character_or_with_a_space_moves_no_offset(mark):
+    tokenizer, family = tools("bert")
+    tokenizer.add_special_tokens({"pad_token": mark})
+    context = "The w film w said w\n the wonderful plot was\n good w"
+    item = example(context=context)
+    found = encode_windows(tokenizer, family, [item], 100, 24)
+    first, last = gold_tokens(item.required_question, found.contexts[0])[0]
+    assert span_text(item.required_question, found.contexts[0], first, last) == "wonderful plot"
+
+
 def test_an_answer_longer_than_the_stride_may_be_outside_and_is_counted():
     tokenizer, family = tools("bert")
     answer = CONTEXT[40:330]

@@ -106,10 +106,10 @@ OWN_FILES = {
         '{"review": "a", "sentiment": ["x", "y"]}\n{"review": "b", "sentiment": "x"}\n',
         Parts(
             "own.jsonl, line 1",
-            "the column sentiment contains lists, not names.",
+            "the column sentiment contains lists of several labels, such as x, y.",
             allowed="Each item has one label.",
-            do="For items with several labels, write a column of yes and no for each label, and run a study "
-            "for each with label: COLUMN.",
+            do="Run a study for each label: one_vs_rest: x (--set task.labels.one_vs_rest=x) tells it from "
+            "all others.",
         ),
         name="own.jsonl",
     ),
@@ -170,14 +170,16 @@ OWN_FILES = {
         Parts(
             "own.pkl",
             ".pkl files are not supported: a pickle can run code when it is read.",
-            do="Save the rows as CSV, JSONL or Parquet.",
+            do="Save the rows as CSV, JSONL, Parquet or .xlsx.",
         ),
         name="own.pkl",
     ),
     "excel": rows(
         b"PK\x03\x04aaaa",
         Parts(
-            "own.csv", "is not text: it is a zip archive or an Excel workbook.", do="Save the sheet as CSV."
+            "own.csv",
+            "is not text: it is a zip archive or an Excel workbook.",
+            do="If it is a workbook, name it .xlsx.",
         ),
     ),
     "gz": rows(
@@ -185,7 +187,7 @@ OWN_FILES = {
         Parts(
             "own.csv.gz",
             ".gz files are not supported: it is compressed.",
-            do="Save the rows as CSV, JSONL or Parquet.",
+            do="Save the rows as CSV, JSONL, Parquet or .xlsx.",
         ),
         name="own.csv.gz",
     ),
@@ -193,8 +195,8 @@ OWN_FILES = {
         b"PK\x03\x04aaaa",
         Parts(
             "own.xlsx",
-            ".xlsx files are not supported: it is a workbook, not a table.",
-            do="Save the rows as CSV, JSONL or Parquet.",
+            "cannot be read as a workbook: File is not a zip file.",
+            do="Open it in Excel or LibreOffice and save it as .xlsx, or save the sheet as CSV.",
         ),
         name="own.xlsx",
     ),
@@ -203,7 +205,7 @@ OWN_FILES = {
         Parts(
             "own.txt",
             ".txt is not a supported file type.",
-            allowed="Supported: .csv, .tsv, .jsonl, .json, .parquet.",
+            allowed="Supported: .csv, .tsv, .jsonl, .json, .parquet, .xlsx.",
         ),
         name="own.txt",
     ),
@@ -212,7 +214,7 @@ OWN_FILES = {
         Parts(
             "own",
             "a file without an ending is not a supported file type.",
-            allowed="Supported: .csv, .tsv, .jsonl, .json, .parquet.",
+            allowed="Supported: .csv, .tsv, .jsonl, .json, .parquet, .xlsx.",
         ),
         name="own",
     ),

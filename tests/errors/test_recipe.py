@@ -326,6 +326,67 @@ RECIPES = {
         "[majority]\nmetrics: [brier, acuracy]",
         Parts("recipe.yaml, line 3", "metrics[1]: 'acuracy' is not a metric.", do="Did you mean accuracy?"),
     ),
+    "class weights by another word": arms(
+        "[majority, lexical]\ntrain: {class_weights: inverse}",
+        Parts(
+            "recipe.yaml, line 3",
+            "train.class_weights is 'inverse'; it should be balanced, or weights by label such as {spam: 5, "
+            "ham: 1}.",
+            do=meaning("train.class_weights"),
+        ),
+    ),
+    "class weight of zero": arms(
+        "[majority, lexical]\ntrain: {class_weights: {positive: 0}}",
+        Parts(
+            "recipe.yaml, line 3",
+            "train.class_weights: the weight of positive is 0; it should be a number above 0.",
+            do=meaning("train.class_weights"),
+        ),
+    ),
+    "class weight of no label": arms(
+        "[majority, lexical]\ntrain: {class_weights: {positiv: 2}}",
+        Parts("train.class_weights", "'positiv' is not a label of this study.", do="Did you mean positive?"),
+    ),
+    "class weights of questions": recipe(
+        "task: squad_v2\narms: [majority]\ntrain: {class_weights: balanced}\n",
+        Parts(
+            "recipe.yaml, line 3",
+            "train.class_weights is for tasks with labels, and squad_v2 is one of questions.",
+            do="Leave it out.",
+        ),
+    ),
+    "mean cost without costs": arms(
+        "[majority, lexical]\nmetrics: [mean_cost]",
+        Parts(
+            "recipe.yaml, line 3",
+            "metrics: mean_cost needs the costs of mistakes.",
+            do="Write decision: {costs: {GOLD: {PREDICTED: COST}}}.",
+        ),
+    ),
+    "threshold and costs": arms(
+        "[majority, lexical]\ndecision: {threshold: dev, costs: {positive: {negative: 2}}}",
+        Parts(
+            "recipe.yaml, line 3",
+            "decision is {'threshold': 'dev', 'costs': {'positive': {'negative': 2}}}; it has a threshold "
+            "and costs: write one of them.",
+        ),
+    ),
+    "negative cost": arms(
+        "[majority, lexical]\ndecision: {costs: {positive: {negative: -2}}}",
+        Parts(
+            "recipe.yaml, line 3",
+            "decision.costs: negative for positive costs -2; it should be a number from 0 to 1,000,000.",
+            do=meaning("decision.costs"),
+        ),
+    ),
+    "threshold by probabilities": arms(
+        "[majority, lexical]\ndecision: {threshold: dev, metric: brier}",
+        Parts(
+            "decision.metric",
+            "brier does not depend on the threshold.",
+            do="Write decision: {metric: f1}, or recall_macro.",
+        ),
+    ),
     "metric of another kind of task": Case(
         ["check", "recipe.yaml"],
         Parts(
@@ -333,7 +394,7 @@ RECIPES = {
             "squad_exact is for tasks of questions, and this is one of labels.",
             allowed="Allowed: accuracy, precision, precision_macro, precision_weighted, recall, "
             "recall_macro, recall_weighted, f1, f1_macro, f1_weighted, expected_calibration_error, "
-            "brier, log_loss.",
+            "brier, log_loss, mean_cost.",
         ),
         files={"recipe.yaml": f"{TASK}arms: [majority]\nmetrics: [squad_exact]\n"},
     ),

@@ -8,11 +8,14 @@ test in tests/strangers/test_findings.py or test_file_findings.py.
 """
 
 import json
+import os
 import re
 import resource
 import subprocess
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -93,7 +96,8 @@ TOKENS = {
     ],
     # files, of which the first byte chooses one: JSON is mutated as JSON
     "adapter": [],
-    "model": [],
+    "configuration": [],
+    "tokenizer": [],
     "study": [],
     "questions": [],
 }
@@ -148,6 +152,25 @@ def parquet(rows: list[dict[str, str]]) -> list[bytes]:
     return made
 
 
+def keep_findings(run: Callable[[bytes], None], prefix: str) -> Callable[[bytes], None]:
+    """The target, which goes on after a finding: the bytes and the traceback of the first of each kind."""
+    seen: set[tuple[str, ...]] = set()
+
+    def go_on(data: bytes) -> None:
+        try:
+            if data:  # the first byte chooses what is tried
+                run(data)
+        except Exception as error:
+            lines = traceback.extract_tb(error.__traceback__)[-3:]
+            kind = (type(error).__name__, *(f"{line.filename}:{line.lineno}" for line in lines))
+            if kind not in seen:
+                seen.add(kind)
+                Path(f"{prefix}{len(seen)}").write_bytes(data)
+                Path(f"{prefix}{len(seen)}.txt").write_text(traceback.format_exc(), "utf-8", "replace")
+
+    return go_on
+
+
 def fuzz(target: str, seconds: int, folder: Path) -> None:
     """Fuzz one target in this process, which libFuzzer then ends."""
     import atheris
@@ -162,24 +185,26 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
     run = FILES[target][0] if target in FILES else TARGETS[target]
     (folder / target).mkdir(parents=True, exist_ok=True)
     seeds(target, folder / target)
-    words = folder / f"{target}.words"
-    words.write_text("".join(f'"{token}"\n' for token in TOKENS[target]), "utf-8")
     for file in (folder / target).glob("seed-*"):
         run(file.read_bytes())  # what is imported late takes no part of the memory
     limit = psutil.Process().memory_info().vms + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     options = [
         f"-max_total_time={seconds}",
-        "-timeout=300",
+        "-timeout=100",
         "-rss_limit_mb=3000",
         f"-max_len={65_536 if target in FILES else 8192}",
-        f"-dict={words}",
         f"-artifact_prefix={folder}/{target}-finding-",
         "-print_final_stats=1",
     ]
     mutators = {}
-    if target in FILES:
+    if TOKENS[target]:  # libFuzzer ends at an empty dictionary
+        words = folder / f"{target}.words"
+        words.write_text("".join(f'"{token}"\n' for token in TOKENS[target]), "utf-8")
+        options.append(f"-dict={words}")
+    else:
         mutators["custom_mutator"] = lambda data, size, seed: mutate_json(data, size, seed, atheris.Mutate)
+    run = keep_findings(run, f"{folder}/{target}-finding-")
     atheris.Setup([sys.argv[0], *options, str(folder / target)], run, **mutators)
     atheris.Fuzz()
 
@@ -189,15 +214,24 @@ def main() -> int:
     if sys.argv[1] == "one":
         fuzz(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
         return 0
+    from tests.fuzz.targets import FOLDER, SHARED_MEMORY  # in the other process it is instrumented
+
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp(prefix="fuzz-"))
     seconds = max(1, round(float(sys.argv[1]) * 60 / len(TOKENS)))
     failed = 0
     for target in TOKENS:
         words = [sys.executable, "-m", "tests.fuzz", "one", target, str(seconds), str(folder)]
-        done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+        with tempfile.TemporaryDirectory(dir=SHARED_MEMORY, prefix="fuzz-") as work:
+            environment = {**os.environ, FOLDER: work}
+            done = subprocess.run(
+                words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, check=False
+            )
         runs = re.findall(r"number_of_executed_units: (\d+)|Done (\d+) runs", done.stderr)
         count = max((int(a or b) for a, b in runs), default=0)
-        print(f"{target}: {count:,} executions in {seconds} s, exit {done.returncode}", flush=True)
+        findings = len(list(folder.glob(f"{target}-finding-*.txt")))
+        rate = f"{count:,} executions in {seconds} s ({count / seconds:.0f} per second)"
+        print(f"{target}: {rate}, {findings} findings, exit {done.returncode}", flush=True)
+        failed += findings > 0
         if done.returncode:
             failed += 1
             print(done.stderr[-6000:], file=sys.stderr)

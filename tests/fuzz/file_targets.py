@@ -10,8 +10,8 @@ import io
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,8 @@ from tuneproof.tasks import questions
 
 MODELS = ("llama", "bert", "gpt2")
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer_config.json",
-    "tokenizer.json",
-    "vocab.txt",
-)
+CONFIGURATION_FILES = ("config.json", "generation_config.json")
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.txt")
 QUESTION_ENDINGS = (".json", ".jsonl", ".parquet", ".csv")
 OTHER_ADAPTERS = ("IA3Config", "VeraConfig", "PromptTuningConfig", "PrefixTuningConfig", "LoHaConfig")
 
@@ -93,10 +88,10 @@ def adapter_seeds() -> list[bytes]:
     return seeds
 
 
-def model_file(data: bytes) -> None:
-    """A model's configuration or a file of its tokenizer; vocab.txt in place of tokenizer.json."""
-    kind = MODELS[data[0] // len(MODEL_FILES) % len(MODELS)]
-    name, folder = MODEL_FILES[data[0] % len(MODEL_FILES)], HERE / "tried"
+def model_file(names: Sequence[str], data: bytes) -> None:
+    """One of these files of a model; vocab.txt in place of tokenizer.json."""
+    kind = MODELS[data[0] // len(names) % len(MODELS)]
+    name, folder = names[data[0] % len(names)], HERE / "tried"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(model(kind), folder)
     if name == "vocab.txt":
@@ -106,16 +101,16 @@ def model_file(data: bytes) -> None:
         check(small_recipe(HERE, [folder], ["head", "lora", *(["zero-shot"] if kind != "bert" else [])]))
 
 
-def model_seeds() -> list[bytes]:
-    """The files of every tiny model."""
+def model_seeds(names: Sequence[str]) -> list[bytes]:
+    """These files of every tiny model."""
     seeds = []
     for start, kind in enumerate(MODELS):
         vocabulary = json.loads((model(kind) / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
-        for index, name in enumerate(MODEL_FILES):
+        for index, name in enumerate(names):
             path = model(kind) / name
             data = path.read_bytes() if path.exists() else b'{"eos_token_id": 2}'
             data = "\n".join(vocabulary).encode() if name == "vocab.txt" else data
-            seeds.append(bytes([start * len(MODEL_FILES) + index]) + data)
+            seeds.append(bytes([start * len(names) + index]) + data)
     return seeds
 
 
@@ -195,7 +190,8 @@ def question_seeds() -> list[bytes]:
 
 FILES: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "adapter": (adapter, adapter_seeds),
-    "model": (model_file, model_seeds),
+    "configuration": (partial(model_file, CONFIGURATION_FILES), partial(model_seeds, CONFIGURATION_FILES)),
+    "tokenizer": (partial(model_file, TOKENIZER_FILES), partial(model_seeds, TOKENIZER_FILES)),
     "study": (study_file, study_seeds),
     "questions": (question_file, question_seeds),
 }

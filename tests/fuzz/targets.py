@@ -17,7 +17,9 @@ from tuneproof.recipe.recipe import read_recipe, recipe_from
 from tuneproof.tasks import labels, questions
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".json.gz")
-HERE = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+FOLDER = "FUZZ_FOLDER"  # of a process that libFuzzer ends before it can remove its own
+SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+HERE = Path(tempfile.mkdtemp(prefix="fuzz-", dir=os.environ.get(FOLDER, SHARED_MEMORY)))
 atexit.register(shutil.rmtree, HERE, ignore_errors=True)
 
 

@@ -136,14 +136,6 @@ def test_a_folder_that_cannot_be_loaded_is_refused(decoder, tmp_path):
         gate.run_gate(publication, publication.load_spec, tmp_path)
 
 
-def test_the_fresh_process_has_no_token(monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
-    monkeypatch.setenv("MY_API_KEY", "y" * 20)
-    environment = gate._environment()
-    assert not {"HF_TOKEN", "MY_API_KEY"} & set(environment)
-    assert environment["HF_HUB_OFFLINE"] == "1"
-
-
 def test_labels_of_equal_probability_may_be_swapped(decoder):
     publication = prepare_publication(decoder / "arms" / "llama.full.seed0", False, None)
     expected = gate.take_sample(publication).expected.take([0])

@@ -52,7 +52,7 @@ def write_study(
     claim = {"arm": names[0], "over": names[1], "margin": margin}
     values = {"task": "demo", "arms": methods, "claim": claim, "seeds": [0], "out": str(folder), **recipe}
     write_text(folder / "recipe.yaml", recipe_from(values).text())
-    counts = {part: dict.fromkeys(LABELS, size / 2) for part, size in SIZES.items()}
+    counts = {part: dict.fromkeys(LABELS, size // 2) for part, size in SIZES.items()}
     write_json(folder / "splits.json", {"sizes": SIZES, "labels": counts})
     write_json(folder / "provenance.json", {"format": 2})
     for order, entry in enumerate(arms):

@@ -14,6 +14,7 @@ from tuneproof.atomic import write_json
 from tuneproof.cli.main import main
 from tuneproof.errors import RunError
 from tuneproof.record.changes import ChangeLog
+from tuneproof.record.diagnoses import diagnose_study
 from tuneproof.record.file_shapes import ANY, NUMBER, SCORE, TEXT, WHOLE, find_fault
 from tuneproof.record.study_folder import read_arm, read_study
 
@@ -51,6 +52,11 @@ FAULTS: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("comparisons.json", ("comparisons", 0, "low"), [], f"comparisons[0].low is [], not a number. {AGAIN}"),
     ("comparisons.json", ("verdict",), "good", f"verdict is 'good', not an object. {AGAIN}"),
     ("splits.json", ("sizes",), 3, f"sizes is 3, not an object. {AGAIN}"),
+    ("splits.json", ("sizes",), REMOVED, f"sizes is missing. {AGAIN}"),
+    ("splits.json", ("sizes", "test"), REMOVED, f"sizes.test is missing. {AGAIN}"),
+    ("splits.json", ("sizes", "train"), -1, f"sizes.train is -1, not a whole number from 0. {AGAIN}"),
+    ("splits.json", ("labels",), None, f"labels is null, not an object. {AGAIN}"),
+    ("splits.json", ("labels", "train"), REMOVED, f"labels.train is missing. {AGAIN}"),
     ("splits.json", ("labels", "test"), ["a"], f"labels.test is ['a'], not an object. {AGAIN}"),
     ("forecast.json", ("arms",), True, f"arms is True, not a list. {AGAIN}"),
     (
@@ -157,3 +163,10 @@ def test_a_study_with_few_keys_is_read(tmp_path) -> None:
 )
 def test_needed_keys_and_entries_are_never_null(value, shape, fault) -> None:
     assert find_fault(value, shape) == fault
+
+
+def test_a_study_without_its_splits_is_refused_where_they_are_read(tmp_path) -> None:
+    made = write_study(tmp_path / "made", size=20)
+    (made / "splits.json").unlink()
+    with pytest.raises(RunError, match=r"splits\.json: is missing\. Run the study again: its finished arms"):
+        diagnose_study(read_study(made), small_recipe(tmp_path, [], ["lexical"]))

@@ -125,4 +125,7 @@ def test_the_report_names_a_claim_that_was_changed_after_the_results(tmp_path, w
     )
     assert changed in verdict
     assert f"for all {claim['claims']} comparisons, any of which could have become the claim" in verdict
-    assert changed in (folder / "report.md").read_text()
+    page = (folder / "report.md").read_text()
+    assert changed in page
+    assert "The claims were recorded before" not in page, "it is not true of this claim"
+    assert "What was claimed at first was recorded before the first test prediction; the change that" in page

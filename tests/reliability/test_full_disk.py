@@ -39,6 +39,12 @@ def system(*words: str) -> None:
         pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
+def unmount(folder: Path) -> None:
+    """Unmount a folder, also one of which a test that failed still holds an open file."""
+    while folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture
 def disk(tmp_path):
     """A function that mounts a tmpfs with these options, or changes them."""
@@ -51,8 +57,7 @@ def disk(tmp_path):
         return folder
 
     yield mount
-    if folder.is_mount():
-        system("umount", str(folder))
+    unmount(folder)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +193,7 @@ def ext4(tmp_path):
             system("mount", "-o", "loop", str(image), str(folder))
 
     yield folder, turn
-    if folder.is_mount():
-        system("umount", str(folder))
+    unmount(folder)
 
 
 @pytest.mark.parametrize("moment", ["between arms", "while it trains"])

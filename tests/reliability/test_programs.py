@@ -57,6 +57,7 @@ def whole(tmp_path_factory, model):
     return results(recipe, "full")
 
 
+@pytest.mark.slow
 def test_r07_the_program_killed_by_its_process_goes_on(tmp_path, model, whole) -> None:
     recipe = small_recipe(tmp_path, [model], [FULL], train=LONG)
     for steps in (20, 70):

@@ -358,7 +358,10 @@ def write_rest(folder: Path, size: int, leak_safe: bool) -> None:
         {
             "kind": "shares",
             "sizes": {"train": 4000, "dev": 400, "test": size},
-            "labels": {"test": {"negative": size // 2, "positive": size - size // 2}},
+            "labels": {
+                "train": {"negative": 2000, "positive": 2000},
+                "test": {"negative": size // 2, "positive": size - size // 2},
+            },
             "groups": size // 4,
             "dropped": {"empty text": 2},
             "overlap": safe if leak_safe else overlap,

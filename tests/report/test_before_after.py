@@ -45,7 +45,7 @@ def test_the_untrained_model_stands_before_the_arm_of_the_claim(folder: Path) ->
     names = [line.full_title for line in table.lines]
     assert names[:2] == ["Accuracy,\u00a0%", "Precision (positive class: positive),\u00a0%"]
     assert "Recall (other class: negative),\u00a0%" in names
-    assert names[-4:] == ["Parameters", "Trained parameters", "Time", "Peak memory"]
+    assert names[-4:] == ["Parameters", "Trained parameters", "Total time", "Peak memory"]
     trained = table.lines[-3]
     assert trained.values[:2] == (0, 22_713_986)
     assert trained.cells[1] == ("22,713,986", "(100 %)")
@@ -81,27 +81,48 @@ def test_dev_chooses_the_trained_arm_where_the_claim_does_not(folder: Path, tmp_
     unclaimed = shutil.copytree(folder, tmp_path / "unclaimed")
     change_comparisons(unclaimed, claims=False)
     (table,) = tables_of(unclaimed)
-    assert table.notes[1] == "After: head, trained; the first of head, lora, full."
+    assert table.notes[1] == "After: head, trained; the first of head, lora and full."
     skills = {"head": 0.95, "lora": 0.6, "full": 0.7}  # on test full is best, on dev head
     for path in (unclaimed / "arms").iterdir():
         skill = next((skill for name, skill in skills.items() if f".{name}" in path.name), 0.5)
         write_predictions(path / "dev_predictions.parquet", predictions(80, skill, 3, 0, False), {})
     (table,) = tables_of(unclaimed)
-    assert table.notes[1] == "After: head, trained; by Accuracy on dev the best of head, lora, full."
+    assert table.notes[1] == "After: head, trained; the best of head, lora and full by accuracy on dev."
 
 
-def test_without_a_prompt_a_baseline_stands_before_and_it_is_said(folder: Path, tmp_path: Path) -> None:
-    bare = shutil.copytree(folder, tmp_path / "bare")
-    for path in (bare / "arms").iterdir():
-        if "shot" in path.name:
-            shutil.rmtree(path)
+def without_arms(folder: Path, path: Path, *names: str) -> Path:
+    bare = Path(shutil.copytree(folder, path))
+    for arm in (bare / "arms").iterdir():
+        if any(name in arm.name for name in names):
+            shutil.rmtree(arm)
+    return bare
+
+
+def test_without_a_prompt_a_head_on_the_frozen_model_stands_before(folder: Path, tmp_path: Path) -> None:
+    (table,) = tables_of(without_arms(folder, tmp_path / "bare", "shot"))
+    note = "Before: head, the untrained model with a linear head on its features; the claim names it."
+    assert table.notes[0] == note
+    assert (table.first, table.title) == ("before", "Before → after: minilm")
+    assert table.arms[1].arm == "full", "whose own weights are trained"
+
+
+def test_a_baseline_in_the_place_of_before_is_called_so(folder: Path, tmp_path: Path) -> None:
+    bare = without_arms(folder, tmp_path / "bare", "shot", "head")
     (table,) = tables_of(bare)
-    reason = "Before: majority, a baseline, because no arm prompts the untrained model"
+    reason = "Baseline: majority, which does not use this model, because no arm uses it untrained"
     assert table.notes[0].startswith(reason)
-    for path in (bare / "arms").iterdir():
-        if path.name in ("majority", "lexical"):
-            shutil.rmtree(path)
-    assert tables_of(bare) == []
+    assert table.title == "Baseline → after: minilm"
+    reports = render(bare)
+    assert "baseline: majority | after: full" in reports.markdown.read_text("utf-8")
+    assert "before: " not in reports.markdown.read_text("utf-8")
+    assert '<span class="role">baseline</span>majority' in reports.html.read_text("utf-8")
+    assert tables_of(without_arms(bare, tmp_path / "barer", "majority", "lexical")) == []
+
+
+def test_a_head_alone_has_a_baseline_and_not_itself_before(folder: Path, tmp_path: Path) -> None:
+    (table,) = tables_of(without_arms(folder, tmp_path / "bare", "shot", "lora", "full"))
+    assert [row.arm for row in table.arms] == ["majority", "head", "lexical"]
+    assert table.first == "baseline"
 
 
 def test_the_positive_class_is_named_wherever_its_metrics_stand(folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def blocks_of(study: Path) -> list[str]:
     return [unescape(block) for block in re.findall(r"<pre[^>]*>(.*?)</pre>", section, re.S)]
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("kind", [pytest.param("bert", marks=pytest.mark.slow), "llama"])
 def test_the_lines_of_the_report_give_the_probabilities_of_the_study(tmp_path, kind: str) -> None:
     model = tiny_model(tmp_path / kind, kind)
     arms = [{"full": {"learning_rate": 3e-3, "epochs": 8}}]

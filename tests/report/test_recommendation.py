@@ -19,8 +19,8 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_taken(tmp_path) -> None
     advice = recommend(study)
     assert (advice.name, advice.best) == ("small", "big")
     assert (
-        "the cheapest arm that is as good as big, the best on dev (accuracy 90.0 %), within 2 points"
-        in advice.reason
+        "the cheapest per item of the arms as good as big, the best on dev, the items that choose (accuracy "
+        "90.0 %), within 2 points" in advice.reason
     )
     assert "10 s (" in advice.cost
     assert "10 s for training" in advice.cost
@@ -50,14 +50,14 @@ def test_arms_that_cost_the_same_an_item_are_told_apart_by_what_is_paid_once(tmp
 def test_a_margin_at_which_a_cheaper_arm_would_do_is_named(tmp_path) -> None:
     advice = recommend(write_study(tmp_path, arm("a", 0.1, 0.1), arm("b", 0.12, 0.001)))
     assert advice.name == "a"
-    assert advice.would_change == ("A margin of 2.5 points would be met by b, which is cheaper.",)
+    assert advice.would_change[0] == "A margin of 2.5 points would be met by b, which costs less per item."
 
 
 def test_the_items_up_to_which_an_equal_arm_is_cheaper_are_named(tmp_path) -> None:
     arms = arm("a", 0.1, 0.01), arm("b", 0.1, 0.1, "prompt", time_s={})
     advice = recommend(write_study(tmp_path, *arms))
     assert advice.name == "a"
-    assert advice.would_change[0].startswith("b, as good, is cheaper in all up to 111 items (")
+    assert advice.would_change[0].startswith("b, as good, costs less in all up to 111 items (")
 
 
 def test_an_under_trained_arm_is_not_dismissed(tmp_path) -> None:
@@ -91,7 +91,7 @@ def test_the_reports_show_it_first_and_escape_it(tmp_path) -> None:
     assert page.index('id="recommendation"') < page.index('class="facts"')
     assert values["recommendation"]["name"] == "small"
     assert values["costs"]["break_even"][0]["outcome"] == "never"
-    assert "**Take.** small: the cheapest arm" in paths.markdown.read_text("utf-8")
+    assert "**Take.** small: the cheapest per item" in paths.markdown.read_text("utf-8")
     assert headline(study)
 
 
@@ -105,3 +105,103 @@ def test_a_caution_that_the_recommendation_makes_needless_is_left_out(tmp_path) 
     assert "Caution" not in headline(study)
     study.comparisons["as_good"] = None
     assert "Caution" in headline(study)
+
+
+def test_an_arm_that_is_not_shown_worse_is_not_called_worse(tmp_path) -> None:
+    near, far = arm("near", 0.12, 0.001), arm("far", 0.3, 0.001)
+    advice = recommend(write_study(tmp_path, arm("a", 0.1, 0.1), near, far))
+    assert advice.reason == (
+        "the best on dev, the items that choose (accuracy 90.0 %); no arm that costs less per item is shown "
+        "to be as good within 2 points (near is not shown to be worse by more either)."
+    )
+    assert advice.would_change[-1].startswith("More test items might: near (−2 points on test, 90 % CI −2.5")
+    assert advice.would_change[-1].endswith(" is shown neither to be as good nor to be worse by more.")
+    others = [arm(f"far {i}", 0.3, 0.001) for i in range(4)]
+    for count, arms in ((1, "far 0, which costs less per item,"), (4, "all 4 arms that cost less per item")):
+        advice = recommend(write_study(tmp_path / str(count), arm("a", 0.1, 0.1), *others[:count]))
+        assert advice.reason.endswith(f"; dev shows {arms} to be worse by more than 2 points.")
+        assert advice.would_change == (
+            "No price would: no other arm is shown to be as good within 2 points.",
+        )
+
+
+def test_an_arm_that_never_costs_less_is_no_reason_for_more_items(tmp_path) -> None:
+    dear = arm("dear", 0.12, 9.0, time_s={"train": 99.0})
+    assert recommend(write_study(tmp_path, arm("a", 0.1, 0.1), dear)).would_change == (
+        "No price would: no other arm is shown to be as good within 2 points.",
+    )
+
+
+def test_from_how_many_items_the_arm_pays_is_one_sentence_near_it(tmp_path) -> None:
+    arms = (
+        *(arm("big", 0.1, 1.0), arm("small", 0.1, 0.01), arm("plain", 0.3, 0.001, time_s={"train": 1.0})),
+        *(arm("prompt", 0.3, 1.0, "prompt", time_s={}), arm("twin", 0.3, 0.0105, time_s={"train": 99.0})),
+        arm("api", 0.3, None, "system"),
+    )
+    prices = {"per_hour": 3600.0, "per_label": 0.5, "currency": "EUR"}
+    advice = recommend(write_study(tmp_path, *arms, prices=prices))
+    assert advice.pays == (
+        "Counting training, labels and items, it costs less than prompt from 465 items (424 to 515); it "
+        "costs less than big at any number of items; it never costs less than plain; whether it costs less "
+        "than twin cannot be told; what api would cost is not known."
+    )
+    paths = render(tmp_path)
+    text, page = paths.markdown.read_text("utf-8"), paths.html.read_text("utf-8")
+    assert f"- **When it pays.** {advice.pays}" in text
+    assert (
+        text.index("When it pays") < text.index("## Arms") < text.index("## From how many items an arm pays")
+    )
+    assert f'{advice.pays} <a href="#break-even">All pairs</a>' in page
+    assert json.loads(paths.json.read_text("utf-8"))["recommendation"]["pays"] == advice.pays
+
+
+def test_without_prices_labels_are_not_counted(tmp_path) -> None:
+    advice = recommend(write_study(tmp_path, arm("a", 0.1, 0.1), arm("b", 0.3, 1.0)))
+    assert advice.pays == "Counting training and items, it costs less than b at any number of items."
+
+
+def test_the_prices_stand_beside_the_cost_in_every_report(tmp_path) -> None:
+    prices = {
+        "per_hour": 0.6,
+        "per_label": 0.08,
+        "currency": "EUR",
+        "per_million_tokens": {"input": 0.5, "output": 1.5},
+        "arms": {"a": {"per_thousand_items": 3.0}, "b": {"per_million_tokens": {"input": 1, "output": 2}}},
+    }
+    advice = recommend(write_study(tmp_path, arm("a", 0.1, 0.1), arm("b", 0.3, 1.0), prices=prices))
+    text = (
+        "0.6 EUR an hour of this machine, 0.08 EUR a label, 0.5 EUR a million tokens read and 1.5 EUR "
+        "written, a: 3 EUR for 1,000 items, b: 1 EUR a million tokens read and 2 EUR written"
+    )
+    assert f"(prices: {text})" in advice.cost
+    paths = render(tmp_path)
+    assert f"- **Prices**: {text}." in paths.markdown.read_text("utf-8")
+    assert f"<dt>Prices</dt><dd>{text}.</dd>" in paths.html.read_text("utf-8")
+    assert json.loads(paths.json.read_text("utf-8"))["costs"]["prices"]["per_hour"] == 0.6
+
+
+def test_the_time_of_a_single_item_names_its_statistic(tmp_path) -> None:
+    few, many = arm("few", 0.1, 0.1), arm("many", 0.1, 0.1)
+    many["serving"]["latency_s"] |= {"p95": 0.2, "p99": 0.3, "calls": 200}
+    for entry, text in ((few, "median of 50 calls"), (many, "median of 200 calls; 99 % take at most 300 ms")):
+        advice = recommend(write_study(tmp_path / entry["arm"], entry, arm("b", 0.3, 1.0)))
+        assert f"A single item takes 100 ms ({text})." in advice.cost
+
+
+def test_an_arm_is_not_said_to_cost_less_than_one_of_unknown_cost(tmp_path) -> None:
+    system, near = arm("api", 0.1, None, "system"), arm("near", 0.12, 0.001)
+    advice = recommend(write_study(tmp_path / "best", system, near))
+    assert advice.reason.endswith("; no arm of known cost is shown to be as good within 2 points.")
+    assert "costs less" not in " ".join(advice.would_change)
+    advice = recommend(write_study(tmp_path / "equal", system, arm("own", 0.1, 0.001)))
+    assert advice.reason.startswith(
+        "the cheapest per item of the arms of known cost that are as good as api,"
+    )
+
+
+def test_unknown_costs_of_one_reason_are_one_sentence(tmp_path) -> None:
+    systems = [arm(name, 0.3, None, "system") for name in ("x", "y", "z")]
+    assert recommend(write_study(tmp_path, arm("a", 0.1, 0.1), *systems)).uncertain == (
+        "The costs of x, y and z are not known (of each: it does not run on this machine), so they were not "
+        "taken as cheap.",
+    )

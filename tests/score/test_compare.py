@@ -157,11 +157,11 @@ def test_claims_made_together_are_corrected():
     assert near.outcome == "better"
     first, second = adjust([replace(clear, over="lora"), replace(near, p_value=0.04)])
     assert first.outcome == "better"
-    assert "after Holm's correction for 2 claims" in first.sentence
+    assert "after Holm's correction for 2 comparisons" in first.sentence
     third = adjust([near, replace(near, over="lora")])[0]
     assert third.p_adjusted == pytest.approx(min(1, 2 * near.p_value))
     assert third.outcome == "cannot tell"
-    assert "after Holm's correction for 2 claims" in third.sentence
+    assert "after Holm's correction for 2 comparisons" in third.sentence
     assert second.p_adjusted == pytest.approx(0.04)
 
 
@@ -271,7 +271,7 @@ def test_what_one_of_several_claims_can_detect_is_corrected_for_them():
     both, four = (adjust([replace(alone, over=f"over {i}") for i in range(claims)]) for claims in (2, 4))
     assert alone.mde < both[0].mde < four[0].mde
     assert four[0].mde == pytest.approx(smallest_detectable_mcnemar(872, 100 / 872, 0.9875, 0.8))
-    assert "can detect with 80 % power after Holm's correction for 4 claims is" in four[0].sentence
+    assert "can detect with 80 % power after Holm's correction for 4 comparisons is" in four[0].sentence
     assert adjust([alone])[0].mde == alone.mde
 
 

@@ -45,7 +45,10 @@ def test_a_wide_interval_around_zero_is_not_equality():
     assert "Whether head and lora are within 2 points of each other cannot be told (90 % CI" in few.sentence
     many = with_margin((7000, 500, 500, 2000), 0.02)
     assert many.outcome == "cannot tell"
-    assert "head is as good as lora, within 2 points either way (90 % CI −0.5 to 0.5)." in many.sentence
+    assert (
+        "head is as good as lora, within 2 points either way (90 % CI −0.5 to 0.5, of two one-sided tests)."
+        in many.sentence
+    )
 
 
 def test_better_by_less_than_the_margin_is_both_better_and_as_good():

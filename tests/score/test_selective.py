@@ -32,7 +32,8 @@ def test_the_error_of_what_is_answered_exceeds_the_tolerance_in_at_most_5_percen
     rng, exceeded, answered = np.random.default_rng(1), [], []
     large_NC, large_N = draw(20_000, rng)
     for _ in range(400):
-        chosen = choose_abstention(*draw(1000, rng), 0.1)
+        dev_NC, dev_N = draw(1000, rng)
+        chosen = choose_abstention(dev_NC, dev_NC.argmax(axis=1) != dev_N, 0.1)
         if chosen is None:
             continue
         kept_N = large_NC.max(axis=1) >= chosen.threshold
@@ -45,4 +46,6 @@ def test_the_error_of_what_is_answered_exceeds_the_tolerance_in_at_most_5_percen
 
 
 def test_dev_that_cannot_show_the_tolerance_is_no_reason_to_answer() -> None:
-    assert choose_abstention(*draw(30, np.random.default_rng(0)), 0.05) is None
+    probabilities_NC, gold_N = draw(30, np.random.default_rng(0))
+    wrong_N = probabilities_NC.argmax(axis=1) != gold_N
+    assert choose_abstention(probabilities_NC, wrong_N, 0.05) is None

@@ -71,7 +71,8 @@ def test_programs_are_started_by_a_list_of_words_and_never_by_a_shell():
     assert programs.keys() == {
         "provenance.py",
         "chat.py",
-        "gate.py",
+        "fresh_process.py",
+        "gguf_file.py",
         "forecast_process.py",
         "tokenizer_trial.py",
     }

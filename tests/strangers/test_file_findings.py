@@ -21,7 +21,7 @@ from tuneproof.errors import ModelError, TuneproofError
 from tuneproof.families import family_of
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.models.adapter import check_adapter
-from tuneproof.models.checkpoint_files import make_config, read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import ignored_code_notes, make_config, read_config, read_tokenizer
 from tuneproof.models.load import model_on_meta
 from tuneproof.record.study_folder import read_study
 
@@ -141,6 +141,39 @@ def test_a_file_of_a_study_that_is_no_text_is_refused_with_its_name(tmp_path, na
         read_study(study)
 
 
+DEEP = '{"a": [' * 150 + "]}" * 150  # which the parser of JSON reads, and no reader follows
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
+def test_a_models_file_of_lists_without_end_is_refused_with_its_name(tmp_path, name) -> None:
+    folder = tiny_model(tmp_path / "bert", "bert")
+    (folder / name).write_text(f'{{"model_type": "bert", "x": {DEEP}}}')
+
+    def read() -> None:
+        source = resolve_model(folder)
+        ignored_code_notes(source)
+        read_config(source)
+
+    with pytest.raises(ModelError, match=rf"{name}: .*more than 100 deep"):
+        read()
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json"])
+def test_an_adapter_of_lists_without_end_is_refused_with_its_name(adapter, name) -> None:
+    folder, base = adapter
+    (folder / name).write_text(DEEP)
+    with pytest.raises(ModelError, match=rf"{name}: .*more than 100 deep"):
+        check_adapter(folder, copy.deepcopy(base))
+
+
+@pytest.mark.parametrize("name", ["splits.json", "arm.json", "steps.jsonl", "audit.json"])
+def test_a_study_file_of_lists_without_end_is_refused_with_its_name(tmp_path, name) -> None:
+    study = write_study(tmp_path / "study", size=20)
+    next(study.rglob(name)).write_text(DEEP + "\n")
+    with pytest.raises(TuneproofError, match=rf"{name}: .*more than 100 deep"):
+        read_study(study)
+
+
 def run_mutations(name: str, count: int) -> None:
     """Each of the first files as it is, and mutated again and again from fixed seeds."""
     run, seeds = FILES[name]
@@ -156,6 +189,6 @@ def test_a_mutated_file_is_read_or_refused(name, count) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adapter", "model", "study", "questions"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_file_mutated_many_times_is_read_or_refused(name) -> None:
     run_mutations(name, 40)

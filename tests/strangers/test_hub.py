@@ -45,9 +45,9 @@ def asked(workspace: Workspace, url: str, *words: str, arms: str = "head") -> su
 @pytest.mark.parametrize(
     ("file", "wrong"),
     [
-        ("config.json", "html"),
+        pytest.param("config.json", "html", marks=pytest.mark.slow),
         ("config.json", "503"),
-        ("config.json", "file:///etc/passwd"),
+        pytest.param("config.json", "file:///etc/passwd", marks=pytest.mark.slow),
         ("model.safetensors", "html"),
         pytest.param("model.safetensors", "twin", marks=pytest.mark.slow),
         pytest.param("model.safetensors", "short", marks=pytest.mark.slow),

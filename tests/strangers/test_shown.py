@@ -479,7 +479,7 @@ def test_42_marks_and_line_ends_of_other_systems_are_read(workspace: Workspace, 
             [],
             "8 rows have no label (lines 5, 6, 7, 8, 9 and 3 more)",
         ),
-        ([{"review": f"text {n}", "mood": [n, n]} for n in range(9)], [], "contains lists, not names"),
+        ([{"review": f"text {n}", "mood": [n, n]} for n in range(9)], [], "contains lists of several labels"),
     ],
 )
 def test_43_wrong_rows_are_listed_five_at_most(workspace: Workspace, rows, more, result):

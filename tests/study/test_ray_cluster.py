@@ -89,6 +89,7 @@ def workers() -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_an_arm_whose_worker_is_killed_goes_on_from_its_checkpoint(tmp_path, model, cluster) -> None:
     full = [{"full": {"learning_rate": 1e-3}}]
     long = {"epochs": 60, "checkpoint_minutes": 0}

@@ -33,6 +33,7 @@ def test_no_whole_batch_of_a_sorted_file_is_of_one_class() -> None:
     assert np.mean(np.array(last) == 2) > 0.9, "eight items are of one class once in 128 draws"
 
 
+@pytest.mark.slow
 @needs_shared
 def test_no_imdb_batch_is_of_one_class() -> None:
     recipe = recipe_from(

@@ -174,7 +174,7 @@ def test_a_list_of_one_label_is_its_label_and_is_counted(tmp_path, wrap):
     "cell", ["['a', 'b']", {"choices": ["a"]}, '{"choices": ["a"]}', [["a"]], "{'a', 'b'}"]
 )
 def test_several_labels_of_one_item_are_refused(tmp_path, cell):
-    with pytest.raises(DataError, match=r"own.jsonl, line 2: the column label contains (lists|objects), not"):
+    with pytest.raises(DataError, match=r"line 2: the column label contains (lists of several|objects, not)"):
         read(write(tmp_path / "own.jsonl", ["a", cell, "a", "b", "b"]))
 
 

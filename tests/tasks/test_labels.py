@@ -273,7 +273,8 @@ BAD = {
     "a workbook": (
         b"PK\x03\x04" + bytes(40),
         {},
-        "reviews.csv: is not text: it is a zip archive or an Excel workbook. Save the sheet as CSV.",
+        "reviews.csv: is not text: it is a zip archive or an Excel workbook. If it is a workbook, name it "
+        ".xlsx.",
     ),
     "zero bytes": (
         GOOD.encode() + b"\x00\x01,pos\n",
@@ -321,9 +322,9 @@ OTHER = {
     "several labels a row": (
         "rows.jsonl",
         '{"text": "a", "label": ["x", "y"]}\n',
-        "rows.jsonl, line 1: the column label contains lists, not names. Each item has one label. For items "
-        "with several labels, write a column of yes and no for each label, and run a study for each with "
-        "label: COLUMN.",
+        "rows.jsonl, line 1: the column label contains lists of several labels, such as x, y. Each item has "
+        "one label. Run a study for each label: one_vs_rest: x (--set task.labels.one_vs_rest=x) tells it "
+        "from all others.",
     ),
     "a JSON object": ("rows.json", "{}", "rows.json: is not a list of objects. Write [{…}, {…}], or JSONL."),
     "lines in a JSON file": (
@@ -337,7 +338,7 @@ OTHER = {
         "rows.pkl",
         pickle.dumps([1]),
         "rows.pkl: .pkl files are not supported: a pickle can run code when it is read. Save the rows as "
-        "CSV, JSONL or Parquet.",
+        "CSV, JSONL, Parquet or .xlsx.",
     ),
     "a pickle called CSV": (
         "rows.csv",
@@ -347,13 +348,13 @@ OTHER = {
     "an unknown ending": (
         "rows.xyz",
         "a",
-        "rows.xyz: .xyz is not a supported file type. Supported: .csv, .tsv, .jsonl, .json, .parquet.",
+        "rows.xyz: .xyz is not a supported file type. Supported: .csv, .tsv, .jsonl, .json, .parquet, .xlsx.",
     ),
     "no ending": (
         "rows",
         "a",
         "rows: a file without an ending is not a supported file type. Supported: "
-        ".csv, .tsv, .jsonl, .json, .parquet.",
+        ".csv, .tsv, .jsonl, .json, .parquet, .xlsx.",
     ),
     "Parquet that is none": ("rows.parquet", "text,label\n", None),
 }

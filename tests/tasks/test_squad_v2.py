@@ -120,6 +120,7 @@ def test_a_folder_without_the_files_is_refused(tmp_path):
         TASK.read(TASK.options(path=str(tmp_path)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/squad_v2 is not there")
 def test_the_real_files_have_their_published_sizes():
     rows = TASK.read(

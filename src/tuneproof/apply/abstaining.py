@@ -73,7 +73,7 @@ def read_abstaining(arm: Path, tolerance: float) -> Abstaining:
     if not isinstance(dev, Predictions) or dev.probabilities_NC is None:
         problem = "has no probabilities on dev, by which it could abstain."
         raise RunError(str(arm), problem, do="Leave --abstain out, or use another arm.")
-    answers = choose_abstention(dev.probabilities_NC, dev.gold_N, tolerance)
+    answers = choose_abstention(dev.probabilities_NC, ~dev.right_N, tolerance)
     if answers is None:
         problem = (
             f"its {len(dev):,} dev items cannot show an error of at most {100 * tolerance:g} %, whatever "

@@ -14,16 +14,18 @@ _OPTIONS = {
     "set delimiter: ": "pass --delimiter ",
     "set quotes: ": "pass --quotes ",
     "quotes: true": "--quotes true",
+    "set sheet: ": "pass --sheet ",
 }
 
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file; `delimiter` and `quotes` None: as in the study."""
+    """A file; `delimiter` and `quotes` None: as in the study; `sheet` None: the only one with content."""
 
     path: str
     delimiter: str | None = None
     quotes: bool | None = None
+    sheet: str | None = None
 
     def read(self, options: Any) -> Table:
         """The table; `options` are those of the study's task. Raises: DataError with the wrong row."""
@@ -31,7 +33,7 @@ class NewFile:
         delimiter = self.delimiter or getattr(options, "delimiter", None)
         quotes = getattr(options, "quotes", None) if self.quotes is None else self.quotes
         try:
-            table = read_table(self.path, TextFormat(encoding, delimiter, quotes))
+            table = read_table(self.path, TextFormat(encoding, delimiter, quotes, self.sheet))
             text = getattr(options, "text", "text")
             if has_messages(table, text):
                 return with_texts(table, text, getattr(options, "instruction", None))

@@ -36,8 +36,8 @@ def run_baseline(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult:
     started = time.perf_counter()
     fitted = fit(
         arm.options,
-        labelled_texts(splits.train),
-        labelled_texts(splits.dev),
+        labelled_texts(splits.train, study.class_weights_C),
+        labelled_texts(splits.dev, study.class_weights_C),
         [example.text for example in splits.test],
         len(splits.labels),
     )

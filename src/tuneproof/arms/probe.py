@@ -167,7 +167,13 @@ def _fit_head(context: ArmContext, train: Features, dev: Features, has_bias: boo
     fit_head, splits = context.arm.method.fit_head, context.splits
     assert fit_head is not None
     data = HeadData(
-        train, _labels(splits.train), dev, _labels(splits.dev), has_bias, classes=len(splits.labels)
+        train,
+        _labels(splits.train),
+        dev,
+        _labels(splits.dev),
+        has_bias,
+        classes=len(splits.labels),
+        weights_C=context.study.class_weights_C,
     )
     return fit_head(context.options, data)
 

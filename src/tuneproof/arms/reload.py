@@ -11,6 +11,7 @@ from typing import Any
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions
+from tuneproof.score.decision import decided
 from tuneproof.tasks.task import Example
 
 PredictPart = Callable[[ArmContext, list[Example], str], AnyPredictions]
@@ -49,7 +50,7 @@ def reload_model(context: ArmContext, weights: Path, chosen: Mapping[str, Any]) 
 
 
 def at_dev_threshold(predictions: AnyPredictions, chosen: Mapping[str, Any]) -> AnyPredictions:
-    """Answers at the threshold that dev chose; labels as they are."""
+    """Answers at the threshold that dev chose, labels by the decision that it chose."""
     if isinstance(predictions, AnswerPredictions):
         return predictions.with_threshold(chosen.get("answers", chosen)["no_answer_threshold"])
-    return predictions
+    return decided(predictions, chosen)

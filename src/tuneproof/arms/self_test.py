@@ -194,7 +194,7 @@ def _gradients(
     """The gradient of every trained weight. Raises RunError where one has none, or another has one."""
     collated = tuple(objective.collate(part) for part in parts)
     ids = tuple(objective.item_ids[item] for part in parts for item in part)
-    total = max(1, sum(objective.count(part) for part in collated))
+    total = sum(objective.count(part) for part in collated) or 1
     accumulate_gradients(model, Batch(ids, collated), objective.loss, total, context.compute.accelerator, 0)
     gradients = {}
     for name, parameter in model.named_parameters():

@@ -87,6 +87,26 @@ def _time(serve: Callable[[int], Predict], examples: Sequence[Example], timing: 
     }
 
 
+def serving_entry(
+    single_s: Sequence[float], batch_s: Sequence[float], batch_size: int
+) -> dict[str, Any] | None:
+    """The same entry from seconds of calls that a system took itself; None without any."""
+    if len(single_s) <= WARM_UP_CALLS or not batch_s:
+        return None
+    item_s = [seconds / batch_size for seconds in batch_s]
+    latency_N = np.array(single_s[WARM_UP_CALLS:])
+    rates = {1: float(1 / latency_N.mean()), batch_size: len(item_s) / sum(item_s)}
+    best = max(rates, key=lambda size: rates[size])
+    parts = np.array_split(np.array(item_s if best == batch_size else latency_N), PASSES)
+    return {
+        "latency_s": _latency(latency_N),
+        "items_per_s": {str(size): rate for size, rate in sorted(rates.items())},
+        "batch_size": best,
+        "item_s": [float(part.mean()) for part in parts if len(part)],
+        "reason": None,
+    }
+
+
 def _latency(latency_N: NDArray[np.float64]) -> dict[str, float]:
     """The percentiles that so many calls can show, the mean, and the number of calls."""
     shares = [

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.arms.serving_speed import serving_entry
 from tuneproof.context.few_shot import shots_of
 from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import ArmResult, StudyData, apply_dev_threshold, as_answers, as_predictions
@@ -52,6 +53,7 @@ def run_system(
         ledger={"usage": dict(replies.usage)} if replies.usage else {},
         chosen={**chosen, **replies.about},
         time_s={} if replies.seconds is None else {"predict": replies.seconds},
+        serving=serving_entry(replies.single_s, replies.batch_s, replies.batch_size),
         notes=[*replies.notes, *(finding.message for finding in counted)],
     )
 
@@ -92,6 +94,8 @@ def _request_of(study: StudyData, arm: Arm, shots: Sequence[Example], folder: Pa
         folder,
         prices=own.per_million_tokens if own and own.per_million_tokens else prices.per_million_tokens,
         currency=prices.currency,
+        timing_s=study.recipe.predict.timing_s,
+        threads=study.recipe.compute.threads,
     )
 
 

@@ -17,7 +17,9 @@ from tuneproof.arms.compile_layers import compile_layers, compile_message
 from tuneproof.atomic import AppendFile, write_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.data.batches import Batch, collate_epoch, count_batches
+from tuneproof.data.class_weights import weighted_counts
 from tuneproof.errors import RunError, StoppedError
+from tuneproof.methods.linear_head import chosen_by
 from tuneproof.methods.options import TunedOptions, uses_trainer
 from tuneproof.models.compile import CompiledLayers
 from tuneproof.models.fsdp import gather_full_weights, local_part, unsharded
@@ -239,6 +241,7 @@ class Training:
             return False
         steps = read_steps(self.steps_file)
         counts = self.context.splits.report["labels"]["train"] if self.context.study.kind == "labels" else {}
+        counts = weighted_counts(self.settings.class_weights, counts)
         options = self.options.model_dump()
         return is_under_trained(diagnose_run(steps, self.state.evaluations, options, counts))
 
@@ -271,7 +274,7 @@ class Training:
             "step": best_step,
             "epoch": best_step / self.steps_per_epoch,
             "dev_loss": self.best.loss,
-            "by": "lowest loss on dev",
+            "by": chosen_by(self.settings.class_weights is not None),
             "evaluations": state.evaluations,
             "steps_done": state.step,
             **({"steps_skipped": state.skipped} if state.skipped else {}),

@@ -148,7 +148,7 @@ def _predict(args: argparse.Namespace) -> int:
 
     quotes = None if args.quotes is None else args.quotes == "true"
     delimiter = "\t" if args.delimiter == "\\t" else args.delimiter
-    source = NewFile(args.input, delimiter, quotes) if args.input else None
+    source = NewFile(args.input, delimiter, quotes, args.sheet) if args.input else None
     if is_of_questions(read_finished_arm(args.arm)):
         from tuneproof.apply.answers import answer_file
 
@@ -182,7 +182,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from tuneproof.cli.terminal import print_published
+    from tuneproof.cli.published_output import print_published
     from tuneproof.publish.publish_arm import publish_arm
 
     published = publish_arm(
@@ -197,6 +197,16 @@ def _publish(args: argparse.Namespace) -> int:
         licence=args.licence,
     )
     print_published(published, as_json=args.json)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from tuneproof.cli.published_output import print_exported
+    from tuneproof.publish.export_arm import export_arm
+    from tuneproof.publish.export_files import ExportOptions
+
+    options = ExportOptions(args.format, args.precision, args.margin, args.llama_cpp)
+    print_exported(export_arm(args.arm, options, args.to), as_json=args.json)
     return 0
 
 
@@ -281,6 +291,7 @@ COMMANDS = {
     "memory": _memory,
     "predict": _predict,
     "serve": _serve,
+    "export": _export,
     "publish": _publish,
     "doctor": _doctor,
     "compare": _compare,

@@ -101,6 +101,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     _flag(parser, "--questions", "own file: questions with contexts and answers, not labels")
     _option(parser, "--test", "FILE", "own file: a separate test file")
     _option(parser, "--dev", "FILE", "own file: a separate dev file")
+    _option(parser, "--sheet", "NAME", "own file: the sheet of an .xlsx file")
     settings = "override one setting, e.g. train.epochs=1 (see `tuneproof show settings`); repeatable"
     _add_overrides(parser, "NAME=VALUE", settings)
     _option(parser, "--out", "DIR", "the folder of the study")
@@ -191,7 +192,7 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     _option(parser, "arm", "ARM", "the folder of the arm: STUDY/arms/ARM")
-    _option(parser, "--input", "FILE", "CSV, TSV, JSONL or Parquet (default: lines of standard input)")
+    _option(parser, "--input", "FILE", "CSV, TSV, .xlsx, JSONL or Parquet (default: lines of standard input)")
     _option(parser, "--text", "COLUMN", "the text column (default: as in the study)")
     _option(parser, "--delimiter", "SIGN", "what separates cells (default: as in the study)")
     parser.add_argument(
@@ -199,6 +200,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         choices=("true", "false"),
         help="whether quotation marks enclose cells (default: as in the study)",
     )
+    _option(parser, "--sheet", "NAME", "the sheet of an .xlsx file (default: the only one with content)")
     _option(parser, "--output", "FILE", "CSV or JSONL (default: standard output)")
     parser.add_argument(
         "--abstain",
@@ -225,6 +227,21 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     _flag(parser, "--report", "attach the report of the study")
     _option(parser, "--base", "OWNER/NAME", "the base model on the hub, if the study loaded it from a folder")
     _option(parser, "--licence", "L", "licence as the hub spells it, e.g. apache-2.0 (default: as the base)")
+    _add_json(parser, "the result")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "arm", "ARM", "the folder of the arm: STUDY/arms/ARM")
+    _option(parser, "--format", "F", "merged (a whole model of transformers), onnx or gguf", required=True)
+    _option(
+        parser,
+        "--precision",
+        "P",
+        "onnx: float32, int8 or int8-blocks; gguf: f16, f32, bf16 or q8_0 (default: the first)",
+    )
+    _option(parser, "--to", "FOLDER", "where to write it (default: STUDY/exports/ARM.FORMAT.PRECISION)")
+    _option(parser, "--margin", "POINTS", "how much worse it may be in fewer bits (default: 1)", type=float)
+    _option(parser, "--llama-cpp", "FOLDER", "a checkout of llama.cpp, whose converter writes GGUF")
     _add_json(parser, "the result")
 
 
@@ -290,6 +307,7 @@ COMMANDS = {
     "memory": (_add_memory, "predict peak memory for training and prediction, and what fits"),
     "predict": (_add_predict, "predict labels or answers for new data with a finished arm"),
     "serve": (_add_serve, "serve a finished arm over HTTP on this machine, with a page to try it in"),
+    "export": (_add_export, "export an arm to ONNX, GGUF or a whole model, and compare it with the arm"),
     "publish": (_add_publish, "publish an arm with its evidence to the Hugging Face hub"),
     "doctor": (_add_doctor, "check this machine: packages, devices, memory, disk, hub access"),
     "compare": (_add_compare, "compare two arms or two studies on the same items"),

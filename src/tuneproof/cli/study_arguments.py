@@ -17,7 +17,7 @@ from tuneproof.tasks import TASKS
 from tuneproof.tasks.messages import starts_with_messages
 
 FILE_TASKS = ("labels", "questions")  # tasks that the path of a file stands for
-FILE_OPTIONS = ("text", "label", "id", "group", "test", "dev", "slices")
+FILE_OPTIONS = ("text", "label", "id", "group", "test", "dev", "slices", "sheet")
 LABEL_OPTIONS = ("text", "label", "group")
 
 

@@ -340,29 +340,6 @@ def print_comparisons(comparisons: Iterable[dict[str, Any]], as_json: bool) -> N
         print(printable(comparison["sentence"]))
 
 
-def print_published(result: Any, as_json: bool) -> None:
-    """Print the result of the check in a fresh process, and where the arm is now."""
-    gate, upload = result.gate, result.upload
-    if as_json:
-        folder = {"folder": None if result.folder is None else str(result.folder)}
-        print_json({**vars(gate), **folder, **(vars(upload) if upload else {})})
-        return
-    merged = "" if gate.merged is None else f"; merged against adapter {gate.merged:.0e}"
-    print(
-        f"Loaded in a fresh process: {gate.items} test items give the same predictions as in the study "
-        f"(largest difference {gate.difference:.0e} {gate.unit}{merged})."
-    )
-    if upload is None:
-        print(printable(str(result.folder)))
-        return
-    removed = f", {upload.removed} removed" if upload.removed else ""
-    print(
-        printable(
-            f"{upload.url}: {upload.uploaded} files uploaded{removed} and verified; commit {upload.commit}."
-        )
-    )
-
-
 def print_memory(table: Any, as_json: bool) -> None:
     """Print the predicted peaks as a table, and what fits in sentences."""
     from tuneproof.memory.text import table_rows, table_sentences

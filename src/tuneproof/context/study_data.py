@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data.class_weights import class_weights
 from tuneproof.data.further_tests import FurtherSet
 from tuneproof.data.splits import Splits, sample_indices
 from tuneproof.inference.answers import AnswerPredictions
@@ -69,6 +70,13 @@ class StudyData:
         return self.splits.labels
 
     @property
+    def class_weights_C(self) -> NDArray[np.float64] | None:
+        """How much an item of each label weighs when an arm learns from these train items; None: the same."""
+        label_N = [example.label for example in self.splits.train]
+        counts_C = np.bincount(label_N, minlength=len(self.labels)).tolist()
+        return class_weights(self.recipe.train.class_weights, self.labels, counts_C)
+
+    @property
     def train_name(self) -> str:
         """The key of the encoded train items: a sample is another part than the whole."""
         if self.sample is None:
@@ -91,7 +99,7 @@ class ArmResult:
     search: the settings tried on dev, and which it chose. training_speed: measures more of the ledger;
     called after the arm's peak memory is read. save: writes the weights into a folder. predict: predicts
     further items as test was predicted; their part has a name. serve: the size of a batch → what predicts
-    items with all that is loaded, for timing it.
+    items with all that is loaded, for timing it; serving: the entry of a system that timed itself.
     """
 
     test: AnyPredictions
@@ -107,14 +115,16 @@ class ArmResult:
     training_speed: Callable[[], dict[str, Any]] = dict
     serve: Callable[[int], Callable[[Sequence[Example]], Any]] | None = None
     predict: Callable[[list[Example], str], AnyPredictions] | None = None
+    serving: dict[str, Any] | None = None
 
 
-def labelled_texts(examples: Sequence[Example]) -> LabelledTexts:
-    """Texts and label indices."""
-    return LabelledTexts(
-        [example.text for example in examples],
-        np.array([example.label for example in examples], dtype=np.int64),
-    )
+def labelled_texts(
+    examples: Sequence[Example], weights_C: NDArray[np.float64] | None = None
+) -> LabelledTexts:
+    """Texts, label indices, and the items' weights by the weights of their labels."""
+    labels_N = np.array([example.label for example in examples], dtype=np.int64)
+    weights_N = None if weights_C is None else weights_C[labels_N]
+    return LabelledTexts([example.text for example in examples], labels_N, weights_N)
 
 
 def as_predictions(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tuneproof.data.audit_conflicts import audit_conflicts
+from tuneproof.data.audit_corrections import audit_corrections
 from tuneproof.data.audit_lookalikes import audit_lookalikes, audit_merged_groups
 from tuneproof.data.audit_questions import audit_questions, first_per_paragraph
 from tuneproof.data.audit_tokens import audit_encoding, audit_shots
@@ -80,6 +81,7 @@ def audit_splits(task: Task, splits: Splits) -> list[Finding]:
         *_left_out(splits),
         *(Finding(**remark) for remark in splits.report.get("remarks", ())),
         *audit_merged_groups(splits.report),
+        *audit_corrections(splits.report),
     ]
     order = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: order.index(finding.level))

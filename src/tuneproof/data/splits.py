@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,8 @@ class Splits:
 
     `report` is the content of splits.json: kind, shares, leak_safe, seed, grouped; for each part sizes,
     labels, groups, fingerprints and ids; `dropped` by reason; `overlap` and `lookalikes` of test in train;
-    `merged_groups` by name; `test_clusters`, the groups of test joined where they share a text, which are the
+    `merged_groups` by name; `corrections` of labels: the file, how many in which part, if any;
+    `test_clusters`, the groups of test joined where they share a text, which are the
     items' `group` and what varies independently, and whether they are fewer than its items (`clustered`).
     """
 
@@ -89,13 +90,30 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     if settings.balance_train:
         parts["train"] = _balance(parts["train"], len(rows.labels), settings.seed, dropped)
     parts = {name: _cut_to_size(parts[name], name, rows.labels, settings) for name in PARTS}
+    corrections = _correct(parts, rows)
+    if corrections:
+        _check_parts(parts, rows.labels, settings)
     report = _report(task, rows, parts, settings, kind, dropped, key)
     # a text that occurs ten times is answered ten times alike: its items are not ten pieces of evidence
     parts["test"] = join_groups(parts["test"], [key(item.text) for item in parts["test"]])
     clusters = len({item.group for item in parts["test"]})
     report |= {"clustered": clusters < len(parts["test"]), "test_clusters": clusters}
     report["merged_groups"] = merged
+    report |= {"corrections": corrections} if corrections else {}
     return Splits(**parts, labels=rows.labels, grouped=rows.grouped, report=report, columns=rows.columns)
+
+
+def _correct(parts: dict[str, list[Example]], rows: Rows) -> dict[str, Any]:
+    """Correct the labels of the items of each part; by which file, and how many in which part."""
+    if not rows.corrected:
+        return {}
+    counts = {}
+    for name, items in parts.items():
+        counts[name] = sum(item.id in rows.corrected for item in items)
+        parts[name] = [replace(item, label=rows.corrected.get(item.id, item.label)) for item in items]
+    left_out = len(rows.corrected) - sum(counts.values())
+    files = [file["path"] for file in rows.source.get("corrections") or ()]
+    return {"files": files, "parts": counts, "left_out": left_out}
 
 
 def _choose_kind(rows: Rows, settings: SplitSettings) -> str:

@@ -59,9 +59,18 @@ def _markup_of(tokenizer: Any) -> dict[int, str]:
 
 
 def special_strings(tokenizer: Any) -> tuple[str, ...]:
-    """The strings that the tokenizer reads as special tokens or as tags of a turn, longest first."""
+    """The strings that the tokenizer reads as special tokens or as tags of a turn, longest first.
+
+    Not those that no space breaks up, such as the ! that pads in CLIP: in a text they are text.
+    """
     strings = {*_markup_of(tokenizer).values(), *tokenizer.all_special_tokens}
-    return tuple(sorted(strings, key=lambda token: (-len(token), token)))
+    return tuple(sorted(filter(_break_up, strings), key=lambda token: (-len(token), token)))
+
+
+def _break_up(special: str) -> str:
+    """The string with the first inserted space by which it no longer contains itself; empty: none does."""
+    broken = (f"{special[:at]} {special[at:]}" for at in range(1, len(special)))
+    return next((text for text in broken if special not in text), "")
 
 
 def contains_special(text: str, specials: Sequence[str]) -> bool:
@@ -73,7 +82,16 @@ def escape_special(text: str, specials: Sequence[str]) -> str:
     """Insert a space into every special token's string, so that it is read as text."""
     while contains_special(text, specials):
         for special in specials:
-            text = text.replace(special, f"{special[0]} {special[1:]}")
+            text = text.replace(special, _break_up(special))
+    return text
+
+
+def escape_in_place(text: str, specials: Sequence[str]) -> str:
+    """As `escape_special`, with a space in place of a character, so that no offset moves."""
+    while contains_special(text, specials):
+        for special in specials:
+            at = next(index for index in range(1, len(special)) if special[index] != " ")
+            text = text.replace(special, f"{special[:at]} {special[at + 1 :]}")
     return text
 
 

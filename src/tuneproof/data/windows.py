@@ -125,17 +125,10 @@ def encode_contexts(tokenizer: Any, contexts: Sequence[str]) -> list[Context]:
         for row, text in enumerate(texts):
             ids, offsets = encoded["input_ids"][row], encoded["offset_mapping"][row]
             if tokens.contains_special(text, strings) and not forbidden.isdisjoint(ids):
-                escaped = tokenizer([_escape_in_place(text, strings)], **options)
+                escaped = tokenizer([tokens.escape_in_place(text, strings)], **options)
                 ids, offsets = escaped["input_ids"][0], escaped["offset_mapping"][0]
             encoded_contexts[text] = _build_context(text, ids, offsets)
     return [encoded_contexts[context] for context in contexts]
-
-
-def _escape_in_place(text: str, strings: Sequence[str]) -> str:
-    """Replace the second character of every special token by a space, so that no offset moves."""
-    for special in strings:
-        text = text.replace(special, f"{special[0]} {special[2:]}")
-    return text
 
 
 def _build_context(text: str, ids: list[int], offsets: Sequence[tuple[int, int]]) -> Context:

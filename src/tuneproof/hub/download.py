@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tuneproof.errors import ModelError, ModelUnreachedError
 from tuneproof.families.models import ModelSource
+from tuneproof.hub.cache_disk import cache_write_error
 from tuneproof.hub.offline import is_unreachable
 from tuneproof.hub.verify_cache import find_damaged, remove_from_cache
 
@@ -29,7 +30,7 @@ def download_model(source: ModelSource, weights: bool) -> Path:
     Files in the cache whose checksum differs are downloaded again, once.
 
     Raises: ModelError if the hub has no such model, asks for consent, or sends a file whose checksum
-    differs; ModelUnreachedError if the hub was not reached.
+    differs; ModelUnreachedError if the hub was not reached; RunError if the cache cannot be written.
     """
     if source.local:
         return Path(source.path_or_id)
@@ -76,6 +77,8 @@ def _snapshot(source: ModelSource, weights: bool) -> Path:
         do = "Check the name; if the model is private, log in with `hf auth login`."
         raise ModelError(source.path_or_id, problem, do=do) from None
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError, http_error_type()) as error:
+        if (refusal := cache_write_error(error)) is not None:
+            raise refusal from None
         kind = ModelUnreachedError if is_unreachable(error) else ModelError
         problem = f"is not on this machine and could not be downloaded ({type(error).__name__})."
         do = "Connect to the network, or name a folder that holds the model."

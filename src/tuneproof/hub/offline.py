@@ -17,7 +17,7 @@ def is_unreachable(error: BaseException) -> bool:
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    chain = _causes(error)
+    chain = causes(error)
     if any(isinstance(link, HfHubHTTPError) for link in chain):
         return False
     names = {kind.__name__ for link in chain for kind in type(link).__mro__}
@@ -26,8 +26,8 @@ def is_unreachable(error: BaseException) -> bool:
     return isinstance(error, LocalEntryNotFoundError) and is_offline_mode()
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what caused it, in order."""
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and what caused it, in order."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

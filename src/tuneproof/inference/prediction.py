@@ -25,7 +25,10 @@ from tuneproof.metrics.metric import UNPARSED, LabelItems
 
 @dataclass(frozen=True)
 class Predictions:
-    """N items, C labels. `predicted_N` is UNPARSED if the answer names no label."""
+    """N items, C labels. `predicted_N` is UNPARSED if the answer names no label.
+
+    costs_CC[gold, predicted]: of mistakes, if the study has costs; in the file's metadata as "costs".
+    """
 
     labels: tuple[str, ...]
     ids: Sequence[str]
@@ -37,6 +40,7 @@ class Predictions:
     probabilities_NC: NDArray[np.float64] | None = None
     uncalibrated_NC: NDArray[np.float64] | None = None
     texts: Sequence[str] | None = None
+    costs_CC: NDArray[np.float64] | None = None
 
     kind = "labels"
     paragraphs = None
@@ -65,7 +69,11 @@ class Predictions:
         """The part that metrics see."""
         gold_N, predicted_N = np.asarray(self.gold_N), np.asarray(self.predicted_N)
         return LabelItems(
-            labels=self.labels, gold_N=gold_N, predicted_N=predicted_N, probabilities_NC=self.probabilities_NC
+            labels=self.labels,
+            gold_N=gold_N,
+            predicted_N=predicted_N,
+            probabilities_NC=self.probabilities_NC,
+            costs_CC=self.costs_CC,
         )
 
     @property
@@ -133,7 +141,8 @@ def _label_columns(predictions: Predictions) -> tuple[dict[str, Any], dict[str, 
         "tokens": pa.array(predictions.tokens_N, pa.int64()),
         "truncated": pa.array(predictions.truncated_N, pa.bool_()),
     }
-    return columns, {"labels": list(predictions.labels)}
+    costs = {} if predictions.costs_CC is None else {"costs": predictions.costs_CC.tolist()}
+    return columns, {"labels": list(predictions.labels), **costs}
 
 
 def read_predictions_about(path: Path) -> dict[str, Any]:
@@ -146,6 +155,16 @@ def read_predictions_about(path: Path) -> dict[str, Any]:
     except (OSError, pa.ArrowInvalid, KeyError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}
+
+
+def _read_costs(about: dict[str, Any], labels: int) -> NDArray[np.float64] | None:
+    """The costs of mistakes. Raises: ValueError where they are not those of so many labels."""
+    if "costs" not in about:
+        return None
+    costs_CC = np.array(about["costs"], dtype=np.float64)
+    if costs_CC.shape != (labels, labels) or not np.isfinite(costs_CC).all():
+        raise ValueError(f"its costs are no table of {labels} by {labels} numbers")
+    return costs_CC
 
 
 def read_predictions(path: Path) -> AnyPredictions:
@@ -176,6 +195,7 @@ def read_predictions(path: Path) -> AnyPredictions:
             texts=None if None in columns["text"] else columns["text"],
             tokens_N=np.array(columns["tokens"], dtype=np.int64),
             truncated_N=np.array(columns["truncated"], dtype=bool),
+            costs_CC=_read_costs(about, len(labels)),
         )
     except FileNotFoundError:
         raise RunError(str(path), "does not exist.", do="Run the arm again.") from None

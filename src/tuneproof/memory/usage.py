@@ -6,9 +6,13 @@ In: nothing. Out: bytes. Knows nothing of: the work.
 import contextlib
 import ctypes
 import gc
-import resource
 import sys
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -68,6 +72,16 @@ def reset_peak() -> None:
         CLEAR_REFS.write_text("5")
 
 
+def _peak_of_process() -> int:
+    """The peak where there is no /proc: by getrusage, or of Windows' own counter."""
+    if resource is None:
+        import psutil
+
+        info = psutil.Process().memory_info()
+        return int(getattr(info, "peak_wset", info.rss))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def peak_bytes() -> dict[str, int]:
     """Peak resident memory of the process, and the peak of the device's allocator if there is a GPU."""
     peaks = {}
@@ -75,8 +89,7 @@ def peak_bytes() -> dict[str, int]:
         line = next(row for row in STATUS.read_text().splitlines() if row.startswith("VmHWM"))
         peaks["process"] = int(line.split()[1]) * 1024
     except (OSError, StopIteration):
-        factor = 1 if sys.platform == "darwin" else 1024
-        peaks["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor
+        peaks["process"] = _peak_of_process()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         peaks["device"] = int(torch.cuda.max_memory_allocated())

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from tuneproof.methods.embeddings import EMBEDDINGS
 from tuneproof.methods.endpoint import ENDPOINT
+from tuneproof.methods.exported import EXPORTED
 from tuneproof.methods.full import FULL
 from tuneproof.methods.given import GIVEN_PREDICTIONS
 from tuneproof.methods.head import HEAD
@@ -33,6 +34,7 @@ CATALOG = (
     QLORA,
     FULL,
     TUNED_MODEL,
+    EXPORTED,
     GIVEN_PREDICTIONS,
     ENDPOINT,
 )

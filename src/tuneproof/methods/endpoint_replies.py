@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from tuneproof.errors import RunError
 from tuneproof.methods.endpoint_labels import answer_log_probability, first_token_labels
@@ -61,6 +60,8 @@ def read_replies(
     options: Any, request: SystemRequest, requests: Sequence[Sequence[ServerRequest]], log: ReplyLog
 ) -> SystemReplies:
     """The replies of all items, with their usage, time and dates."""
+    from scipy.special import softmax
+
     counts: Counter[str] = Counter()
     words = request.prompt.words if isinstance(request.prompt, Prompt) else ()
     texts, probabilities_NC = [], np.full((len(requests), len(words)), np.nan)

@@ -27,8 +27,8 @@ class GivenOptions(MethodOptions):
 
     path: str = Field(
         min_length=1,
-        description="A CSV, TSV, JSONL, JSON or Parquet file with a row an item, lm-evaluation-harness's "
-        "samples_*.jsonl, promptfoo's JSON, or one JSON object of id → answer.",
+        description="A CSV, TSV, .xlsx, JSONL, JSON or Parquet file with a row an item, "
+        "lm-evaluation-harness's samples_*.jsonl, promptfoo's JSON, or one JSON object of id → answer.",
     )
     id: str = Field("id", min_length=1, description="The column of the items' ids.")
     text: str | None = Field(
@@ -50,6 +50,11 @@ class GivenOptions(MethodOptions):
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="What separates cells of CSV."
     )
+    sheet: str | None = Field(
+        None,
+        min_length=1,
+        description="Of an .xlsx file: the sheet to read (default: the only visible one with content).",
+    )
 
 
 def read_given(options: Any, request: SystemRequest) -> SystemReplies:
@@ -61,7 +66,7 @@ def read_given(options: Any, request: SystemRequest) -> SystemReplies:
         options.id, options.text, options.predicted, options.provider, options.choices
     )
     labels = request.labels if isinstance(request.prompt, Prompt) else ()
-    text_format = TextFormat(options.encoding, options.delimiter)
+    text_format = TextFormat(options.encoding, options.delimiter, sheet=options.sheet)
     rows = read_prediction_file(options.path, columns, labels, text_format)
     keys = [example.id if options.text is None else example.text for example in request.examples]
     row_N = np.array([rows.row_of.get(key, -1) for key in keys], dtype=np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tuneproof.errors import RunError
-from tuneproof.methods.linear_head import HeadData, LinearHead, linear_head
+from tuneproof.methods.linear_head import HeadData, LinearHead, chosen_by, linear_head
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import PoolingOption, StrengthsOption
 from tuneproof.methods.span_head import fit_span_head
@@ -50,7 +50,7 @@ def fit_logistic_head(options: StrengthsOption, data: HeadData) -> LinearHead:
                     fit_intercept=data.has_bias,
                     max_iter=MAX_ITERATIONS,
                     tol=1e-4,
-                ).fit(scaled_ND, data.train_labels_N)
+                ).fit(scaled_ND, data.train_labels_N, data.weights_of(data.train_labels_N))
             head = linear_head(pooling, fit.coef_, fit.intercept_, mean_D, scale_D)
             heads.append(replace(head, chosen=_chosen(head, data, strength, fit)))
     return min(heads, key=lambda head: head.chosen["dev_loss"])
@@ -61,7 +61,7 @@ def _chosen(head: LinearHead, data: HeadData, strength: float, fit: Any) -> dict
     loss, accuracy = head.dev_loss_and_accuracy(data)
     converged = bool(fit.n_iter_.max() < MAX_ITERATIONS)
     scores = {"strength": strength, "dev_loss": loss, "dev_accuracy": accuracy}
-    return {**scores, "converged": converged, "by": "lowest loss on dev"}
+    return {**scores, "converged": converged, "by": chosen_by(data.weights_C is not None)}
 
 
 HEAD = Method(

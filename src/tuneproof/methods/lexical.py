@@ -40,7 +40,7 @@ class LexicalOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class _Regression:
-    """A regression on one set of features, with its log loss on each item of dev."""
+    """A regression on one set of features, with its log loss on each item of dev, times the item's weight."""
 
     name: str
     strength: float
@@ -74,9 +74,12 @@ class _Fitter:
         """The regression with this inverse strength."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=strength, max_iter=2000).fit(self.features.train, self.train.labels_N)
+        regression = LogisticRegression(C=strength, max_iter=2000)
+        model = regression.fit(self.features.train, self.train.labels_N, self.train.weights_N)
         dev_NC = _all_classes(model, self.features.dev, self.classes)
         loss_N = -np.log(dev_NC[np.arange(len(dev_NC)), self.dev.labels_N] + 1e-12)
+        if self.dev.weights_N is not None:
+            loss_N *= self.dev.weights_N / self.dev.weights_N.mean()
         return _Regression(self.name, strength, self.features, model, dev_NC, loss_N)
 
     def best(self, strengths: Sequence[float]) -> _Regression:
@@ -158,5 +161,6 @@ LEXICAL = Method(
     chance=False,
     paper="Salton and Buckley 1988; scikit-learn's TfidfVectorizer and LogisticRegression",
     fit=fit_lexical,
+    weighs_classes=True,
     answer=answer_by_overlap,
 )

@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 Features = Mapping[str, NDArray[np.float32]]  # pooling: [N, D]
 
 
+def chosen_by(is_weighted: bool) -> str:
+    """By what dev chooses: the loss that train minimises."""
+    return "lowest loss on dev, with its class weights" if is_weighted else "lowest loss on dev"
+
+
 @dataclass(frozen=True)
 class HeadData:
-    """Features of train and dev by pooling, their labels, and the head's shape."""
+    """Features of train and dev by pooling, their labels, and the head's shape.
+
+    weights_C: of the labels in the loss; None: all the same.
+    """
 
     train: Features
     train_labels_N: NDArray[np.int64]
@@ -26,6 +34,11 @@ class HeadData:
     dev_labels_N: NDArray[np.int64]
     has_bias: bool
     classes: int
+    weights_C: NDArray[np.float64] | None = None
+
+    def weights_of(self, labels_N: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """The weights of items with these labels."""
+        return None if self.weights_C is None else self.weights_C[labels_N]
 
 
 @dataclass(frozen=True)
@@ -48,10 +61,11 @@ class LinearHead:
         return exp_NC / exp_NC.sum(axis=1, keepdims=True)
 
     def dev_loss_and_accuracy(self, data: HeadData) -> tuple[float, float]:
-        """Mean log loss (nats) and accuracy on dev."""
+        """Mean log loss (nats), weighted as in the fit, and accuracy on dev."""
         probabilities_NC = self.probabilities(data.dev[self.pooling])
         gold_N = probabilities_NC[np.arange(len(data.dev_labels_N)), data.dev_labels_N]
-        loss = float(-np.log(gold_N + 1e-12).mean())
+        weights_N = data.weights_of(data.dev_labels_N)
+        loss = float(np.average(-np.log(gold_N + 1e-12), weights=weights_N))
         return loss, float((probabilities_NC.argmax(axis=1) == data.dev_labels_N).mean())
 
 

@@ -53,10 +53,11 @@ class BaselineAnswers:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with their labels as indices 0..C-1."""
+    """Texts with their labels as indices 0..C-1. weights_N: of their losses; None: all the same."""
 
     texts: Sequence[str]
     labels_N: NDArray[np.int64]
+    weights_N: NDArray[np.float64] | None = None
 
 
 def nothing_frozen(options: Any) -> bool:
@@ -95,10 +96,11 @@ class Method:
     - finished: a model of its own, named by the option `model`, which is evaluated as it is.
     - system: made elsewhere; `reply` (options, the items) gives its predictions. `inputs` (options) names
       what the result depends on besides, such as the checksum of a file. `announce`: what is said
-      of it before it replies, where replies cost something. `neutral`: options that change no result.
+      of it before it replies, where replies take time or money. `neutral`: options that change no result.
 
     `chance`: whether a seed changes the outcome. `freezes_base`: whether the base's own weights stay as
-    they are. `start_error`: by how much the logits before the first step may differ from the base's.
+    they are. `weighs_classes`: whether `train.class_weights` changes a baseline.
+    `start_error`: by how much the logits before the first step may differ from the base's.
     `merges`: whether its adapters can be merged into the base's weights. `quantizes`: the frozen base's
     linear layers are held in 4 bits. `check` raises RecipeError where a package that it needs is missing.
     """
@@ -118,6 +120,7 @@ class Method:
     apply: Callable[[Any, Any, Any, Sequence[str]], Any] | None = None
     freezes_base: Callable[[Any], bool] = nothing_frozen
     start_error: Callable[[Any], float] = exact_start
+    weighs_classes: bool = False
     merges: bool = True
     quantizes: bool = False
     check: Callable[[], None] | None = None
@@ -130,6 +133,11 @@ class Method:
     def needs_model(self) -> bool:
         """Whether it runs on each model of the study."""
         return self.kind in ("prompt", "tuned")
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether it learns from labels by a loss in which classes may weigh differently."""
+        return self.kind == "tuned" or self.weighs_classes
 
     @property
     def fits_head(self) -> bool:

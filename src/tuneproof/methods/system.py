@@ -30,7 +30,8 @@ class SystemRequest:
 
     folder: of the arm, for what must survive a stop; None where nothing is kept. report: called with the
     number of items that have a reply. message: shows a sentence to the user. prices: of its tokens, in
-    `currency`, where the recipe has any.
+    `currency`, where the recipe has any. timing_s: seconds to time single items at most. threads: of the CPU,
+    where the recipe names them.
     """
 
     examples: Sequence[Example]
@@ -42,6 +43,8 @@ class SystemRequest:
     message: Callable[[str], None] = ignore_message
     prices: TokenPrices | None = None
     currency: str = ""
+    timing_s: float = 0.0
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class SystemReplies:
     texts: the label or the answer as the system wrote it; None: no reply. probabilities_NC: of the labels,
     NaN in a row without any; where a text is "" they decide. null_N: of questions, how sure the system is
     that there is no answer, NaN where it does not say. usage: input_tokens, output_tokens, requests.
-    seconds: that the replies took; None where that is not known. notes: sentences that a reader has to know.
+    seconds: that the replies took; None where that is not known. single_s: seconds of calls with one item;
+    batch_s: of calls with `batch_size` items. notes: sentences that a reader has to know.
     """
 
     texts: Sequence[str | None]
@@ -60,4 +64,7 @@ class SystemReplies:
     usage: Mapping[str, int] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
+    single_s: Sequence[float] = ()
+    batch_s: Sequence[float] = ()
+    batch_size: int = 0
     notes: tuple[str, ...] = ()

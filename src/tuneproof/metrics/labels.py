@@ -20,6 +20,7 @@ from tuneproof.metrics.metric import UNPARSED, LabelItems, Metric, check_items
 Floats = NDArray[np.float64]
 
 BINS = 15
+MAX_COST = 1e6  # of a mistake
 SMALLEST = float(np.finfo(np.float64).eps)  # log loss clips here, as scikit-learn does
 NOTES = {"recall_weighted": "equals accuracy by identity; no separate evidence"}
 
@@ -120,6 +121,15 @@ def _brier(items: LabelItems) -> Floats:
     return np.stack([error_N, np.ones_like(error_N)], axis=1)
 
 
+def _cost(items: LabelItems) -> Floats:
+    """What each prediction costs; an answer that names no label costs as much as the worst of its gold's."""
+    if items.costs_CC is None:
+        raise ValueError("call why_not_computable() first")
+    cost_N = items.costs_CC[items.gold_N, items.predicted_N]
+    cost_N = np.where(items.predicted_N == UNPARSED, items.costs_CC.max(axis=1)[items.gold_N], cost_N)
+    return np.stack([cost_N, np.ones_like(cost_N)], axis=1)
+
+
 def _log_loss(items: LabelItems) -> Floats:
     of_gold_N = _probabilities(items)[np.arange(len(items.gold_N)), items.gold_N]
     loss_N = -np.log(np.clip(of_gold_N, SMALLEST, 1.0))
@@ -171,7 +181,12 @@ _GOOD = "Good 1952, Rational Decisions, JRSS B 14(1)"
 _WORST = -log(SMALLEST)
 LOG_LOSS = Metric("log_loss", "Log loss (nats)", _log_loss, _mean, _GOOD, **_OF_PROBABILITIES, high=_WORST)
 
-LABEL_METRICS = (ACCURACY, *_of_labels(), CALIBRATION, BRIER, LOG_LOSS)
+_ELKAN = "Elkan 2001, The Foundations of Cost-Sensitive Learning, IJCAI, section 1"
+MEAN_COST = Metric(
+    "mean_cost", "Mean cost of an item", _cost, _mean, _ELKAN, needs="costs", direction="down", high=MAX_COST
+)
+
+LABEL_METRICS = (ACCURACY, *_of_labels(), CALIBRATION, BRIER, LOG_LOSS, MEAN_COST)
 
 
 def confusion(items: LabelItems) -> NDArray[np.int64]:

@@ -28,13 +28,15 @@ class LabelItems:
     """What label metrics see: N items, C labels.
 
     `gold_N` in 0..C-1; `predicted_N` in 0..C-1 or UNPARSED; `probabilities_NC` rows sum to one,
-    or None where the method gives none (majority, generated answers).
+    or None where the method gives none (majority, generated answers). `costs_CC[gold, predicted]`: of the
+    study's mistakes, if it has costs.
     """
 
     labels: tuple[str, ...]
     gold_N: NDArray[np.int64]
     predicted_N: NDArray[np.int64]
     probabilities_NC: NDArray[np.float64] | None = None
+    costs_CC: NDArray[np.float64] | None = None
 
     kind = "labels"
 
@@ -94,11 +96,12 @@ Items = LabelItems | AnswerItems
 class Metric:
     """One entry of the catalog. `direction` says which end is better; `low` and `high` bound the value.
 
-    `kind` is the kind of task whose items `per_item` takes. `needs`: whether predictions suffice or
-    probabilities are needed. `proportion` is true where the value is a share of right items, so that
-    Wilson's interval holds. `averaged_over`: the classes that all weigh the same in the value, however rare
-    ("positive": that class alone). Of questions: `required_questions` are those of which it needs some,
-    `counted_questions` those that its value is of, where not of all. `name_in_sentence` is empty where
+    `kind` is the kind of task whose items `per_item` takes. `needs`: whether predictions suffice, or
+    probabilities or the costs of mistakes are needed. `proportion` is true where the value is a share of
+    right items, so that Wilson's interval holds. `averaged_over`: the classes that all weigh the same in the
+    value, however rare ("positive": that class alone). Of questions: `required_questions` are those of
+    which it needs some, `counted_questions` those that its value is of, where not of all.
+    `name_in_sentence` is empty where
     it is `name` with spaces. `missing_requirement` returns what this machine is missing for it, in a
     sentence ("": nothing). `note` is printed beside every value; `incomparable` says why arms
     are not compared by it.
@@ -109,7 +112,7 @@ class Metric:
     per_item: Callable[[Any], NDArray[np.float64]]
     from_totals: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
     paper: str
-    needs: Literal["predicted", "probabilities"] = "predicted"
+    needs: Literal["predicted", "probabilities", "costs"] = "predicted"
     direction: Literal["up", "down"] = "up"
     low: float = 0.0
     high: float = 1.0
@@ -160,6 +163,8 @@ def why_not_computable(metric: Metric, items: Items) -> str:
         return f"{metric.name} is for two labels and there are {items.classes}."
     if metric.needs == "probabilities" and items.probabilities_NC is None:
         return f"{metric.name} needs probabilities and the predictions have none."
+    if metric.needs == "costs" and getattr(items, "costs_CC", None) is None:
+        return f"{metric.name} needs the costs of mistakes (decision.costs), and there are none."
     needed = metric.counted_questions or metric.required_questions
     if needed and not _of_kind(items, needed).any():
         return f"{metric.name} is for questions with {needed}, and there are none."

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tuneproof.atomic import load_json
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.families.models import CONVERT, ModelSource
@@ -49,10 +50,10 @@ def read_json_object(path: Path, name: str) -> dict[str, Any]:
     try:
         if path.exists() and not (path.is_file() and path.stat().st_size <= MAX_JSON_BYTES):
             raise ModelError(str(path), f"is not a file of at most {MAX_JSON_BYTES:,} bytes.")
-        value = json.loads(path.read_text("utf-8"))
+        value = load_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(name, f"has no {path.name}.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(str(path), f"is not JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ModelError(str(path), "is not a JSON object.")

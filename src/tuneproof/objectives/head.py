@@ -15,12 +15,13 @@ import torch
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
 from tuneproof.context.study_data import as_predictions
+from tuneproof.data.class_weights import weighted_mean
 from tuneproof.data.encode import EncodedTexts
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.classify import class_probabilities
 from tuneproof.inference.prediction import Predictions
 from tuneproof.models.activation_cache import TokenRow
-from tuneproof.objectives.objective import IntArray, Part
+from tuneproof.objectives.objective import FloatArray, IntArray, Part
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
 from tuneproof.train.losses import head_loss
@@ -46,6 +47,11 @@ class HeadObjective:
         """Gold label indices [N] of train."""
         return torch.tensor([example.label for example in self.context.splits.train])
 
+    @cached_property
+    def weights_C(self) -> FloatArray | None:
+        """The weights of the labels; None: all weigh the same."""
+        return self.context.study.class_weights_C
+
     @property
     def lengths(self) -> IntArray:
         """Tokens of every train item."""
@@ -65,11 +71,13 @@ class HeadObjective:
         """Right-padded items with their labels."""
         batch = pad_batch([self.train.ids[i] for i in indices], self.context.spec.pad.id, "right")
         tokens = int(batch["attention_mask"].sum())
-        return {**batch, "labels": self.labels[torch.as_tensor(indices)], "tokens": tokens}
+        labels = self.labels[torch.as_tensor(indices)]
+        weights = unit_weights(self.weights_C, labels.numpy())
+        return {**batch, "labels": labels, "tokens": tokens, **weights}
 
-    def count(self, part: Part) -> int:
-        """Items."""
-        return len(part["labels"])
+    def count(self, part: Part) -> float:
+        """Items, or the sum of their weights."""
+        return part.get("weight", len(part["labels"]))
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over items."""
@@ -93,8 +101,8 @@ class HeadObjective:
         )
 
     def evaluate(self, model: Any, dev: Sequence[Example]) -> dict[str, float]:
-        """Loss and accuracy on dev."""
-        return dev_values(self.predict(model, dev, "dev"))
+        """Loss, weighted as in training, and accuracy on dev."""
+        return dev_values(self.predict(model, dev, "dev"), self.weights_C)
 
     def samples(self) -> list[dict[str, Any]]:
         """Three test items; no token is supervised, the label is the head's."""
@@ -103,11 +111,27 @@ class HeadObjective:
         return [prompt_sample(self.context.spec, example, ids[i], None) for i, example in enumerate(examples)]
 
 
-def dev_values(predictions: Predictions) -> dict[str, float]:
-    """Mean negative log-likelihood of the gold labels (nats), and accuracy."""
+def unit_weights(weights_C: FloatArray | None, label_S: IntArray) -> Part:
+    """The weights of supervised units of these labels, and their sum; empty where all weigh the same.
+
+    The sum is taken on the host, in float64, so that count and loss have the same on every device.
+    """
+    if weights_C is None:
+        return {}
+    weights_S = weights_C[label_S]
+    return {"weights": torch.from_numpy(weights_S).float(), "weight": float(weights_S.sum())}
+
+
+def dev_values(predictions: Predictions, weights_C: FloatArray | None = None) -> dict[str, float]:
+    """Mean negative log-likelihood of the gold labels (nats), and accuracy.
+
+    weights_C: of the labels in the loss, since it chooses among weights that were trained so; accuracy
+    counts every item once.
+    """
     assert predictions.probabilities_NC is not None
     gold_N = predictions.probabilities_NC[np.arange(len(predictions)), predictions.gold_N]
+    weights_N = None if weights_C is None else weights_C[predictions.gold_N]
     return {
-        "dev_loss": float(-np.log(np.maximum(gold_N, 1e-12)).mean()),
+        "dev_loss": weighted_mean(-np.log(np.maximum(gold_N, 1e-12)), weights_N),
         "dev_accuracy": float(predictions.right_N.mean()),
     }

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_encoding import encode_label_prompts
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
@@ -20,7 +22,7 @@ from tuneproof.models.activation_cache import TokenRow
 from tuneproof.models.lm_logits import MAX_PIECE_TOKENS
 from tuneproof.models.resume_log import ResumeLog
 from tuneproof.objectives.answers import collate_answers
-from tuneproof.objectives.head import dev_values
+from tuneproof.objectives.head import dev_values, unit_weights
 from tuneproof.objectives.objective import FloatArray, IntArray, Part
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
@@ -73,12 +75,22 @@ class LabelWordsObjective:
         return [TokenRow(ids) for ids in scored_rows(prompts) if len(ids) <= MAX_PIECE_TOKENS]
 
     def collate(self, indices: IntArray) -> Part:
-        """Left-padded rows, so that the answers end every row."""
-        return collate_answers(self.train, indices, self.context.spec.pad.id)
+        """Left-padded rows, so that the answers end every row; a token weighs as its item's label does."""
+        part = collate_answers(self.train, indices, self.context.spec.pad.id)
+        if self.weights_C is None:
+            return part
+        train = self.context.splits.train
+        label_S = [train[i].label for i in indices for _ in range(int(self.train.supervised[i].sum()))]
+        return part | unit_weights(self.weights_C, np.array(label_S))
 
-    def count(self, part: Part) -> int:
-        """Tokens of answers."""
-        return len(part["answers"])
+    @cached_property
+    def weights_C(self) -> FloatArray | None:
+        """The weights of the labels; None: all weigh the same."""
+        return self.context.study.class_weights_C
+
+    def count(self, part: Part) -> float:
+        """Tokens of answers, or the sum of their weights."""
+        return part.get("weight", len(part["answers"]))
 
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed cross-entropy over the answers' tokens; no other logits are computed."""
@@ -92,8 +104,8 @@ class LabelWordsObjective:
         return as_predictions(labels, examples, shares_NC, prompts.tokens_N, prompts.truncated_N)
 
     def evaluate(self, model: Any, dev: Sequence[Example]) -> dict[str, float]:
-        """Loss and accuracy on dev."""
-        return dev_values(self.predict(model, dev, "dev"))
+        """Loss, weighted as in training, and accuracy on dev."""
+        return dev_values(self.predict(model, dev, "dev"), self.weights_C)
 
     def samples(self) -> list[dict[str, Any]]:
         """Three train items, the supervised tokens marked."""

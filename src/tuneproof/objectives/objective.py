@@ -39,8 +39,8 @@ class Objective(Protocol):
     def loss(self, model: Any, part: Part) -> LossSum:
         """Summed negative log-likelihood over the supervised units of a micro-batch."""
 
-    def count(self, part: Part) -> int:
-        """Supervised units of a micro-batch."""
+    def count(self, part: Part) -> float:
+        """Supervised units of a micro-batch; where classes have weights, the sum of theirs."""
 
     def predict(self, model: Any, examples: Sequence[Example], name: str) -> Any:
         """Predictions of a part's items; `name` is what the part is called."""

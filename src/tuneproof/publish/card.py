@@ -20,6 +20,7 @@ from tuneproof.publish.load_code import LoadSpec, card_code
 from tuneproof.report.formatting import choose_style
 from tuneproof.report.markdown import escape
 from tuneproof.report.tables import headline, is_share, metric_title, overlap_note, positive_label
+from tuneproof.score.decision import decision_sentence
 from tuneproof.tasks import TASKS
 
 LICENCES = {
@@ -268,6 +269,7 @@ def _limitations(publication: Publication, load_spec: LoadSpec, options: CardOpt
     lines += _seed_limits(publication)
     findings = publication.study.audit.get("findings") or []
     lines += [f"Audit, {finding.get('level')}: {finding.get('message')}" for finding in findings]
+    lines += [line for line in [decision_sentence(load_spec.decision or {})] if line]
     lines += _truncation_limits(publication, load_spec)
     if publication.spec is None:
         lines.append("It holds words and character sequences of its train texts, unless it is majority.")

@@ -28,6 +28,7 @@ from tuneproof.publish.load_code import SKOPS, Form, LoadSpec, Objective
 from tuneproof.publish.skops_file import check_skops, write_skops
 from tuneproof.recipe.recipe import Arm, Recipe, read_recipe
 from tuneproof.record.study_folder import FACTS, RECIPE, WEIGHTS, ArmRecord, StudyRecord, read_study
+from tuneproof.score.decision import read_decision
 
 # files of the arm's weights that are written anew, or of no use elsewhere
 NOT_COPIED = {MANIFEST, "README.md", "head.json"}
@@ -83,7 +84,7 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
     spec = base_model_spec(record, recipe)
     objective = _objective(str(folder), arm, recipe.task.kind, spec)
     check_folder(record.folder / WEIGHTS)
-    form = _form(record.folder / WEIGHTS)
+    form = weights_form(record.folder / WEIGHTS)
     if merged:
         _check_merge(arm, form)
     base_name = base or ("" if spec.source.local else spec.source.path_or_id)
@@ -97,6 +98,7 @@ def prepare_publication(folder: Path, merged: bool, base: str | None) -> Publica
         )
     precision = str(read_json(record.folder / FACTS)["facts"]["compute.precision"])
     load_spec = _load_spec(record, recipe, spec, form, objective, precision)
+    load_spec = replace(load_spec, decision=_decision(record))
     if needs_base:
         load_spec = replace(load_spec, base=base_name, revision=None if base else spec.commit)
     return Publication(record, study, recipe, arm, spec, load_spec, merged, base_name, precision)
@@ -111,8 +113,14 @@ def _prepare_baseline(record: ArmRecord, names_base: bool) -> Publication:
     study = read_study(record.folder.parent.parent)
     recipe = read_recipe(study.folder / RECIPE)
     check_folder(record.folder / WEIGHTS)
-    load_spec = LoadSpec("baseline", "labels", labels, max_length=0)
+    load_spec = LoadSpec("baseline", "labels", labels, max_length=0, decision=_decision(record))
     return Publication(record, study, recipe, recipe.arm(name), None, load_spec, False, "", "fp64")
+
+
+def _decision(record: ArmRecord) -> dict[str, Any] | None:
+    """How the arm decides labels; None where it predicts the most probable one."""
+    entry = record.about["chosen"].get("decision") or {}
+    return None if read_decision(entry, len(record.about["labels"])) is None else entry
 
 
 def _check_merge(arm: Arm, form: Form) -> None:
@@ -142,7 +150,8 @@ def _objective(where: str, arm: Arm, task_kind: str, spec: ModelSpec) -> Objecti
     return "span"
 
 
-def _form(weights: Path) -> Form:
+def weights_form(weights: Path) -> Form:
+    """What an arm's weights are: an adapter, a head, or a whole model."""
     if (weights / ADAPTER).is_file():
         return "adapter"
     return "head" if (weights / HEAD).is_file() else "model"

@@ -7,36 +7,31 @@ The process runs the card's own code. It has no token, no network and nothing of
 lines that end it with this process.
 """
 
-import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-import tuneproof.parent_process as parent_process
 from tuneproof.atomic import sha256_of_file
 from tuneproof.errors import RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions, read_predictions
+from tuneproof.methods.fresh_process import ProgramError, run_program
 from tuneproof.publish.files import Publication, copied_files
 from tuneproof.publish.load_code import SKOPS, LoadSpec, make_program
 from tuneproof.publish.skops_file import holds_weights
 from tuneproof.record.study_folder import PREDICTIONS, read_items
-from tuneproof.redact import is_secret
+from tuneproof.score.decision import Decision, read_decision
 from tuneproof.tasks.question_rows import question_from_json
 
 SAMPLE_ITEMS = 32
 BATCH_SIZE = 8
-TIMEOUT_S = 3600.0
 # Of probabilities (of the null score in logits ten times as much). In float32 only the order of sums
 # differs; half precision on another device rounds every layer differently.
 TOLERANCES = {"fp64": 1e-9, "fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
 NULL_FACTOR = 10.0
-WATCH = f"import runpy, sys\nrunpy.run_path({parent_process.__file__!r})['end_with_parent'](int(sys.argv[1]))"
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,31 @@ class GateResult:
     tolerance: float
     unit: str
     merged: float | None = None
+
+
+@dataclass(frozen=True)
+class DecidedLabels:
+    """The labels of the process; decision: how they were decided, None: as the most probable ones."""
+
+    labels_N: NDArray[np.int64]
+    decision: Decision | None = None
+
+    def count_changed(
+        self, study_NC: NDArray[np.float64], study_N: NDArray[np.int64], tolerance: float
+    ) -> int:
+        """How many differ from the study's labels by more than rounding moves.
+
+        study_NC: the study's probabilities; tolerance: of each.
+        """
+        rows_N = np.arange(len(study_N))
+        if self.decision is None:
+            losses_NC, slack = -study_NC, 2 * tolerance
+        else:
+            losses_NC, costs_CC = self.decision.expected_costs(study_NC), self.decision.costs_CC
+            sharpness = min(1.0, self.decision.temperature)
+            slack = 2 * tolerance * float(costs_CC.max()) * len(costs_CC) / sharpness
+        more_N = losses_NC[rows_N, self.labels_N] - losses_NC[rows_N, study_N]
+        return int((more_N > slack).sum())
 
 
 def take_sample(publication: Publication) -> Sample:
@@ -105,14 +125,20 @@ def run_gate(publication: Publication, load_spec: LoadSpec, folder: Path) -> Gat
     needs_base = load_spec.form in ("adapter", "head") and not publication.merged
     local_spec = load_spec.with_base(publication.base_folder) if needs_base else load_spec
     outputs = predict_in_fresh_process(local_spec, str(folder), sample)
-    difference = compare(sample.expected, outputs, tolerance, str(folder))
+    decided = None
+    if local_spec.decision is not None:
+        decision = read_decision(local_spec.decision, len(local_spec.labels))
+        assert decision is not None
+        decided = DecidedLabels(np.array([label for _, label in outputs], dtype=np.int64), decision)
+        outputs = [row for row, _ in outputs]
+    difference = compare(sample.expected, outputs, tolerance, str(folder), decided)
     _check_copies(publication, folder)
     if load_spec.form == "baseline" and not holds_weights(folder / SKOPS, publication.weights):
         raise _error(str(folder), f"{SKOPS} holds other weights than the arm's")
     unit = "logits" if load_spec.objective == "span" else "of a probability"
     merged_difference = None
     if publication.load_spec.form == "adapter" and not load_spec.quantized:
-        adapter = publication.load_spec.with_base(publication.base_folder)
+        adapter = replace(publication.load_spec.with_base(publication.base_folder), decision=None)
         weights = str(publication.weights)
         other = predict_in_fresh_process(adapter, weights, sample, merge=not publication.merged)
         merged_difference = max_difference(as_numbers(outputs), as_numbers(other))
@@ -136,11 +162,17 @@ def _check_copies(publication: Publication, folder: Path) -> None:
             raise _error(str(folder), f"{name} is not the file that the arm saved (checksum differs)")
 
 
-def compare(expected: AnyPredictions, outputs: list[Any], tolerance: float, where: str) -> float:
+def compare(
+    expected: AnyPredictions,
+    outputs: list[Any],
+    tolerance: float,
+    where: str,
+    decided: DecidedLabels | None = None,
+) -> float:
     """The largest difference between the study's predictions and those of the process.
 
     Labels and answers must be equal, except for labels whose probabilities in the study are equal within
-    the tolerance.
+    the tolerance. decided: the labels of the process, where they are not the most probable ones.
 
     Raises: RunError if they are not, or a number differs by more than the tolerance.
     """
@@ -155,10 +187,8 @@ def compare(expected: AnyPredictions, outputs: list[Any], tolerance: float, wher
         new_NC, study_NC = as_numbers(outputs), expected.probabilities_NC
         if new_NC.shape != study_NC.shape:
             raise _error(where, f"it has {new_NC.shape[-1]} labels and the study {study_NC.shape[-1]}")
-        rows_N = np.arange(len(expected))
-        best_N = study_NC[rows_N, expected.predicted_N]
-        at_new_label_N = study_NC[rows_N, new_NC.argmax(axis=1)]
-        changed = int((best_N - at_new_label_N > 2 * tolerance).sum())
+        decided = decided or DecidedLabels(new_NC.argmax(axis=1))
+        changed = decided.count_changed(study_NC, np.asarray(expected.predicted_N), tolerance)
         difference = max_difference(new_NC, study_NC)
     if changed or not difference <= tolerance:
         raise _error(
@@ -188,36 +218,10 @@ def predict_in_fresh_process(
 
     Raises: RunError if it fails, takes too long or prints anything else.
     """
-    program = make_program(load_spec, location, merge)
     try:
-        process = subprocess.run(
-            [sys.executable, "-I", "-c", f"{WATCH}\n{program}", str(os.getpid())],
-            input=json.dumps(sample.inputs),
-            text=True,
-            capture_output=True,
-            env=_environment(),
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _error(location, f"its process ran for more than {TIMEOUT_S / 60:g} minutes") from None
-    if process.returncode:
-        message = (process.stderr.strip().splitlines() or ["it was killed"])[-1].rstrip(".")
-        raise _error(location, f"a fresh process cannot load it and predict: {message}")
-    try:
-        outputs = json.loads(process.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        raise _error(location, "its process printed no predictions") from None
-    return list(outputs)
-
-
-def _environment() -> dict[str, str]:
-    """The environment without secrets, and with the hub's libraries offline."""
-    environment = {name: value for name, value in os.environ.items() if not is_secret(name)}
-    for name in ("OFFLINE", "DISABLE_IMPLICIT_TOKEN", "DISABLE_PROGRESS_BARS", "DISABLE_TELEMETRY"):
-        environment[f"HF_HUB_{name}"] = "1"
-    environment |= {"TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    return {**environment, "TOKENIZERS_PARALLELISM": "false"}
+        return list(run_program(make_program(load_spec, location, merge), sample.inputs))
+    except ProgramError as error:
+        raise _error(location, str(error)) from None
 
 
 def _error(where: str, reason: str) -> RunError:

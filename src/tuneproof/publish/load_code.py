@@ -4,7 +4,7 @@ In: what was published, and its location. Out: lines of Python, the same on the 
 Knows nothing of: the study, the hub, the predictions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -30,7 +30,8 @@ class LoadSpec:
     base ("" if the published folder holds it). `before`, `after`, `words`: the prompt around a text, and
     the words of each label; `markup`: they hold the marks of a chat template. `quantized`: the base is
     held in 4 bits, except the modules in `unquantized`, and computes in `dtype`. `token_types`: token
-    types tell question and context apart. `resizes`: the base holds a head of another size.
+    types tell question and context apart. `resizes`: the base holds a head of another size. `decision`: how
+    dev decided that probabilities become labels (`score/decision.py`); None: the most probable is predicted.
     """
 
     form: Form
@@ -52,6 +53,7 @@ class LoadSpec:
     resizes: bool = False
     answer_tokens: int = 30
     threshold: float = 0.0
+    decision: Mapping[str, Any] | None = None
 
     def with_base(self, folder: str) -> "LoadSpec":
         """The same with its base in a folder of this machine."""
@@ -113,8 +115,29 @@ def _base_arguments(spec: LoadSpec, location: str) -> str:
 
 
 def prediction_lines(spec: LoadSpec) -> list[str]:
-    """The lines that predict: from `texts`, `probabilities` [texts, labels]; or from `question` and
-    `context`, `answer` ("" for none) and `null_score`."""
+    """The lines that predict: from `texts`, `probabilities` [texts, labels], and `predicted`, the labels as
+    numbers, where they are not the most probable ones; or from `question` and `context`, `answer` ("" for
+    none) and `null_score`."""
+    return [*_probability_lines(spec), *_decision_lines(spec)]
+
+
+def _decision_lines(spec: LoadSpec) -> list[str]:
+    if spec.decision is None:
+        return []
+    if "threshold" in spec.decision:
+        threshold = float(spec.decision["threshold"])
+        return [f"predicted = [int(row[1] > {threshold!r}) for row in probabilities.tolist()]"]
+    temperature = float(spec.decision.get("temperature", 1.0))
+    power = "" if temperature == 1.0 else f" ** (1 / {temperature!r})"
+    return [
+        f"costs = {spec.decision['costs']!r}  # a row for each right label, a column for each predicted one",
+        "expected = [[sum(share" + power + " * row[label] for share, row in zip(shares, costs)) "
+        "for label in range(len(costs))] for shares in probabilities.tolist()]",
+        "predicted = [row.index(min(row)) for row in expected]",
+    ]
+
+
+def _probability_lines(spec: LoadSpec) -> list[str]:
     if spec.form == "baseline":
         return [
             "folded = [unicodedata.normalize('NFKC', text) for text in texts]",
@@ -173,7 +196,8 @@ def make_program(spec: LoadSpec, location: str, merge: bool = False) -> str:
     """A complete program of the same lines.
 
     It reads a JSON list of groups of texts, or of [question, context], and prints a line of JSON at the
-    end. merge: it first merges the adapter into its base.
+    end: probabilities, with the label where it is decided by them. merge: it first merges the adapter into
+    its base.
     """
     is_span = spec.objective == "span"
     is_model = spec.form != "baseline"
@@ -191,6 +215,8 @@ def make_program(spec: LoadSpec, location: str, merge: bool = False) -> str:
     lines.append(f"for {'question, context' if is_span else 'texts'} in json.load(sys.stdin):")
     lines += _indent(prediction_lines(spec))
     outputs = "[[answer, null_score]]" if is_span else "probabilities.tolist()"
+    if spec.decision is not None:
+        outputs = "list(zip(probabilities.tolist(), predicted))"
     lines += _indent([f"predictions += {outputs}"])
     return "\n".join([*lines, "print()", "print(json.dumps(predictions))"])
 
@@ -209,4 +235,6 @@ def card_code(spec: LoadSpec, repo: str) -> tuple[str, str]:
     torch = ["import torch"] if spec.objective in ("words", "span") else []
     first = [f"{name} = {value!r}" for name, value in inputs.items()]
     last = "print(answer)" if spec.objective == "span" else f"print({list(spec.labels)!r}, probabilities)"
+    if spec.decision is not None:
+        last = f"print([{list(spec.labels)!r}[label] for label in predicted], probabilities)"
     return ("\n".join(loading_lines(spec, repo)), "\n".join([*torch, *first, *prediction_lines(spec), last]))

@@ -20,6 +20,7 @@ from tuneproof.methods.options import MethodOptions
 from tuneproof.methods.tuned_model import TUNED_MODEL
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.adapter_models import adapter_options, is_adapter
+from tuneproof.recipe.decision import DecisionSettings, check_decision_metric, check_label_settings
 from tuneproof.recipe.folder_name import folder_name
 from tuneproof.recipe.further_tests import further_tests_as_values, read_further_tests
 from tuneproof.recipe.search import check_search
@@ -36,6 +37,7 @@ SECTIONS: dict[str, type[settings.Settings]] = {
     "train": settings.TrainSettings,
     "search": settings.SearchSettings,
     "predict": settings.PredictSettings,
+    "decision": DecisionSettings,
     "score": settings.ScoreSettings,
     "compute": settings.ComputeSettings,
     "prices": settings.PriceSettings,
@@ -93,6 +95,7 @@ class Recipe(BaseModel):
     train: settings.TrainSettings
     search: settings.SearchSettings
     predict: settings.PredictSettings
+    decision: DecisionSettings
     score: settings.ScoreSettings
     compute: settings.ComputeSettings
     prices: settings.PriceSettings
@@ -107,7 +110,14 @@ class Recipe(BaseModel):
     def metric_names(self) -> tuple[str, ...]:
         """Every metric to score: the task's (the first is primary), `metrics` and the claims'."""
         claimed = [claim.metric for claim in self.claims if claim.metric is not None]
-        return tuple(dict.fromkeys([*self.task.metrics, *self.metrics, *claimed]))
+        costs = ["mean_cost"] if self.decision.costs is not None else []
+        return tuple(dict.fromkeys([*self.task.metrics, *costs, *self.metrics, *claimed]))
+
+    @property
+    def decision_metric(self) -> str:
+        """The metric by which dev chooses a threshold."""
+        claimed = self.claims[0].metric if self.claims else None
+        return self.decision.metric or claimed or self.task.metrics[0]
 
     def arm(self, name: str) -> Arm:
         """The arm with this name."""
@@ -340,6 +350,10 @@ def recipe_from(values: Mapping[str, Any], document: Document | None = None) -> 
         out=_read_out(values.get("out"), document),
         **sections,
     )
+    check_label_settings(recipe.decision, recipe.train.class_weights is not None, task, document)
+    named = dict.fromkeys(recipe.metrics, "metrics")
+    named |= {claim.metric: "claim" for claim in recipe.claims if claim.metric is not None}
+    check_decision_metric(recipe.decision, named, document)
     if recipe.out:
         return recipe
     changes_no_arm = {"tests": {}, "prices": settings.PriceSettings.model_validate({})}

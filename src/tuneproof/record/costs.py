@@ -92,11 +92,11 @@ def _arm_cost(records: Sequence[ArmRecord], prices: PriceSettings, sizes: dict[s
     item_s = _item_s(about, timed)
     own = prices.arms.get(about[0]["arm"]) or ArmPrices.model_validate({})
     read = sum(int(sizes.get(part) or 0) for part in ("dev", "test"))
-    is_elsewhere = about[0].get("kind") == "system"
+    is_elsewhere = about[0].get("kind") == "system" and not timed
     per_item, reason = _per_item(item_s, _usage(records), read, prices, own, is_elsewhere)
-    training_s = None if about[0].get("kind") in ELSEWHERE else _mean([_training_s(entry) for entry in about])
+    training_s = _mean([seconds for entry in about if (seconds := training_seconds(entry)) is not None])
     second = prices.per_hour / HOUR_S if prices.per_hour is not None else 1.0
-    labels = _labels(about[0], sizes)
+    labels = label_count(about[0], sizes)
     latencies = [entry["latency_s"] for entry in timed]
     names = [name for name in (latencies[0] if latencies else ()) if all(name in one for one in latencies)]
     peaks = [entry.get("peak_memory_bytes") or 0 for entry in about]
@@ -113,7 +113,7 @@ def _arm_cost(records: Sequence[ArmRecord], prices: PriceSettings, sizes: dict[s
         batch_size=timed[0]["batch_size"] if timed else None,
         items_per_s=1 / item_s.value if item_s and item_s.value else None,
         disk_bytes=_disk_bytes(records[0]),
-        peak_memory_bytes=None if is_elsewhere else max(peaks) or None,
+        peak_memory_bytes=None if about[0].get("kind") == "system" else max(peaks) or None,
         reason=reason,
     )
 
@@ -168,21 +168,34 @@ def _usage(records: Sequence[ArmRecord]) -> dict[str, float]:
     return {name: _mean([usage.get(name, 0) for usage in counted]) or 0.0 for name in names}
 
 
-def _training_s(about: dict[str, Any]) -> float:
+def training_seconds(about: dict[str, Any]) -> float | None:
+    """Seconds of training; of an exported arm those of the arm that it was; None: made elsewhere."""
+    if about.get("kind") in ELSEWHERE:
+        seconds = _origin(about).get("training_s")
+        return None if seconds is None else float(seconds)
     return sum(value for stage, value in (about.get("time_s") or {}).items() if stage not in NOT_TRAINING)
 
 
-def _labels(about: dict[str, Any], sizes: dict[str, Any]) -> int | None:
+def label_count(about: dict[str, Any], sizes: dict[str, Any]) -> int | None:
     """Labelled items that the arm needs: all of train and dev, or its shots; None: made elsewhere."""
     if about.get("kind") in ELSEWHERE:
-        return None
+        labels = _origin(about).get("labels")
+        return None if labels is None else int(labels)
     if about.get("kind") in ("baseline", "tuned"):
         return sum(int(sizes.get(part) or 0) for part in ("train", "dev"))
     return len((about.get("chosen") or {}).get("shots") or [])
 
 
+def _origin(about: dict[str, Any]) -> dict[str, Any]:
+    """What an exported model says of the arm that it was; empty of other arms."""
+    return (about.get("chosen") or {}).get("origin") or {}
+
+
 def _disk_bytes(record: ArmRecord) -> int | None:
     """The arm's weights, and those of the model where the arm does not hold them itself."""
+    exported = (record.about.get("chosen") or {}).get("size_bytes")
+    if exported:
+        return int(exported)
     folder = record.folder / WEIGHTS
     own = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
     whole = any(folder.glob("model*.safetensors")) and not (folder / "adapter_config.json").is_file()

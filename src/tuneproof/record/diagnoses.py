@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuneproof.data.class_weights import ClassWeights, weighted_counts
 from tuneproof.inference.prediction import read_predictions
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record import study_folder
@@ -61,18 +62,25 @@ class Diagnosis:
 def diagnose_study(study: study_folder.StudyRecord, recipe: Recipe) -> list[Diagnosis]:
     """A diagnosis for every finished run of a tuned arm, those on samples of train among them."""
     return [
-        Diagnosis(arm.about, diagnose_arm(arm, study.splits), extend_command(recipe, arm.about))
+        Diagnosis(
+            arm.about,
+            diagnose_arm(arm, study.needed_splits(), recipe.train.class_weights),
+            extend_command(recipe, arm.about),
+        )
         for arm in [*study.arms, *study.sampled]
         if arm.about["status"] == "done" and arm.steps
     ]
 
 
-def diagnose_arm(arm: study_folder.ArmRecord, splits: dict[str, Any]) -> list[Finding]:
-    """The findings of one finished arm."""
+def diagnose_arm(
+    arm: study_folder.ArmRecord, splits: dict[str, Any], weights: ClassWeights = None
+) -> list[Finding]:
+    """The findings of one finished arm. weights: of classes in its loss."""
     dev = read_predictions(arm.folder / study_folder.DEV_PREDICTIONS)
     counts = splits["labels"]["train"] if dev.kind == "labels" else {}
     if size := arm.about.get("train_size"):  # a sample with the same shares
         counts = {label: count * size / splits["sizes"]["train"] for label, count in counts.items()}
+    counts = weighted_counts(weights, counts)
     evaluations = (arm.about.get("chosen") or {}).get("evaluations") or []
     return diagnose_run(arm.steps, evaluations, arm.about.get("options") or {}, counts, dev)
 

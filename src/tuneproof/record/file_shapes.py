@@ -17,7 +17,7 @@ from tuneproof.atomic import read_json
 from tuneproof.errors import RunError
 
 Shape = str | list[Any] | Mapping[str, Any]
-NUMBER, WHOLE, TEXT = "a number", "a whole number", "text"
+NUMBER, WHOLE, COUNT, TEXT = "a number", "a whole number", "a whole number from 0", "text"
 LIST, OBJECT, FLAG = "a list", "an object", "true or false"
 REAL = "a number, or infinity where a step was skipped"
 ANY = "*"
@@ -28,6 +28,7 @@ FITS: dict[str, Callable[[Any], bool]] = {
     NUMBER: lambda v: type(v) in (int, float) and abs(v) < MAX_NUMBER,
     REAL: lambda v: type(v) in (int, float),
     WHOLE: lambda v: type(v) is int and abs(v) < MAX_NUMBER,
+    COUNT: lambda v: type(v) is int and 0 <= v < MAX_NUMBER,
     TEXT: lambda v: isinstance(v, str),
     LIST: lambda v: isinstance(v, list),
     OBJECT: lambda v: isinstance(v, dict),
@@ -71,6 +72,12 @@ CHOSEN = {
     "shots": [TEXT],
     "dev_loss": NUMBER,
     "answers": {"no_answer_threshold": NUMBER},
+    "decision": {
+        **_of(NUMBER, "threshold", "temperature", "dev_value", "dev_value_before"),
+        **_of(TEXT, "positive", "metric", "by"),
+        "applies": FLAG,
+        "costs": [[NUMBER]],
+    },
 }
 MEMORY = {
     **_of(NUMBER, "predicted_bytes!", "measured_bytes!", "error!", "limit_bytes?"),
@@ -110,8 +117,8 @@ FURTHER_SET = {
 SHAPES: dict[str, Shape] = {
     "provenance.json": {"format": WHOLE, **_of(OBJECT, "source", "versions")},
     "splits.json": {
-        "sizes": {ANY: WHOLE},
-        "labels": {ANY: {ANY: NUMBER}},
+        "sizes!": {ANY: COUNT, **_of(COUNT, "train!", "test!")},
+        "labels!": {ANY: {ANY: COUNT}, "train!": {ANY: COUNT}},
         "overlap": {"share": NUMBER, "examples": LIST},
         "lookalikes": {"share": NUMBER, "ids!": [TEXT]},
         "fingerprints": {ANY: TEXT},

@@ -5,6 +5,7 @@ In: a study's directory. Out: each arm with all its seeds. Knows nothing of: com
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,16 @@ def read_study_recipe(folder: Path) -> Recipe:
 
     Raises: RunError if the study's format is older and its recipe is no longer valid.
     """
+    path = folder / study_folder.RECIPE
     try:
-        return read_recipe(folder / study_folder.RECIPE)
+        return _parse_once(path, path.read_bytes() if path.is_file() else b"")
     except RecipeError as error:
         if study_folder.study_format(folder) == study_folder.FORMAT:
             raise
         raise study_folder.format_error(folder) from error
+
+
+@lru_cache(maxsize=16)
+def _parse_once(path: Path, _content: bytes) -> Recipe:
+    """The recipe of a file with this content, which every part of a report reads."""
+    return read_recipe(path)

@@ -27,18 +27,18 @@ Knows nothing of: models, torch, how anything was computed.
     study.lock           which process is working here
     forecast.json        predicted time and memory: of the study, of every arm
     comparisons.json     {"comparisons": [...], "verdict": {...}, "diagnoses": [...]}
+    exports/             arms in other formats (see publish/export_arm.py)
     label_errors.csv, label_errors.json (after `tuneproof label-errors`; see record/label_errors.py)
     report.html, report.json, report.md, confusions.csv (of arms that give labels)
 """
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneproof.atomic import read_json, sha256_of_text
+from tuneproof.atomic import load_json, read_json, sha256_of_text
 from tuneproof.errors import RecipeError, RunError
 from tuneproof.recipe.yaml import read_text
 from tuneproof.record.file_shapes import check_shape, read_object
@@ -194,6 +194,13 @@ class StudyRecord:
         """Whether several test items share a group or a text, so that scores are over whole groups."""
         return bool(self.splits.get("clustered", self.splits.get("grouped")))
 
+    def needed_splits(self) -> dict[str, Any]:
+        """The splits. Raises: RunError if the study has no file of them."""
+        if not self.splits:
+            do = "Run the study again: its finished arms are kept."
+            raise RunError(str(self.folder / SPLITS), "is missing.", do=do)
+        return self.splits
+
 
 def read_steps(path: Path) -> list[dict[str, Any]]:
     """The lines of steps.jsonl; none without the file."""
@@ -201,8 +208,8 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         *lines, _ = path.read_text("utf-8").split("\n")  # a last line without a line end was cut off
-        steps = [json.loads(line) for line in lines if line.strip()]
-    except (ValueError, RecursionError) as error:
+        steps = [load_json(line) for line in lines if line.strip()]
+    except ValueError as error:
         raise RunError(str(path), f"is not lines of JSON: {error}.", do="Run the arm again.") from None
     checked: list[dict[str, Any]] = check_shape(path, steps)
     return checked

@@ -36,7 +36,7 @@ def by_train_size(study: FinishedStudy, record: StudyRecord) -> list[dict[str, A
             by_identity.setdefault((arm.arm, arm.model), {})[size] = arm
     entries = []
     for (name, model), samples in by_identity.items():
-        curve = _Curve(study, samples, study.find(name, model), int(record.splits["sizes"]["train"]))
+        curve = _Curve(study, samples, study.find(name, model), int(record.needed_splits()["sizes"]["train"]))
         entries += curve.entries(_best_prompted(study, record, model))
     return sorted(entries, key=lambda entry: int(entry["train_size"]))
 

@@ -49,10 +49,10 @@ def _cells(pairs: Sequence[tuple[Any, Any]]) -> list[str]:
     errors, answered, sets = [], [], []
     for run, dev in pairs:
         sure_N = run.probabilities_NC.max(axis=1)
-        wrong_N = run.probabilities_NC.argmax(axis=1) != run.gold_N
+        wrong_N = ~run.right_N
         by_confidence = wrong_N[np.argsort(-sure_N, kind="stable")]
         errors.append([by_confidence[: max(1, round(share * len(run)))].mean() for share in SHARES])
-        chosen = choose_abstention(dev.probabilities_NC, dev.gold_N, TOLERANCE)
+        chosen = choose_abstention(dev.probabilities_NC, ~dev.right_N, TOLERANCE)
         if chosen is not None:
             answered_N = sure_N >= chosen.threshold
             answered.append((answered_N.mean(), wrong_N[answered_N].mean() if answered_N.any() else 0.0))

@@ -3,9 +3,10 @@
 In: a study, its arms with their predictions. Out: one table per model, as values and as strings.
 Knows nothing of: HTML, how arms ran.
 
-Before is the model's zero-shot arm, else its few-shot arm, else a baseline; after is a trained arm. Of
-several the claim names one, else dev chooses: test items never do. The table makes no new test: a difference
-has an interval where the study's comparisons have it.
+Before is the model's zero-shot arm, else its few-shot arm, else a head on its frozen features; after is a
+trained arm. Without any of these a baseline stands in the place of before, and is called so. Of several the
+claim names one, else dev chooses: test items never do. The table makes no new test: a difference has an
+interval where the study's comparisons have it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from tuneproof.methods import METHODS
 from tuneproof.metrics import METRICS, LabelItems, evaluate, per_class, why_not_computable
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import formatting, tables
 from tuneproof.report.formatting import MINUS, NumberStyle, choose_style
 from tuneproof.report.slices import ArmPredictions
+from tuneproof.score.verdict import join_names, metric_name
 
+BEFORE, BASELINE = "before", "baseline"
 OTHERS = 3
 MAX_CLASSES = 8
 LABEL_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
@@ -53,12 +57,21 @@ class Line:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """The table of one model. `arms` are before, after and others; `notes` say how they were chosen."""
+    """The table of one model. `arms` are before, after and others; `notes` say how they were chosen.
+
+    `first`: what the first arm is, "before" or "baseline".
+    """
 
     model: str
     arms: tuple[tables.ArmRow, ...]
     groups: tuple[tuple[str, tuple[Line, ...]], ...]
     notes: tuple[str, ...]
+    first: str = BEFORE
+
+    @property
+    def title(self) -> str:
+        """The heading: Before → after: minilm."""
+        return f"{self.first.capitalize()} → after: {self.model}"
 
     @property
     def lines(self) -> list[Line]:
@@ -68,7 +81,7 @@ class BeforeAfter:
     def table(self) -> tables.Table:
         """The table as strings."""
         names = [row.marked_label for row in self.arms]
-        header = ("", f"before: {names[0]}", f"after: {names[1]}", "Difference", *names[2:])
+        header = ("", f"{self.first}: {names[0]}", f"after: {names[1]}", "Difference", *names[2:])
         rows = []
         for line in self.lines:
             cells = [
@@ -120,10 +133,10 @@ class _Study:
         best = max(arms, key=self.dev_score)
         if len(arms) == 1:
             return best, ""
-        names = ", ".join(arm.row.label for arm in arms)
-        title = tables.metric_title(self.metric, self.positive)
+        names = join_names([arm.row.label for arm in arms])
         is_known = self.dev_score(best) > -np.inf
-        return best, f"; by {title} on dev the best of {names}" if is_known else f"; the first of {names}"
+        by = f"the best of {names} by {metric_name(self.metric)} on dev"
+        return best, f"; {by}" if is_known else f"; the first of {names}"
 
     def compared(self, after: tables.ArmRow, before: tables.ArmRow, metric: str) -> dict[str, Any] | None:
         """The study's comparison of after with before by a metric."""
@@ -153,17 +166,18 @@ def before_after_tables(study: StudyRecord, arms: Sequence[ArmPredictions]) -> l
 
 def _table_of_model(study: _Study, model: str, arms: Sequence[ArmPredictions]) -> BeforeAfter | None:
     before, before_note = _choose_before(study, arms)
-    after, after_note = _choose_after(study, [arm for arm in arms if arm is not before])
+    after, after_note = _choose_after(study, arms, before)
     if before is None or after is None:
         return None
     others = [arm for arm in arms if arm not in (before, after)]
     best = sorted(others, key=study.dev_score, reverse=True)[:OTHERS]
     columns = [before, after, *(arm for arm in others if arm in best)]
-    notes = [f"Before: {before_note}", f"After: {after_note}"]
+    first = BASELINE if before.row.kind == "baseline" else BEFORE
+    notes = [f"{first.capitalize()}: {before_note}", f"After: {after_note}"]
     if len(best) < len(others):
         notes.append(f"Other arms: {len(best)} of {len(others)}, chosen on dev.")
     groups = tuple((heading, tuple(lines)) for heading, lines in _groups(study, columns) if lines)
-    return BeforeAfter(model, tuple(arm.row for arm in columns), groups, tuple(notes))
+    return BeforeAfter(model, tuple(arm.row for arm in columns), groups, tuple(notes), first)
 
 
 def _of_kind(arms: Sequence[ArmPredictions], kind: str) -> list[ArmPredictions]:
@@ -171,18 +185,31 @@ def _of_kind(arms: Sequence[ArmPredictions], kind: str) -> list[ArmPredictions]:
 
 
 def _choose_before(study: _Study, arms: Sequence[ArmPredictions]) -> tuple[ArmPredictions | None, str]:
-    prompts = _of_kind(arms, "prompt")
+    prompts, tuned = _of_kind(arms, "prompt"), _of_kind(arms, "tuned")
+    heads = [arm for arm in tuned if _fits_head_alone(arm)]
     choices = {
         "the untrained model without examples": [arm for arm in prompts if not _shots(arm)],
         "the untrained model with examples in its prompt": prompts,
-        "a baseline, because no arm prompts the untrained model": _of_kind(arms, "baseline"),
+        "the untrained model with a linear head on its features": heads if len(heads) < len(tuned) else [],
+        "which does not use this model, because no arm uses it untrained": _of_kind(arms, "baseline"),
     }
     return _choose(study, "over", choices)
 
 
-def _choose_after(study: _Study, arms: Sequence[ArmPredictions]) -> tuple[ArmPredictions | None, str]:
-    choices = {"trained": _of_kind(arms, "tuned"), "no weights are trained": _of_kind(arms, "prompt")}
-    return _choose(study, "arm", choices)
+def _choose_after(
+    study: _Study, arms: Sequence[ArmPredictions], before: ArmPredictions | None
+) -> tuple[ArmPredictions | None, str]:
+    tuned = [arm for arm in _of_kind(arms, "tuned") if arm is not before]
+    if before is not None and _fits_head_alone(before):
+        tuned = [arm for arm in tuned if not _fits_head_alone(arm)]
+    prompts = [arm for arm in _of_kind(arms, "prompt") if arm is not before]
+    return _choose(study, "arm", {"trained": tuned, "no weights are trained": prompts})
+
+
+def _fits_head_alone(arm: ArmPredictions) -> bool:
+    """Whether the model's own weights stay untrained and a head on its features is fitted."""
+    method = METHODS.get(arm.row.method)
+    return method is not None and method.kind == "tuned" and method.apply is None
 
 
 def _shots(arm: ArmPredictions) -> int:
@@ -307,7 +334,7 @@ def _cost_lines(rows: Sequence[tables.ArmRow]) -> list[Line]:
     return [
         line("total", "Parameters", formatting.count),
         line("trainable", "Trained parameters", formatting.count),
-        line("time_s", "Time", formatting.format_duration),
+        line("time_s", "Total time", formatting.format_duration),
         line("peak_memory_bytes", "Peak memory", formatting.memory),
     ]
 

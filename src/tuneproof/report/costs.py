@@ -15,42 +15,110 @@ from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import formatting
 from tuneproof.report.charts.cost import Mark, cost_figure
 from tuneproof.report.charts.svg import arm_colour
-from tuneproof.report.cost_text import amount_text, break_even_text, cost_text, latency_text
+from tuneproof.report.cost_text import amount_text, break_even_cell, cost_text, latency_text
+from tuneproof.report.prices import prices_text, study_prices
 from tuneproof.report.tables import ArmRow, Table, metric_title, pooled_rows
 
-NOTE = (
-    "Timed after each arm had predicted, on dev items, with a warm-up: one item at a time (latency), then "
-    "batches up to predict.batch_size. An item costs this machine's time at the best size, as if it were "
-    "always busy. In brackets: the range of 95 % of the timed batches; other machines, other loads and other "
-    "texts are not in it. Training: one run, the mean of the seeds. Labels: those of train and dev. "
-    "Not timed is a dash, never zero."
+PERCENTILES = ("p50", "p95", "p99")
+NO_PRICES = "none in the recipe, so costs are in time of this machine."
+TERMS = (
+    (
+        "1,000 items",
+        "the time of this machine at the best batch size, as if it were always busy; in brackets the range "
+        "of 95 % of the timed batches. Other machines, loads and texts are not in it.",
+    ),
+    ("Labels", "those of train and dev, or of the examples in the prompt."),
+    ("Training time", "one training, the mean of the seeds, without loading and predicting."),
+    ("Size on disk", "the weights, with those of the model under them."),
+)
+SERVING_TERMS = (
+    ("Items/s (serving)", "in batches of the best size, timed on dev items after the study, with a warm-up."),
 )
 BREAK_EVEN_NOTE = (
-    "From or up to how many items the arm of the row is cheaper in all (training, labels and items) than "
-    "that of the column. The interval comes from the spread of both costs an item. cannot tell: they do not "
-    "differ by more than they spread."
+    "From or up to how many items the arm of the row costs less in all than that of the column, counting "
+    "{counted}. In brackets: the interval, from the spread of both costs of an item. always, never: at any "
+    "number of items. cannot tell: the costs of an item do not differ by more than they spread."
 )
 
 
 def cost_table(study: StudyRecord) -> Table | None:
-    """A row for each arm; None where no arm was timed or priced."""
+    """What each arm costs, in columns that are not empty; None where no cost is known."""
     rows = _rows(study)
     if not any(cost.per_item or cost.latency_s for _, cost in rows):
         return None
     unit = rows[0][1].unit
     money = ["Training", "Labels"] if unit != SECONDS else []
-    header = ["Arm", "p50", "p95", "p99", "Items/s", "Batch", "Size on disk", "Training time"]
-    header += [f"1,000 items, {unit}", *(f"{name}, {unit}" for name in money)] if money else ["1,000 items"]
-    cells = []
-    for row, cost in rows:
-        latency = (latency_text(cost.latency_s.get(name)) for name in ("p50", "p95", "p99"))
-        speed = formatting.rate(cost.items_per_s), formatting.count(cost.batch_size)
-        disk, training = formatting.memory(cost.disk_bytes), formatting.format_duration(cost.training_s)
-        paid = [cost_text(value, unit) for value in (cost.training, cost.label_cost)] if money else []
-        paid = [amount_text(cost.per_thousand, unit), *paid]
-        paid = [text.replace(f" {unit}", "") for text in paid] if money else paid
-        cells.append((formatting.show_hidden(row.label), *latency, *speed, disk, training, *paid))
-    return Table(tuple(header), tuple(cells), (False, *(True for _ in header[1:])))
+    header = [f"1,000 items, {unit}", *(f"{name}, {unit}" for name in money)] if money else ["1,000 items"]
+    cells = [
+        (
+            *_paid(cost, unit),
+            *(formatting.format_duration(cost.training_s), formatting.memory(cost.disk_bytes)),
+        )
+        for _, cost in rows
+    ]
+    return _table_of_arms([*header, "Training time", "Size on disk"], rows, cells)
+
+
+def _paid(cost: ArmCost, unit: str) -> list[str]:
+    """The costs of an arm; in money also those paid once, without the unit, which the header has."""
+    per_thousand = amount_text(cost.per_thousand, unit)
+    if unit == SECONDS:
+        return [per_thousand]
+    once = (cost_text(value, unit) for value in (cost.training, cost.label_cost))
+    return [text.replace(f" {unit}", "") for text in (per_thousand, *once)]
+
+
+def speed_of_serving(study: StudyRecord) -> Table | None:
+    """How long each arm takes for an item alone and in batches; None where no arm was timed."""
+    rows = _rows(study)
+    if not any(cost.latency_s for _, cost in rows):
+        return None
+    cells = [
+        (
+            *(latency_text(cost.latency_s.get(name)) for name in PERCENTILES),
+            *(formatting.rate(cost.items_per_s), formatting.count(cost.batch_size)),
+        )
+        for _, cost in rows
+    ]
+    header = [*(f"One item, {name}" for name in PERCENTILES), "Items/s (serving)", "Batch size"]
+    return _table_of_arms(header, rows, cells)
+
+
+def _table_of_arms(
+    header: Sequence[str], rows: Sequence[tuple[ArmRow, ArmCost]], cells: Sequence[tuple[str, ...]]
+) -> Table:
+    names = [formatting.show_hidden(row.label) for row, _ in rows]
+    body = tuple((name, *texts) for name, texts in zip(names, cells, strict=True))
+    return Table(("Arm", *header), body, (False, *(True for _ in header))).without_empty_columns()
+
+
+def cost_terms(study: StudyRecord) -> list[tuple[str, str]]:
+    """What the headers of the table of costs mean, those that it has, and the prices."""
+    table, prices = cost_table(study), study_prices(study)
+    if table is None:
+        return []
+    paid = f"{prices_text(prices)}." if prices else NO_PRICES
+    return [("Prices", paid), *_terms_of(table, TERMS), (formatting.NOTHING, "not known; never zero.")]
+
+
+def serving_terms(study: StudyRecord) -> list[tuple[str, str]]:
+    """What the headers of the table of speeds mean."""
+    table = speed_of_serving(study)
+    if table is None:
+        return []
+    names = [name for name in PERCENTILES if f"One item, {name}" in table.header]
+    meanings = ["the median", *(f"{name[1:]} % take no longer" for name in names[1:])]
+    each = "; ".join(f"{name}: {meaning}" for name, meaning in zip(names, meanings, strict=True))
+    untimed = any(cost.items_per_s and not cost.batch_size for _, cost in _rows(study))
+    return [
+        (", ".join(names), f"the time of one item alone. {each}. A percentile needs enough calls."),
+        *_terms_of(table, SERVING_TERMS),
+        *([("Without a batch size", "not timed: the rate at which the study predicted.")] if untimed else []),
+    ]
+
+
+def _terms_of(table: Table, terms: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in terms if any(header.startswith(name) for header in table.header)]
 
 
 def break_even_table(study: StudyRecord) -> Table | None:
@@ -66,7 +134,14 @@ def break_even_table(study: StudyRecord) -> Table | None:
 
 
 def _cell(cost: ArmCost, over: ArmCost) -> str:
-    return formatting.NOTHING if cost is over else break_even_text(cost.pays_against(over))
+    return formatting.NOTHING if cost is over else break_even_cell(cost.pays_against(over))
+
+
+def break_even_note(study: StudyRecord) -> str:
+    """What the table of break-evens says."""
+    units = {cost.unit for _, cost in _rows(study)}
+    counted = "training and items" if units == {SECONDS} else "training, labels and items"
+    return BREAK_EVEN_NOTE.format(counted=counted)
 
 
 def score_against_cost(study: StudyRecord, metric: str, positive: str) -> list[tuple[str, Markup]]:
@@ -99,6 +174,7 @@ def cost_values(study: StudyRecord) -> dict[str, Any] | None:
     ]
     return {
         "unit": rows[0][1].unit,
+        "prices": prices.model_dump(mode="json") if (prices := study_prices(study)) else None,
         "arms": [{"name": row.label, **cost.as_json()} for row, cost in rows],
         "break_even": pairs,
     }

@@ -10,9 +10,16 @@ from typing import Any
 from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import LABEL_ERRORS_CSV, LABEL_ERRORS_JSON, StudyRecord
 from tuneproof.report import formatting, tables
+from tuneproof.tasks.corrections import CORRECTED
 
 SHOWN_ROWS = 20
 MAX_CHARACTERS = 160
+NEXT_STEP = (
+    f"Write the right label of each wrong item into its column {CORRECTED}, leave the others empty, and run "
+    f"the recipe again with corrections: [STUDY/{LABEL_ERRORS_CSV}] in its task, after those that it has (or "
+    f"--set task.labels.corrections=STUDY/{LABEL_ERRORS_CSV}). Items stay in their parts, and your own file "
+    "stays as it is."
+)
 STALE = "The suspected label errors are of earlier items or arms: run `tuneproof label-errors` again."
 
 
@@ -54,6 +61,8 @@ def label_error_sentences(value: Mapping[str, Any]) -> list[str]:
     if any(part["part"] != "train" for part in value["parts"]):
         sentences.append("Dev chose the arms' settings, so fewer of its errors are seen than of test's.")
     sentences.append(f"The {len(value['rows']):,} most suspect items are in {LABEL_ERRORS_CSV}, to correct.")
+    if value["rows"]:
+        sentences.append(NEXT_STEP)
     sentences += value.get("skipped") or []
     if without := value.get("without"):
         sentences.append(

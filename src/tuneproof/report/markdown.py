@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import tables
 from tuneproof.report.before_after import BeforeAfter
-from tuneproof.report.costs import BREAK_EVEN_NOTE, NOTE, break_even_table, cost_table
+from tuneproof.report.costs import (
+    break_even_note,
+    break_even_table,
+    cost_table,
+    cost_terms,
+    serving_terms,
+    speed_of_serving,
+)
 from tuneproof.report.diagnoses import diagnosis_lines
 from tuneproof.report.formatting import show_hidden
 from tuneproof.report.further_tests import TITLE as FURTHER_TITLE
@@ -17,15 +24,30 @@ from tuneproof.report.further_tests import further_notes, further_table
 from tuneproof.report.lookalikes import TITLE, lookalike_note, lookalike_table
 from tuneproof.report.recommendation import recommend
 from tuneproof.report.results import paired_differences
-from tuneproof.report.sections import registration_notes
+from tuneproof.report.sections import arm_terms, registration_notes
+
+INTERVAL = r"\[[+−]?\d[\d.,+− ]*\](?!\s*[(\[:])"  # of numbers: no link, and plain to read
+SPECIAL = r"[\\`*_\[\]{}|#~$]"
+JOINER = "\u2060"  # keeps an address or a name from becoming a link or a mention
 
 
 def escape(text: str) -> str:
-    """Untrusted text as inert Markdown on one line, without markup, links or cell separators."""
+    """Untrusted text as inert Markdown on one line, without markup, links or cell separators.
+
+    What cannot be markup stays readable in the file: `p < 0.001`, `R&D`, `[1.2, 3.4]`.
+    """
     text = " ".join(show_hidden(text).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"(https?|ftp)(?=://)|(www)(?=\.)", lambda m: m[0] + "\u2060", text)
-    return re.sub(r"([\\`*_\[\]{}|#~$])", r"\\\1", text)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    text = re.sub(r"(https?|ftp)(?=://)|(www)(?=\.)|@(?=\w)", lambda m: m[0] + JOINER, text)
+    text = re.sub(rf"({INTERVAL})|({SPECIAL})", lambda m: m[1] or f"\\{m[2]}", text)
+    return re.sub(r"^(>+|[-+]+(?=\s|$)|\d+(?=[.)](?:\s|$)))", _inert_start, text)
+
+
+def _inert_start(match: re.Match[str]) -> str:
+    """The start of a list, a quotation or a rule, so that it is none."""
+    start = match[1]
+    return f"{start}\\" if start.isdigit() else "".join(f"\\{character}" for character in start)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -48,6 +70,33 @@ def _further(study: StudyRecord) -> list[str]:
     return [f"## {FURTHER_TITLE}", markdown_table(further), notes]
 
 
+def _terms(terms: Sequence[tuple[str, str]]) -> str:
+    """What headers mean, below their table."""
+    return "\n".join(f"- **{escape(name)}**: {escape(text)}" for name, text in terms)
+
+
+def _costs(study: StudyRecord) -> list[str]:
+    """What the arms cost, how fast they are, and from how many items each pays."""
+    parts = []
+    if costs := cost_table(study):
+        parts += ["## Cost", markdown_table(costs), _terms(cost_terms(study))]
+    if serving := speed_of_serving(study):
+        parts += ["## Speed of serving", markdown_table(serving), _terms(serving_terms(study))]
+    if pays := break_even_table(study):
+        note = escape(break_even_note(study))
+        parts += ["## From how many items an arm pays", markdown_table(pays), note]
+    return parts
+
+
+def _comparisons(study: StudyRecord) -> list[str]:
+    """The claims, the other pairs, and what their headers mean."""
+    compared = paired_differences(study, tables.main_metric(study))
+    parts = []
+    for title, table in compared["tables"]:
+        parts += [f"### {title}", markdown_table(table)]
+    return ["## Comparisons on the same test items", *parts, _terms(compared["terms"])] if parts else []
+
+
 def report_markdown(study: StudyRecord, question: str, before_after: Sequence[BeforeAfter]) -> str:
     """The question, the verdict, before and after, the arms, the comparisons, the audit's warnings."""
     rows, positive = tables.pooled_rows(study), tables.positive_label(study)
@@ -56,13 +105,10 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
         parts.append("\n".join(f"- **{title}.** {escape(text)}" for title, text in advice.lines))
     for table in before_after:
         notes = [*table.notes, "Only differences with an interval are tested."]
-        parts += [f"## Before → after: {escape(table.model)}", markdown_table(table.table())]
+        parts += [f"## {escape(table.title)}", markdown_table(table.table())]
         parts.append(escape(" ".join(notes)))
-    parts += ["## Arms", markdown_table(tables.arm_table(study))]
-    if costs := cost_table(study):
-        parts += ["## Cost", markdown_table(costs), NOTE]
-    if pays := break_even_table(study):
-        parts += ["## From how many items an arm pays", markdown_table(pays), BREAK_EVEN_NOTE]
+    parts += ["## Arms", markdown_table(tables.arm_table(study)), _terms(arm_terms(study))]
+    parts += _costs(study)
     if diagnosed := diagnosis_lines(study):
         parts.append("\n".join(f"- {escape(line)}" for line in diagnosed))
     if tables.overlap_note(study):
@@ -70,9 +116,7 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
     if without := lookalike_table(study):
         parts += [f"## {TITLE}", escape(lookalike_note(study)), markdown_table(without)]
     parts += _further(study)
-    compared = paired_differences(study, tables.main_metric(study))["table"]
-    if compared.rows:
-        parts += ["## Comparisons on the same test items", markdown_table(compared)]
+    parts += _comparisons(study)
     notes = [*tables.metric_notes(rows, positive), *(study.comparisons.get("not_computed") or [])]
     notes += registration_notes(study)
     findings = [

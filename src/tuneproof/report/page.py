@@ -31,7 +31,7 @@ from tuneproof.report.confusion_csv import confusion_csv
 from tuneproof.report.diagnoses import SIGN
 from tuneproof.report.formatting import NumberStyle, choose_style, count, format_number, show_hidden
 from tuneproof.report.markdown import report_markdown
-from tuneproof.report.recommendation import recommend
+from tuneproof.report.recommendation import PAYS_TITLE, recommend
 from tuneproof.report.report_json import report_values
 from tuneproof.report.sections import build_sections, question, task_name
 from tuneproof.report.slices import count_confusions, read_arm_predictions
@@ -72,6 +72,11 @@ def _format_example(example: Any) -> str:
     return str(example)
 
 
+def _keep_units(text: str) -> str:
+    """The text with units and sizes that stay on the line of their number."""
+    return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")
+
+
 @cache
 def environment() -> Any:
     """The Jinja environment, which escapes everything and shows hidden characters."""
@@ -104,12 +109,13 @@ def page_html(study: StudyRecord, before_after: Sequence[BeforeAfter]) -> str:
     parts = build_sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
-    sentences = [part.replace(" %", "\u00a0%") for part in headlines(study) if part != note]  # units stay
+    sentences = [_keep_units(part) for part in headlines(study) if part != note]
     lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", sentences[0], maxsplit=1)
     return fill_template(
         "page.html",
         **parts,
         recommendation=advice.lines if (advice := recommend(study)) else [],
+        pays_title=PAYS_TITLE,
         before_after=before_after,
         sign=SIGN,
         verdict=lead,

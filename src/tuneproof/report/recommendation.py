@@ -11,13 +11,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuneproof.metrics import METRICS
-from tuneproof.record.as_good import AS_GOOD, BEST
-from tuneproof.record.costs import SECONDS, ArmCost, study_costs
+from tuneproof.record.as_good import AS_GOOD, BEST, LEFT_OUT
+from tuneproof.record.costs import ArmCost, study_costs
 from tuneproof.record.study_folder import StudyRecord
-from tuneproof.report.cost_text import amount_text, break_even_text, cost_text, latency_text
+from tuneproof.report.cost_text import break_even_sentence, break_even_text
 from tuneproof.report.formatting import format_percent
+from tuneproof.report.prices import study_prices
+from tuneproof.report.recommended_cost import recommended_cost
 from tuneproof.score.verdict import join_names, metric_name
 
+PAYS_TITLE = "When it pays"
+WORSE = "worse by more"
+FEW = 3  # arms that a sentence names
 FAR = 10  # margins: a difference that nobody would accept is not worth a sentence
 
 
@@ -26,6 +31,7 @@ class Recommendation:
     """The arm to take, in sentences: why, what it costs, what would change that, what is uncertain.
 
     name: of the arm, with its model if the study has several. equals: the arms that are as good as the best.
+    pays: from how many items it costs less than each other arm.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Recommendation:
     equals: tuple[str, ...]
     reason: str
     cost: str
+    pays: str
     would_change: tuple[str, ...]
     uncertain: tuple[str, ...]
 
@@ -44,6 +51,7 @@ class Recommendation:
         parts = (
             ("Take", f"{self.name}: {self.reason}"),
             ("Cost", self.cost),
+            (PAYS_TITLE, self.pays),
             ("What would change it", " ".join(self.would_change)),
             ("Uncertain", " ".join(self.uncertain)),
         )
@@ -69,6 +77,11 @@ class _Candidate:
     def is_as_good(self) -> bool:
         return self.entry["outcome"] in (*AS_GOOD, BEST)
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether dev or test shows that it is worse by more than the margin."""
+        return self.entry["outcome"] in (LEFT_OUT, WORSE)
+
     def is_cheaper(self, over: "_Candidate") -> bool:
         """Whether an item costs less by more than the spread; among equals, whether it costs less once."""
         own, other = self.cost.per_item, over.cost.per_item
@@ -77,6 +90,11 @@ class _Candidate:
         if own.overlaps(other):
             return self.cost.once < over.cost.once
         return own.value < other.value
+
+
+def _costing_less_than(over: _Candidate, candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """The arms that are shown to cost less; none where one of both costs is not known."""
+    return [c for c in candidates if over.cost.per_item is not None and c.is_cheaper(over)]
 
 
 def recommend(study: StudyRecord) -> Recommendation | None:
@@ -101,7 +119,8 @@ def recommend(study: StudyRecord) -> Recommendation | None:
         best=best.name,
         equals=tuple(candidate.name for candidate in candidates if candidate.is_as_good),
         reason=_reason(compared, recommended, candidates),
-        cost=_cost(recommended.cost),
+        cost=recommended_cost(recommended.cost, study_prices(study)),
+        pays=_pays(recommended, candidates),
         would_change=tuple(_changes(compared, recommended, candidates)),
         uncertain=tuple(_doubts(compared, recommended, best, candidates)),
     )
@@ -115,59 +134,96 @@ def _order(candidate: _Candidate) -> tuple[float, float]:
 def _reason(compared: Mapping[str, Any], recommended: _Candidate, candidates: Sequence[_Candidate]) -> str:
     margin, metric = _size(compared, compared["margin"]), compared["metric"]
     value = _value(compared, compared["dev_score"])
-    on_dev = f"on dev ({metric_name(metric)} {value})"
+    on_dev = f"on dev, the items that choose ({metric_name(metric)} {value})"
     if recommended.name != compared["best"]:
         test = f"on test {_difference(compared, recommended)}"
-        lead = f"the cheapest arm that is as good as {compared['best']}, the best {on_dev}"
+        unknown = any(c.is_as_good and c.cost.per_item is None for c in candidates)
+        arms = "arms of known cost that are" if unknown else "arms"
+        lead = f"the cheapest per item of the {arms} as good as {compared['best']}, the best {on_dev}"
         return f"{lead}, within {margin}: {test}."
-    cheaper = [candidate for candidate in candidates if candidate.is_cheaper(recommended)]
+    if recommended.cost.per_item is None:
+        return f"the best {on_dev}; no arm of known cost is shown to be as good within {margin}."
+    return f"the best {on_dev}; {_cheaper_ones(_costing_less_than(recommended, candidates), margin)}."
+
+
+def _cheaper_ones(cheaper: Sequence[_Candidate], margin: str) -> str:
+    """What is shown of the arms that cost less per item than the best, none of which is as good."""
     if not cheaper:
-        return f"the best {on_dev}, and none is cheaper."
-    return f"the best {on_dev}; no cheaper arm is shown to be as good within {margin}."
+        return "no arm is shown to cost less per item"
+    undecided = [candidate.name for candidate in cheaper if not candidate.is_worse]
+    if undecided:
+        rest = f"{_are(undecided)} not shown to be worse by more either"
+        return f"no arm that costs less per item is shown to be as good within {margin} ({rest})"
+    on_test = {candidate.entry["outcome"] == WORSE for candidate in cheaper}
+    by = {(False,): "dev shows", (True,): "test shows"}.get(tuple(on_test), "dev and test show")
+    return f"{by} {_costing_less(cheaper)} to be worse by more than {margin}"
 
 
-def _cost(cost: ArmCost) -> str:
-    """What the arm costs, in one or two sentences."""
-    latency = cost.latency_s
-    tail = next((name for name in ("p99", "p95") if name in latency), None)
-    tail_text = f" ({tail} {latency_text(latency[tail])})" if tail else ""
-    single = f" A single item takes {latency_text(latency['p50'])}{tail_text}." if latency else ""
-    if cost.per_item is None:
-        return f"The cost of an item is not known: {cost.reason}.{single}"
-    thousand = amount_text(cost.per_thousand, cost.unit)
-    once = _once(cost)
-    if cost.unit == SECONDS:
-        return (
-            f"{thousand} for 1,000 items{once}, in time of this machine.{single} Prices turn it into money."
-        )
-    return f"{thousand} for 1,000 items{once}.{single}"
+def _costing_less(cheaper: Sequence[_Candidate]) -> str:
+    if len(cheaper) > FEW:
+        return f"all {len(cheaper)} arms that cost less per item"
+    names = join_names([candidate.name for candidate in cheaper])
+    return f"{names}, which {'costs' if len(cheaper) == 1 else 'cost'} less per item,"
 
 
-def _once(cost: ArmCost) -> str:
-    parts = [("training", cost.training), (f"{cost.labels or 0:,} labels", cost.label_cost)]
-    named = [f"{cost_text(value, cost.unit)} for {name}" for name, value in parts if value]
-    return f", and once {join_names(named)}" if named else ""
+def _pays(recommended: _Candidate, candidates: Sequence[_Candidate]) -> str:
+    """From how many items the recommended arm costs less than each other one."""
+    if recommended.cost.per_item is None:
+        return ""
+    others = [candidate for candidate in candidates if candidate is not recommended]
+    pairs = [(candidate.name, recommended.cost.pays_against(candidate.cost)) for candidate in others]
+    return break_even_sentence(pairs, recommended.cost.unit)
 
 
 def _changes(
     compared: Mapping[str, Any], recommended: _Candidate, candidates: Sequence[_Candidate]
 ) -> list[str]:
-    """The margin at which a cheaper arm would do, fewer items, more training, another price."""
-    sentences = []
-    cheaper = [c for c in candidates if c.is_cheaper(recommended) and "low" in c.entry and not c.is_as_good]
+    """The margin at which a cheaper arm would do, fewer items, more test items, another price."""
+    sentences = _nearest_margin(compared, recommended, candidates)
+    others_as_good = [c for c in candidates if c.is_as_good and c is not recommended]
+    for candidate in others_as_good:
+        pays = candidate.cost.pays_against(recommended.cost)
+        if pays and pays.items:
+            sentences.append(f"{candidate.name}, as good, costs less in all {break_even_text(pays)}.")
+    if not sentences and not others_as_good:
+        margin = _size(compared, compared["margin"])
+        sentences.append(f"No price would: no other arm is shown to be as good within {margin}.")
+    return sentences + _undecided(compared, recommended, candidates)
+
+
+def _nearest_margin(
+    compared: Mapping[str, Any], recommended: _Candidate, candidates: Sequence[_Candidate]
+) -> list[str]:
+    """The margin at which an arm that costs less per item would do, unless nobody would accept it."""
+    less = _costing_less_than(recommended, candidates)
+    cheaper = [c for c in less if "low" in c.entry and not c.is_as_good]
     nearest = max(cheaper, key=lambda candidate: candidate.entry["low"], default=None)
-    if nearest is not None and -nearest.entry["low"] <= FAR * compared["margin"]:
-        sentences.append(
-            f"A margin of {_size(compared, -nearest.entry['low'])} would be met by {nearest.name}, which is "
-            "cheaper."
-        )
+    if nearest is None or -nearest.entry["low"] > FAR * compared["margin"]:
+        return []
+    margin = _size(compared, -nearest.entry["low"])
+    return [f"A margin of {margin} would be met by {nearest.name}, which costs less per item."]
+
+
+def _undecided(
+    compared: Mapping[str, Any], recommended: _Candidate, candidates: Sequence[_Candidate]
+) -> list[str]:
+    """The arms that are shown neither to be as good nor to be worse by more, if they may cost less."""
+    names = []
     for candidate in candidates:
         pays = candidate.cost.pays_against(recommended.cost)
-        if candidate.is_as_good and candidate is not recommended and pays and pays.items:
-            sentences.append(f"{candidate.name}, as good, is cheaper in all {break_even_text(pays)}.")
-    if not sentences and not any(c.is_as_good for c in candidates if c is not recommended):
-        return ["No price would: no other arm is shown to be as good."]
-    return sentences
+        is_open = "low" in candidate.entry and not candidate.is_as_good and not candidate.is_worse
+        if is_open and candidate is not recommended and (pays is None or pays.outcome != "never"):
+            names.append(f"{candidate.name} ({_test_interval(compared, candidate)})")
+    if not names:
+        return []
+    return [f"More test items might: {_are(names)} shown neither to be as good nor to be worse by more."]
+
+
+def _test_interval(compared: Mapping[str, Any], candidate: _Candidate) -> str:
+    """The difference on test, with the interval that decided."""
+    value, low, high = (_signed(compared, candidate.entry[key]) for key in ("difference", "low", "high"))
+    low = low.removesuffix(" points").removesuffix(" point")
+    return f"{value} on test, {100 * candidate.entry['level']:.3g} % CI {low} to {high}"
 
 
 def _doubts(
@@ -179,24 +235,35 @@ def _doubts(
     sentences += [f"{c.entry['under_trained']}: it may be better than it seems." for c in untried]
     better = [c.name for c in candidates if c.entry["outcome"] == AS_GOOD[0] and c is not recommended]
     if better:
-        verb = "is" if len(better) == 1 else "are"
         sentences.append(
-            f"{join_names(better)} {verb} better than {best.name} on test by more than the margin, which dev "
-            "did not show."
+            f"{_are(better)} better than {best.name} on test by more than the margin, which dev did not show."
         )
     if recommended is best:
         sentences += _open_questions(
             compared, [c for c in candidates if c is not recommended and c not in untried]
         )
-    unknown = [c for c in candidates if c.cost.per_item is None]
-    sentences += [
-        f"The cost of {c.name} is not known ({c.cost.reason}), so it was not taken as cheap." for c in unknown
-    ]
+    return sentences + _assumptions(compared, candidates)
+
+
+def _assumptions(compared: Mapping[str, Any], candidates: Sequence[_Candidate]) -> list[str]:
+    """Costs that are not known, and a margin that nobody chose."""
+    unknown: dict[str, list[str]] = {}
+    for candidate in candidates:
+        if candidate.cost.per_item is None:
+            unknown.setdefault(candidate.cost.reason, []).append(candidate.name)
+    sentences = [_unknown_cost(names, reason) for reason, names in unknown.items()]
     if compared["is_default"]:
         sentences.append(
             f"The margin of {_size(compared, compared['margin'])} is the default; the claim's margin sets it."
         )
     return sentences
+
+
+def _unknown_cost(names: Sequence[str], reason: str) -> str:
+    if len(names) == 1:
+        return f"The cost of {names[0]} is not known ({reason}), so it was not taken as cheap."
+    costs = f"The costs of {join_names(names)} are not known (of each: {reason})"
+    return f"{costs}, so they were not taken as cheap."
 
 
 def _open_questions(compared: Mapping[str, Any], others: Sequence[_Candidate]) -> list[str]:
@@ -205,12 +272,17 @@ def _open_questions(compared: Mapping[str, Any], others: Sequence[_Candidate]) -
     if not possible:
         return []
     ahead = max(possible, key=lambda candidate: candidate.entry["difference"])
-    names = join_names([candidate.name for candidate in possible])
+    names = _are([candidate.name for candidate in possible])
     value, most = (_signed(compared, ahead.entry[key]) for key in ("difference", "high"))
     return [
-        f"Test does not rule out that {names} {'is' if len(possible) == 1 else 'are'} better by more than "
+        f"Test does not rule out that {names} better by more than "
         f"the margin ({ahead.name}: {value}, at most {most}): more dev and test items would tell."
     ]
+
+
+def _are(names: Sequence[str]) -> str:
+    """The names as the subject of a sentence: "a and b are"."""
+    return f"{join_names(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _may_be_better(candidate: _Candidate, margin: float) -> bool:

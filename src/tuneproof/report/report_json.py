@@ -32,6 +32,7 @@ def _arm(row: tables.ArmRow) -> dict[str, Any]:
         "memory": _memory(row),
         "training_speed": row.records[0].ledger.get("training_speed"),
         "search": row.records[0].about.get("search"),
+        "decision": (row.records[0].about.get("chosen") or {}).get("decision"),
         "items_per_s": row.items_per_s,
     }
 

@@ -15,6 +15,13 @@ from tuneproof.report import formatting, tables
 from tuneproof.report.charts import forest
 from tuneproof.report.charts.cost import Mark, cost_figure
 from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.comparison_tables import (
+    comparison_cells,
+    comparison_style,
+    comparison_tables,
+    comparison_terms,
+    difference_text,
+)
 from tuneproof.report.diagnoses import SIGN
 
 FEW_PAIRS = 8
@@ -76,41 +83,23 @@ def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
     scale, positive = forest.difference_scale(drawn), tables.positive_label(study)
     strips, rows = [], []
     for pair in pairs:
-        low, high = pair.get("low"), pair.get("high")
-        style = formatting.choose_style(low, high, tables.is_share(str(pair.get("metric"))))
-        text = f"{style.value(pair['difference'], True)} {style.interval(low, high, True)}"
-        title = tables.metric_title(str(pair.get("metric")), positive)
-        rows.append((pair_name(pair), title, *_difference_cells(pair, text, style)))
+        style = comparison_style(pair)
+        text = difference_text(pair, style)
+        rows.append((pair_name(pair), *comparison_cells(pair, positive)))
         if pair in drawn:
             aside, strip = "claim" if pair.get("claim") else "", forest.difference_strip(pair, style, scale)
             strips.append(PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome"))))
-    header = ("Pair", "Metric", "Difference", "p", "p (Holm)", "MDE", "Discordant", "n", "Margin", "Outcome")
-    numeric = (False, False, False, True, True, True, True, True, False, False)
+    made = comparison_tables(pairs, rows)
     return {
         "strips": strips,
         "axis": forest.axis_strip(scale, tables.is_share(metric), True),
-        "table": tables.Table(header, tuple(rows), numeric),
+        "tables": made,
+        "terms": comparison_terms(pairs, made),
         "sentences": [str(pair["sentence"]) for pair in pairs if pair.get("sentence")],
         "more": len(pairs) - len(drawn),
         "has_margin": any(pair.get("margin") is not None for pair in drawn),
         "has_mde": any(pair.get("mde") is not None for pair in drawn),
     }
-
-
-def _difference_cells(pair: dict[str, Any], text: str, style: formatting.NumberStyle) -> tuple[str, ...]:
-    adjusted = pair.get("p_adjusted") if pair.get("claim") else None
-    p_values = [formatting.format_p_value(value) for value in (pair.get("p_value"), adjusted)]
-    right = [formatting.count(pair.get(key)) for key in ("only_arm_right", "only_over_right")]
-    mde, size = style.value(pair.get("mde")), formatting.count(pair.get("n"))
-    outcome = str(pair.get("outcome") or formatting.NOTHING) + (" (withheld)" if pair.get("withheld") else "")
-    return (text, *p_values, mde, " : ".join(right), size, _format_margin(pair, style), outcome)
-
-
-def _format_margin(pair: dict[str, Any], style: formatting.NumberStyle) -> str:
-    """The claim's margin, and what is shown of it."""
-    margin = pair.get("margin")
-    outcome = pair.get("margin_outcome") or formatting.NOTHING
-    return f"{style.value(margin)}: {outcome}" if margin is not None else formatting.NOTHING
 
 
 def metric_table(rows: Sequence[tables.ArmRow], positive: str) -> tables.Table:
@@ -131,7 +120,7 @@ def metric_table(rows: Sequence[tables.ArmRow], positive: str) -> tables.Table:
 def cost_figures(rows: Sequence[tables.ArmRow], metric: str, positive: str) -> list[tuple[str, Markup]]:
     """Score against time, trainable parameters and peak memory, for the arms that have both."""
     costs = (
-        ("time (s)", lambda row: row.time_s),
+        ("total time (s)", lambda row: row.time_s),
         ("trainable parameters", lambda row: row.trainable),
         ("peak memory (MiB)", lambda row: row.peak_memory_bytes and row.peak_memory_bytes / 2**20),
     )

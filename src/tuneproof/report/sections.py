@@ -19,8 +19,16 @@ from tuneproof.report.charts.label_efficiency import label_efficiency
 from tuneproof.report.charts.learning_curves import learning_curves
 from tuneproof.report.charts.peak_memory import peak_memory
 from tuneproof.report.charts.svg import arm_colour
-from tuneproof.report.costs import BREAK_EVEN_NOTE, break_even_table, cost_table, score_against_cost
-from tuneproof.report.costs import NOTE as COST_NOTE
+from tuneproof.report.costs import (
+    break_even_note,
+    break_even_table,
+    cost_table,
+    cost_terms,
+    score_against_cost,
+    serving_terms,
+    speed_of_serving,
+)
+from tuneproof.report.decisions import decision_note, decision_table
 from tuneproof.report.diagnoses import read_diagnoses, withheld_verdicts
 from tuneproof.report.engine_parity import engine_parity
 from tuneproof.report.flips import compare_all_answers, flips_payload
@@ -90,7 +98,7 @@ def key_figures(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> list[tuple
     if best:
         peak = f"{formatting.memory(best.peak_memory_bytes)} peak memory"
         detail = f"per seed, {peak}" if len(best.seeds) > 1 else peak
-        entries.append((f"Cost of {best.label}", formatting.format_duration(best.time_s), detail))
+        entries.append((f"Total time of {best.label}", formatting.format_duration(best.time_s), detail))
     return entries
 
 
@@ -106,7 +114,7 @@ def _difference_figures(pair: dict[str, Any], power: str) -> list[tuple[str, str
     test = test_name(str(pair["test"])) if pair.get("test") else ""
     entries = [
         ("Difference", style.value(pair["difference"], True) + unit, interval),
-        ("p-value", formatting.format_p_value(p_value), f"{test} (Holm)" if is_adjusted else test),
+        ("p-value", formatting.format_p_value(p_value), f"{test}, corrected (Holm)" if is_adjusted else test),
     ]
     if pair.get("mde") is not None:
         entries.append(("Detectable difference", style.value(pair["mde"]) + unit, f"with {power} % power"))
@@ -116,6 +124,24 @@ def _difference_figures(pair: dict[str, Any], power: str) -> list[tuple[str, str
 def power(study: StudyRecord) -> str:
     """The power of the detectable differences, in percent."""
     return formatting.format_percent(float(setting(study, "score", "power") or 0.8), 0)
+
+
+def _level(study: StudyRecord) -> str:
+    """The level of the intervals, in percent."""
+    return formatting.format_percent(float(setting(study, "score", "level") or 0.95), 0)
+
+
+def arm_terms(study: StudyRecord) -> list[tuple[str, str]]:
+    """What the headers of the table of arms mean."""
+    title = tables.metric_title(tables.main_metric(study), tables.positive_label(study))
+    sizes = study.splits.get("sizes") or {}
+    dev, test = (formatting.count(sizes.get(split)) for split in ("dev", "test"))
+    score = f"on the {test} test items, with a {_level(study)} % confidence interval."
+    return [
+        (title, f"{score} The {dev} dev items choose settings and the best arm; test items choose nothing."),
+        ("Total time", "loading, training, and predicting dev and test; the mean of the seeds."),
+        (tables.STUDY_RATE, "while the study predicted dev and test, all of them at once."),
+    ]
 
 
 def calibrations(arms: Sequence[slices.ArmPredictions]) -> list[dict[str, Any]]:
@@ -182,7 +208,7 @@ def _choices(rows: Sequence[tables.ArmRow]) -> list[tuple[str, str]]:
             single = {
                 key: formatting.format_number(value) if isinstance(value, float) else value
                 for key, value in chosen.items()
-                if not isinstance(value, list)
+                if not isinstance(value, list) and key != "decision"
             }
             text = ", ".join(f"{key} {value}" for key, value in flatten(single))
             if text:
@@ -259,13 +285,24 @@ def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, An
     }
 
 
+def _arms(study: StudyRecord) -> dict[str, Any]:
+    """The arms with their seeds pooled, one by one, and what the headers mean."""
+    return {
+        "arms": tables.arm_table(study),
+        "arm_terms": arm_terms(study),
+        "seeds_table": tables.arm_table(study, tables.arm_rows(study)),
+    }
+
+
 def _costs(study: StudyRecord) -> dict[str, Any]:
     """What the arms cost, and from how many items each pays."""
     return {
         "cost_table": cost_table(study),
-        "cost_note": COST_NOTE,
+        "cost_terms": cost_terms(study),
+        "serving_table": speed_of_serving(study),
+        "serving_terms": serving_terms(study),
         "break_even": break_even_table(study),
-        "break_even_note": BREAK_EVEN_NOTE,
+        "break_even_note": break_even_note(study),
     }
 
 
@@ -274,8 +311,13 @@ def registration_notes(study: StudyRecord) -> list[str]:
     registration = study.comparisons.get("registration")
     if not registration:
         return []
-    recorded = "The claims were recorded before the first test prediction (registration.json)."
-    return [*([] if registration["finished"] else [recorded]), *registration["other_changes"]]
+    first = "The claims were recorded before the first test prediction (registration.json)."
+    if registration["claim_changes"]:
+        first = (
+            "What was claimed at first was recorded before the first test prediction; the change that the "
+            "verdict names came later (registration.json)."
+        )
+    return [*([] if registration["finished"] else [first]), *registration["other_changes"]]
 
 
 def build_sections(study: StudyRecord) -> dict[str, Any]:
@@ -290,15 +332,14 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
     return {
         **_data(study),
         **_training(study, rows),
+        **_arms(study),
         "question": question(study),
         "key_figures": key_figures(study, rows),
         "rows": rows,
-        "arms": tables.arm_table(study),
-        "seeds_table": tables.arm_table(study, tables.arm_rows(study)),
         "test_items": formatting.count((study.splits.get("sizes") or {}).get("test")),
         "metric_title": tables.metric_title(metric, positive),
         "power": power(study),
-        "level": formatting.format_percent(float(setting(study, "score", "level") or 0.95), 0),
+        "level": _level(study),
         "forest": forest_plot(study, rows, metric),
         "differences": paired_differences(study, metric),
         "metrics": metric_table(rows, positive),
@@ -329,6 +370,8 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         "slice_arms": [arm.row for arm in arms],
         "calibrations": calibrations(arms),
         "abstention": abstention_table(arms),
+        "decisions": decision_table(rows, positive),
+        "decision_note": decision_note(rows),
         "bins": BINS,
         "confusions": slices.count_confusions(arms),
         "constant": slices.constant_predictions(arms),

@@ -11,11 +11,13 @@ from typing import Any
 from tuneproof.metrics import METRICS
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
 from tuneproof.report import formatting
+from tuneproof.report.corrections import corrections_note
 from tuneproof.report.diagnoses import SIGN, first_finding
 from tuneproof.report.recommendation import recommend
 
 CAUTION = "Caution: "
 MEAN_NOTE = "mean of the seeds"
+STUDY_RATE = "Items/s (study)"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,17 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
+
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns that hold nothing in any row."""
+        columns = [
+            column
+            for column in range(len(self.header))
+            if not self.rows or any(row[column] not in ("", formatting.NOTHING) for row in self.rows)
+        ]
+        rows = tuple(tuple(row[column] for column in columns) for row in self.rows)
+        header = tuple(self.header[column] for column in columns)
+        return Table(header, rows, tuple(self.numeric[column] for column in columns))
 
 
 def positive_label(study: StudyRecord) -> str:
@@ -298,7 +311,7 @@ def headlines(study: StudyRecord, whole: bool = False) -> list[str]:
         sentences = [f"No verdict: {done} of {len(study.arms)} arms are done, and no arms were compared."]
     if not whole and not _needs_caution(study):
         sentences = [part for part in sentences if not part.startswith(CAUTION)]
-    parts = (*sentences, _positive_note(study), overlap_note(study))
+    parts = (*sentences, _positive_note(study), overlap_note(study), corrections_note(study.splits))
     return [formatting.show_hidden(part) for part in parts if part]
 
 
@@ -347,7 +360,7 @@ def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
         parameters = (formatting.count(row.trainable), formatting.count(row.total))
         cost = (formatting.format_duration(row.time_s), formatting.memory(row.peak_memory_bytes), speed)
         cells.append((name, format_seeds(row), score, *parameters, *cost))
-    header = ("Arm", "Seeds", title, "Trainable", "Parameters", "Time", "Peak memory", "Items/s")
+    header = ("Arm", "Seeds", title, "Trainable", "Parameters", "Total time", "Peak memory", STUDY_RATE)
     return Table(header, tuple(cells), (False, False, False, True, True, True, True, True))
 
 

@@ -150,7 +150,9 @@ def _estimate_difference(
     graded = not metric.proportion and not isinstance(runs[0], LabelItems)
     if graded and estimated.item_error > 0:  # the floor counts items that are right or wrong
         return spread.clusters, estimated
-    return spread.clusters, _with_minimum_error(estimated, metric, n, settings.level)
+    return spread.clusters, _with_minimum_error(
+        estimated, _largest_change(metric, runs[0]) / n, settings.level
+    )
 
 
 def _by_paragraph(pair: _Pair, values_R: Floats, settings: ScoreSettings) -> dict[str, float] | None:
@@ -173,16 +175,23 @@ def _note(pair: _Pair, discordant: float) -> str:
     return "; ".join(notes)
 
 
-def _with_minimum_error(estimated: Estimate, metric: Metric, n: int, level: float) -> Estimate:
+def _largest_change(metric: Metric, items: Items) -> float:
+    """By how much one item that is right instead of wrong changes its part of the value; 0: any amount."""
+    if isinstance(items, LabelItems) and metric.needs == "costs" and items.costs_CC is not None:
+        return float(items.costs_CC.max())
+    return float(metric.needs == "predicted")
+
+
+def _with_minimum_error(estimated: Estimate, share: float, level: float) -> Estimate:
     """Raise the error to that of z^2 discordant items, as in Tango's interval without any.
+
+    share: by how much one of them changes the value.
 
     Otherwise two arms that agree on all items would have an interval of zero width.
 
     Source: Tango 1998, Statistics in Medicine 17(8), pp. 891-908, with b = c = 0.
     """
-    if metric.needs != "predicted":
-        return estimated
-    floor = t_quantile(level, inf) / n
+    floor = t_quantile(level, inf) * share
     return replace(estimated, item_error=max(estimated.item_error, floor), error=max(estimated.error, floor))
 
 

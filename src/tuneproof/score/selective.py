@@ -1,6 +1,6 @@
 """Item by item: sets of labels that hold the right one, and when to abstain.
 
-In: probabilities and gold labels of dev. Out: thresholds, with what they promise.
+In: probabilities, gold labels and mistakes of dev. Out: thresholds, with what they promise.
 Knows nothing of: files, reports, how predictions were made.
 
 Dev chooses both thresholds. What they promise holds for items like those of dev, on average over them.
@@ -46,7 +46,7 @@ def label_set_threshold(probabilities_NC: Floats, gold_N: NDArray[np.int64], tol
 
 
 def choose_abstention(
-    probabilities_NC: Floats, gold_N: NDArray[np.int64], tolerance: float
+    probabilities_NC: Floats, wrong_N: NDArray[np.bool_], tolerance: float
 ) -> Abstention | None:
     """The largest share of the items that can be answered with an error of at most `tolerance`.
 
@@ -57,7 +57,6 @@ def choose_abstention(
     arXiv:2110.01052.
     """
     confidence_N = probabilities_NC.max(axis=1)
-    wrong_N = probabilities_NC.argmax(axis=1) != gold_N
     one_sided = 1 - 2 * (1 - CONFIDENCE) / len(COVERAGES)
     for coverage in COVERAGES:
         threshold = float(np.quantile(confidence_N, 1 - coverage, method="lower"))

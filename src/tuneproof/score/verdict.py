@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tuneproof.metrics import METRICS
 from tuneproof.score.intervals import Estimate
-from tuneproof.score.margin import MarginVerdict, judge_margin
+from tuneproof.score.margin import MarginOutcome, MarginVerdict, judge_margin
 
 Outcome = Literal["better", "worse", "cannot tell"]
 
@@ -190,17 +190,31 @@ def _margin_sentence(comparison: Comparison) -> str:
     size = f"{100 * c.margin if c.in_points else c.margin:.3g}"
     margin = f"{size} {'point' if size == '1' else 'points'}" if c.in_points else size
     names = {"arm": _subject(c, c.arm), "over": _subject(c, c.over), "margin": margin}
-    called = {"better": "as good or better", "worse": "as good or worse"}.get(c.outcome)
-    template = _MARGIN_SENTENCES[verdict.outcome]
-    if verdict.outcome == called:  # weaker than what was said already
-        template = "Whether it is {outcome} by more than {margin} cannot be told"
-    sentence = template.format(**names, outcome=c.outcome)
+    sentence = _margin_template(c.outcome, verdict.outcome).format(**names, outcome=c.outcome)
     ends = (verdict.interval.low, verdict.interval.high)
     low, high = (
         _format_difference(c, end) for end in (ends if c.direction == "up" else (-ends[1], -ends[0]))
     )
     sentence = f"T{sentence[1:]}" if sentence.startswith("this run of ") else sentence
-    return f" {sentence} ({100 * verdict.level:.3g} % CI {low} to {high})."
+    return f" {sentence} ({100 * verdict.level:.3g} % CI {low} to {high}{_margin_test(c, verdict)})."
+
+
+def _margin_template(outcome: Outcome, margin_outcome: MarginOutcome) -> str:
+    """What the margin adds to a verdict that was given already."""
+    if margin_outcome == {"better": "as good or better", "worse": "as good or worse"}.get(outcome):
+        return "Whether it is {outcome} by more than {margin} cannot be told"  # the other is weaker
+    if margin_outcome == f"{outcome} by more":
+        return "It is {outcome} by more than {margin}"
+    return _MARGIN_SENTENCES[margin_outcome]
+
+
+def _margin_test(comparison: Comparison, verdict: MarginVerdict) -> str:
+    """Why the interval beside a margin has a level of its own."""
+    c = comparison
+    one_sided = ", of two one-sided tests" if verdict.level < c.corrected_level else ""
+    corrected = f", corrected for {c.claims} comparisons" if c.claims > 1 else ""
+    looks = ", corrected for the seeds added later" if c.look_factor > 1 else ""
+    return f"{one_sided}{corrected}{looks}"
 
 
 def _subject(comparison: Comparison, name: str) -> str:
@@ -356,7 +370,7 @@ def _format_p(comparison: Comparison) -> str:
 def _correction(comparison: Comparison) -> str:
     corrections = []
     if comparison.claims > 1:
-        corrections.append(f"Holm's correction for {comparison.claims} claims")
+        corrections.append(f"Holm's correction for {comparison.claims} comparisons")
     if comparison.look_factor > 1:
         corrections.append("correction for the seeds added later")
     return f" after {' and '.join(corrections)}" if corrections else ""

@@ -30,7 +30,11 @@ NEUTRAL_SETTINGS = {
     "train.trackers",
     "train.checkpoint_minutes",
     "train.self_test",
+    "task.labels.sheet",  # what it changes are the items, whose fingerprints are facts
+    "task.questions.sheet",
+    "task.labels.corrections",
 }
+CLASS_WEIGHTS = "train.class_weights"
 BASELINE_PACKAGES = ("python", "tuneproof", "numpy", "scipy", "scikit-learn")
 MODEL_PACKAGES = (*BASELINE_PACKAGES, "torch", "transformers", "tokenizers", "accelerate", "peft")
 
@@ -226,9 +230,11 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
         "finished": ("split", "encode", "compute", "predict"),
         "tuned": ("split", "encode", "compute", "predict", "train"),
     }[arm.method.kind]
+    values["train"].pop("class_weights")
     if arm.method.apply is None and arm.method.kind == "tuned":
         parts = tuple(part for part in parts if part != "train")
     settings = {f"{part}.{key}": value for part in parts for key, value in values[part].items()}
+    settings |= _label_settings(arm, recipe)
     task = values["task"][recipe.task_name]
     settings |= {f"task.{recipe.task_name}.{key}": value for key, value in task.items()}
     options = arm.options.model_dump(mode="json")
@@ -238,3 +244,16 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     if not options.get(MORE_EPOCHS):
         settings.pop(f"{arm.method_name}.{MORE_EPOCHS}", None)  # as before it existed
     return {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}
+
+
+def _label_settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
+    """Class weights, where the arm learns by them, and the decision; nothing where they are not set."""
+    weights, decision = recipe.train.class_weights, recipe.decision
+    settings: dict[str, Any] = {}
+    if weights is not None and arm.method.learns_labels:
+        settings[CLASS_WEIGHTS] = weights
+    if decision.is_set:
+        settings |= {f"decision.{key}": value for key, value in decision.model_dump(mode="json").items()}
+    if decision.threshold is not None:
+        settings["decision.metric"] = recipe.decision_metric
+    return settings

@@ -13,6 +13,7 @@ from traceback import extract_tb
 from typing import Any
 
 from tuneproof.arms.baseline import run_baseline
+from tuneproof.arms.decide import decide_on_dev
 from tuneproof.arms.memory_plan import MemoryPlan, plan_memory
 from tuneproof.arms.save import write_arm
 from tuneproof.arms.serving_speed import Timing, time_serving
@@ -23,6 +24,7 @@ from tuneproof.context.compute import Compute, make_compute
 from tuneproof.context.few_shot import shots_of
 from tuneproof.context.monitor import ArmFinished, ArmStarted, Monitor
 from tuneproof.context.study_data import ArmResult, StudyData
+from tuneproof.data.class_weights import weighted_counts
 from tuneproof.errors import RunError, StoppedError, TuneproofError
 from tuneproof.memory.usage import peak_bytes, reset_peak, resident_bytes
 from tuneproof.metrics import METRICS, evaluate
@@ -115,6 +117,7 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
                 result = run_without_model(memory.study, run, monitor)
             else:
                 result = runner_of(run)(context)
+            result = decide_on_dev(result, plan.recipe)
             seconds, peaks = time.perf_counter() - started, peak_bytes()
             write_tests(run, memory.study, predict_tests(run, result, memory.study, monitor))
         ledger = {"memory": memory.record(peaks, resident), **result.training_speed()}
@@ -248,6 +251,8 @@ def _time_arm(run: ArmRun, study: StudyData, result: ArmResult) -> dict[str, Any
     """The entry `serving` of arm.json, timed on items spread over dev; empty where the arm is not timed."""
     settings, dev = study.recipe.predict, study.splits.dev
     is_alone = current_group().world_size == 1
+    if result.serving is not None:
+        return {"serving": result.serving}
     if result.serve is None or run.train_size is not None or not settings.timing_s or not is_alone:
         return {}
     largest = TIMED_ITEMS if run.spec is None else min(settings.batch_size, TIMED_ITEMS)
@@ -297,6 +302,7 @@ def _final_checkpoint(plan: Plan, run: ArmRun, result: ArmResult) -> dict[str, A
         return {}
     steps = read_steps(run.folder / STEPS)
     counts = plan.study.splits.report["labels"]["train"] if plan.study.kind == "labels" else {}
+    counts = weighted_counts(plan.recipe.train.class_weights, counts)
     options, evaluations = run.arm.options.model_dump(), result.chosen["evaluations"]
     if not is_under_trained(diagnose_run(steps, evaluations, options, counts, result.dev)):
         return {}

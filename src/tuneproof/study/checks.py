@@ -13,8 +13,15 @@ from tuneproof.errors import RecipeError
 from tuneproof.methods.options import generates_text, uses_trainer
 from tuneproof.metrics import METRICS
 from tuneproof.process_group import launched
+from tuneproof.recipe.decision import check_costs, check_named_labels
 from tuneproof.recipe.recipe import Arm, Recipe
+from tuneproof.score.verdict import join_names
 from tuneproof.train.trackers import check_trackers
+
+COUNTED_TWICE = (
+    "train.class_weights moves the probabilities that decision.costs reads, so that rare labels count twice: "
+    "leave one of them out."
+)
 
 
 def _check_parallel(recipe: Recipe) -> None:
@@ -109,6 +116,51 @@ def check_metrics(recipe: Recipe, labels: Sequence[str] | None) -> None:
         if claim.metric:
             _check_metric("claim.metric", claim.metric, labels, recipe.task.kind)
             _check_probabilities(claim.metric, [recipe.arm(claim.arm), recipe.arm(claim.over)])
+
+
+def check_labels(recipe: Recipe, labels: Sequence[str] | None) -> None:
+    """Raises RecipeError for class weights or a decision that do not fit the labels.
+
+    labels: None where they are unknown.
+    """
+    decision, weights = recipe.decision, recipe.train.class_weights
+    if decision.threshold is not None:
+        _check_threshold(recipe, labels)
+    if labels is None:
+        return
+    named = {"train.class_weights": list(weights) if isinstance(weights, dict) else []}
+    for gold, row in (decision.costs or {}).items():
+        named |= {"decision.costs": [gold], f"decision.costs.{gold}": list(row)}
+        check_named_labels(named, labels)
+    check_named_labels(named, labels)
+    if decision.costs is not None:
+        check_costs(decision.costs, labels)
+
+
+def _check_threshold(recipe: Recipe, labels: Sequence[str] | None) -> None:
+    """Raises RecipeError where dev cannot choose a threshold."""
+    name = recipe.decision_metric
+    if labels is not None and len(labels) != 2:
+        problem = f"dev chooses a threshold for two labels, and there are {len(labels)}."
+        raise RecipeError("decision.threshold", problem, do="Write decision: {costs: ...}, or leave it out.")
+    _check_metric("decision.metric", name, labels, recipe.task.kind)
+    if METRICS[name].needs != "predicted":
+        problem = f"{name} does not depend on the threshold."
+        raise RecipeError("decision.metric", problem, do="Write decision: {metric: f1}, or recall_macro.")
+
+
+def unweighted_arms(recipe: Recipe) -> list[Finding]:
+    """A finding that names, once, the arms that class weights do not change, or what they do to costs."""
+    if recipe.train.class_weights is not None and recipe.decision.costs is not None:
+        return [Finding("class_weights", "warning", COUNTED_TWICE)]
+    others = [arm.name for arm in recipe.arms if not arm.method.learns_labels]
+    if recipe.train.class_weights is None or not others:
+        return []
+    if len(others) == len(recipe.arms):
+        sentence = "train.class_weights changes nothing: no arm learns by a loss in which classes weigh."
+        return [Finding("class_weights", "warning", sentence)]
+    sentence = f"train.class_weights does not change {join_names(others)}: no such loss is minimised there."
+    return [Finding("class_weights", "note", sentence)]
 
 
 def missing_for_metrics(recipe: Recipe) -> list[Finding]:

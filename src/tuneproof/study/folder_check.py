@@ -4,6 +4,7 @@ In: a study's folder. Out: an error that names a link; nothing else. Knows nothi
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tuneproof.record.study_folder import (
     SUPERSEDED,
 )
 
+WORKER = "process-"
 FOLDERS = (ARMS, CACHE, SUPERSEDED)
 FILES = (
     *(RECIPE, PROVENANCE, ITEMS, SPLITS, AUDIT, REGISTRATION, CHANGES, FORECAST, COMPARISONS),
@@ -49,6 +51,19 @@ def remove_half_written(folder: Path) -> None:
     remove_leftovers(folder, (*FILES, *FOLDERS))
     for path in _folders(folder):
         remove_leftovers(path)
+
+
+def worker_folder(folder: Path, rank: int) -> Path:
+    """The folder in a study's that a worker process writes into while it takes part."""
+    return folder / f"{WORKER}{rank}"
+
+
+def remove_workers_of_before(folder: Path, world_size: int) -> None:
+    """Remove the folders of killed workers that this run, of so many processes, does not have itself."""
+    for path in folder.glob(f"{WORKER}*"):
+        rank = path.name.removeprefix(WORKER)
+        if rank.isdecimal() and int(rank) >= world_size:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

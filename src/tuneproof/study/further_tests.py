@@ -5,6 +5,7 @@ Knows nothing of: how an arm predicts, scores.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tuneproof.arms.further_tests import has_replies, predict_finished, predict_further, predict_without_model
 from tuneproof.atomic import check_folder
@@ -16,6 +17,7 @@ from tuneproof.errors import RunError
 from tuneproof.inference.prediction import AnyPredictions, read_predictions_about, write_predictions
 from tuneproof.record.file_shapes import read_object
 from tuneproof.record.study_folder import ARM, WEIGHTS, further_predictions
+from tuneproof.score.decision import decided
 from tuneproof.study.arm_runs import ArmRun
 
 
@@ -25,9 +27,18 @@ def predict_tests(
     """The predictions of every further set by an arm that has just ended."""
     if run.spec is not None:
         return predict_further(result, study, monitor)
+    return _predict_without_model(run, study, study.tests, result.chosen)
+
+
+def _predict_without_model(
+    run: ArmRun, study: StudyData, tests: Sequence[FurtherSet], chosen: Mapping[str, Any]
+) -> dict[str, AnyPredictions]:
+    """The predictions of these sets, their labels by the decision that dev chose."""
     return {
-        further.name: predict_without_model(study, run.arm, further, run.folder, run.random_seed)
-        for further in study.tests
+        further.name: decided(
+            predict_without_model(study, run.arm, further, run.folder, run.random_seed), chosen
+        )
+        for further in tests
     }
 
 
@@ -60,16 +71,13 @@ def predict_later(
 
     Raises: RunError where it has no weights, or they were changed.
     """
+    chosen = read_object(run.folder / ARM).get("chosen") or {}
     if context is None:
-        return {
-            further.name: predict_without_model(study, run.arm, further, run.folder, run.random_seed)
-            for further in missing
-        }
+        return _predict_without_model(run, study, missing, chosen)
     weights = run.folder / WEIGHTS
     if run.arm.method.kind == "tuned" and not weights.is_dir():
         problem = "has no weights any more."
         raise RunError(str(run.folder), problem, do=f"Train it again with --restart {run.arm.name}.")
     if weights.is_dir():
         check_folder(weights)
-    chosen = read_object(run.folder / ARM).get("chosen") or {}
     return {further.name: predict_finished(context, weights, chosen, further) for further in missing}

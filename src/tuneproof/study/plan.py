@@ -30,11 +30,13 @@ from tuneproof.record.study_folder import CACHE
 from tuneproof.settings import EncodeSettings
 from tuneproof.study.arm_runs import ArmRun, list_arm_runs
 from tuneproof.study.checks import (
+    check_labels,
     check_machine,
     check_metrics,
     check_model_names,
     check_train_sizes,
     missing_for_metrics,
+    unweighted_arms,
 )
 from tuneproof.tasks.further_test import read_further_test
 from tuneproof.tasks.task import Rows
@@ -124,7 +126,9 @@ def plan_study(
         check_train_sizes(recipe, splits)
     labels = splits.labels if splits is not None else task.labels
     check_metrics(recipe, labels)
-    findings = missing_for_metrics(recipe) + (audit_splits(task, splits) if splits is not None else [])
+    check_labels(recipe, labels)
+    findings = missing_for_metrics(recipe) + unweighted_arms(recipe)
+    findings += audit_splits(task, splits) if splits is not None else []
     stop_on_errors(findings, recipe.audit.allow)  # before the models' tokens are audited
     tests = _read_tests(recipe, splits)
     findings += [finding for further in tests for finding in audit_further_set(further)]

@@ -14,7 +14,7 @@ from tuneproof.atomic import read_json, write_json, write_text
 from tuneproof.context.monitor import ArmFinished, Monitor, StudyFinished
 from tuneproof.data.audit import list_checks
 from tuneproof.errors import RecipeError, RunError, TuneproofError, did_you_mean
-from tuneproof.process_group import ProcessGroup, join
+from tuneproof.process_group import ProcessGroup, current_group, join
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record.changes import ChangeLog
 from tuneproof.record.conclude import conclude
@@ -25,7 +25,7 @@ from tuneproof.report.page import render
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.arm_session import ArmSession, add_tests, remove_checkpoints, run_arm
 from tuneproof.study.extend import arms_to_extend, extended_cycles, log_extensions, move_extended, with_cycles
-from tuneproof.study.folder_check import refuse_links, remove_half_written
+from tuneproof.study.folder_check import refuse_links, remove_half_written, remove_workers_of_before
 from tuneproof.study.forecast import announce_forecast
 from tuneproof.study.lock import StudyLock
 from tuneproof.study.plan import Plan, plan_study
@@ -104,6 +104,7 @@ def open_folder(
     lock.take()
     refuse_links(plan.folder)
     remove_half_written(plan.folder)
+    remove_workers_of_before(plan.folder, current_group().world_size)
     if lock.unguarded:
         monitor.message(NO_LOCKS, "warning")
     for sentence in apply_policy(plan, restarted, changed):

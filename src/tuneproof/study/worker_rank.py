@@ -19,6 +19,7 @@ from tuneproof.errors import RunError, StoppedError
 from tuneproof.process_group import FAILED, ArmDismissedError, ProcessGroup
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.study.arm_session import ArmSession, runner_of
+from tuneproof.study.folder_check import worker_folder
 from tuneproof.study.plan import plan_study
 from tuneproof.study.signals import preserved_signals
 
@@ -45,7 +46,7 @@ def follow_main_process(recipe: Recipe, group: ProcessGroup) -> None:
 @contextmanager
 def own_folder(out: str, rank: int) -> Iterator[str]:
     """The process's own folder in the study's, removed at the end; a killed run's is removed by the next."""
-    folder = Path(out) / f"process-{rank}"
+    folder = worker_folder(Path(out), rank)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield str(folder)

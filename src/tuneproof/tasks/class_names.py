@@ -10,6 +10,8 @@ from typing import Any
 
 from tuneproof.errors import DataError
 
+_LISTS = ("Sequence", "List", "LargeList")
+
 
 def read_class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """The class names of each column of the type ClassLabel; {} where the metadata names none."""
@@ -21,6 +23,11 @@ def read_class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[s
 
 
 def _names(feature: Any) -> list[str]:
+    """Those of a class, or of a list of classes."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _names(feature[0])
+    if isinstance(feature, dict) and feature.get("_type") in _LISTS:
+        return _names(feature.get("feature"))
     names = (
         feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
     )
@@ -29,9 +36,10 @@ def _names(feature: Any) -> list[str]:
 
 def name_classes(where: str, column: str, names: Sequence[str], values: Sequence[Any]) -> Sequence[Any]:
     """The names in place of the numbers; -1 is missing. Raises: DataError for a number without a name."""
-    if not all(type(value) in (int, type(None)) for value in values):
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    if not all(type(item) in (int, type(None)) for items in lists for item in items):
         return values
-    for row, value in enumerate(values, 1):
+    for row, value in ((row, item) for row, items in enumerate(lists, 1) for item in items):
         if value is not None and not -1 <= value < len(names):
             problem = (
                 f"the column {column} holds the class {value}, but its metadata names {len(names)} classes."
@@ -40,4 +48,7 @@ def name_classes(where: str, column: str, names: Sequence[str], values: Sequence
                 f"{where}, row {row}", problem, do="Fix the row, or write the file without metadata."
             )
     name_of = dict(enumerate(names))
-    return [name_of.get(value) for value in values]
+    return [
+        [name_of.get(item) for item in value] if isinstance(value, list) else name_of.get(value)
+        for value in values
+    ]

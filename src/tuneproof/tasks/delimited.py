@@ -28,16 +28,16 @@ class DelimitedColumns:
     blank_lines: int
 
 
-def check_header(name: str, header: Sequence[str]) -> None:
-    """Raises DataError if a header repeats a column, or has more columns than are allowed."""
+def check_header(name: str, header: Sequence[str], row: int = 1) -> None:
+    """Raises DataError if a header, in this row, repeats a column, or has more columns than are allowed."""
     if len(header) > MAX_COLUMNS:
         problem = f"the header names {len(header):,} columns."
         allowed = f"At most {MAX_COLUMNS:,} are allowed."
-        raise DataError(f"{name}, row 1", problem, allowed, "Keep only the columns that you need.")
+        raise DataError(f"{name}, row {row}", problem, allowed, "Keep only the columns that you need.")
     repeated = [column for column, count in Counter(header).items() if column and count > 1]
     if repeated:
         problem = f"the header names {repeated[0]} twice."
-        raise DataError(f"{name}, row 1", problem, do="Rename one of the columns.")
+        raise DataError(f"{name}, row {row}", problem, do="Rename one of the columns.")
 
 
 def declared_delimiter(text: str) -> str | None:

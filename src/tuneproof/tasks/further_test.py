@@ -19,6 +19,7 @@ from tuneproof.tasks.label_spellings import plain_spelling
 from tuneproof.tasks.question_columns import QuestionColumns
 from tuneproof.tasks.question_rows import build_examples
 from tuneproof.tasks.questions import read_parts
+from tuneproof.tasks.several_labels import read_one_vs_rest
 from tuneproof.tasks.tables import Table, TextFormat, read_table
 from tuneproof.tasks.task import Example, TaskOptions
 
@@ -27,7 +28,7 @@ class FurtherTest(Settings):
     """A further test file: every arm is scored there too, and its drop from the main test set reported."""
 
     path: str = Field(min_length=1)
-    """The file: .csv, .tsv, .jsonl, .json or .parquet; for questions also SQuAD's JSON."""
+    """The file: .csv, .tsv, .xlsx, .jsonl, .json or .parquet; for questions also SQuAD's JSON."""
     text: str | None = Field(None, min_length=1)
     """The column of the texts (default: as in the task's own file, else text)."""
     label: str | None = Field(None, min_length=1)
@@ -36,6 +37,8 @@ class FurtherTest(Settings):
     """The column of the ids (default: the row's number)."""
     group: str | None = Field(None, min_length=1)
     """The column of what items belong to; a group counts as a whole in intervals."""
+    sheet: str | None = Field(None, min_length=1)
+    """Of an .xlsx file: the sheet to read (default: the only visible one with content)."""
     rename: dict[str, str | None] = Field(default_factory=dict)
     """The file's labels by the study's labels, e.g. {"5": positive}; null leaves rows out and counts them."""
 
@@ -61,7 +64,7 @@ def read_further_test(
     """
     values = options.model_dump()
     encoding = values.get("encoding", "utf-8-sig")
-    text_format = TextFormat(encoding, values.get("delimiter"), values.get("quotes"))
+    text_format = TextFormat(encoding, values.get("delimiter"), values.get("quotes"), settings.sheet)
     if kind == "questions":
         rows = _read_questions(settings, values, labels, text_format)
     else:
@@ -77,7 +80,8 @@ def _read_labels(
 ) -> FurtherRows:
     table = read_table(settings.path, text_format)
     texts = label_columns.read_texts(table, settings.text or options.get("text", "text"))
-    column = label_columns.read_labels(table, settings.label or options.get("label", "label"))
+    name, one = settings.label or options.get("label", "label"), options.get("one_vs_rest")
+    column = read_one_vs_rest(table, name, one)[0] if one else label_columns.read_labels(table, name)
     named = _study_labels(table, column, settings.rename, labels)
     chosen = [row for row, label in enumerate(named) if label is not None]
     _check_texts(table, texts, chosen)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import DataError, DataUnreachedError
+from tuneproof.hub.cache_disk import cache_write_error
 from tuneproof.hub.offline import is_unreachable
 from tuneproof.tasks.size_limits import check_bytes, check_rows
 from tuneproof.tasks.tables import Table
@@ -35,6 +36,8 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
         builder.download_and_prepare()
         parts = builder.as_dataset()
     except (OSError, ValueError, RuntimeError) as error:
+        if (refusal := cache_write_error(error)) is not None:
+            raise refusal from None
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         kind = DataUnreachedError if is_unreachable(error) else DataError
         problem = f"could not be downloaded at revision {revision}: {reason}."
@@ -49,15 +52,20 @@ def read_hub(name: str, revision: str, config: str | None = None) -> dict[str, T
 
 def _to_table(name: str, rows: Any, about: dict[str, Any]) -> Table:
     """A part's rows with class names instead of class numbers."""
-    from datasets import ClassLabel
+    from datasets import ClassLabel, List
 
     check_rows(name, len(rows))
     check_bytes(name, rows.data.nbytes)
     columns = {column: list(rows[column]) for column in rows.column_names}
     for column, feature in rows.features.items():
-        if isinstance(feature, ClassLabel):
-            columns[column] = [
-                feature.int2str(value) if value is not None and value >= 0 else None
-                for value in columns[column]
-            ]
+        item = feature.feature if isinstance(feature, List) else feature
+        if isinstance(item, ClassLabel):
+            columns[column] = [_class_names(item, value) for value in columns[column]]
     return Table(name, columns, range(1, len(rows) + 1), about={**about, "rows": len(rows)})
+
+
+def _class_names(feature: Any, value: Any) -> Any:
+    """The name of a class number, or the names of a list of them; None for -1, which is missing."""
+    if isinstance(value, list):
+        return [_class_names(feature, item) for item in value]
+    return feature.int2str(value) if value is not None and value >= 0 else None

@@ -7,6 +7,7 @@ Knows nothing of: tables, files, prompts.
 import ast
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,12 @@ _ADVICE = {
 }
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
 _JOINS = re.compile(r"\s*[#;|,/+&\n]\s*")
+
+
+def advise_one_vs_rest(name: str) -> str:
+    """What to do with items of several labels, of which this is one."""
+    option = shlex.quote(f"task.labels.one_vs_rest={name}")
+    return f"Run a study for each label: one_vs_rest: {name} (--set {option}) tells it from all others."
 
 
 def is_object(value: Any) -> bool:
@@ -92,9 +99,9 @@ def remark_joined_labels(column: Sequence[str]) -> list[Remark]:
     total = sum(joined.values())
     example = next(iter(joined))
     subject = "row has a label that joins" if total == 1 else "rows have labels that join"
+    part = next(part for part in _JOINS.split(example) if part in counts)
     message = (
         f"{total:,} {subject} other labels, such as {example!r}. Each is a class of its own; an item has one "
-        "label. Name every label with labels: [...] if that is meant; else write a column of yes and no for "
-        "each label, and run a study for each."
+        f"label. Name every label with labels: [...] if that is meant. {advise_one_vs_rest(part)}"
     )
     return [Remark("joined_labels", "warning", message, total)]

@@ -11,15 +11,11 @@ from typing import Any
 
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.tasks.delimited import MAX_CELL_LENGTH
-from tuneproof.tasks.label_cells import is_object, list_items
+from tuneproof.tasks.label_cells import advise_one_vs_rest, is_object, list_items
 from tuneproof.tasks.label_spellings import check_spellings, is_number, number_value, plain_spelling, visible
 from tuneproof.tasks.tables import Table
 from tuneproof.tasks.task import Remark
 
-ONE_LABEL = (
-    "For items with several labels, write a column of yes and no for each label, and run a study for each "
-    "with label: COLUMN."
-)
 MAX_LABELS = 1000
 MAX_LABEL_LENGTH = 1000  # characters
 
@@ -112,9 +108,16 @@ def _one_label(table: Table, name: str, index: int, value: Any) -> Any:
     if items is None:
         return value
     if is_object(value) or len(items) > 1 or any(isinstance(item, (list, dict)) for item in items):
-        kind = "objects" if is_object(value) else "lists"
-        problem = f"the column {name} contains {kind}, not names."
-        raise DataError(table.locate(index), problem, "Each item has one label.", ONE_LABEL)
+        if is_object(value) or any(isinstance(item, (list, dict)) for item in items):
+            problem, do = (
+                f"the column {name} contains objects, not names.",
+                "Write a name into each cell, or a list of names.",
+            )
+        else:
+            labels = [str(as_name(item)) for item in items]
+            problem = f"the column {name} contains lists of several labels, such as {', '.join(labels[:4])}."
+            do = advise_one_vs_rest(labels[0])
+        raise DataError(table.locate(index), problem, "Each item has one label.", do)
     return items[0] if items else None
 
 

@@ -5,18 +5,20 @@ Knows nothing of: splits, models, scores.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 import tuneproof.tasks.label_columns as label_columns
 from tuneproof.errors import DataError, RecipeError
+from tuneproof.tasks.corrections import read_corrections
 from tuneproof.tasks.hub import read_hub
 from tuneproof.tasks.id_column import find_id_column
 from tuneproof.tasks.label_cells import remark_joined_labels, remark_missing_words
 from tuneproof.tasks.label_spellings import merge_spellings
 from tuneproof.tasks.messages import has_messages, read_conversations
-from tuneproof.tasks.tables import Table, TextFormat, read_table
+from tuneproof.tasks.several_labels import read_one_vs_rest, refuse_indicator_columns, refuse_several_labels
+from tuneproof.tasks.tables import Sheet, Table, TextFormat, read_table
 from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions
 
 _LICENCE = "the user's own"
@@ -26,7 +28,7 @@ class LabelsOptions(TaskOptions):
     """The user's own file (or a data set on the hub) with one text and one label per row."""
 
     path: str | None = None
-    """The file: .csv, .tsv, .jsonl, .json or .parquet; the train part if test is set."""
+    """The file: .csv, .tsv, .xlsx, .jsonl, .json or .parquet; the train part if test is set."""
     dev: str | None = None
     """A second file for dev, which chooses; needs test."""
     test: str | None = None
@@ -51,6 +53,9 @@ class LabelsOptions(TaskOptions):
     """Further columns (source, language, year) by which the report slices the scores."""
     labels: tuple[str, ...] | None = Field(None, min_length=2)
     """The labels in order; of two, the second is the positive class. Default: those in the file, sorted."""
+    one_vs_rest: str | None = Field(None, min_length=1)
+    """Of items with several labels (a list, or names with a sign such as ; between them): the one label that
+    is told from all others. The classes are it, the positive one, and "not" and it."""
     positive: str | None = Field(None, min_length=1)
     """Of two labels, the positive class: precision, recall and F1 are of it. Default: the second."""
     words: tuple[str, ...] | None = None
@@ -63,6 +68,9 @@ class LabelsOptions(TaskOptions):
     """An encoder's prompt; contains {text} and {mask} once each."""
     drop_empty: bool = False
     """Leave out rows with an empty text and count them; false: an error."""
+    corrections: tuple[str, ...] = Field((), max_length=100)
+    """A file of corrected labels, or several, such as a study's label_errors.csv with its column corrected
+    filled in: items are matched by id and stay in their part; path itself stays as it is."""
     encoding: str = Field("utf-8-sig", min_length=1)
     """The text files' encoding."""
     delimiter: str | None = None
@@ -70,6 +78,14 @@ class LabelsOptions(TaskOptions):
     quotes: bool | None = None
     """Whether quotation marks enclose cells; false: they are ordinary characters. By default they do, but a
     cell that looks like several rows is refused."""
+    sheet: Sheet = None
+    """Of an .xlsx file: the sheet to read, or one for each part, as {train: NAME, test: NAME} (default: the
+    only visible one with content)."""
+
+    @field_validator("corrections", mode="before")
+    @classmethod
+    def _as_list(cls, paths: Any) -> Any:
+        return (paths,) if isinstance(paths, str) else paths or ()
 
     @field_validator("labels", "words", "slices")
     @classmethod
@@ -108,6 +124,8 @@ class LabelsOptions(TaskOptions):
             raise ValueError("dev and test need path; a data set on the hub has its own parts")
         if self.dev and not self.test:
             raise ValueError("dev also needs test")
+        if self.one_vs_rest and (self.labels or self.positive):
+            raise ValueError("one_vs_rest makes its own two labels; leave labels and positive out")
         if self.positive and self.labels and self.positive != self.labels[-1]:
             raise ValueError("labels ends with another label than positive; leave one of both out")
         if self.words and (self.labels is None or len(self.words) != len(self.labels)):
@@ -126,9 +144,9 @@ def _read_tables(options: LabelsOptions) -> dict[str, Table]:
         if "test" not in tables and "dev" in tables:  # the hub's only held-out part reports
             tables["test"] = tables.pop("dev")
     else:
-        text_format = TextFormat(options.encoding, options.delimiter, options.quotes)
+        text_format = TextFormat(options.encoding, options.delimiter, options.quotes, options.sheet)
         paths = {"train": options.path, "dev": options.dev, "test": options.test}
-        tables = {part: read_table(path, text_format) for part, path in paths.items() if path}
+        tables = {part: read_table(path, text_format.of_part(part)) for part, path in paths.items() if path}
     return {"all": tables["train"]} if len(tables) == 1 else tables
 
 
@@ -178,10 +196,9 @@ def read(options: LabelsOptions) -> Rows:
         tables, instruction = read_conversations(tables, options.text, options.label)
     options, id_remarks = _with_id_column(options, tables)
     texts = {part: label_columns.read_texts(table, options.text) for part, table in tables.items()}
-    spelled = {part: label_columns.read_labels(table, options.label) for part, table in tables.items()}
-    columns, remarks = merge_spellings(spelled, options.labels)
+    columns, remarks = _read_labels(options, tables)
     labels = options.labels or label_columns.collect_label_names(tables, columns)
-    labels = label_columns.put_positive_last(labels, options.positive)
+    labels = label_columns.put_positive_last(labels, options.one_vs_rest or options.positive)
     parts: dict[str, list[Example]] = {}
     dropped: dict[str, int] = {}
     for part, table in tables.items():
@@ -193,7 +210,11 @@ def read(options: LabelsOptions) -> Rows:
     label_columns.check_label_counts(tables, _label_names(parts, labels), labels)
     remarks += [*id_remarks, *_remark_cells(options, tables, parts, labels)]
     about = {part: dict(table.about) for part, table in tables.items()}
-    source = {"name": options.hub or str(options.path), "parts": about, "licence": _LICENCE}
+    source: dict[str, Any] = {"name": options.hub or str(options.path), "parts": about, "licence": _LICENCE}
+    corrected: Mapping[str, int] = {}
+    if options.corrections:
+        corrections = read_corrections(options.corrections, parts, labels)
+        corrected, source["corrections"] = corrections.labels, list(corrections.files)
     return Rows(
         parts,
         labels,
@@ -203,7 +224,28 @@ def read(options: LabelsOptions) -> Rows:
         options.slices,
         remarks=tuple(remarks),
         instruction=instruction,
+        corrected=corrected,
     )
+
+
+def _read_labels(
+    options: LabelsOptions, tables: Mapping[str, Table]
+) -> tuple[dict[str, list[str]], list[Remark]]:
+    """Each part's labels, spelled alike, and what reading them changed."""
+    for table in tables.values():
+        refuse_indicator_columns(table, options.label)
+    if options.one_vs_rest is not None:
+        pairs = {
+            part: read_one_vs_rest(table, options.label, options.one_vs_rest)
+            for part, table in tables.items()
+        }
+        remarks = [remark for _, part_remarks in pairs.values() for remark in part_remarks]
+        return {part: column for part, (column, _) in pairs.items()}, remarks
+    spelled = {part: label_columns.read_labels(table, options.label) for part, table in tables.items()}
+    columns, remarks = merge_spellings(spelled, options.labels)
+    if options.labels is None:
+        refuse_several_labels(tables, columns)
+    return columns, [*remarks, *label_columns.remark_lists(tables.values(), options.label)]
 
 
 def _with_id_column(
@@ -229,7 +271,6 @@ def _remark_cells(
     items = [item for part in parts.values() for item in part]
     column = [] if options.labels else [labels[item.label] for item in items]
     return [
-        *label_columns.remark_lists(tables.values(), options.label),
         *remark_missing_words("label", column),
         *remark_missing_words("text", [item.text for item in items]),
         *remark_missing_words("group", [item.group for item in items] if options.group else []),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.harness_results import read_results
@@ -170,6 +169,8 @@ def _choice_shares(table: Table, choices: Sequence[str], labels: Sequence[str]) 
         problem = f"holds log-likelihoods of {len(names)} choices, whose labels it does not name."
         do = f"Name them in the harness's order: given.choices: [{', '.join(labels)}]."
         raise DataError(table.name, problem, f"The labels are {', '.join(labels[:MAX_NAMED])}.", do)
+    from scipy.special import softmax
+
     scores_MC = np.stack([_numbers(table, f"{CHOICE}{choices.index(label)}") for label in labels], axis=1)
     wrong = np.flatnonzero(~np.isfinite(scores_MC).all(axis=1))
     if wrong.size:

@@ -22,7 +22,7 @@ from tuneproof.tasks.question_rows import (
     question_prompt,
 )
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
-from tuneproof.tasks.tables import TextFormat, read_table
+from tuneproof.tasks.tables import Sheet, TextFormat, read_table
 from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions
 
 _LICENCE = "the user's own"
@@ -33,8 +33,8 @@ class QuestionsOptions(TaskOptions):
     """The user's own file of questions about contexts; a question without an answer is unanswerable."""
 
     path: str = Field(min_length=1)
-    """The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .jsonl, .json or .parquet with a row for each
-    question; the train part if test is set."""
+    """The file: SQuAD's .json or .json.gz, or a .csv, .tsv, .xlsx, .jsonl, .json or .parquet with a row for
+    each question; the train part if test is set."""
     dev: str | None = None
     """A second file for dev, which chooses; needs test."""
     test: str | None = None
@@ -65,6 +65,9 @@ class QuestionsOptions(TaskOptions):
     quotes: bool | None = None
     """Whether quotation marks enclose cells; false: they are ordinary characters. By default they do, but a
     cell that looks like several rows is refused."""
+    sheet: Sheet = None
+    """Of an .xlsx file: the sheet to read, or one for each part, as {train: NAME, test: NAME} (default: the
+    only visible one with content)."""
 
     @field_validator("template")
     @classmethod
@@ -92,7 +95,7 @@ def read_parts(
         if is_squad_file(path):
             parts[part], about[part] = read_squad(path)
             continue
-        table = read_table(path, text_format)
+        table = read_table(path, text_format.of_part(part))
         parts[part], about[part] = read_question_rows(table, columns), dict(table.about)
         if columns.id is None and len(files) > 1:
             parts[part] = prefix_ids(part, parts[part])
@@ -132,7 +135,7 @@ def read(options: QuestionsOptions) -> Rows:
     if len(files) == 1:
         files = {"all": files["train"]}
     columns = QuestionColumns(options.question, options.context, options.answers, options.id, options.title)
-    text_format = TextFormat(options.encoding, options.delimiter, options.quotes)
+    text_format = TextFormat(options.encoding, options.delimiter, options.quotes, options.sheet)
     parts, about = read_parts(files, columns, text_format)
     source = {"name": options.path, "parts": about, "licence": _LICENCE}
     return build_rows(parts, options.lowercase, source)

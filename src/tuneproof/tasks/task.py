@@ -109,7 +109,8 @@ class Rows:
     `dropped` counts the rows that were left out, by reason.
     `grouped` is true if the groups mean something (otherwise every item is its own group).
     `columns` names the further columns by which the report slices the scores.
-    `remarks` become findings of the audit. `instruction`: the prompt's, where the source holds one.
+    `remarks` become findings of the audit. `corrected`: by id, the right label of items with a wrong
+    one, which it replaces after the split. `instruction`: the prompt's, where the source holds one.
     """
 
     parts: Mapping[str, Sequence[Example]]
@@ -120,6 +121,7 @@ class Rows:
     columns: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
     instruction: str | None = None
+    corrected: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tuneproof.tasks.whole_characters import check_whole_characters
 MAX_BYTES = 8_000_000_000
 _MAGIC = (
     (b"PAR1", "Parquet", "Name it .parquet."),
-    (b"PK\x03\x04", "a zip archive or an Excel workbook", "Save the sheet as CSV."),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "If it is a workbook, name it .xlsx."),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "Save the sheet as CSV."),
     (b"\x1f\x8b", "compressed with gzip", "Unpack it first."),
     (b"BZh", "compressed with bzip2", "Unpack it first."),
@@ -61,7 +61,9 @@ def read_bytes(path: Path) -> FileBytes:
         raise DataError(name, "does not exist.", do=hint) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
-        raise DataError(name, f"cannot be read: {reason}.", do="Check the path.") from None
+        is_locked = isinstance(error, PermissionError)
+        do = "Check its permissions, and close it in other programs." if is_locked else "Check the path."
+        raise DataError(name, f"cannot be read: {reason}.", do=do) from None
     if not data.strip():
         raise DataError(name, "is empty.", do="Add a header and rows.")
     return FileBytes(name, data, hashlib.sha256(data).hexdigest())

@@ -30,16 +30,17 @@ WEIGHTS_STAY = "The weights are still those from before this step."
 class LossSum:
     """A micro-batch's loss as a scalar with its graph, summed over `count` supervised units.
 
-    A unit is an item for a head, a supervised token for a language model. tokens: without padding.
+    A unit is an item for a head, a supervised token for a language model; where classes have weights, `count`
+    is the sum of the units' weights. tokens: without padding.
     """
 
     sum: torch.Tensor
-    count: int
+    count: float
     tokens: int
 
 
 LossFn = Callable[[nn.Module, Any], LossSum]
-CountFn = Callable[[Any], int]
+CountFn = Callable[[Any], float]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class BatchGradients:
     """The gradients are on the parameters; this is the batch as split in the end, its units and totals."""
 
     batch: Batch
-    count: int
+    count: float
     totals: LossTotals
     retries: int
 
@@ -134,10 +135,10 @@ def accumulate_gradients(
     model: nn.Module,
     batch: Batch,
     loss: LossFn,
-    total: int,
+    total: float,
     accelerator: "Accelerator",
     step: int,
-    own: int | None = None,
+    own: float | None = None,
     passes: int = 0,
 ) -> LossTotals:
     """Forward and backward of every micro-batch; gradients and loss are means over `total` units.
@@ -147,7 +148,7 @@ def accumulate_gradients(
     beyond the batch are of one item that counts nothing.
     """
     mean_loss = torch.zeros((), device=accelerator.device)
-    counted = tokens = 0
+    counted, tokens = 0.0, 0
     own = total if own is None else own
     for micro_batch in batch.micro_batches:
         inputs = to_device(micro_batch, accelerator.device)
@@ -167,18 +168,19 @@ def accumulate_gradients(
             zero = loss(model, inputs).sum * 0
         accelerator.backward(zero)
     if counted != own:
-        problem = f"the loss counted {counted} supervised units where the batch has {own}."
+        problem = f"the loss counted {counted:g} supervised units where the batch has {own:g}."
         raise RunError(f"step {step}", problem, do="Let loss and count agree on what is supervised.")
     return LossTotals(mean_loss, tokens)
 
 
-def _total_count(own: int, batch: Batch, step: int, group: ProcessGroup) -> int:
-    total = int(group.all_reduce_sum([own])[0])
-    if total < 1:
+def _total_count(own: float, batch: Batch, step: int, group: ProcessGroup) -> float:
+    """The units of the whole batch: a whole number unless they have weights."""
+    total = float(group.all_reduce_sum([own])[0])
+    if total <= 0:
         problem = f"nothing is supervised in the batch of {ids_text(batch)}: its loss would be 0 / 0."
         advice = "Check how these items are encoded; a longer max_length may keep their labels."
         raise RunError(f"step {step}", problem, do=advice)
-    return total
+    return int(total) if total.is_integer() else total
 
 
 def ids_text(batch: Batch) -> str:

@@ -49,7 +49,8 @@ class Step:
     """One optimizer update.
 
     step: from 1. epoch: passes over train so far (0.5 is half of the first). loss: mean per supervised unit
-    of the effective batch, before the update. count: those units. gradient_norm: L2, before clipping.
+    of the effective batch, before the update. count: those units, or their weights. gradient_norm: L2, before
+    clipping.
     tokens: read, without padding. time_s: without the caller's time. skipped: no weight moved, since fp16's
     scaled gradient overflowed, or `nonfinite` is skip; gradient_norm is None then. micro_batches: in the end.
     retries: how often they were halved in this step because memory ran out.
@@ -58,7 +59,7 @@ class Step:
     step: int
     epoch: float
     loss: float
-    count: int
+    count: float
     learning_rate: float
     gradient_norm: float | None
     tokens: int

@@ -14,6 +14,8 @@ from tuneproof.report.charts import svg
 from tuneproof.report.formatting import abbreviate_count, format_percent
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+LETTER_PX = 6.6  # of a wide font, so that names are not longer than their boxes
+OUTSIDE = 400  # against the area of an overlap, for each pixel
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def _overlap(box: Box, occupied: Sequence[Box]) -> float:
     outside = (
         max(0.0, svg.PLOT.left - left) + max(0.0, right - svg.WIDTH) + max(0.0, bottom - svg.PLOT.bottom)
     )
-    area = (outside + max(0.0, -top)) * 20
+    area = (outside + max(0.0, -top)) * OUTSIDE
     for x0, y0, x1, y1 in occupied:
         area += max(0.0, min(right, x1) - max(left, x0)) * max(0.0, min(bottom, y1) - max(top, y0))
     return area
@@ -55,9 +57,9 @@ def _name_boxes(marks: Sequence[Mark], points: dict[str, tuple[float, float]]) -
     boxes_by_name = {}
     for mark in sorted(marks, key=lambda m: points[m.name]):
         x, y = points[mark.name]
-        wide = 5.9 * len(mark.name)
+        wide = LETTER_PX * len(mark.name)
         corners = [(x + 9, y - 7), (x - 9 - wide, y - 7)]
-        for distance in (9, 22, 35):
+        for distance in (9, 22, 35, 48, 61):
             for left in (x - wide / 2, x - wide + 6, x - 6):
                 corners += [(left, y + distance), (left, y - distance - 13)]
         boxes = [(left, top, left + wide, top + 13) for left, top in corners]
@@ -109,13 +111,14 @@ def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
     drawn.append(_front_line([points[mark.name] for mark in front]))
     boxes = _name_boxes(marks, points)
     for mark in marks:
+        left, top, _, _ = boxes[mark.name]
+        drawn.append(svg.label(left, top + 11, mark.name, {"class": "name", "style": f"fill:{mark.ink}"}))
+    for mark in marks:
         x, y = points[mark.name]
         if mark.low is not None and mark.high is not None:
             ends = {"x1": x, "x2": x, "y1": y_scale(mark.low), "y2": y_scale(mark.high)}
             drawn.append(svg.tag("line", {**ends, "style": f"stroke:{mark.ink}", "stroke-opacity": 0.55}))
         drawn.append(svg.tag("circle", {"cx": x, "cy": y, "r": 4.5, "style": f"fill:{mark.ink}"}))
-        left, top, _, _ = boxes[mark.name]
-        drawn.append(svg.label(left, top + 11, mark.name, {"class": "name"}))
     best = ", ".join(mark.name for mark in front)
     return svg.figure(
         (svg.WIDTH, svg.HEIGHT), f"{y_title} against {x_title}", f"Pareto front: {best}.", drawn

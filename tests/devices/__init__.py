@@ -1,0 +1,1 @@
+"""Devices and systems that are not there, pretended."""

@@ -37,7 +37,7 @@ from tuneproof.recipe.recipe import Recipe, recipe_from
 PR_SET_CHILD_SUBREAPER = 36
 ORPHANS_S = 10.0  # in which processes of a dead one end by themselves
 TIMEOUT_S = 900.0
-OF_LAUNCHERS = ("torchelastic_", "ray")  # which torchrun and Ray leave at a good end, too
+OF_LAUNCHERS = ("torchelastic_", "torchinductor_", "ray")  # left by torch and Ray at a good end, too
 STUDY_ARMS = ["majority", "lexical", "head", {"lora": {**RATE, "dropout": 0.1}}, {"full": RATE}]
 # words after `tuneproof`; {study}: a finished study, {copy}: a copy of it, {out}: a folder for the result
 COMMANDS = {

@@ -103,8 +103,10 @@ def test_arms_without_probabilities_keep_their_labels_and_are_counted(study):
     given = read_predictions(folder_of(study, "given") / "predictions.parquet")
     assert set(given.predicted_labels) == {"negative"}
     assert arm_of(study, "given")["chosen"]["decision"]["applies"] is False
-    page = (Path(study.out) / "report.html").read_text("utf-8")
-    assert "1 of 4 arms has no probabilities and keeps its labels: given." in page
+    for name in ("report.html", "report.md"):
+        report = (Path(study.out) / name).read_text("utf-8")
+        assert "1 of 4 arms has no probabilities and keeps its labels: given." in report
+        assert "How probabilities become labels" in report
 
 
 def test_the_published_card_decides_as_the_arm_does(study, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 from tuneproof.report import formatting, tables
 from tuneproof.report.tables import Table
 
+BY_DEV = "All labels are those decided so; dev alone chose, for each run."
 ALL_WITHOUT = "No arm has probabilities: all keep their own labels."
 
 

@@ -17,6 +17,7 @@ from tuneproof.report.costs import (
     serving_terms,
     speed_of_serving,
 )
+from tuneproof.report.decisions import BY_DEV, decision_note, decision_table
 from tuneproof.report.diagnoses import diagnosis_lines
 from tuneproof.report.formatting import show_hidden
 from tuneproof.report.further_tests import TITLE as FURTHER_TITLE
@@ -88,6 +89,15 @@ def _costs(study: StudyRecord) -> list[str]:
     return parts
 
 
+def _decisions(rows: Sequence[tables.ArmRow], positive: str) -> list[str]:
+    """How probabilities became labels, where the recipe decides it."""
+    table, note = decision_table(rows, positive), decision_note(rows)
+    if table is None and not note:
+        return []
+    written = [markdown_table(table)] if table else []
+    return ["## How probabilities become labels", *written, escape(f"{note} {BY_DEV}".strip())]
+
+
 def _comparisons(study: StudyRecord) -> list[str]:
     """The claims, the other pairs, and what their headers mean."""
     compared = paired_differences(study, tables.main_metric(study))
@@ -108,6 +118,7 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
         parts += [f"## {escape(table.title)}", markdown_table(table.table())]
         parts.append(escape(" ".join(notes)))
     parts += ["## Arms", markdown_table(tables.arm_table(study)), _terms(arm_terms(study))]
+    parts += _decisions(rows, positive)
     parts += _costs(study)
     if diagnosed := diagnosis_lines(study):
         parts.append("\n".join(f"- {escape(line)}" for line in diagnosed))

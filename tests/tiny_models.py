@@ -124,7 +124,8 @@ def _word_pieces(specials: list[str]) -> dict[str, int]:
     words = re.findall(r"\w+|[^\w\s]", " ".join(CORPUS).lower())
     characters = sorted(set("".join(words)))
     often = sorted(word for word, count in Counter(words).items() if count > 1)
-    pieces = [*specials, *characters, *(f"##{character}" for character in characters), *often]
+    unused = [f"[unused{number}]" for number in range(100)]  # as BERT's own vocabulary has them
+    pieces = [*specials, *characters, *(f"##{character}" for character in characters), *often, *unused]
     return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
 
 

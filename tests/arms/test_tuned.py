@@ -271,6 +271,7 @@ def test_every_setting_of_training_has_a_place_in_these_tests_or_the_loops() -> 
         "nonfinite",
         "self_test",
         "checkpoint_minutes",
+        "class_weights",  # tests/arms/test_class_weights.py
     }
 
 

@@ -66,7 +66,8 @@ ARGUMENTS = {
         Parts(
             "",
             "'train' is not a command.",
-            do="Allowed: run, check, demo, show, count, memory, predict, serve, publish, doctor, compare, "
+            do="Allowed: run, check, demo, show, count, memory, predict, serve, export, publish, doctor, "
+            "compare, "
             "gate, plan, label-errors, report.",
         ),
     ),

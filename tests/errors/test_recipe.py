@@ -98,7 +98,7 @@ RECIPES = {
             "recipe.yaml",
             "1 is not a key of a recipe.",
             do="Allowed: task, models, arms, seeds, train_sizes, metrics, claim, tests, split, encode, "
-            "audit, train, search, predict, score, compute, prices, out.",
+            "audit, train, search, predict, decision, score, compute, prices, out.",
         ),
     ),
     "unknown key": recipe(

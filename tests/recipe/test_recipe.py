@@ -127,6 +127,9 @@ SPELT = {  # settings with a spelling of their own
     "arms": st.just({}) | st.just({"majority": {"per_thousand_items": 0.5}}),
     "body": st.just({}) | st.just({"top_k": 1}),
     "currency": st.sampled_from(["USD", "€"]),
+    "class_weights": st.none() | st.just("balanced") | st.just({"a": 1.5, "b": 2.0}),
+    "metric": st.sampled_from(["accuracy", "f1"]),
+    "costs": st.just({"a": {"b": 3.0}}),
     "targets": st.sampled_from(["all-linear", "attention"])
     | st.lists(WORDS.filter(str.strip), min_size=1, max_size=3),
 }
@@ -169,6 +172,12 @@ def test_any_settings_of_a_section_read_back(name, tmp_path_factory):
     def check(section: dict[str, Any]) -> None:
         if name == "prices":  # any other price needs that of this machine
             section["per_hour"] = section.get("per_hour") or 1.0
+        if (
+            name == "decision"
+        ):  # a threshold has a metric, costs have a temperature, and one excludes the other
+            rule = "threshold" if section.get("threshold") else "costs"
+            used = {"threshold": ("threshold", "metric"), "costs": ("costs", "temperature")}[rule]
+            section = {key: section[key] for key in used if rule in section and key in section}
         round_trip(recipe_from(simple(**{name: section})), tmp_path_factory.getbasetemp())
 
     check()

@@ -175,6 +175,7 @@ def test_31_markdown_holds_no_markup_and_the_recipe_reads_back(study: Path):
         "train",
         "search",
         "predict",
+        "decision",
         "score",
         "compute",
         "out",

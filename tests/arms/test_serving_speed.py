@@ -1,6 +1,7 @@
 """Arms are timed on dev with what they have loaded, and their results stay the same."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_an_item_that_takes_too_long_is_not_timed_again() -> None:
     entry = time_serving(lambda size: calls.append, ITEMS, Timing(1e-9, 8))
     assert len(calls) == 1
     assert entry["reason"].startswith("one item took ")
+
+
+@pytest.mark.parametrize(("items_per_s", "best"), [(None, 2), (4000.0, 40)])
+def test_the_rate_of_the_study_says_which_batches_there_is_time_for(items_per_s, best) -> None:
+    items = [Example(str(i), f"text {i}", 0, str(i)) for i in range(40)]
+    entry = time_serving(lambda size: lambda rows: time.sleep(0.02), items, Timing(0.5, 40, items_per_s))
+    assert entry["batch_size"] == best
 
 
 def test_a_failure_while_timing_costs_no_arm() -> None:

@@ -115,20 +115,22 @@ def test_an_arm_that_is_not_shown_worse_is_not_called_worse(tmp_path) -> None:
         "to be as good within 2 points (near is not shown to be worse by more either)."
     )
     assert advice.would_change[-1].startswith("More test items might: near (−2 points on test, 90 % CI −2.5")
-    assert advice.would_change[-1].endswith(" is shown neither to be as good nor to be worse by more.")
+    assert advice.would_change[-1].endswith(
+        " is shown neither to be as good nor to be worse by more than 2 points."
+    )
     others = [arm(f"far {i}", 0.3, 0.001) for i in range(4)]
     for count, arms in ((1, "far 0, which costs less per item,"), (4, "all 4 arms that cost less per item")):
         advice = recommend(write_study(tmp_path / str(count), arm("a", 0.1, 0.1), *others[:count]))
         assert advice.reason.endswith(f"; dev shows {arms} to be worse by more than 2 points.")
         assert advice.would_change == (
-            "No price would: no other arm is shown to be as good within 2 points.",
+            "No price of an item would: no other arm is shown to be as good within 2 points.",
         )
 
 
 def test_an_arm_that_never_costs_less_is_no_reason_for_more_items(tmp_path) -> None:
     dear = arm("dear", 0.12, 9.0, time_s={"train": 99.0})
     assert recommend(write_study(tmp_path, arm("a", 0.1, 0.1), dear)).would_change == (
-        "No price would: no other arm is shown to be as good within 2 points.",
+        "No price of an item would: no other arm is shown to be as good within 2 points.",
     )
 
 

@@ -89,3 +89,12 @@ def test_what_cannot_be_read_is_named_with_its_line(tmp_path, turns, words):
 
 def test_messages_that_are_no_list_are_named(tmp_path):
     assert "line 5: messages is not a list of turns" in message(tmp_path, [*good(), {"messages": "hello"}])
+
+
+def test_answers_are_not_read_as_labels(tmp_path):
+    rows = [row(("user", f"What is {n}?"), ("assistant", f"It is {n}, of course.")) for n in range(24)]
+    text = message(tmp_path, rows)
+    assert "24 of its 24 last turns are different texts: answers, not labels" in text
+    assert "--questions" in text
+    many = [row(("user", f"text {n}"), ("assistant", f"label {n % 11}")) for n in range(24)]
+    assert len(read(tmp_path, many).labels) == 11

@@ -49,14 +49,12 @@ def write_arm(folder: Path, result: ArmResult, about: dict[str, Any], recipe: Re
     if result.save is not None:
         with atomic_folder(folder / WEIGHTS) as inside:
             result.save(inside)
-    items = len(result.test) + len(result.dev)
-    predict_s = result.time_s.get("predict")
     write_json(
         folder / ARM,
         {
             **about,
             "reason": None,
-            "items_per_s": items / predict_s if predict_s else None,
+            "items_per_s": result.items_per_s,
             "chosen": result.chosen,
             "encoding": result.encoding,
             "prompts": result.prompts,

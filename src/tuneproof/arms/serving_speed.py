@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,18 @@ TOO_SLOW = "one item took {:.3g} s, and predict.timing_s is {:g}"
 
 @dataclass(frozen=True)
 class Timing:
-    """How an arm is timed. seconds: to spend, at most. largest: items in a batch, at most."""
+    """How an arm is timed. seconds: to spend, at most. largest: items in a batch, at most.
+
+    items_per_s: at which it predicted dev and test, by which the time of a batch is guessed; None: not known.
+    """
 
     seconds: float
     largest: int
+    items_per_s: float | None = None
+
+    def guess_s(self, latency_s: float) -> float:
+        """Seconds of an item in a batch, before one is timed."""
+        return min(latency_s, 1 / self.items_per_s if self.items_per_s else inf)
 
 
 def time_serving(
@@ -67,8 +76,9 @@ def _time(serve: Callable[[int], Predict], examples: Sequence[Example], timing: 
         {1: single},
         {1: [float(part.mean()) for part in np.array_split(latency_N, min(PASSES, len(latency_N)))]},
     )
+    guess_s = timing.guess_s(float(latency_N.mean()))
     for size in _sizes(min(timing.largest, len(examples))):
-        if not clock.has_time_for(size * latency_N.mean()):
+        if not clock.has_time_for(2 * size * guess_s):  # one call warms up, one is timed
             continue
         predictors[size] = serve(size)
         clock.call(predictors[size], size)

@@ -117,6 +117,12 @@ class ArmResult:
     predict: Callable[[list[Example], str], AnyPredictions] | None = None
     serving: dict[str, Any] | None = None
 
+    @property
+    def items_per_s(self) -> float | None:
+        """The rate at which dev and test were predicted; None where it was not timed."""
+        seconds = self.time_s.get("predict")
+        return (len(self.test) + len(self.dev)) / seconds if seconds else None
+
 
 def labelled_texts(
     examples: Sequence[Example], weights_C: NDArray[np.float64] | None = None

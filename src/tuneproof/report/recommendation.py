@@ -18,6 +18,7 @@ from tuneproof.report.cost_text import break_even_sentence, break_even_text
 from tuneproof.report.formatting import format_percent
 from tuneproof.report.prices import study_prices
 from tuneproof.report.recommended_cost import recommended_cost
+from tuneproof.score.cost import BreakEven
 from tuneproof.score.verdict import join_names, metric_name
 
 PAYS_TITLE = "When it pays"
@@ -81,6 +82,11 @@ class _Candidate:
     def is_worse(self) -> bool:
         """Whether dev or test shows that it is worse by more than the margin."""
         return self.entry["outcome"] in (LEFT_OUT, WORSE)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether test compared it, and shows neither."""
+        return "low" in self.entry and not self.is_as_good and not self.is_worse
 
     def is_cheaper(self, over: "_Candidate") -> bool:
         """Whether an item costs less by more than the spread; among equals, whether it costs less once."""
@@ -187,7 +193,7 @@ def _changes(
             sentences.append(f"{candidate.name}, as good, costs less in all {break_even_text(pays)}.")
     if not sentences and not others_as_good:
         margin = _size(compared, compared["margin"])
-        sentences.append(f"No price would: no other arm is shown to be as good within {margin}.")
+        sentences.append(f"No price of an item would: no other arm is shown to be as good within {margin}.")
     return sentences + _undecided(compared, recommended, candidates)
 
 
@@ -204,19 +210,30 @@ def _nearest_margin(
     return [f"A margin of {margin} would be met by {nearest.name}, which costs less per item."]
 
 
+def _may_cost_less(
+    recommended: _Candidate, candidates: Sequence[_Candidate]
+) -> list[tuple[_Candidate, BreakEven | None]]:
+    """The arms that are shown neither to be as good nor to be worse by more, and up to when they cost less."""
+    open_ones = [candidate for candidate in candidates if candidate is not recommended and candidate.is_open]
+    pairs = [(candidate, candidate.cost.pays_against(recommended.cost)) for candidate in open_ones]
+    return [(candidate, pays) for candidate, pays in pairs if pays is None or pays.outcome != "never"]
+
+
 def _undecided(
     compared: Mapping[str, Any], recommended: _Candidate, candidates: Sequence[_Candidate]
 ) -> list[str]:
-    """The arms that are shown neither to be as good nor to be worse by more, if they may cost less."""
-    names = []
-    for candidate in candidates:
-        pays = candidate.cost.pays_against(recommended.cost)
-        is_open = "low" in candidate.entry and not candidate.is_as_good and not candidate.is_worse
-        if is_open and candidate is not recommended and (pays is None or pays.outcome != "never"):
-            names.append(f"{candidate.name} ({_test_interval(compared, candidate)})")
-    if not names:
+    """What more test items, or few items to predict, might change."""
+    pairs = _may_cost_less(recommended, candidates)
+    if not pairs:
         return []
-    return [f"More test items might: {_are(names)} shown neither to be as good nor to be worse by more."]
+    names = [f"{candidate.name} ({_test_interval(compared, candidate)})" for candidate, _ in pairs]
+    by_more = f"worse by more than {_size(compared, compared['margin'])}"
+    few = [
+        f"Few items might: {candidate.name} costs less in all {break_even_text(pays)}."
+        for candidate, pays in pairs
+        if pays and pays.items
+    ]
+    return [f"More test items might: {_are(names)} shown neither to be as good nor to be {by_more}.", *few]
 
 
 def _test_interval(compared: Mapping[str, Any], candidate: _Candidate) -> str:

@@ -257,7 +257,8 @@ def _time_arm(run: ArmRun, study: StudyData, result: ArmResult) -> dict[str, Any
         return {}
     largest = TIMED_ITEMS if run.spec is None else min(settings.batch_size, TIMED_ITEMS)
     examples = dev[:: max(1, len(dev) // TIMED_ITEMS)][:TIMED_ITEMS]
-    return {"serving": time_serving(result.serve, examples, Timing(settings.timing_s, largest))}
+    timing = Timing(settings.timing_s, largest, result.items_per_s)
+    return {"serving": time_serving(result.serve, examples, timing)}
 
 
 def _write(

@@ -20,6 +20,7 @@ MESSAGES = "messages"
 SYSTEM_ROLES = ("system", "developer")
 ROLES = (*SYSTEM_ROLES, "user", "assistant")
 GAP = "\n\n"
+MIN_ANSWERS = 20  # from which on mostly different last turns are no labels
 MAX_FIRST_LINE = 1_000_000  # bytes
 
 
@@ -58,6 +59,7 @@ def read_conversations(
     Raises: DataError with the row of a conversation that has no text or no label.
     """
     rows = {part: _labelled(table) for part, table in tables.items()}
+    _refuse_answers(tables, rows)
     systems = {row.system for part in rows.values() for row in part}
     instruction = systems.pop() if len(systems) == 1 else None
     names = (text, label)
@@ -65,6 +67,18 @@ def read_conversations(
         part: _with_columns(table, rows[part], names, instruction is None) for part, table in tables.items()
     }
     return converted, instruction or None
+
+
+def _refuse_answers(tables: Mapping[str, Table], rows: Mapping[str, Sequence[Conversation]]) -> None:
+    """Raises: DataError where the last turns are texts of their own, which no classifier learns."""
+    labels = [row.label for part in rows.values() for row in part]
+    different = len(set(labels))
+    if len(labels) < MIN_ANSWERS or 2 * different <= len(labels):
+        return
+    problem = f"{different:,} of its {len(labels):,} last turns are different texts: answers, not labels."
+    allowed = "Of messages, a study reads labels; of answers, those about a context, with a column for each."
+    do = "Write columns question, context and answers and use --questions, or a label as the last turn."
+    raise DataError(next(iter(tables.values())).name, problem, allowed, do)
 
 
 def _labelled(table: Table) -> list[Conversation]:

@@ -213,7 +213,7 @@ def _nearest_margin(
 def _may_cost_less(
     recommended: _Candidate, candidates: Sequence[_Candidate]
 ) -> list[tuple[_Candidate, BreakEven | None]]:
-    """The arms that are shown neither to be as good nor to be worse by more, and up to when they cost less."""
+    """The arms that are shown neither to be as good nor worse by more, and up to when they cost less."""
     open_ones = [candidate for candidate in candidates if candidate is not recommended and candidate.is_open]
     pairs = [(candidate, candidate.cost.pays_against(recommended.cost)) for candidate in open_ones]
     return [(candidate, pays) for candidate, pays in pairs if pays is None or pays.outcome != "never"]

@@ -43,6 +43,7 @@ def encoder_study(home: Path) -> Path:
         "majority",
         {"head": {"pooling": "mean"}},
         {"head": {"name": "first", "pooling": "first"}},
+        "embeddings",
         "lp-ft",
         "lora",
     ]

@@ -30,6 +30,7 @@ FLOAT, INT8 = ExportOptions("onnx"), ExportOptions("onnx", "int8", margin=100)
     ("study", "arm"),
     [
         ("encoder", "bert.lora.seed0"),
+        pytest.param("encoder", "bert.embeddings", marks=pytest.mark.slow),
         pytest.param("encoder", "bert.head", marks=pytest.mark.slow),
         pytest.param("encoder", "bert.first", marks=pytest.mark.slow),
         pytest.param("decoder", "llama.head", marks=pytest.mark.slow),

@@ -29,6 +29,7 @@ FORMS = [
     ("decoder", "llama.words.seed0"),
     ("encoder", "bert.head"),
     ("encoder", "bert.first"),
+    ("encoder", "bert.embeddings"),
     ("encoder", "bert.lora.seed0"),
     ("questions", "bert.lora.seed0"),
 ]

@@ -17,6 +17,7 @@ CLASSES: dict[Objective, str] = {
 }
 SKOPS = "model.skops"
 BF16 = "support_avx512bf16_for_cpu"
+MEAN = "(states * mask).sum(1) / mask.sum(1)"
 NEVER = "-1e9"  # the logit of a position where no answer may start or end
 
 
@@ -164,12 +165,13 @@ def _probability_lines(spec: LoadSpec) -> list[str]:
     pooled = {
         "first": "states[:, 0]",
         "last": "states[range(len(texts)), batch['attention_mask'].sum(1) - 1]",
-        "mean": "(states * mask).sum(1) / mask.sum(1)",
+        "mean": MEAN,
+        "unit-mean": f"torch.nn.functional.normalize({MEAN}, dim=-1)",
     }[spec.pooling]
     return [
         batch,
         "states = base(**batch).last_hidden_state.float()",
-        *(["mask = batch['attention_mask'][..., None]"] if spec.pooling == "mean" else []),
+        *(["mask = batch['attention_mask'][..., None]"] if MEAN in pooled else []),
         f"logits = {pooled} @ head['weight'].T + head['bias']",
         "probabilities = logits.softmax(-1)",
     ]
@@ -232,9 +234,10 @@ def card_code(spec: LoadSpec, repo: str) -> tuple[str, str]:
         if spec.objective == "span"
         else {"texts": ["The first half drags; the second is why you came."]}
     )
-    torch = ["import torch"] if spec.objective in ("words", "span") else []
+    lines = prediction_lines(spec)
+    torch = ["import torch"] if any("torch." in line for line in lines) else []
     first = [f"{name} = {value!r}" for name, value in inputs.items()]
     last = "print(answer)" if spec.objective == "span" else f"print({list(spec.labels)!r}, probabilities)"
     if spec.decision is not None:
         last = f"print([{list(spec.labels)!r}[label] for label in predicted], probabilities)"
-    return ("\n".join(loading_lines(spec, repo)), "\n".join([*torch, *first, *prediction_lines(spec), last]))
+    return ("\n".join(loading_lines(spec, repo)), "\n".join([*torch, *first, *lines, last]))

@@ -141,6 +141,8 @@ class _Pooled(_Logits):
         else:
             mask = attention_mask[..., None].to(states.dtype)
             pooled = (states * mask).sum(1) / mask.sum(1)
+            if self.pooling == "unit-mean":
+                pooled = torch.nn.functional.normalize(pooled, dim=-1)
         # no matrix product: in 8 bits one scale for all of `pooled` would lose what the head reads
         return cast(Tensor, (pooled[:, None] * self.weight).sum(-1) + self.bias)
 

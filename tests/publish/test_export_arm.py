@@ -132,6 +132,20 @@ def test_another_models_predictions_are_refused(options, sentence, encoder, expo
     assert not (tmp_path / "to").exists()
 
 
+def test_another_answer_of_the_same_score_is_refused(questions, exported, tmp_path, monkeypatch):
+    arm = questions / "arms" / "bert.lora.seed0"
+    expected = read_predictions(arm / "predictions.parquet").with_threshold(1e9)  # every question is answered
+    for room in (export_files, export_room):
+        monkeypatch.setattr(room, "read_predictions", lambda path: expected)
+    outputs = [[answer, null] for answer, null in zip(expected.answers, expected.null_N, strict=True)]
+    outputs[0][0] += " and more"
+    monkeypatch.setattr(export_files, "_convert", lambda *_: read_exported(exported))
+    result = {"predictions": outputs, "single_s": []}
+    monkeypatch.setattr(export_files, "run_exported", lambda *_: result)
+    with pytest.raises(RunError, match=r"1 of .* test items get another prediction"):
+        export_arm(arm, FLOAT, tmp_path / "to")
+
+
 @pytest.mark.parametrize(
     ("arm", "options", "sentence"),
     [

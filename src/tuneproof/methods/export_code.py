@@ -52,7 +52,7 @@ def prediction_lines(model: ExportedModel) -> list[str]:
     if model.objective == "span":
         return _span_lines(model)
     if model.objective == "words":
-        return [*(_gguf_lines(model) if model.format == "gguf" else _word_lines(model)), *_SOFTMAX]
+        return [*_word_lines(model), *_SOFTMAX]
     return [
         "encoded = tokenizer.encode_batch(texts)",
         "feeds = {'input_ids': np.array([item.ids for item in encoded], dtype=np.int64)}",
@@ -69,18 +69,38 @@ _SOFTMAX = [
 
 
 def _word_lines(model: ExportedModel) -> list[str]:
-    """`logits` [texts, labels]: the log-likelihood of each label's words after the prompt."""
+    """`logits` [texts, labels]: the log-likelihood of each label's words after the prompt.
+
+    `rows` are the tokens of prompt and words, a list for each label; `shared` of them are the same in all.
+    """
+    onnx = (
+        f"tokenizer.encode(before + text + after + word, add_special_tokens={not model.markup}).ids",
+        _onnx_score_lines(model.pad_id),
+    )
+    gguf = (
+        "model.tokenize((before + text + after + word).encode(), "
+        f"add_bos={not model.markup}, special={model.markup})",
+        _GGUF_SCORES,
+    )
+    tokens, scores = gguf if model.format == "gguf" else onnx
     return [
         f"before, after, words = {model.before!r}, {model.after!r}, {list(model.words)!r}",
         "logits = []",
         "for text in texts:",
-        "    rows = [tokenizer.encode(before + text + after + word, "
-        f"add_special_tokens={not model.markup}).ids for word in words]",
+        f"    rows = [{tokens} for word in words]",
         "    equal = [len(set(ids)) == 1 for ids in zip(*rows)]",
         "    shared = max(equal.index(False) if False in equal else len(equal), 1)",
+        *scores,
+        "logits = np.array(logits)",
+    ]
+
+
+def _onnx_score_lines(pad_id: int) -> list[str]:
+    """All rows but their last tokens at once, equal ones once."""
+    return [
         "    inputs = list(dict.fromkeys(tuple(row[:-1]) for row in rows))",
         "    width = max(map(len, inputs))",
-        f"    ids = np.array([[*row, *[{model.pad_id}] * (width - len(row))] for row in inputs])",
+        f"    ids = np.array([[*row, *[{pad_id}] * (width - len(row))] for row in inputs])",
         "    mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in inputs])",
         "    feeds = {'input_ids': ids, 'attention_mask': mask, 'positions': np.arange(shared - 1, width)}",
         "    scores = session.run(None, feeds)[0].astype(np.float64)",
@@ -89,36 +109,24 @@ def _word_lines(model: ExportedModel) -> list[str]:
         "    of_row = [scores[inputs.index(tuple(row[:-1]))] for row in rows]",
         "    logits.append([sum(own[i - shared, row[i]] for i in range(shared, len(row))) "
         "for own, row in zip(of_row, rows)])",
-        "logits = np.array(logits)",
     ]
 
 
-def _gguf_lines(model: ExportedModel) -> list[str]:
-    """The same by llama.cpp, whose tokenizer is in its file; the tokens that labels share are read once."""
-    return [
-        f"before, after, words = {model.before!r}, {model.after!r}, {list(model.words)!r}",
-        "logits = []",
-        "for text in texts:",
-        "    rows = [model.tokenize((before + text + after + word).encode(), "
-        f"add_bos={not model.markup}, special={model.markup}) for word in words]",
-        "    equal = [len(set(ids)) == 1 for ids in zip(*rows)]",
-        "    shared = equal.index(False) if False in equal else len(equal)",
-        "    shared = max(shared, 1)",
-        "    model.reset()",
-        "    model.eval(rows[0][:shared])",
-        "    first = log_softmax(model)",
-        "    row_logits = []",
-        "    for row in rows:",
-        "        model.n_tokens, after_token, total = shared, first, 0.0",
-        "        for i in range(shared, len(row)):",
-        "            total += after_token[row[i]]",
-        "            if i + 1 < len(row):",
-        "                model.eval([row[i]])",
-        "                after_token = log_softmax(model)",
-        "        row_logits.append(total)",
-        "    logits.append(row_logits)",
-        "logits = np.array(logits)",
-    ]
+_GGUF_SCORES = [  # llama.cpp reads the shared tokens once and goes back to their end for each label
+    "    model.reset()",
+    "    model.eval(rows[0][:shared])",
+    "    first = log_softmax(model)",
+    "    row_logits = []",
+    "    for row in rows:",
+    "        model.n_tokens, after_token, total = shared, first, 0.0",
+    "        for i in range(shared, len(row)):",
+    "            total += after_token[row[i]]",
+    "            if i + 1 < len(row):",
+    "                model.eval([row[i]])",
+    "                after_token = log_softmax(model)",
+    "        row_logits.append(total)",
+    "    logits.append(row_logits)",
+]
 
 
 def _span_lines(model: ExportedModel) -> list[str]:

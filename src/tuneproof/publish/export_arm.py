@@ -19,7 +19,7 @@ from tuneproof.publish.export_card import make_export_card
 from tuneproof.publish.export_files import ExportOptions, write_export
 from tuneproof.publish.files import Publication, prepare_publication, weights_form
 from tuneproof.publish.gate import NULL_FACTOR, TOLERANCES
-from tuneproof.publish.parity import Parity, exact_sentence, margin_sentence, measure_parity
+from tuneproof.publish.parity import EXACT, Parity, exact_sentence, margin_sentence, measure_parity
 from tuneproof.record.as_good import DEFAULT_MARGIN
 from tuneproof.record.costs import label_count, training_seconds
 from tuneproof.record.study_folder import PREDICTIONS, WEIGHTS, slug
@@ -32,7 +32,6 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "onnx": ("float32", "int8", "int8-blocks"),
     "gguf": ("f16", "f32", "bf16", "q8_0"),
 }
-EXACT = ("float32",)  # precisions whose predictions must be the arm's
 CARD = "README.md"
 
 
@@ -130,10 +129,13 @@ def _compare(publication: Publication, export: AnyPredictions, margin: float | N
 def _refuse_difference(publication: Publication, parity: Parity, precision: str) -> None:
     """Raises: RunError where the export is not the arm (float32), or not shown to be as good (fewer bits)."""
     tolerance = TOLERANCES[publication.precision]
-    if publication.load_spec.objective == "span":
-        tolerance *= NULL_FACTOR
+    is_span = publication.load_spec.objective == "span"
+    tolerance *= NULL_FACTOR if is_span else 1
     allowed = "Nothing is written."
-    if precision in EXACT and not parity.difference <= tolerance:
+    has_other_answers = (
+        is_span and parity.equal < parity.items
+    )  # labels may swap where they are equally likely
+    if precision in EXACT and (has_other_answers or not parity.difference <= tolerance):
         problem = (
             f"The export does not reproduce the arm: numbers differ by up to {parity.difference:.2g} "
             f"({tolerance:g} is allowed), and {parity.items - parity.equal:,} of {parity.items:,} test items "

@@ -7,9 +7,11 @@ Knows nothing of: files, formats.
 from typing import Any
 
 from tuneproof.publish.files import Publication
+from tuneproof.publish.parity import EXACT
 from tuneproof.report.markdown import escape
 from tuneproof.score.decision import decision_sentence
 
+LARGEST = "The largest difference of a probability is {:.2g}."
 RUNTIMES = {
     "merged": "pip install torch transformers",
     "onnx": "pip install onnxruntime tokenizers",
@@ -30,9 +32,8 @@ def make_export_card(publication: Publication, result: Any, code: str) -> str:
         "",
         "## Parity with the arm",
         "",
-        f"{escape(result.sentence)} The largest difference of a probability is {parity.difference:.2g}."
-        if result.precision != "float32"
-        else escape(result.sentence),
+        escape(result.sentence),
+        *(["", LARGEST.format(parity.difference)] if result.precision not in EXACT else []),
         *_decision(about),
         *_speed(result),
         "",

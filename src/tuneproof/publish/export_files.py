@@ -15,7 +15,7 @@ from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.methods.export_code import card_code
 from tuneproof.methods.exported import BATCH_SIZE, NO_THRESHOLD, run_exported
 from tuneproof.methods.exported_model import ExportedModel
-from tuneproof.publish.files import HEAD, Publication, write_weights
+from tuneproof.publish.files import Publication, write_weights
 from tuneproof.publish.gate import Sample, predict_in_fresh_process
 from tuneproof.publish.gguf_file import find_converter, write_gguf
 from tuneproof.publish.load_code import LoadSpec
@@ -116,8 +116,6 @@ def _convert(
 
     check_exporter()
     spec = write_weights(publication, plain)
-    if not (plain / HEAD).is_file() and spec.form == "head":
-        publication.spec.tokenizer.save_pretrained(plain)
     for name in TOKENIZER:
         if (plain / name).is_file():
             (plain / name).replace(folder / name)

@@ -45,7 +45,7 @@ def write_onnx(spec: LoadSpec, plain: Path, folder: Path, precision: str) -> tup
     graph, inputs = _graph(spec, plain)
     file = folder / WEIGHTS["onnx"]
     target = file if precision == "float32" else folder / UNQUANTIZED
-    arguments, shapes = _sample(graph, inputs)
+    arguments, shapes = _sample(inputs)
     with quiet(), _quiet_exporter(), torch.no_grad():
         try:
             program = torch.onnx.export(
@@ -57,8 +57,8 @@ def write_onnx(spec: LoadSpec, plain: Path, folder: Path, precision: str) -> tup
                 dynamic_shapes=shapes,
             )
         except Exception as error:  # the exporter has many, and no common one
-            reason = str(error).strip().splitlines()
-            problem = f"torch cannot export this architecture ({type(error).__name__}: {reason[:1]})."
+            reason = next(iter(str(error).strip().splitlines()), "")
+            problem = f"torch cannot export this architecture ({type(error).__name__}: {reason})."
             raise RecipeError("export", problem, do="Use --format merged.") from None
         assert program is not None
         size = sum(p.numel() * p.element_size() for p in graph.parameters())
@@ -175,7 +175,7 @@ class _Ends(torch.nn.Module):
         return outputs.start_logits, outputs.end_logits
 
 
-def _sample(graph: Any, inputs: tuple[str, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _sample(inputs: tuple[str, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Arguments to trace with, two rows of different lengths, and which of their sizes may vary."""
     width, shorter = SAMPLE_TOKENS
     ids = torch.arange(10, 10 + 2 * width).reshape(2, width) % 50

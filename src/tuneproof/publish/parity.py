@@ -13,9 +13,10 @@ import numpy as np
 from tuneproof.errors import RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions, Predictions
+from tuneproof.record.as_good import AS_GOOD
 from tuneproof.score.verdict import Comparison, judge_claim
 
-AS_GOOD = ("better by more", "as good either way", "as good or better")
+EXACT = ("float32",)  # precisions whose predictions must be the arm's
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,12 @@ def test_if_nothing_fits_the_first_change_is_named(tmp_path, monkeypatch) -> Non
     assert any("does not fit" in line for line in table_sentences(nothing))
 
 
+def test_a_cpus_matrix_products_are_measured_on_real_tensors(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tuneproof.models.matmul_backend._is_intel", lambda: False)
+    workload = Workload(device="cpu", precision="fp32", micro_batch=2, length=32)
+    assert simulate_step(simulated_arm(tmp_path), workload).train.tensors_bytes > 0
+
+
 def test_a_cpus_kernels_are_counted_only_where_onednn_is_chosen(monkeypatch) -> None:
     for uses_onednn, counted in ((True, True), (False, False)):
         monkeypatch.setattr("tuneproof.memory.simulate_step.uses_onednn", lambda value=uses_onednn: value)

@@ -108,17 +108,18 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     train: Peak | None = None
     decides = workload.attention_length
     longest = max(workload.length, workload.predict_length) if decides is None else decides
+    onednn = workload.device == "cpu" and uses_onednn()  # measured here: fake tensors have no values
     with FakeTensorMode(), live:
         _make_fake(model, live)
         kept_alive: list[Any] = []  # an arm still holds these while it predicts
         if arm.method.apply is not None:
-            with _attention_kernels(workload, longest):
+            with _attention_kernels(onednn, longest):
                 train = _train(model, arm, workload, live, kept_alive)
         predict: Peak | None = None
         if workload.predicts:
             live.reset_peak()
             model.eval()
-            with _attention_kernels(workload, max(longest, workload.predict_length)), _autocast(workload):
+            with _attention_kernels(onednn, max(longest, workload.predict_length)), _autocast(workload):
                 _predict(model, arm, workload, live)
             predict = adjust(Peak(**live.peak))
     return MemoryEstimate(adjust(train) if train else None, predict, workload.overhead)
@@ -191,11 +192,10 @@ def _autocast(workload: Workload) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _attention_kernels(workload: Workload, longest: int) -> Iterator[None]:
+def _attention_kernels(onednn: bool, longest: int) -> Iterator[None]:
     """Attention as `choose_matmul` sets it up: unfused on a CPU if all texts are short."""
     before = torch.backends.cuda.flash_sdp_enabled()
-    unfused = workload.device == "cpu" and longest <= SHORT_TOKENS and uses_onednn()
-    torch.backends.cuda.enable_flash_sdp(not unfused)
+    torch.backends.cuda.enable_flash_sdp(not (onednn and longest <= SHORT_TOKENS))
     try:
         yield
     finally:

@@ -5,12 +5,15 @@ BENCH_VENV ?= .venv-bench
 SHARED ?= ../shared
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# `make gpu`: parts of at most ten minutes each, and the folder for models and results
+PART ?= A B C D
+GPU_FOLDER ?= gpu-checks
 # `make chaos`: kills at random moments, and minutes of them at most
 KILLS ?= 100
 chaos: MINUTES ?= 600
 fuzz: MINUTES ?= 15
 
-.PHONY: setup demo test check slow bench simulate fuzz chaos
+.PHONY: setup demo test check slow bench gpu simulate fuzz chaos
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -53,8 +56,15 @@ $(BENCH_VENV)/.ready: pyproject.toml constraints.txt benchmarks/constraints.txt
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	$(BENCH_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt \
-		-c benchmarks/constraints.txt -e . trl lm-eval sentence-transformers
+		-c benchmarks/constraints.txt -e '.[qlora]' trl lm-eval sentence-transformers
 	touch $@
 
 bench: $(BENCH_VENV)/.ready
 	$(BENCH_VENV)/bin/python -W ignore -m benchmarks all --shared $(SHARED)
+
+# What one CUDA card shows, on models of true shape with random weights; nothing is fetched once the environment
+# is set up. Without a card the same code runs on small shapes.
+gpu: $(BENCH_VENV)/.ready
+	@failed=0; for part in $(PART); do \
+		$(BENCH_VENV)/bin/python -W ignore -m benchmarks gpu --part $$part --folder $(GPU_FOLDER) || failed=1; \
+	done; exit $$failed

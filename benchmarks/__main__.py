@@ -54,6 +54,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "defaults": ("defaults", None),
     "endpoint": ("endpoint", None),
     "forecast": ("forecast", None),
+    "gpu": ("gpu", None),
     "diagnosis": ("diagnosis", None),
     "memory": ("memory_prediction", None),
     "reliability": ("reliability", None),

@@ -3,7 +3,8 @@
 In: how many kills, or minutes. Out: a table of killed, recovered, identical; exit code 1 where one is not.
 Knows nothing of: why anything holds.
 
-    python -m benchmarks chaos [--kills 100] [--minutes M] [--seed S] [--every N] [--whole N] [--json FILE]
+    python -m benchmarks chaos [--kills 100] [--minutes M] [--seed S] [--every N] [--whole N]
+        [--only TEXT] [--json FILE]
 
 Kills are SIGKILL: at random moments of whole studies (up to three in a row before a study may end), and at
 every operation on the disk of one checkpoint, one prediction's resume log and file, one report, with and
@@ -15,6 +16,7 @@ import gc
 import importlib
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -27,7 +29,7 @@ from tests.server_stub import running_stub
 
 from benchmarks.killing import Ended, attempt, lose_power
 from benchmarks.small_studies import ARMS, SERVER, make_ready_for, small_study, unlike
-from tuneproof.recipe.recipe import Recipe
+from tuneproof.recipe.recipe import Recipe, recipe_from
 from tuneproof.study import forecast
 from tuneproof.study.run import run_study
 
@@ -43,6 +45,7 @@ TARGETS = {
     "one report": ("generated", "/report."),
     "an arm's record": ("generated", "/arm.json"),
     "a further set's predictions": ("further", "/predictions.new.parquet"),
+    "a further set, to a finished study": ("added", "/predictions.new.parquet"),
     "an endpoint's replies": ("endpoint", "/replies.jsonl"),
 }
 
@@ -95,7 +98,7 @@ class Chaos:
     def reference(self, arms: str) -> Path:
         """The study that nobody kills; made when first asked for."""
         if arms not in self.references:
-            recipe = small_study(self.folder, arms, f"whole-{arms}")
+            recipe = self._new(arms, f"whole-{arms}")
             ended = attempt(lambda: _run(recipe), log=self.folder / "log")
             self.seconds[arms] = _well(ended).time_s
             self.operations[arms] = [path for _, path in ended.operations]
@@ -106,7 +109,17 @@ class Chaos:
         """A new study of this kind."""
         self.reference(arms)
         self.number += 1
-        return small_study(self.folder, arms, f"trial-{self.number}")
+        return self._new(arms, f"trial-{self.number}")
+
+    def _new(self, arms: str, out: str) -> Recipe:
+        """The recipe; what is added is added to a copy of a finished study."""
+        recipe = small_study(self.folder, arms, out)
+        if arms == "added":
+            finished = recipe_from({**recipe.values(), "tests": {}, "out": str(self.folder / "before-added")})
+            if not Path(finished.out).is_dir():
+                _well(attempt(lambda: _run(finished), log=self.folder / "log"))
+            shutil.copytree(finished.out, recipe.out)
+        return recipe
 
     def ends_alike(self, recipe: Recipe, arms: str, count: Count) -> None:
         """Start it again without a kill, and compare."""
@@ -121,7 +134,7 @@ class Chaos:
             count.wrong.append(f"{recipe.out}: {', '.join(names)} differ")
             return
         count.identical += 1
-        _remove(Path(recipe.out))
+        shutil.rmtree(recipe.out)
 
     def at_random(self, kills: int, until: float, count: Count) -> None:
         """Kill studies at random moments until there were so many kills, or until that time."""
@@ -179,26 +192,20 @@ def _import(name: str) -> None:
         return
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)
-
-
-def run(
-    kills: int, minutes: float, seed: int, every: int, whole_every: int, folder: Path
-) -> Iterator[tuple[str, Count]]:
+def run(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Count]]:
     """All kinds of kills; `every`: of the operations each so many, of a whole run's times `whole`."""
-    chaos = Chaos(folder, seed)
-    until = time.monotonic() + 60 * minutes
-    for name, (arms, where) in TARGETS.items() if every else ():
+    chaos = Chaos(folder, args.seed)
+    until = time.monotonic() + 60 * args.minutes
+    for name, (arms, where) in TARGETS.items():
+        if args.only not in name or not args.every:
+            continue
         for power in (False, True):
             count = Count()
-            chaos.at_operations(arms, where, count, power, every * (1 if where else whole_every))
+            chaos.at_operations(arms, where, count, power, args.every * (1 if where else args.whole))
             yield f"{name}{', power cut' if power else ''}", count
-    if kills:
+    if args.kills:
         count = Count()
-        chaos.at_random(kills, until, count)
+        chaos.at_random(args.kills, until, count)
         yield "random moments", count
 
 
@@ -210,14 +217,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of the operations each so many; 0: none")
     parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
+    parser.add_argument("--only", default="", help="operations of the kinds whose name holds this")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     args = parser.parse_args(arguments)
     parent = str(TMPFS) if TMPFS.is_dir() else None
     counts_by_name: dict[str, Count] = {}
     print(f"{'SIGKILL at':42}{'killed':>8}{'studies':>9}{'recovered':>11}{'identical':>11}")
     with tempfile.TemporaryDirectory(dir=parent, prefix="chaos-") as folder:
-        counts = run(args.kills, args.minutes, args.seed, args.every, args.whole, Path(folder))
-        for name, count in counts:
+        for name, count in run(args, Path(folder)):
             counts_by_name[name] = count
             numbers = f"{count.kills:8}{count.trials:9}{count.recovered:11}{count.identical:11}"
             print(f"{name:42}{numbers}", *(f"  {line}" for line in count.wrong), sep="\n", flush=True)

@@ -36,6 +36,7 @@ from tuneproof.recipe.recipe import Recipe, recipe_from
 
 PR_SET_CHILD_SUBREAPER = 36
 ORPHANS_S = 10.0  # in which processes of a dead one end by themselves
+RAY_ORPHANS_S = 120.0  # Ray's two agents look for their parent about once a minute
 TIMEOUT_S = 900.0
 OF_LAUNCHERS = ("torchelastic_", "torchinductor_", "ray")  # left by torch and Ray at a good end, too
 STUDY_ARMS = ["majority", "lexical", "head", {"lora": {**RATE, "dropout": 0.1}}, {"full": RATE}]
@@ -134,7 +135,7 @@ class KilledCommands(Chaos):
             orphans = []
             for _ in range(min(self.random.randint(2, 5), kills - count.kills)):
                 code = self._launch(name, recipe, self.random.uniform(0.2, 1) * time_s)
-                orphans += surviving_processes()
+                orphans += surviving_processes(RAY_ORPHANS_S if name == "ray" else ORPHANS_S)
                 count.kills += code != 0
             count.trials += 1
             if self._launch(name, recipe, None):
@@ -218,9 +219,9 @@ def files_in(folder: Path) -> dict[str, bytes | None]:
     return content
 
 
-def surviving_processes() -> list[str]:
+def surviving_processes(wait_s: float = ORPHANS_S) -> list[str]:
     """Commands of the processes that a killed one left behind and that do not end; they are ended here."""
-    until = time.monotonic() + ORPHANS_S
+    until = time.monotonic() + wait_s
     while (alive := _alive()) and time.monotonic() < until:
         time.sleep(0.05)
     lines = []

@@ -69,6 +69,17 @@ def _encoded(case: Case, texts: Sequence[str], tokenizer: Any, items: int) -> An
     return encode_prompts(tokenizer, FAMILIES["llama"], prompt, examples, shots, 4096, "end")
 
 
+def scores_by_peer(peer: Any, prompts: Any) -> Any:
+    """What lm-evaluation-harness's HFLM scores each label of `EncodedPrompts` with: [N, C]."""
+    requests = [
+        (("", ""), context.tolist(), tokens.tolist())
+        for context, labels in zip(prompts.contexts, prompts.continuations, strict=True)
+        for tokens in labels
+    ]
+    likelihoods = peer._loglikelihood_tokens(requests, disable_tqdm=True)
+    return np.array([log for log, _ in likelihoods]).reshape(len(prompts.contexts), -1)
+
+
 def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], options: Any) -> bool:
     import torch
     from lm_eval.models.huggingface import HFLM
@@ -82,11 +93,6 @@ def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], options: 
     peer = HFLM(
         pretrained=model, tokenizer=tokenizer, batch_size=options.batch, max_length=4096, device="cpu"
     )
-    requests = [
-        (("", ""), context.tolist(), tokens.tolist())
-        for context, labels in zip(prompts.contexts, prompts.continuations, strict=True)
-        for tokens in labels
-    ]
 
     def ours() -> Any:
         choose_matmul("cpu", longest)
@@ -97,8 +103,7 @@ def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], options: 
         if case.shipped:
             torch.set_float32_matmul_precision("highest")
             torch.backends.cuda.enable_flash_sdp(True)
-        likelihoods = peer._loglikelihood_tokens(requests, disable_tqdm=True)
-        return np.array([log for log, _ in likelihoods]).reshape(len(prompts.contexts), -1)
+        return scores_by_peer(peer, prompts)
 
     def apart(a: Any, b: Any) -> float:
         return float(np.abs(a - b).max())

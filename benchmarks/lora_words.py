@@ -68,13 +68,17 @@ def _config() -> Any:
     )
 
 
-def adapted(shape: str) -> Any:
+def with_adapter(model: Any) -> Any:
+    """The decoder with a new LoRA adapter on all linear layers."""
     import torch
     from peft import get_peft_model
 
-    model = _model(shape)
     torch.manual_seed(1)
     return get_peft_model(model, _config())
+
+
+def adapted(shape: str) -> Any:
+    return with_adapter(_model(shape))
 
 
 def _rows(data: Items) -> list[dict[str, list[int]]]:
@@ -84,8 +88,10 @@ def _rows(data: Items) -> list[dict[str, list[int]]]:
     ]
 
 
-def ours(shape: str, items: Items, model: Any = None) -> Timed:
-    """Process-CPU seconds of an epoch, and the losses. model: with its adapter (None: a new one)."""
+def ours(
+    shape: str, items: Items, model: Any = None, *, precision: str = "fp32", device: str = "cpu"
+) -> Timed:
+    """Seconds of an epoch, and the losses. model: with its adapter (None: a new one)."""
     import torch
 
     from tuneproof.train.losses import answer_loss
@@ -94,17 +100,36 @@ def ours(shape: str, items: Items, model: Any = None) -> Timed:
         answers = torch.tensor([items.labels[i] for i in chosen])
         return {"keep": 1, "positions": torch.arange(len(chosen)), "answers": answers}
 
-    return by_us(model or adapted(shape), items, answer_loss, extra, RATE, words=True)
-
-
-def by_the_trainer(shape: str, items: Items, alike: bool, model: Any = None) -> Timed:
-    """Labels of -100 everywhere but at the answer, float32, our order; `alike`: our kernels too."""
-    return by_trainer(
-        model or adapted(shape), items, _rows(items), padded, RATE, our_order=True, our_kernels=alike
+    return by_us(
+        model or adapted(shape),
+        items,
+        answer_loss,
+        extra,
+        RATE,
+        words=True,
+        precision=precision,
+        device=device,
     )
 
 
-def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
+def by_the_trainer(
+    shape: str, items: Items, alike: bool, model: Any = None, *, precision: str = "fp32", device: str = "cpu"
+) -> Timed:
+    """Labels of -100 everywhere but at the answer, our order; `alike`: our kernels too."""
+    return by_trainer(
+        model or adapted(shape),
+        items,
+        _rows(items),
+        padded,
+        RATE,
+        our_order=True,
+        our_kernels=alike,
+        precision=precision,
+        device=device,
+    )
+
+
+def by_sft(shape: str, data: Items, model: Any = None, *, device: str = "cpu") -> Timed:
     """TRL as shipped: bfloat16, activations recomputed, its own collator, order and kernels."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -123,7 +148,7 @@ def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
                 folder,
                 per_device_train_batch_size=data.batch,
                 num_train_epochs=1,
-                use_cpu=True,
+                use_cpu=device == "cpu",
                 learning_rate=RATE,
                 max_grad_norm=CLIP,
                 report_to="none",
@@ -138,8 +163,8 @@ def by_sft(shape: str, data: Items, model: Any = None) -> Timed:
             peft_config=None if model else _config(),
         )
         silence(trainer)
-        kernels(data, ours=False)
-        seconds, _ = timed(trainer.train)
+        kernels(data, ours=False, device=device)
+        seconds, _ = timed(trainer.train, device)
     return seconds, []
 
 

@@ -63,22 +63,25 @@ def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
     return str(tokenizer.decode(ids[: ended[0]] if ended else ids, skip_special_tokens=True))
 
 
-def _generated(model: Any, tokenizer: Any, ids: Sequence[Any], size: int) -> list[str]:
+def generated_tokens(
+    model: Any, ids: Sequence[Any], size: int, new_tokens: int, device: str = "cpu"
+) -> list[list[int]]:
+    """The tokens that transformers' `generate` writes after each prompt, `size` prompts at a time."""
     import torch
 
     from tuneproof.data.tokens import pad_batch
 
-    answers = []
+    answers: list[list[int]] = []
     for at in range(0, len(ids), size):
         batch = pad_batch(ids[at : at + size], 0, "left")
         with torch.inference_mode():
             out = model.generate(
-                input_ids=batch["input_ids"],
-                attention_mask=batch["attention_mask"],
+                input_ids=batch["input_ids"].to(device),
+                attention_mask=batch["attention_mask"].to(device),
                 do_sample=False,
-                max_new_tokens=BUDGET,
+                max_new_tokens=new_tokens,
             )
-        answers += [_text(tokenizer, new) for new in out[:, batch["input_ids"].shape[1] :].tolist()]
+        answers += out[:, batch["input_ids"].shape[1] :].tolist()
     return answers
 
 
@@ -116,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return generate_answers(model, tokenizer, rows, 0, AdaptiveBatchSize(options.batch), BUDGET)
 
     def generate(prompts: Sequence[str]) -> list[str]:
-        return _generated(model, tokenizer, ids_of(prompts), options.batch)
+        answers = generated_tokens(model, ids_of(prompts), options.batch, BUDGET)
+        return [_text(tokenizer, tokens) for tokens in answers]
 
     def harness(prompts: Sequence[str]) -> list[str]:
         settings = {"until": ["\n\n"], "max_gen_toks": BUDGET, "do_sample": False}

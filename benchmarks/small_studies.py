@@ -37,9 +37,11 @@ ARMS: dict[str, list[Any]] = {
     "full": [{"full": RATE}],
     "adapters": ["head", {"lora": {**RATE, "dropout": 0.1}}],
     "generated": ["majority", {"zero-shot": {"scoring": "generate"}}],
-    "further": ["majority", "lexical"],
+    "further": ["majority", "lexical", {"full": RATE}],
+    "added": ["majority", "lexical", {"full": RATE}],  # a further test set, to a finished study
     "endpoint": ["majority", {"endpoint": {"model": "stub", "allow": True}}],
 }
+WITH_TESTS = ("further", "added")
 PAID = r" \d+ repl[^.\"]* in the arm's folder and [^.\"]* not paid again\."  # said where a study goes on
 SERVER = "server"  # a file that holds the address of the endpoint
 
@@ -105,7 +107,7 @@ def tiny_bert(folder: Path) -> Path:
 
 def model_of(folder: Path, arms: str) -> str:
     """The tiny BERT for full fine-tuning, a real small decoder for the others."""
-    if arms == "full":
+    if arms in ("full", *WITH_TESTS):
         return str(folder / "bert")
     return str(STORIES) if STORIES.is_dir() else "demo"
 
@@ -133,7 +135,7 @@ def small_study(folder: Path, arms: str, out: str, **sections: Any) -> Recipe:
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
     }
-    if arms == "further":
+    if arms in WITH_TESTS:
         values["tests"] = {"new": {"path": str(write_rows(folder, "new.csv"))}}
     if arms == "endpoint":
         majority, endpoint = ARMS[arms]

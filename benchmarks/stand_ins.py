@@ -39,23 +39,36 @@ def texts_as_ids(texts: Sequence[str], items: int, vocabulary: int, longest: int
     ]
 
 
-def word_tokenizer(texts: Sequence[str]) -> Any:
-    """A fast tokenizer whose tokens are the texts' most frequent words, digits and signs apart."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+def word_tokenizer(texts: Sequence[str], size: int = WORDS, kind: str = "bare") -> Any:
+    """A fast tokenizer of `size` tokens: the texts' most frequent words, digits and signs apart.
+
+    kind: what it puts around a text: nothing (bare), <s> before it (decoder), <s> and </s> (encoder, which
+    also has a mask).
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
+    special = (*SPECIAL, "<mask>") if kind == "encoder" else SPECIAL
     split = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits()])
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(word for word, _ in split.pre_tokenize_str(text))
-    words = [word for word, _ in counts.most_common(WORDS - len(SPECIAL)) if word not in SPECIAL]
-    words += [f"word{index}" for index in range(len(SPECIAL) + len(words), WORDS)]
-    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *words))}
+    words = [word for word, _ in counts.most_common(size - len(special)) if word not in special]
+    words += [f"word{index}" for index in range(len(special) + len(words), size)]
+    vocabulary = {word: index for index, word in enumerate((*special, *words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = split
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    around = {"decoder": ("<s> $A", "<s> $A $B"), "encoder": ("<s> $A </s>", "<s> $A </s> $B </s>")}
+    if kind in around:
+        single, pair = around[kind]
+        ends = [("<s>", vocabulary["<s>"]), ("</s>", vocabulary["</s>"])]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=single, pair=pair, special_tokens=ends
+        )
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    if kind == "encoder":
+        names |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
 def small_decoder(hidden: int, layers: int, tied: bool = True) -> Any:

@@ -1,6 +1,6 @@
 """One epoch of training: by our loop, and by the Hugging Face Trainer.
 
-In: a model, token ids, what is supervised. Out: process-CPU seconds of the epoch, and its losses.
+In: a model, token ids, what is supervised. Out: seconds of the epoch (see `timed`), and its losses.
 Knows nothing of: where the items come from, what is compared.
 """
 
@@ -37,7 +37,7 @@ def fresh_state() -> None:
     AcceleratorState._reset_state(True)
 
 
-def kernels(items: Items, ours: bool) -> None:
+def kernels(items: Items, ours: bool, device: str = "cpu") -> None:
     """Our choice of matrix kernels, or torch's own."""
     import torch
 
@@ -46,7 +46,7 @@ def kernels(items: Items, ours: bool) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.enable_flash_sdp(True)
     if ours:
-        choose_matmul("cpu", items.longest)
+        choose_matmul(device, items.longest)
 
 
 def by_us(
@@ -59,6 +59,7 @@ def by_us(
     words: bool = False,
     grouped: bool = False,
     precision: str = "fp32",
+    device: str = "cpu",
     seed: int = 0,
 ) -> Timed:
     """Our loop. extra: what the loss needs of some items besides their tokens.
@@ -71,7 +72,8 @@ def by_us(
     from tuneproof.train.optimizer import make_optimizer, make_schedule
 
     fresh_state()
-    kernels(items, ours=True)
+    kernels(items, ours=True, device=device)
+    model = model.to(device)
 
     def collate(chosen: Any) -> dict[str, Any]:
         part = pad_batch([items.ids[i] for i in chosen], 0, "left" if words else "right")
@@ -96,9 +98,10 @@ def by_us(
                 steps_per_epoch=steps,
                 clip_norm=CLIP,
                 seed=seed,
-                accelerator=make_accelerator("cpu", precision),
+                accelerator=make_accelerator(device, precision),
             )
-        ]
+        ],
+        device,
     )
 
 
@@ -120,6 +123,8 @@ def by_trainer(
     our_order: bool = False,
     grouped: bool = False,
     our_kernels: bool = False,
+    precision: str = "fp32",
+    device: str = "cpu",
     seed: int = 42,
 ) -> Timed:
     """The Trainer; its losses step by step where it takes the items in our order (grouped by length)."""
@@ -148,7 +153,9 @@ def by_trainer(
                 folder,
                 per_device_train_batch_size=items.batch,
                 num_train_epochs=1,
-                use_cpu=True,
+                use_cpu=device == "cpu",
+                bf16=precision == "bf16",
+                fp16=precision == "fp16",
                 learning_rate=rate,
                 max_grad_norm=CLIP,
                 report_to="none",
@@ -163,8 +170,8 @@ def by_trainer(
             callbacks=[Kept()],
         )
         silence(trainer)
-        kernels(items, ours=our_kernels)
-        seconds, _ = timed(trainer.train)
+        kernels(items, ours=our_kernels, device=device)
+        seconds, _ = timed(trainer.train, device)
     return seconds, losses
 
 

@@ -36,7 +36,8 @@ from tuneproof.models.load import load_model
 from tuneproof.recipe.recipe import recipe_from
 from tuneproof.record.compare_folders import compare_folders
 from tuneproof.record.study_folder import read_study
-from tuneproof.report.tables import arm_table, headline, metric_note
+from tuneproof.report.arm_table import arm_table
+from tuneproof.report.tables import headline, metric_note
 from tuneproof.score.compare import compare
 from tuneproof.settings import ScoreSettings
 from tuneproof.study.plan import check

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas
 import pytest
 
+from tests.arms.questions import question_models
 from tests.arms.small import rows_of
 from tuneproof.cli.main import main
 
@@ -28,7 +29,7 @@ def recipe_text():
 
 def test_the_page_has_commands():
     assert [words[:2] for words in commands()] == [
-        ["tuneproof", name] for name in ("check", "run", "check", "run", "run", "predict", "publish")
+        ["tuneproof", name] for name in ("check", "run", "check", "run", "run", "predict", "publish", "check")
     ]
 
 
@@ -41,6 +42,10 @@ def folder(tmp_path, monkeypatch):
             print(json.dumps({"messages": turns}), file=file)
     with open("new.jsonl", "w", encoding="utf-8") as file:
         print(json.dumps({"messages": [SYSTEM, {"role": "user", "content": "A fine film."}]}), file=file)
+    with open("replies.jsonl", "w", encoding="utf-8") as file:
+        for number in range(60):
+            turns = [("user", f"was film {number} good ?"), ("assistant", ("good .", "bad .")[number % 2])]
+            print(json.dumps({"messages": [{"role": r, "content": c} for r, c in turns]}), file=file)
     Path("replace.yaml").write_text(recipe_text(), encoding="utf-8")
     return tmp_path
 
@@ -50,8 +55,10 @@ def ask_hosted_model(text):
 
 
 def test_every_command_of_the_page_runs(folder, capsys):
+    writer = str(question_models(folder, ["llama"])["llama"])
     for words in commands():
-        arguments = [word.replace("smollm2-135m", "demo") for word in words[1:]]
+        model = writer if "--answers" in words else "demo"
+        arguments = [word.replace("smollm2-135m", model) for word in words[1:]]
         if arguments[:2] == ["check", "replace.yaml"]:
             items = pandas.read_parquet("studies/replace/items.parquet")
             with open("hosted.jsonl", "w", encoding="utf-8") as file:

@@ -126,8 +126,8 @@ def assert_the_same(two: Recipe, one: Recipe, name: str, trained: bool = True) -
 @pytest.mark.parametrize(
     ("kind", "arms", "parallel"),
     [
-        ("distilbert", ENCODER_ARMS, "fsdp"),
-        ("llama", DECODER_ARMS, "ddp"),
+        pytest.param("distilbert", ENCODER_ARMS, "fsdp", marks=pytest.mark.slow),
+        ("llama", DECODER_ARMS, "ddp"),  # test_process_matrix.py has quick ones of fsdp
         pytest.param("distilbert", ENCODER_ARMS, "ddp", marks=pytest.mark.slow),
         pytest.param("llama", DECODER_ARMS, "fsdp", marks=pytest.mark.slow),
     ],

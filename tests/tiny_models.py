@@ -39,6 +39,30 @@ OWN_SIZES = {  # beside SMALL_SIZES: short windows, few buckets of relative posi
         "type_vocab_size": 0,
     },
     "qwen3": {"tie_word_embeddings": True},
+    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "mixtral": {"num_local_experts": 4},
+    "gpt_oss": {"num_local_experts": 4},
+    "jamba": {
+        "num_experts": 4,
+        "expert_layer_period": 2,
+        "expert_layer_offset": 1,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "mamba_d_state": 4,
+        "mamba_dt_rank": 4,
+    },
+    "longformer": {"attention_window": [8, 8]},
+    "big_bird": {"block_size": 4},
+    "reformer": {
+        "attention_head_size": 8,
+        "feed_forward_size": 64,
+        "attn_layers": ["local", "lsh"],
+        "axial_pos_embds": False,
+        "num_buckets": 4,
+        "is_decoder": False,
+    },
+    "funnel": {"block_sizes": [1, 1], "d_head": 8},
 }
 DECODERS = tuple(kind for kind in TYPES if kind not in ENCODERS)
 SMALL_SIZES = {  # by transformers' common names; a configuration takes those that it knows

@@ -148,7 +148,9 @@ class ProcessGroup:
     def _gather_numbers(self, numbers: Sequence[float]) -> list[list[float]]:
         import torch
 
-        own = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        on_mps = self.device is not None and torch.device(self.device).type == "mps"
+        device = "cpu" if on_mps else self.device  # mps has no float64
+        own = torch.tensor(numbers, dtype=torch.float64, device=device)
         return [tensor.tolist() for tensor in self._gather_tensors(own)]
 
     def _gather_bytes(self, data: bytes) -> list[bytes]:

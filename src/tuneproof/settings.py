@@ -124,7 +124,7 @@ class EncodeSettings(Settings):
     """Questions, span head: tokens shared by neighbouring windows of a long context. An answer longer than
     this may not fit whole into any window."""
     answer_tokens: int = Field(30, ge=1, le=1024)
-    """Questions: maximum number of tokens in an answer."""
+    """Questions and written answers: maximum number of tokens in an answer."""
     chat: Literal["auto", "never"] = "auto"
     """auto: use the chat template of the model if it has one; never: plain prompts."""
 
@@ -305,6 +305,7 @@ class AuditSettings(Settings):
             "label_words_alike",
             "shots_contain_item",
             "answer_not_in_context",
+            "answer_cut",
         ],
         ...,
     ] = ()
@@ -317,7 +318,8 @@ class ComputeSettings(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Device to run on."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: fp32 on a CPU, bf16 on a GPU that supports it, otherwise fp16."""
+    """auto: fp32 on a CPU and on mps, bf16 on a GPU that has instructions for it, otherwise fp16, or fp32
+    where a model exceeds the range of fp16 (Gemma 3). The report says why it is not bf16."""
     threads: int | None = Field(None, ge=1)
     """CPU threads (default: chosen by torch)."""
     memory: str | None = None
@@ -330,6 +332,10 @@ class ComputeSettings(Settings):
     compile: bool = False
     """Use torch.compile on the layers while an arm trains. It pays on GPUs; on a CPU it usually gains
     nothing. The first steps are slower, and the report says by how much."""
+    deterministic: bool = False
+    """Use algorithms on a GPU that give the same bits at every run, so that a study that was stopped resumes
+    to the same bits. They are slower, and attention over padded texts needs more memory. A CPU gives the
+    same bits anyway."""
     disk: str = "20GB"
     """Disk space for cached activations of frozen layers (layers: last N). If they need more, the frozen
     layers run in every step instead. The result is the same."""

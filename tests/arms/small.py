@@ -189,7 +189,8 @@ def results(recipe: Recipe, name: str) -> dict[str, Any]:
     lines = steps_of(recipe, name) if (folder / "steps.jsonl").is_file() else []
     steps = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
     chosen = arm_of(recipe, name)["chosen"]
-    files = ("predictions.parquet", "dev_predictions.parquet", "scores.json")
+    further = sorted(path.name for path in folder.glob("predictions.*.parquet"))
+    files = ("predictions.parquet", "dev_predictions.parquet", "scores.json", *further)
     return {"weights": weights, "steps": steps, "chosen": chosen} | {
         file: (folder / file).read_bytes() for file in files
     }

@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.arms.small import arm_of, prepare_arm, small_recipe
+from tests.arms.questions import question_models, question_recipe
+from tests.arms.small import arm_of, context_of, prepare_arm, small_recipe
 from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms import tuned
 from tuneproof.arms.self_test import check_order, select_items, self_test
 from tuneproof.errors import RunError
 from tuneproof.families import unsupported
+from tuneproof.models.load import load_model
+from tuneproof.objectives.make import make_objective
+from tuneproof.study.plan import check
 from tuneproof.train.gradients import LossSum
 
 ARMS = {
@@ -173,4 +177,47 @@ def test_features_that_depend_on_padding_are_named(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(unsupported, "MIXES_PADDING", ())
     recipe = small_recipe(tmp_path, [tiny_model(tmp_path / "m", "fnet")], ["head"])
     with pytest.raises(RunError, match="self-test failed: the states of row"):
+        run_recorded(recipe)
+
+
+@pytest.fixture(scope="module")
+def span_models(tmp_path_factory):
+    return question_models(tmp_path_factory.mktemp("span"), ("bert", "distilbert", "llama"))
+
+
+def prepare_spans(tmp_path, model):
+    """Context, model and objective of full fine-tuning of a head over spans."""
+    context = context_of(check(question_recipe(tmp_path, [model], ["full"])), "full")
+    spec = context.spec
+    loaded = load_model(spec.source, spec.config, spec.tokenizer, spec.family, head="span", seed=0)
+    return context, loaded.model, make_objective(context)
+
+
+def mix(module, inputs, outputs):
+    """Add the mean over the batch and its positions, so that outputs depend on neighbours and padding."""
+    return outputs + outputs.mean((0, 1), keepdim=True) * outputs.shape[:2].numel()
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "llama"])
+def test_it_passes_on_heads_over_spans(tmp_path, span_models, kind) -> None:
+    assert self_test(*prepare_spans(tmp_path, span_models[kind]))
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_spans_that_depend_on_the_neighbours_are_named(tmp_path, span_models, kind) -> None:
+    context, model, objective = prepare_spans(tmp_path, span_models[kind])
+    model.qa_outputs.register_forward_hook(mix)
+    with pytest.raises(
+        RunError, match=r"self-test failed: the logits of q\d+-\d in a batch padded on the right"
+    ):
+        self_test(context, model, objective)
+
+
+@pytest.mark.parametrize("arm", ["head", "full"])
+def test_a_base_whose_spans_depend_on_padding_fails_the_arm(tmp_path, monkeypatch, arm) -> None:
+    monkeypatch.setattr(unsupported, "MIXES_PADDING", ())
+    recipe = question_recipe(tmp_path, [tiny_model(tmp_path / "m", "convbert")], [arm])
+    with pytest.raises(
+        RunError, match=r"self-test failed: the states of q\d+-\d in a batch padded on the right"
+    ):
         run_recorded(recipe)

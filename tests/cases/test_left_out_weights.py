@@ -1,4 +1,4 @@
-"""The given models with experts in one tensor and with an unread contact head: said, and trained."""
+"""The given models with experts in one tensor and with an unread contact head: trained, or said."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("case", "folder", "method", "note"),
     [
-        ("models-12-moe-experts", "qwen2moe", "lora", "mlp.experts.gate_up_proj 16,384, "),
+        ("models-12-moe-experts", "qwen2moe", "lora", "Without an adapter: 256 weights (mlp.gate.weight"),
         ("models-11-esm-full", "esm", "full", "Not trained: 9 weights (esm.contact_head 9)"),
     ],
 )

@@ -20,6 +20,12 @@ def no_compiler(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(cpp_builder, "get_cpp_compiler", none_found)
 
 
+def old_torch(patch: pytest.MonkeyPatch) -> None:
+    """torch is older than the first that shards weights as it must."""
+    installed = importlib.metadata.version
+    patch.setattr("importlib.metadata.version", lambda name: "2.7.1" if name == "torch" else installed(name))
+
+
 def no_bitsandbytes(patch: pytest.MonkeyPatch) -> None:
     """bitsandbytes is not installed."""
 
@@ -375,6 +381,18 @@ MODELS = {
         "compute.compile=true",
         before=no_compiler,
         code=1,
+    ),
+    "an old torch shared out": run(
+        "models/llama",
+        "full",
+        Parts(
+            "compute.parallel",
+            "fsdp needs torch 2.8 or newer, and this is 2.7.1.",
+            do="Upgrade it with `pip install -U torch`, or write compute: {parallel: ddp}.",
+        ),
+        "--set",
+        "compute.parallel=fsdp",
+        before=old_torch,
     ),
     "packed weights shared out": run(
         "models/llama",

@@ -168,9 +168,10 @@ def generated_tokens(plan, name, model, items, monkeypatch, batch_size=16):
     encoded = encode_questions(predictor.question_format, items)
     texts = [question_text(predictor.shots, item) for item in items]
     assert [ids.tolist() for ids in encoded.prompts.prompt_ids] == [plain_ids(text) for text in texts]
-    rule = _StopRule(context.spec.tokenizer, sorted({1, *encoded.ends}), plan.recipe.encode.answer_tokens)
+    limit = plan.recipe.encode.answer_tokens
+    rule = _StopRule(context.spec.tokenizer, sorted({1, *encoded.ends}), limit, "\n")
     with monkeypatch.context() as patch:
-        patch.setattr(_StopRule, "first_line", lambda self, tokens: tokens)
+        patch.setattr(_StopRule, "answer", lambda self, tokens: tokens)
         tokens = generate_answers(
             model,
             context.spec.tokenizer,

@@ -190,6 +190,14 @@ def test_a_cpus_matrix_products_are_measured_on_real_tensors(tmp_path, monkeypat
     assert simulate_step(simulated_arm(tmp_path), workload).train.tensors_bytes > 0
 
 
+def test_plain_attention_keeps_its_weights_for_every_pair_of_tokens_on_any_device(tmp_path) -> None:
+    arm = simulated_arm(tmp_path)
+    workloads = (Workload("cuda", "bf16", 2, 1024, unfused=plain) for plain in (False, True))
+    fused, unfused = (simulate_step(arm, workload).train.tensors_bytes for workload in workloads)
+    pairs = 2 * 4 * 1024**2  # items, heads and pairs of tokens
+    assert unfused - fused > 2 * 2 * pairs, "of two layers, two bytes each"
+
+
 def test_a_cpus_kernels_are_counted_only_where_onednn_is_chosen(monkeypatch) -> None:
     for uses_onednn, counted in ((True, True), (False, False)):
         monkeypatch.setattr("tuneproof.memory.simulate_step.uses_onednn", lambda value=uses_onednn: value)

@@ -43,8 +43,8 @@ def reasons(ledger) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_experts_in_one_tensor_are_named_and_counted(kind) -> None:
-    ledger = ledger_of(CONFIGS[kind])
+def test_experts_that_peft_cannot_adapt_are_named_and_counted(kind) -> None:
+    ledger = ledger_of(CONFIGS[kind], dropout=0.1)
     (reason,) = reasons(ledger)
     assert "mlp.experts.gate_up_proj 8,192, mlp.experts.down_proj 4,096" in reason
     assert reason.split()[0] == {"gpt-oss": "13,056"}.get(kind, "12,416")
@@ -54,8 +54,15 @@ def test_experts_in_one_tensor_are_named_and_counted(kind) -> None:
     assert note.endswith("beside them.")
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_router_alone_is_named_where_experts_are_adapted(kind) -> None:
+    (reason,) = reasons(ledger_of(CONFIGS[kind]))
+    assert reason.startswith("128 weights (mlp.")
+    assert "experts" not in reason
+
+
 def test_with_layers_the_upper_blocks_alone_count() -> None:
-    (reason,) = reasons(ledger_of(CONFIGS["mixtral"], layers="last 1"))
+    (reason,) = reasons(ledger_of(CONFIGS["mixtral"], layers="last 1", dropout=0.1))
     assert "mlp.experts.gate_up_proj 4,096" in reason
 
 

@@ -48,3 +48,32 @@ def test_an_arm_without_predictions_of_dev_is_tested_and_never_the_best(tmp_path
     study = write_study(tmp_path, arm("a", 0.1, 0.1), arm("b", 0.0, 0.1), arm("c", 0.1, 0.1))
     assert study.comparisons["as_good"]["best"] == "a"
     assert entry(study, "b")["outcome"] in AS_GOOD
+
+
+def test_every_arm_has_its_scores_on_dev_beside_those_on_test(tmp_path) -> None:
+    study = write_study(tmp_path, arm("a", 0.1, 0.1, wrong_on_dev=0.2), arm("b", 0.3, 0.1))
+    first = study.comparisons["arms"][0]
+    assert (first["scores"]["accuracy"]["value"], first["scores"]["accuracy"]["n"]) == (0.9, 2000)
+    assert (first["dev_scores"]["accuracy"]["value"], first["dev_scores"]["accuracy"]["n"]) == (0.8, 400)
+    best = next(e for e in study.comparisons["arms"] if e["arm"] == study.comparisons["as_good"]["best"])
+    assert best["dev_scores"]["accuracy"]["value"] == study.comparisons["as_good"]["dev_score"]
+
+
+def test_an_arm_without_predictions_of_dev_has_no_scores_on_dev(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "tuneproof.record.as_good._is_missing", lambda run: run.predicted_N[0] == run.gold_N[0]
+    )
+    study = write_study(tmp_path, arm("a", 0.1, 0.1), arm("b", 0.0, 0.1))
+    assert [bool(entry["dev_scores"]) for entry in study.comparisons["arms"]] == [True, False]
+
+
+def test_what_may_be_recommended_is_compared_on_test_with_every_arm_corrected_for_all(tmp_path) -> None:
+    arms = arm("best", 0.1, 1.0), arm("twin", 0.1, 0.1), arm("left out", 0.4, 0.01), arm("far", 0.5, 0.01)
+    pairs = write_study(tmp_path, *arms).comparisons["as_good"]["pairs"]
+    assert [(pair["arm"], pair["over"]) for pair in pairs] == [
+        *(("best", "twin"), ("best", "left out"), ("best", "far")),
+        *(("twin", "best"), ("twin", "left out"), ("twin", "far")),
+    ]
+    assert {pair["claims"] for pair in pairs} == {5}, "a pair and its reverse are one hypothesis"
+    assert [pair["outcome"] for pair in pairs[:3]] == ["cannot tell", "better", "better"]
+    assert all(pair["p_adjusted"] >= pair["p_value"] for pair in pairs)

@@ -137,6 +137,23 @@ def test_changes_that_cannot_be_read_are_not_overwritten(study) -> None:
         ChangeLog(study)
 
 
+@pytest.mark.parametrize("step", [401, 10**9, -1, 2.5])
+def test_an_evaluation_at_a_step_that_the_arm_did_not_take_is_refused(tmp_path, step) -> None:
+    arm = next(write_study(tmp_path / "made", size=20).glob("arms/*/steps.jsonl")).parent
+    about = json.loads((arm / "arm.json").read_text("utf-8"))
+    taken = len((arm / "steps.jsonl").read_text("utf-8").splitlines())
+    evaluations = [{"step": at, "epoch": 1, "dev_loss": 0.5} for at in (0, taken, step)]
+    write_json(arm / "arm.json", about | {"chosen": {"evaluations": evaluations[:2]}})
+    assert len(read_arm(arm).steps) == taken
+    write_json(arm / "arm.json", about | {"chosen": {"evaluations": evaluations}})
+    with pytest.raises(RunError) as caught:
+        read_arm(arm)
+    problem = f"has {taken} steps, and {arm / 'arm.json'} an evaluation at step {step}"
+    assert str(caught.value) == (
+        f"{arm / 'steps.jsonl'}: {problem}. Run the arm again with --restart {arm.name}."
+    )
+
+
 def test_a_study_with_few_keys_is_read(tmp_path) -> None:
     folder = write_study(tmp_path)
     for path in (folder / "arms").glob("*/arm.json"):

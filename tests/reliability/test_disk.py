@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import arm_of, folder_of, results, small_recipe
+from tests.arms.small import arm_of, folder_of, results, rows_of, small_recipe, write_rows
 from tests.tiny_models import tiny_model
 from tuneproof import atomic as files
 from tuneproof.atomic import check_folder
@@ -18,6 +18,8 @@ from tuneproof.study.run import run_study
 
 ARM = {"full": {"learning_rate": 3e-3}}
 SOON = {"checkpoint_minutes": 0, "epochs": 1}
+FURTHER = "predictions.new.parquet"
+FURTHER_OPERATIONS = range(1, 7)  # write, sync and rename of two arms
 SENTENCES = {
     errno.ENOSPC: "No space left on device. Free some space and give the same command again",
     errno.EROFS: "Read-only file system. Name another folder",
@@ -29,14 +31,16 @@ SENTENCES = {
 
 
 class Disk:
-    """Fails the operation number `at`, and all later ones where it `stays` so."""
+    """Fails the operation number `at` of those whose path holds `where`; all later ones if it `stays` so."""
 
-    def __init__(self, at: int, code: int, stays: bool) -> None:
+    def __init__(self, at: int, code: int, stays: bool, where: str = "") -> None:
         self.at, self.code, self.stays, self.seen = at, code, stays, 0
+        self.where = where
 
     def __call__(self, what: str, path: Path) -> None:
-        self.seen += 1
-        if self.seen == self.at or (self.stays and self.seen > self.at):
+        self.seen += self.where in str(path)
+        is_here = self.seen == self.at and self.where in str(path)
+        if is_here or (self.stays and self.seen >= self.at):
             raise OSError(self.code, os.strerror(self.code), str(path))
 
 
@@ -101,6 +105,51 @@ def test_r22_a_disk_that_refuses_is_named_and_nothing_is_damaged(root, monkeypat
 def test_r22_one_error_of_the_disk_at_every_operation(root, monkeypatch) -> None:
     for at in range(1, int((root / "operations").read_text()) + 1):
         fails_and_goes_on(root, monkeypatch, at, errno.EIO, False)
+
+
+@pytest.fixture(scope="module")
+def further_root(root):
+    """Two finished studies: one with a further test set, one to which it can be added."""
+    write_rows(root / "new.csv", rows_of(("negative", "positive"), 20))
+    disk = Disk(0, errno.EIO, stays=False, where=FURTHER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "before_operation", disk)
+        run_study(recipe_with_tests(root, "further"))
+    assert disk.seen == len(FURTHER_OPERATIONS)
+    run_study(small_recipe(root, [root / "bert"], ["majority", ARM], out="without", train=SOON))
+    return root
+
+
+def recipe_with_tests(root: Path, out: str):
+    tests = {"new": str(root / "new.csv")}
+    return small_recipe(root, [root / "bert"], ["majority", ARM], out=out, train=SOON, tests=tests)
+
+
+slow_at_begin = pytest.param("begun", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("at", FURTHER_OPERATIONS)
+@pytest.mark.parametrize("study", [slow_at_begin, "finished"])
+def test_r08_a_disk_that_refuses_the_predictions_of_a_further_set(
+    further_root, monkeypatch, study, at, code
+) -> None:
+    root, recipe = further_root, recipe_with_tests(further_root, f"further-{study}-{at}-{code}")
+    if study == "finished":
+        shutil.copytree(root / "without", recipe.out)
+    monkeypatch.setattr(files, "before_operation", Disk(at, code, code != errno.EIO, FURTHER))
+    with pytest.raises(TuneproofError) as caught:
+        run_study(recipe)
+    assert SENTENCES[code] in str(caught.value)
+    assert caught.value.exit_code == 1
+    monkeypatch.undo()
+    whole_files(Path(recipe.out))
+    run_study(recipe)
+    for arm in ("majority", "full"):
+        assert FURTHER in results(recipe, arm)
+        assert results(recipe, arm) == results(recipe_with_tests(root, "further"), arm)
+    assert not list(Path(recipe.out).rglob("*.tmp-*"))
+    shutil.rmtree(recipe.out)
 
 
 @pytest.mark.parametrize("size", [20_000, 60_000])

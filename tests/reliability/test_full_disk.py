@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.arms.small import OPINIONS, arm_of, results, small_recipe
+from tests.arms.small import OPINIONS, arm_of, results, rows_of, small_recipe, write_rows
 from tests.tiny_models import tiny_model
 from tuneproof.atomic import check_folder
 from tuneproof.cli.main import main
-from tuneproof.context.monitor import ArmFinished, Monitor, Progress
+from tuneproof.context.monitor import ArmFinished, Monitor, Progress, StageStarted
 from tuneproof.errors import TuneproofError
 from tuneproof.study.run import run_study
 
@@ -65,15 +65,18 @@ def root(tmp_path_factory):
     """Rows, a model and a finished study on a disk with room."""
     root = tmp_path_factory.mktemp("room")
     tiny_model(root / "bert", "distilbert")
+    write_rows(root / "further.csv", rows_of(("negative", "positive"), 600))
     run_study(recipe_in(root, root / "whole"))
+    run_study(recipe_in(root, root / "without", tests=False))
     with open(root / "new.csv", "w", newline="") as file:
         rows = [(f"The film was {opinion} ({n}).",) for n in range(400) for opinion in OPINIONS.values()]
         csv.writer(file).writerows([("text",), *rows])
     return root
 
 
-def recipe_in(root: Path, out: Path):
-    return small_recipe(root, [root / "bert"], ARMS, out=str(out), train=TRAIN)
+def recipe_in(root: Path, out: Path, tests: bool = True):
+    further = {"tests": {"new": str(root / "further.csv")}} if tests else {}
+    return small_recipe(root, [root / "bert"], ARMS, out=str(out), train=TRAIN, **further)
 
 
 def arm_in(study: Path) -> Path:
@@ -90,6 +93,7 @@ def refuses_and_goes_on(root: Path, folder: Path, sentence: str, give_room) -> N
     with pytest.raises(TuneproofError) as caught:
         run_study(recipe)
     text = str(caught.value)
+    assert caught.value.exit_code == 1
     assert sentence in text
     assert str(folder) in text
     assert "serializ" not in text
@@ -99,6 +103,7 @@ def refuses_and_goes_on(root: Path, folder: Path, sentence: str, give_room) -> N
     give_room()
     run_study(recipe)
     for name in ("majority", "full"):
+        assert "predictions.new.parquet" in results(recipe, name)
         assert results(recipe, name) == results(recipe_in(root, root / "whole"), name)
     assert not list(folder.rglob("*.tmp-*"))
 
@@ -120,6 +125,38 @@ def test_r08_a_study_on_a_small_disk_says_so_and_ends_alike_with_more(root, disk
 def test_r08_a_disk_without_inodes_is_said(root, disk, inodes) -> None:
     folder = disk(f"size=256m,nr_inodes={inodes}")
     refuses_and_goes_on(root, folder, NO_INODES, lambda: disk(ROOM))
+
+
+def finished_on(root: Path, disk) -> tuple[Path, Path]:
+    """A disk, and on it the finished study without the further set."""
+    folder = disk(ROOM)
+    shutil.copytree(root / "without", folder / "study")
+    return folder, folder / "study"
+
+
+# of what the further set adds: its items, two files of predictions, the new report
+@pytest.mark.parametrize(
+    "share", [pytest.param(share, marks=() if share in (0.35, 0.65) else slow) for share in SIZES]
+)
+def test_r08_a_further_set_added_on_a_small_disk_is_said_and_added_with_more(root, disk, share) -> None:
+    folder, study = finished_on(root, disk)
+    more = size_of(root / "whole") - size_of(study)
+    assert more > 10 * 4096
+    disk(f"size={(size_of(study) + int(share * more)) >> 12 << 2}k")
+    refuses_and_goes_on(root, folder, FULL, lambda: disk(ROOM))
+
+
+@pytest.mark.parametrize("inodes", [pytest.param(0, marks=slow), 1, pytest.param(2, marks=slow)])
+def test_r08_a_further_set_added_without_inodes_is_said(root, disk, inodes) -> None:
+    folder, _ = finished_on(root, disk)
+    disk(f"nr_inodes={len(list(folder.rglob('*'))) + 1 + inodes}")
+    refuses_and_goes_on(root, folder, NO_INODES, lambda: disk(ROOM))
+
+
+def test_r22_a_further_set_added_on_a_read_only_disk_is_said(root, disk) -> None:
+    folder, _ = finished_on(root, disk)
+    disk("ro")
+    refuses_and_goes_on(root, folder, READ_ONLY, lambda: disk("rw," + ROOM))
 
 
 PROGRAMS = {
@@ -196,16 +233,23 @@ def ext4(tmp_path):
     unmount(folder)
 
 
-@pytest.mark.parametrize("moment", ["between arms", "while it trains"])
+MOMENTS = {
+    "between arms": lambda event: isinstance(event, ArmFinished) and event.label == "majority",
+    "while it trains": lambda event: isinstance(event, Progress) and "loss" in event.note,
+    "while it predicts a further set": lambda event: (
+        isinstance(event, StageStarted) and event.name == "predict new"
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_r22_a_file_system_that_turns_read_only_is_said(root, ext4, monkeypatch, moment) -> None:
     monkeypatch.setattr(os, "fsync", posix.fsync)  # what is not synced is lost here
     folder, turn = ext4
     recipe = recipe_in(root, folder / "study")
 
     def break_disk(event) -> None:
-        is_arm = isinstance(event, ArmFinished) and event.label == "majority"
-        is_step = isinstance(event, Progress) and "loss" in event.note
-        if is_arm if moment == "between arms" else is_step:
+        if MOMENTS[moment](event):
             turn("read-only")
 
     text = ""

@@ -36,16 +36,16 @@ def change_comparisons(folder: Path, claims: bool = True, **values: object) -> N
     path.write_text(json.dumps(compared))
 
 
-def test_the_untrained_model_stands_before_the_arm_of_the_claim(folder: Path) -> None:
+def test_the_pretrained_model_stands_before_the_arm_of_the_claim(folder: Path) -> None:
     (table,) = tables_of(folder)
     assert table.model == "minilm"
-    assert table.notes[0] == "Before: zero-shot, the untrained model without examples."
-    assert table.notes[1] == "After: full, trained; the claim names it."
+    assert table.notes[0] == "Before: zero-shot, the pretrained model without training or examples."
+    assert table.notes[1] == "After: full, trained. The claim names it."
     assert [row.arm for row in table.arms] == ["zero-shot", "full", "majority", "lexical", "head"]
     names = [line.full_title for line in table.lines]
     assert names[:2] == ["Accuracy,\u00a0%", "Precision (positive class: positive),\u00a0%"]
     assert "Recall (other class: negative),\u00a0%" in names
-    assert names[-4:] == ["Parameters", "Trained parameters", "Total time", "Peak memory"]
+    assert names[-4:] == ["Parameters", "Trained parameters", "Training time", "Peak memory"]
     trained = table.lines[-3]
     assert trained.values[:2] == (0, 22_713_986)
     assert trained.cells[1] == ("22,713,986", "(100 %)")
@@ -81,13 +81,13 @@ def test_dev_chooses_the_trained_arm_where_the_claim_does_not(folder: Path, tmp_
     unclaimed = shutil.copytree(folder, tmp_path / "unclaimed")
     change_comparisons(unclaimed, claims=False)
     (table,) = tables_of(unclaimed)
-    assert table.notes[1] == "After: head, trained; the first of head, lora and full."
+    assert table.notes[1] == "After: head, trained. It is the first of head, lora and full."
     skills = {"head": 0.95, "lora": 0.6, "full": 0.7}  # on test full is best, on dev head
     for path in (unclaimed / "arms").iterdir():
         skill = next((skill for name, skill in skills.items() if f".{name}" in path.name), 0.5)
         write_predictions(path / "dev_predictions.parquet", predictions(80, skill, 3, 0, False), {})
     (table,) = tables_of(unclaimed)
-    assert table.notes[1] == "After: head, trained; the best of head, lora and full by accuracy on dev."
+    assert table.notes[1] == "After: head, trained. Of head, lora and full it is the best by accuracy on dev."
 
 
 def without_arms(folder: Path, path: Path, *names: str) -> Path:
@@ -100,8 +100,10 @@ def without_arms(folder: Path, path: Path, *names: str) -> Path:
 
 def test_without_a_prompt_a_head_on_the_frozen_model_stands_before(folder: Path, tmp_path: Path) -> None:
     (table,) = tables_of(without_arms(folder, tmp_path / "bare", "shot"))
-    note = "Before: head, the untrained model with a linear head on its features; the claim names it."
-    assert table.notes[0] == note
+    assert table.notes[0] == (
+        "Before: head, a linear head on the features of the pretrained model, whose own weights are not "
+        "trained. The claim names it."
+    )
     assert (table.first, table.title) == ("before", "Before → after: minilm")
     assert table.arms[1].arm == "full", "whose own weights are trained"
 
@@ -109,7 +111,7 @@ def test_without_a_prompt_a_head_on_the_frozen_model_stands_before(folder: Path,
 def test_a_baseline_in_the_place_of_before_is_called_so(folder: Path, tmp_path: Path) -> None:
     bare = without_arms(folder, tmp_path / "bare", "shot", "head")
     (table,) = tables_of(bare)
-    reason = "Baseline: majority, which does not use this model, because no arm uses it untrained"
+    reason = "Baseline: majority, which does not use this model, because no arm uses it without training"
     assert table.notes[0].startswith(reason)
     assert table.title == "Baseline → after: minilm"
     reports = render(bare)

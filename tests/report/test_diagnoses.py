@@ -101,5 +101,7 @@ def test_a_study_without_diagnoses_has_no_sign_and_one_without_findings_says_so(
     old_html, fine_html = (render(study).html.read_text("utf-8") for study in (old, fine))
     assert "⚠" not in old_html + fine_html
     assert 'id="training"' not in old_html + fine_html
-    assert "every trained arm were checked" in fine_html
-    assert "every trained arm were checked" not in old_html
+    sentence = "The loss of every trained arm was checked, on dev where it was evaluated more than once"
+    assert sentence in fine_html
+    assert "would take more than 5\u00a0% off it" in fine_html
+    assert sentence not in old_html

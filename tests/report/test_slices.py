@@ -14,7 +14,7 @@ from tuneproof.report.slices import (
     measure_calibration,
     slice_scores,
 )
-from tuneproof.report.tables import ArmRow
+from tuneproof.report.tables import ArmRow, Score
 from tuneproof.score.calibration import fit_temperature
 
 ROW = ArmRow("head", None, "head", "tuned", (), "done", "", {}, 10, 10, 1.0, 1, 1.0)
@@ -38,6 +38,17 @@ def test_many_numbers_are_cut_into_quarters_that_hold_every_item() -> None:
     found = sliced([str(year) for year in range(1800, 2000)], "year")
     assert [part.name for part in found] == ["1800 to 1849", "1850 to 1899", "1900 to 1949", "1950 to 1999"]
     assert [part.items for part in found] == [50] * 4
+
+
+def test_the_positive_class_has_the_interval_of_recall_and_the_other_its_own() -> None:
+    items = Items(list(TABLE.ids), ["two words"] * 200, [], [], {})
+    recall = Score(float((TABLE.predicted_N[1::2] == 1).mean()), 0.61, 0.92, 200)
+    for scores in ({"recall": recall}, {}):
+        arm = ArmPredictions(0, replace(ROW, scores=scores), (None,), (TABLE,))
+        negative, positive = slice_scores([arm], items)["by label"]
+        assert (positive.name, positive.accuracies[0].value) == ("positive", pytest.approx(recall.value))
+        assert (positive.accuracies[0] is recall) is bool(scores)
+        assert negative.accuracies[0].low not in (None, recall.low)
 
 
 def test_of_many_words_the_rare_ones_stand_together() -> None:

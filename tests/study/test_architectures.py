@@ -14,7 +14,7 @@ from tuneproof.errors import RecipeError
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.study.plan import check
 
-MAMBA = {"lora": {"objective": "words", "targets": ["in_proj", "x_proj"]}}
+WORDS = {"lora": {"objective": "words"}}
 ARMS = ("zero-shot", "head", "lora", "full")
 SHORT = {"train": {"epochs": 1, "warmup_share": 0}, "encode": {"max_length": 48}}
 KINDS = (
@@ -23,12 +23,16 @@ KINDS = (
     *("deberta", "albert", "mobilebert", "mpnet", "ernie", "megatron-bert", "layoutlm", "tapas", "xmod"),
     *("camembert", "data2vec-text", "roberta-prelayernorm", "bert-generation", "biogpt", "cpmant"),
     *("xglm", "openai-gpt", "rembert", "roformer", "nystromformer", "phi", "cohere", "starcoder2"),
+    *("longformer", "reformer", "funnel", "jamba", "luke", "mra", "yoso", "ibert", "roc_bert", "gte"),
 )
 
 
 @pytest.mark.parametrize(
     ("kind", "arm"),
-    [("ctrl", "full"), ("flaubert", "lora"), ("xlnet", "head"), ("opt", "zero-shot"), ("mamba", MAMBA)],
+    [
+        *(("ctrl", "full"), ("flaubert", "lora"), ("xlnet", "head"), ("opt", "zero-shot")),
+        *(("mamba", WORDS), ("jamba", "lora"), ("jamba", WORDS), ("longformer", "lora")),
+    ],
 )
 def test_an_arm_that_was_planned_is_done(tmp_path, kind, arm) -> None:
     recipe = small_recipe(tmp_path, [tiny_model(tmp_path / "m", kind)], [arm], **SHORT)

@@ -95,6 +95,6 @@ def test_answers_are_not_read_as_labels(tmp_path):
     rows = [row(("user", f"What is {n}?"), ("assistant", f"It is {n}, of course.")) for n in range(24)]
     text = message(tmp_path, rows)
     assert "24 of its 24 last turns are different texts: answers, not labels" in text
-    assert "--questions" in text
+    assert "Add --answers" in text
     many = [row(("user", f"text {n}"), ("assistant", f"label {n % 11}")) for n in range(24)]
     assert len(read(tmp_path, many).labels) == 11

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneproof.apply.finished_arm import read_finished_arm, study_recipe
-from tuneproof.apply.labels import write_rows
-from tuneproof.apply.loaded_arm import LoadedArm, question_rows
+from tuneproof.apply.finished_arm import prediction_kind, read_finished_arm, study_recipe
+from tuneproof.apply.labels import read_new_texts, write_rows
+from tuneproof.apply.loaded_arm import LoadedArm, question_rows, written_examples
 from tuneproof.apply.new_file import NewFile
 from tuneproof.errors import DataError
 from tuneproof.inference.answers import AnswerPredictions
@@ -21,14 +21,38 @@ from tuneproof.tasks.squad_file import is_squad_file, read_squad
 ADDED_COLUMNS = ("predicted", "null_score", "answer_score")
 
 
-def answer(arm_folder: Path | str, questions: Sequence[str], contexts: Sequence[str]) -> AnswerPredictions:
-    """Answers to these questions about these contexts by an arm that is loaded for them alone.
+def answer(
+    arm_folder: Path | str, questions: Sequence[str], contexts: Sequence[str] | None = None
+) -> AnswerPredictions:
+    """Answers to these questions about these contexts, or to texts, by an arm that is loaded for them alone.
 
     Raises: as `load` and `LoadedArm.answer`.
     """
     record = read_finished_arm(arm_folder)
-    rows = question_rows(arm_folder, study_recipe(record).task.kind, questions, contexts)
+    kind = prediction_kind(study_recipe(record).task)
+    if kind == "answers":
+        written_examples(arm_folder, questions, contexts)  # an error comes before the weights load
+        return LoadedArm(arm_folder, record).answer(questions)
+    rows = question_rows(arm_folder, kind, questions, contexts)
     return LoadedArm(arm_folder, record).answer_rows(rows)
+
+
+def write_answer_file(arm: Path, source: NewFile | None, column: str | None, target: str | None) -> None:
+    """Answer a table's text column, or the lines of standard input; write CSV or JSONL.
+
+    Columns of the result: those of the source, predicted and answer_score.
+
+    Raises: DataError where the column is missing or a text is empty; RunError where the arm cannot predict.
+    """
+    texts, columns = read_new_texts(arm, source, column)
+    name = source.path if source else "standard input"
+    added = ("predicted", "answer_score")
+    if clash := [name for name in added if name in columns]:
+        raise DataError(name, f"already has a column {clash[0]!r}.", do="Rename it.")
+    answers = LoadedArm(arm).answer(texts)
+    scores = [round(value, 4) for value in answers.score_N.tolist()]
+    table = {**columns, **dict(zip(added, (answers.texts, scores), strict=True))}
+    write_rows([{name: cells[i] for name, cells in table.items()} for i in range(len(texts))], target)
 
 
 def answer_file(arm: Path, source: NewFile | None, target: str | None) -> None:

@@ -6,7 +6,7 @@ Knows nothing of: new items, predictions, scores.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
@@ -14,11 +14,13 @@ from tuneproof.errors import ModelError, RunError
 from tuneproof.recipe.recipe import ModelChoice, Recipe, read_recipe
 from tuneproof.record.study_folder import CACHE, RECIPE, ArmRecord, read_arm, read_items
 from tuneproof.tasks.question_rows import question_from_json
-from tuneproof.tasks.task import Example
+from tuneproof.tasks.task import Example, Task
 
 if TYPE_CHECKING:
     from tuneproof.context.arm_context import ArmContext
     from tuneproof.context.model_spec import ModelSpec
+
+PredictionKind = Literal["labels", "questions", "answers"]
 
 
 def read_finished_arm(arm_folder: Path | str) -> ArmRecord:
@@ -44,9 +46,10 @@ def study_recipe(record: ArmRecord) -> Recipe:
     return read_recipe(record.folder.parent.parent / RECIPE)
 
 
-def is_of_questions(record: ArmRecord) -> bool:
-    """Whether the arm answers questions."""
-    return study_recipe(record).task.kind == "questions"
+def prediction_kind(task: Task) -> PredictionKind:
+    """What arms of this task predict: labels of texts, answers to questions about contexts, or answers to
+    texts."""
+    return "answers" if task.written else task.kind
 
 
 def read_examples(record: ArmRecord, part: str) -> list[Example]:
@@ -83,7 +86,7 @@ def arm_context(record: ArmRecord, train: list[Example]) -> "ArmContext":
     splits = Splits(train, [], [], labels, grouped=False, report={})
     prompt = recipe.task.prompt(recipe.task_options, labels)
     study = StudyData(recipe, splits, prompt, record.folder.parent.parent / CACHE)
-    return ArmContext(study, arm, spec, make_compute(recipe.compute, longest))
+    return ArmContext(study, arm, spec, make_compute(recipe.compute, longest, [spec]))
 
 
 def base_model_spec(record: ArmRecord, recipe: Recipe) -> "ModelSpec":

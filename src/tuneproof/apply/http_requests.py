@@ -15,7 +15,7 @@ from tuneproof.errors import DataError
 from tuneproof.tasks.whole_characters import check_whole_characters
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-FIELDS = {"labels": ("texts",), "questions": ("questions", "contexts")}
+FIELDS = {"labels": ("texts",), "questions": ("questions", "contexts"), "answers": ("texts",)}
 
 
 class HttpError(Exception):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tuneproof.apply.abstaining import AbstainingPredictions, read_abstaining
-from tuneproof.apply.finished_arm import read_finished_arm, study_recipe
+from tuneproof.apply.finished_arm import prediction_kind, read_finished_arm, study_recipe
 from tuneproof.apply.loaded_arm import LoadedArm, empty_texts, text_examples
 from tuneproof.apply.new_file import NewFile, name_options
 from tuneproof.atomic import write_text
@@ -32,7 +32,8 @@ def predict(arm_folder: Path | str, texts: Sequence[str]) -> Predictions:
     Raises: as `load` and `LoadedArm.predict`.
     """
     record = read_finished_arm(arm_folder)
-    text_examples(arm_folder, study_recipe(record).task.kind, texts)  # an error comes before the weights load
+    kind = prediction_kind(study_recipe(record).task)
+    text_examples(arm_folder, kind, texts)  # an error comes before the weights load
     return LoadedArm(arm_folder, record).predict(texts)
 
 
@@ -55,9 +56,7 @@ def label_file(
     """
     abstaining = None if tolerance is None else read_abstaining(arm, tolerance)
     name = source.path if source else "standard input"
-    texts, columns = _read_texts(arm, source, column)
-    if not texts:
-        raise DataError(name, "contains no text.", do="Write one text per line.")
+    texts, columns = read_new_texts(arm, source, column)
     added = [
         "predicted",
         *(["label_set"] if abstaining else []),
@@ -75,12 +74,17 @@ def label_file(
     write_rows([{name: cells[i] for name, cells in table.items()} for i in range(len(texts))], target)
 
 
-def _read_texts(
+def read_new_texts(
     arm: Path, source: NewFile | None, column: str | None
 ) -> tuple[list[str], dict[str, Sequence[Any]]]:
-    """The texts, and all columns of the file."""
+    """The texts, and all columns of the file; without a file the lines of standard input.
+
+    Raises: DataError where the column is missing, a text is empty, or there is none.
+    """
     if source is None:
         texts = [line.rstrip("\r\n") for line in sys.stdin]
+        if not texts:
+            raise DataError("standard input", "contains no text.", do="Write one text per line.")
         return texts, {"text": texts}
     read_arm(arm)
     options: Any = read_recipe(arm.resolve().parent.parent / RECIPE).task_options
@@ -95,6 +99,8 @@ def _read_texts(
     empty = [n for n, text in zip(table.numbers, texts, strict=True) if not text.strip()]
     if empty:
         raise empty_texts(f"{table.name}, {table.noun}", empty)
+    if not texts:
+        raise DataError(table.name, "contains no text.", do="Write one text per line.")
     return texts, columns
 
 

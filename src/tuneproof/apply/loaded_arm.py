@@ -10,15 +10,17 @@ from pathlib import Path
 from threading import Lock
 
 from tuneproof.apply.abstaining import AbstainingPredictions, read_abstaining
-from tuneproof.apply.finished_arm import read_finished_arm, study_recipe
+from tuneproof.apply.finished_arm import prediction_kind, read_finished_arm, study_recipe
 from tuneproof.apply.reload import reload_predictor
 from tuneproof.errors import DataError, RunError
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions, Predictions
 from tuneproof.record.study_folder import ArmRecord
+from tuneproof.tasks.contexts import Contexts
 from tuneproof.tasks.question_rows import QuestionRow, build_examples
 from tuneproof.tasks.task import Example
 from tuneproof.tasks.whole_characters import check_whole_characters
+from tuneproof.tasks.written_answers import item_of
 
 LISTED_ROWS = 5
 TOLERANCES = 16  # whose thresholds are remembered
@@ -27,7 +29,8 @@ _TURN = Lock()
 
 
 class LoadedArm:
-    """A finished arm with its weights. `name`, and `kind`: "labels" or "questions"; `labels`: their names.
+    """A finished arm with its weights. `name`; `kind`: "labels", "questions" (with contexts) or "answers" (to
+    texts); `labels`: their names.
 
     `abstaining`: a share of wrong labels → the thresholds by which the arm abstains.
     """
@@ -38,7 +41,7 @@ class LoadedArm:
         self.record = record or read_finished_arm(arm_folder)
         self.name: str = self.record.about["arm"]
         recipe = study_recipe(self.record)
-        self.kind = recipe.task.kind
+        self.kind = prediction_kind(recipe.task)
         self._lowercase = bool(getattr(recipe.task_options, "lowercase", False))
         self.labels: tuple[str, ...] = tuple(self.record.about["labels"]) if self.kind == "labels" else ()
         self.study_name = self.record.folder.parent.parent.name
@@ -64,12 +67,20 @@ class LoadedArm:
         assert isinstance(predictions, Predictions)
         return predictions if abstaining is None else AbstainingPredictions.of(predictions, abstaining)
 
-    def answer(self, questions: Sequence[str], contexts: Sequence[str]) -> AnswerPredictions:
-        """Answers to these questions about these contexts.
+    def answer(self, questions: Sequence[str], contexts: Sequence[str] | None = None) -> AnswerPredictions:
+        """Answers to these questions about these contexts; of an arm of kind "answers", to these texts.
 
-        Raises: DataError where a question or a context is empty; RunError where the arm predicts labels.
+        Raises: DataError where a question, context or text is empty; RunError where the arm predicts labels.
         """
+        if self.kind == "answers":
+            return self.write_answers(questions, contexts)
         return self.answer_rows(question_rows(self.folder, self.kind, questions, contexts))
+
+    def write_answers(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> AnswerPredictions:
+        """Answers to texts; contexts belong to questions, so that there may be none."""
+        predictions = self._run(written_examples(self.folder, texts, contexts))
+        assert isinstance(predictions, AnswerPredictions)
+        return predictions
 
     def answer_rows(self, rows: Sequence[QuestionRow]) -> AnswerPredictions:
         """As `answer`, for rows as read."""
@@ -92,10 +103,18 @@ def load(arm_folder: Path | str) -> LoadedArm:
 
 
 def text_examples(arm_folder: Path | str, kind: str, texts: Sequence[str]) -> list[Example]:
-    """Texts as items. Raises: DataError where one is empty; RunError where the arm answers questions."""
+    """Texts as items. Raises: DataError where one is empty; RunError where the arm predicts no labels."""
     if kind == "questions":
         do = "Use tuneproof.answer(arm, questions, contexts)."
         raise RunError(str(arm_folder), "answers questions about contexts, not texts alone.", do=do)
+    if kind == "answers":
+        do = "Use tuneproof.answer(arm, texts)."
+        raise RunError(str(arm_folder), "writes answers, and predicts no labels.", do=do)
+    return _checked_texts(texts)
+
+
+def _checked_texts(texts: Sequence[str]) -> list[Example]:
+    """Texts as items. Raises: DataError where one is empty, or no text."""
     check_texts("texts", texts)
     empty = [row for row, text in enumerate(texts, 1) if not text.strip()]
     if empty:
@@ -105,13 +124,26 @@ def text_examples(arm_folder: Path | str, kind: str, texts: Sequence[str]) -> li
     return [Example(str(row), text.strip(), 0, str(row)) for row, text in enumerate(texts)]
 
 
+def written_examples(
+    arm_folder: Path | str, texts: Sequence[str], contexts: Sequence[str] | None
+) -> list[Example]:
+    """Texts to answer as items. Raises: DataError where one is empty; RunError where there are contexts."""
+    if contexts is not None:
+        problem = "answers texts, without contexts."
+        raise RunError(str(arm_folder), problem, do="Use answer(texts); put a context into its text.")
+    cache = Contexts(lowercase=False)
+    return [item_of(f"row {item.id}", item.id, item.text, cache) for item in _checked_texts(texts)]
+
+
 def question_rows(
-    arm_folder: Path | str, kind: str, questions: Sequence[str], contexts: Sequence[str]
+    arm_folder: Path | str, kind: str, questions: Sequence[str], contexts: Sequence[str] | None
 ) -> list[QuestionRow]:
     """Questions as rows. Raises: DataError where they do not pair; RunError where the arm predicts labels."""
     if kind != "questions":
         problem = "predicts labels of texts, not answers to questions."
         raise RunError(str(arm_folder), problem, do="Use tuneproof.predict(arm, texts).")
+    if contexts is None:
+        raise DataError("contexts", "are missing.", do="Pass one context for each question.")
     check_texts("questions", questions)
     check_texts("contexts", contexts)
     if len(questions) != len(contexts):

@@ -74,8 +74,8 @@ def _reload_baseline(record: ArmRecord, arm: Arm) -> Predict:
 
 
 def _reload_model(record: ArmRecord) -> Predict:
-    shots = set(record.about["chosen"].get("shots", []))
-    context = arm_context(record, read_examples(record, "train") if shots else [])
+    needs_train = bool(record.about["chosen"].get("shots")) or study_recipe(record).task.written
+    context = arm_context(record, read_examples(record, "train") if needs_train else [])
     predict_part = reload_model(context, record.folder / WEIGHTS, record.about["chosen"])
 
     def predict(examples: list[Example]) -> AnyPredictions:

@@ -161,8 +161,9 @@ class Service:
     def _predict(self, items: list[Any]) -> list[Any]:
         """A result for each item; in the thread of the batches."""
         started = time.perf_counter()
-        if self.model.kind == "questions":
-            answers = self.model.answer(*zip(*items, strict=True))
+        if self.model.kind != "labels":
+            pairs = self.model.kind == "questions"
+            answers = self.model.answer(*zip(*items, strict=True)) if pairs else self.model.answer(items)
             rows = zip(answers.texts, answers.null_N.tolist(), answers.score_N.tolist(), strict=True)
             names = ("answer", "null_score", "answer_score")
             results: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
@@ -173,7 +174,7 @@ class Service:
         return results
 
     def _rows(self, request: PredictRequest, results: list[Any]) -> list[dict[str, Any]]:
-        if self.model.kind == "questions":
+        if self.model.kind != "labels":
             return results
         return [self._label(predictions, request.abstain) for predictions in results]
 

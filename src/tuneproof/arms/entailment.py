@@ -19,7 +19,7 @@ from tuneproof.errors import ModelError, RecipeError
 from tuneproof.inference.label_likelihood import probabilities
 from tuneproof.inference.prediction import Predictions
 from tuneproof.methods.nli import NliOptions
-from tuneproof.models.device import to_device
+from tuneproof.models.device import float64_array, to_device
 from tuneproof.models.oom import run_in_batches
 from tuneproof.tasks.task import Example
 
@@ -79,7 +79,7 @@ class EntailmentPredictor:
                 batch["token_type_ids"] = torch.tensor(types)
             with torch.inference_mode(), context.compute.autocast():
                 logits_BC = model(**to_device(batch, context.compute.device)).logits
-            return logits_BC[:, column].double().cpu().numpy()
+            return float64_array(logits_BC[:, column])
 
         scores = np.empty(len(pairs))
         for indices, values in run_in_batches(lengths, context.batch_size(count=False), work):

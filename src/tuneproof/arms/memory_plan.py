@@ -82,12 +82,14 @@ def plan_memory(context: ArmContext) -> MemoryPlan:
     Raises: RunError where not even one item fits; ModelError as `simulate_step`.
     """
     from tuneproof.memory.simulate_step import SimulatedArm
+    from tuneproof.models.oom import release_memory
 
     memory = context.recipe.compute.memory
     if memory is None:
         return MemoryPlan(context.study)
     device = "cuda" if context.compute.device.type == "cuda" else "cpu"
     if memory == "auto":
+        release_memory()  # what the arm before has left is free for this one
         # a GPU's CUDA context exists by now
         limit = free_bytes(device) + (CONTEXT_BYTES if device == "cuda" else 0)
     else:
@@ -280,6 +282,7 @@ def _workload(context: ArmContext, device: str) -> "Workload":
         length=lengths[study.train_name],
         predict_length=max(lengths[name] for name, _ in (parts if reads_train else held_out)),
         attention_length=context.compute.longest,
+        unfused=context.compute.deterministic,
         labels=len(splits.labels),
         answer_tokens=answer_tokens,
         shared_tokens=common_prefix_of_all(rows) if words else 0,

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tuneproof.arms.training import INITIAL_SCALE, epoch_batches, training_cycles
+from tuneproof.arms.training import epoch_batches, training_cycles
 from tuneproof.atomic import read_json, set_aside, sha256_of_text, write_json
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.monitor import Message, Monitor
@@ -220,10 +220,6 @@ class _TrialTraining:
     def dev_loss(self) -> float | None:
         """The lowest dev loss of its evaluations, after every epoch and at its end; None: it diverged."""
         train, monitor = self.context.recipe.train, self.context.monitor
-        accelerator = self.context.compute.accelerator
-        if accelerator.scaler is not None:
-            initial = {"scale": INITIAL_SCALE, "_growth_tracker": 0}
-            accelerator.scaler.load_state_dict({**accelerator.scaler.state_dict(), **initial})
         per_epoch = count_batches(len(self.objective.item_ids), train.batch_size)
         steps = fit(
             self.model,
@@ -236,7 +232,7 @@ class _TrialTraining:
             steps_per_epoch=per_epoch,
             clip_norm=train.clip_norm,
             seed=self.context.seed,
-            accelerator=accelerator,
+            accelerator=self.context.compute.accelerator.fresh(),
             nonfinite=train.nonfinite,
         )
         losses: list[float] = []

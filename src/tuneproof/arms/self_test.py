@@ -22,6 +22,7 @@ from tuneproof.data.batches import Batch
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import RunError
 from tuneproof.inference.finite import NOT_FINITE, USE_FP32
+from tuneproof.inference.span import span_logits
 from tuneproof.methods.options import trains_words
 from tuneproof.models.device import to_device
 from tuneproof.models.heads import base_states, class_logits, pad_right
@@ -50,7 +51,10 @@ def self_test(context: ArmContext, model: Any, objective: Objective) -> bool:
     read = _logits if "labels" in parts[0] else _states
 
     def check() -> None:
-        check_batching(partial(read, context, model), rows, ids, tolerance, context.arm.name)
+        if "allowed" in parts[0]:
+            _check_spans(context, model, objective, items)
+        else:
+            check_batching(partial(read, context, model), rows, ids, tolerance, context.arm.name)
         if trains_words(context.options):
             check_order(partial(_states, context, model), rows[-1], ids[-1], tolerance, context.arm.name)
         check_gradients(context, model, objective, items, tolerance)
@@ -87,6 +91,29 @@ def self_test_features(context: ArmContext, model: Any, rows: Sequence[Any], ids
     read, tolerance, name = partial(_states, context, model), _tolerance(context), context.arm.name
     context.monitor.stage("self-test")
     _run_at_rest(model, lambda: check_batching(read, few_rows, few_ids, tolerance, name, ("right",)))
+
+
+def self_test_spans(context: ArmContext, model: Any, objective: Objective) -> None:
+    """Check the first fact for a head over spans of a frozen base, unless the self-test is turned off.
+
+    Raises: RunError as `self_test`.
+    """
+    if not context.recipe.train.self_test:
+        return
+    context.monitor.stage("self-test")
+    _run_at_rest(model, lambda: _check_spans(context, model, objective, select_items(objective.lengths)))
+
+
+def _check_spans(context: ArmContext, model: Any, objective: Objective, items: np.ndarray) -> None:
+    """The first fact for the base's states and the logits of start and end; windows are padded on the right.
+
+    A fresh head's logits are small, so the states tell more; the logits tell what the head's forward adds.
+    """
+    ids, tolerance, name = [objective.item_ids[item] for item in items], _tolerance(context), context.arm.name
+    rows = [objective.collate(items[i : i + 1])["input_ids"][0].numpy() for i in range(len(items))]
+    check_batching(partial(_states, context, model), rows, ids, tolerance, name, ("right",))
+    read_logits = partial(_span_logits, context, model, objective)
+    check_batching(read_logits, items.tolist(), ids, tolerance, name, ("right",))
 
 
 def _tolerance(context: ArmContext) -> float:
@@ -220,6 +247,16 @@ def _batch(context: ArmContext, rows: Sequence[Any], side: Any) -> dict[str, Any
 def _logits(context: ArmContext, model: Any, rows: Sequence[Any], side: Any) -> list[torch.Tensor]:
     with torch.inference_mode(), context.compute.autocast():
         return list(class_logits(model, context.spec.family, _batch(context, rows, side)).float())
+
+
+def _span_logits(
+    context: ArmContext, model: Any, objective: Objective, items: Sequence[Any], side: Side
+) -> list[torch.Tensor]:
+    """Logits of each window's start and end, where an answer may be, one after the other."""
+    batch = to_device(objective.collate(np.asarray(items)), context.compute.device)
+    with torch.inference_mode(), context.compute.autocast():
+        logits_BT2 = span_logits(model, batch)
+    return [logits_BT2[row][batch["allowed"][row]].flatten() for row in range(len(items))]
 
 
 def _states(context: ArmContext, model: Any, rows: Sequence[Any], side: Any) -> list[torch.Tensor]:

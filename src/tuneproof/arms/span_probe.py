@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tuneproof.arms.self_test import self_test_spans
 from tuneproof.arms.serving_speed import serve_with
 from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_samples import encoding_summary
@@ -66,6 +67,7 @@ def run_span_probe(context: ArmContext) -> ArmResult:
 def fit_model_span_head(objective: SpanObjective, model: Any) -> dict[str, Any]:
     """Fit the model's own head over spans to its base's states. Returns what dev chose."""
     context = objective.context
+    self_test_spans(context, model, objective)
     train = _span_states(objective, model, context.study.train_name, context.splits.train)
     dev = _span_states(objective, model, "dev", context.splits.dev)
     context.monitor.stage("fit")

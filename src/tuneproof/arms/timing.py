@@ -256,7 +256,7 @@ class _Timer:
             steps_per_epoch=len(planned),
             clip_norm=train.clip_norm,
             seed=0,
-            accelerator=context.compute.accelerator,
+            accelerator=context.compute.accelerator.fresh(),
         )
         next(steps)  # creates the optimizer's state
         times = {}

@@ -22,6 +22,7 @@ from tuneproof.errors import RunError, StoppedError
 from tuneproof.methods.linear_head import chosen_by
 from tuneproof.methods.options import TunedOptions, uses_trainer
 from tuneproof.models.compile import CompiledLayers
+from tuneproof.models.device import float64_sum
 from tuneproof.models.fsdp import gather_full_weights, local_part, unsharded
 from tuneproof.objectives.objective import Objective
 from tuneproof.process_group import current_group
@@ -34,9 +35,6 @@ from tuneproof.train.loop import Step, fit
 from tuneproof.train.optimizer import make_cycles, make_optimizer
 from tuneproof.train.resume import CheckpointManager, TrainingState, broadcast_checkpoint
 from tuneproof.train.trackers import open_trackers, track
-
-SUMMED_AT_ONCE = 1 << 20  # weights
-INITIAL_SCALE = 65536.0  # of fp16's scaler, which outlives an arm
 
 
 class Training:
@@ -64,10 +62,8 @@ class Training:
         self.optimizer: Any = None  # the Trainer has its own
         if not self.uses_trainer:
             self.optimizer = make_optimizer(model, self._rate, self.settings.weight_decay)
-        self.scaler = context.compute.accelerator.scaler
-        if self.scaler is not None:
-            initial = {"scale": INITIAL_SCALE, "_growth_tracker": 0}
-            self.scaler.load_state_dict({**self.scaler.state_dict(), **initial})
+        self.accelerator = context.compute.accelerator.fresh()
+        self.scaler = self.accelerator.scaler
         self.compiled = CompiledLayers()
         self._resumed_s = time.perf_counter()
 
@@ -171,7 +167,7 @@ class Training:
                 epochs=self.epochs,
                 steps_per_epoch=self.steps_per_epoch,
                 seed=self.context.seed,
-                accelerator=self.context.compute.accelerator,
+                accelerator=self.accelerator,
             )
         steps = fit(
             self.model,
@@ -188,7 +184,7 @@ class Training:
             steps_per_epoch=self.steps_per_epoch,
             clip_norm=settings.clip_norm,
             seed=self.context.seed,
-            accelerator=self.context.compute.accelerator,
+            accelerator=self.accelerator,
             start=state.step,
             halvings=state.halvings,
             nonfinite=settings.nonfinite,
@@ -322,11 +318,7 @@ def _smaller_batches(step: Step) -> str:
 
 def _weight_sums(model: Any) -> list[float]:
     """Sums of the trainable weights, which training must change; no weight is copied whole."""
-    return [
-        sum(float(piece.double().sum()) for piece in local_part(p.detach()).flatten().split(SUMMED_AT_ONCE))
-        for p in model.parameters()
-        if p.requires_grad
-    ]
+    return [float64_sum(local_part(p.detach())) for p in model.parameters() if p.requires_grad]
 
 
 def _line(step: Step, values: dict[str, float]) -> dict[str, Any]:

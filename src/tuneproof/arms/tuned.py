@@ -171,7 +171,8 @@ def _synchronise(context: ArmContext, model: Any) -> bool:
     current_group().broadcast_tensors(p for p in model.parameters() if p.requires_grad)
     sharded = context.recipe.compute.parallel == "fsdp" and launched()
     if sharded:
-        shard(model)
+        compute = context.compute
+        shard(model, None if compute.precision == "fp32" else compute.frozen_dtype)
     return sharded
 
 

@@ -115,7 +115,7 @@ def _devices() -> Iterator[Check]:
         free, total = torch.cuda.mem_get_info(index)
         yield Check(f"cuda:{index}", f"{properties.name}, {_size(free)} of {_size(total)} free; {precisions}")
     if torch.backends.mps.is_available():
-        yield Check("mps", "available; fp32, bf16, fp16")
+        yield Check("mps", "available; fp32, bf16")
     if not torch.cuda.is_available() and Path("/proc/driver/nvidia/version").exists():
         fix = "This torch is built for CPUs. Install a CUDA build (pytorch.org)."
         if built := torch.version.cuda:

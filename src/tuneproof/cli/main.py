@@ -140,7 +140,7 @@ def _memory(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from tuneproof.apply.finished_arm import is_of_questions, read_finished_arm
+    from tuneproof.apply.finished_arm import prediction_kind, read_finished_arm, study_recipe
     from tuneproof.apply.new_file import NewFile
     from tuneproof.cli.predicted_rows import predictions_as_values
     from tuneproof.cli.progress_lines import ProgressLines
@@ -149,17 +149,13 @@ def _predict(args: argparse.Namespace) -> int:
     quotes = None if args.quotes is None else args.quotes == "true"
     delimiter = "\t" if args.delimiter == "\\t" else args.delimiter
     source = NewFile(args.input, delimiter, quotes, args.sheet) if args.input else None
-    if is_of_questions(read_finished_arm(args.arm)):
-        from tuneproof.apply.answers import answer_file
-
-        if args.text:
-            problem = "is for labels, but this arm answers questions."
-            raise RecipeError("--text", problem, do="Name the columns of the file question and context.")
-        if args.abstain is not None:
-            raise RecipeError("--abstain", "is for labels, but this arm answers questions.")
-        predict_file = partial(answer_file, Path(args.arm), source)
-    else:
-        predict_file = partial(_label_file, args, source)
+    kind = prediction_kind(study_recipe(read_finished_arm(args.arm)).task)
+    if kind != "labels" and args.abstain is not None:
+        raise RecipeError("--abstain", "is for labels, but this arm writes answers.")
+    if kind == "questions" and args.text:
+        problem = "is for labels, but this arm answers questions."
+        raise RecipeError("--text", problem, do="Name the columns of the file question and context.")
+    predict_file = partial(_PREDICT_FILE[kind], args, source)
     with listening(ProgressLines().show):
         if args.json:
             print_json(predictions_as_values(predict_file, args.output))
@@ -172,6 +168,21 @@ def _label_file(args: argparse.Namespace, source: Any, target: str | None) -> No
     from tuneproof.apply.labels import label_file
 
     label_file(Path(args.arm), source, args.text, target, args.abstain)
+
+
+def _answer_questions(args: argparse.Namespace, source: Any, target: str | None) -> None:
+    from tuneproof.apply.answers import answer_file
+
+    answer_file(Path(args.arm), source, target)
+
+
+def _answer_texts(args: argparse.Namespace, source: Any, target: str | None) -> None:
+    from tuneproof.apply.answers import write_answer_file
+
+    write_answer_file(Path(args.arm), source, args.text, target)
+
+
+_PREDICT_FILE = {"labels": _label_file, "questions": _answer_questions, "answers": _answer_texts}
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -252,10 +263,10 @@ def _report(args: argparse.Namespace) -> int:
         if args.out:
             problem = "names the index of several studies, but only one study is given."
             raise RecipeError("--out", problem, do="Add more studies, or remove --out.")
-        from tuneproof.record.conclude import add_diagnoses
+        from tuneproof.record.conclude import conclude_again
         from tuneproof.report.page import render
 
-        add_diagnoses(folders[0])
+        conclude_again(folders[0])
         paths = {name: str(path) for name, path in vars(render(folders[0])).items()}
     else:
         from tuneproof.report.index import INDEX_HTML, render_index

@@ -99,6 +99,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     _option(parser, "--group", "COLUMN", "own file: items of one group stay in one split")
     _option(parser, "--slices", "COLUMN,...", "own file: also report scores by these columns")
     _flag(parser, "--questions", "own file: questions with contexts and answers, not labels")
+    _flag(parser, "--answers", "own file: texts with written answers (columns text and answer), not labels")
     _option(parser, "--test", "FILE", "own file: a separate test file")
     _option(parser, "--dev", "FILE", "own file: a separate dev file")
     _option(parser, "--sheet", "NAME", "own file: the sheet of an .xlsx file")

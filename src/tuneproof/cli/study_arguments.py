@@ -16,7 +16,7 @@ from tuneproof.recipe.yaml import Document, parse_value
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.messages import starts_with_messages
 
-FILE_TASKS = ("labels", "questions")  # tasks that the path of a file stands for
+FILE_TASKS = ("labels", "questions", "answers")  # tasks that the path of a file stands for
 FILE_OPTIONS = ("text", "label", "id", "group", "test", "dev", "slices", "sheet")
 LABEL_OPTIONS = ("text", "label", "group")
 
@@ -75,7 +75,7 @@ def _task(args: argparse.Namespace) -> Any:
     columns = {name: value for name in FILE_OPTIONS if (value := getattr(args, name)) is not None}
     tasks = [name for name in TASKS if name not in FILE_TASKS]
     if args.source in tasks:
-        own = [*columns, "questions"] if args.questions else [*columns]
+        own = [*columns, *(name for name in FILE_TASKS[1:] if getattr(args, name))]
         _refuse(own, f"applies to your own file, but {args.source} is a task.", "Remove the option.")
         return args.source
     if not Path(args.source).exists():
@@ -85,7 +85,7 @@ def _task(args: argparse.Namespace) -> Any:
 
 
 def _file_task(args: argparse.Namespace, columns: dict[str, Any]) -> dict[str, Any]:
-    """The task of labels or questions in the user's own file."""
+    """The task of labels, questions or written answers in the user's own file."""
     if "slices" in columns:
         columns["slices"] = split_list(args.slices)
     if args.questions:
@@ -94,6 +94,14 @@ def _file_task(args: argparse.Namespace, columns: dict[str, Any]) -> dict[str, A
             [name for name in LABEL_OPTIONS if name in columns], "cannot be combined with --questions.", fix
         )
         return {"questions": {"path": args.source, **columns}}
+    if args.answers:
+        fix = "Name the column of answers with --set task.answers.answer=COLUMN."
+        _refuse(
+            [name for name in ("label", "slices") if name in columns],
+            "cannot be combined with --answers.",
+            fix,
+        )
+        return {"answers": {"path": args.source, **columns}}
     for name in ("text", "label"):
         if name not in columns and not starts_with_messages(Path(args.source)):
             raise RecipeError(args.source, f"no {name} column given.", do=f"Add --{name} COLUMN.")

@@ -29,7 +29,6 @@ from tuneproof.context.time_left import TimeLeft, about
 from tuneproof.redact import printable
 
 SIGNS = {"done": "✓", "skipped": "=", "failed": "✗", "impossible": "–"}
-TERMINAL_COLUMNS = (0, 2, 3, 5, 6)  # arm, score, trainable, time, peak memory
 COLOURS = {"done": "green", "skipped": "cyan", "failed": "red", "impossible": "yellow"}
 
 
@@ -180,19 +179,21 @@ def _stage_fields(task: Any, done: float) -> dict[str, Any]:
 def print_study(folder: Path, console: Console) -> None:
     """Print the table of arms and the verdict."""
     from tuneproof.record.study_folder import read_study
+    from tuneproof.report.arm_table import arm_table, terminal_columns
     from tuneproof.report.diagnoses import diagnosis_lines
     from tuneproof.report.further_tests import further_table
     from tuneproof.report.recommendation import recommend
-    from tuneproof.report.tables import arm_table, headline
+    from tuneproof.report.tables import headline
 
     study = read_study(folder)
     arms = arm_table(study)
+    columns = terminal_columns(arms)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in TERMINAL_COLUMNS:
+    for column in columns:
         side: Any = "right" if arms.numeric[column] else "left"
         table.add_column(arms.header[column], justify=side, no_wrap=True)
     for row in arms.rows:
-        table.add_row(*(clean(row[column].partition(":")[0]) for column in TERMINAL_COLUMNS))
+        table.add_row(*(clean(row[column]) for column in columns))
     console.print()
     console.print(table)
     if further := further_table(study):

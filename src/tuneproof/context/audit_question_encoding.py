@@ -14,16 +14,17 @@ from tuneproof.context.prompt_encoding import question_format
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.audit import Finding, audit_shots
 from tuneproof.data.audit_unreadable import audit_unreadable
-from tuneproof.data.findings import MAX_EXAMPLES, plural
+from tuneproof.data.findings import MAX_EXAMPLES, blocking_finding, plural
 from tuneproof.data.question_prompts import QuestionFormat, encode_questions, gold_answer_text
 from tuneproof.data.splits import PARTS
-from tuneproof.data.tokens import unknown_id
+from tuneproof.data.tokens import encode_plain, unknown_id
 from tuneproof.data.windows import encode_windows
 from tuneproof.methods.options import trains_words
 from tuneproof.recipe.recipe import Arm
 
 AUDITED_PROMPTS = 64
 MAX_OUTSIDE_SHARE = 0.01
+MAX_CUT_SHARE = 0.05
 
 
 def reads_spans(arm: Arm) -> bool:
@@ -102,9 +103,32 @@ def audit_question_arm(study: StudyData, arm: Arm, spec: ModelSpec, seed: int) -
         findings.append(Finding("context_cut", level, message, cut))
     notes = questions.build_frames(items[:1], None)[0].notes if items else ()
     findings += [Finding("chat_template", "note", note, 1) for note in notes]
-    if arm.method.kind == "tuned":
+    if study.recipe.task.written:
+        findings += _audit_lengths(study, questions)
+    elif arm.method.kind == "tuned":
         findings += _audit_golds(study, arm, questions)
     return [replace(finding, message=f"{spec.name}: {finding.message}") for finding in findings]
+
+
+def _audit_lengths(study: StudyData, questions: QuestionFormat) -> list[Finding]:
+    """Written answers of train and dev that are longer than an answer may be; many of them are an error."""
+    items = [*study.splits.train, *study.splits.dev]
+    texts = [gold_answer_text(item, questions.prompt) for item in items]
+    sizes_N = np.array([len(ids) + 1 for ids in encode_plain(questions.tokenizer, texts)])  # and their end
+    limit, longest = questions.answer_tokens, int(sizes_N.max())
+    cut = int((sizes_N > limit).sum())
+    if not cut:
+        return []
+    share = cut / len(items)
+    message = (
+        f"{share:.1%} of the answers of train and dev are longer than encode.answer_tokens, {limit:,}: they "
+        f"are cut, in training and when they are written. The longest has {longest:,} tokens, 95 % have at "
+        f"most {int(np.quantile(sizes_N, 0.95)):,}. Set encode.answer_tokens={longest}, and "
+        "encode.max_length so that text and answer fit."
+    )
+    if share > MAX_CUT_SHARE:
+        return [blocking_finding("answer_cut", message, cut, [])]
+    return [Finding("answer_cut", "warning", message, cut)]
 
 
 def _audit_golds(study: StudyData, arm: Arm, questions: QuestionFormat) -> list[Finding]:

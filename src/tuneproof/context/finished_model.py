@@ -17,6 +17,7 @@ from tuneproof.models.checkpoint_files import TOKENIZER_FILES, read_json_object,
 from tuneproof.recipe.recipe import ModelChoice
 from tuneproof.record.study_folder import ARM, WEIGHTS
 from tuneproof.settings import EncodeSettings
+from tuneproof.tasks.task import Task
 
 if TYPE_CHECKING:
     from tuneproof.models.load import Head
@@ -106,16 +107,18 @@ def finished_head(spec: ModelSpec) -> "Head | None":
     return next((head for ending, head in HEAD_OF_CLASS for name in names if name.endswith(ending)), None)
 
 
-def why_not_finished(spec: ModelSpec, kind: str) -> str | None:
-    """Why the finished model cannot do a task of this kind; None: it can."""
+def why_not_finished(spec: ModelSpec, task: Task) -> str | None:
+    """Why the finished model cannot do this task; None: it can."""
     head = finished_head(spec)
     if head is None:
         return (
             f"{spec.name} has no head that answers: it is a base, or does not say what it was tuned for. Put "
             "it under models, with zero-shot or a method that trains a head."
         )
-    if kind == "questions" and head not in ("span", "words"):
+    if task.written and head != "words":
+        return f"{spec.name} gives labels or marks spans, and this task asks for written answers."
+    if task.kind == "questions" and head not in ("span", "words"):
         return f"{spec.name} gives labels, and this task asks for answers."
-    if kind == "labels" and head == "span":
+    if task.kind == "labels" and head == "span":
         return f"{spec.name} marks spans, and this task asks for labels."
     return None

@@ -17,7 +17,7 @@ from tuneproof.families import Family, family_of
 from tuneproof.families.blocks import layers_of
 from tuneproof.families.family import PadRule
 from tuneproof.families.models import ModelSource, published_config, resolve_model
-from tuneproof.families.unsupported import Need, why_no_adapters, why_no_head, why_unusable
+from tuneproof.families.unsupported import Need, why_no_adapters, why_no_head, why_no_span_head, why_unusable
 from tuneproof.hub.download import cached_folder
 from tuneproof.methods.compatibility import why_incompatible_method
 from tuneproof.methods.options import AdapterOptions, PoolingOption, starts_random, trains_words
@@ -31,7 +31,7 @@ from tuneproof.models.checkpoint_files import (
 )
 from tuneproof.recipe.recipe import Arm, ModelChoice
 from tuneproof.settings import EncodeSettings
-from tuneproof.tasks.task import Example
+from tuneproof.tasks.task import Example, Task
 
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
@@ -211,13 +211,14 @@ def explain_limit(spec: ModelSpec) -> Iterator[None]:
         raise type(error)(where, error.problem, allowed, do) from None
 
 
-def why_impossible(arm: Arm, spec: ModelSpec, kind: str) -> str | None:
-    """Why this model cannot run this arm on tasks of this kind, and what to use instead; None: it can."""
+def why_impossible(arm: Arm, spec: ModelSpec, task: Task) -> str | None:
+    """Why this model cannot run this arm on this task, and what to use instead; None: it can."""
     return (
         why_unusable(spec.config, spec.name)
-        or (_why_no_questions(arm, spec) if kind == "questions" else None)
+        or (_why_no_writing(arm, spec) if task.written else None)
+        or (_why_no_questions(arm, spec) if task.kind == "questions" else None)
         or why_incompatible_method(arm.method, arm.options, spec.family, spec.name, layers_of(spec.config))
-        or (_why_no_class(arm, spec) if kind == "labels" else None)
+        or (_why_no_class(arm, spec) if task.kind == "labels" else None)
         or _why_no_adapters(arm, spec)
         or (_why_no_words_head(arm, spec) if spec.is_complete else None)
     )
@@ -240,6 +241,15 @@ def _why_no_adapters(arm: Arm, spec: ModelSpec) -> str | None:
     return why_no_adapters(spec.config, arm.options.targets, spec.name)
 
 
+def _why_no_writing(arm: Arm, spec: ModelSpec) -> str | None:
+    """Why an arm cannot write answers of its own."""
+    if spec.family.kind == "encoder":
+        return f"{spec.name} is an encoder: it writes no answers. Use a decoder."
+    if arm.method.kind == "tuned" and (arm.method.fits_head or not trains_words(arm.options)):
+        return f"{arm.name} trains a head, which writes no answers. Use lora or full, or a prompt."
+    return None
+
+
 def _why_no_questions(arm: Arm, spec: ModelSpec) -> str | None:
     """The reasons that hold for questions alone."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
@@ -257,7 +267,7 @@ def _why_no_questions(arm: Arm, spec: ModelSpec) -> str | None:
     if not trains_words(options) and model_type not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
         instead = "Use another model." if encoder else "Use lora or full with objective: words."
         return f"transformers has no question-answering head for {model_type}. {instead}"
-    return None
+    return None if trains_words(options) else why_no_span_head(spec.config, spec.name)
 
 
 def _why_no_words_head(arm: Arm, spec: ModelSpec) -> str | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tuneproof.data.class_weights import class_weights
 from tuneproof.data.further_tests import FurtherSet
 from tuneproof.data.splits import Splits, sample_indices
-from tuneproof.inference.answers import AnswerPredictions
+from tuneproof.inference.answers import ALWAYS_ANSWER, AnswerPredictions
 from tuneproof.inference.finite import refuse_nonfinite
 from tuneproof.inference.prediction import AnyPredictions, Predictions
 from tuneproof.methods.method import LabelledTexts
@@ -208,7 +208,15 @@ class AnswersAtThreshold:
 
 
 def apply_dev_threshold(dev: AnswerPredictions, test: AnswerPredictions) -> AnswersAtThreshold:
-    """Choose on dev above which null score no answer is given; test is only reported."""
+    """Choose on dev above which null score no answer is given; test is only reported.
+
+    Where every question of dev has an answer, none is ever withheld, as in SQuAD 1.1.
+    """
+    if all(dev.golds):
+        chosen = {"no_answer_threshold": ALWAYS_ANSWER, "by": "every question of dev has an answer"}
+        return AnswersAtThreshold(
+            dev.with_threshold(ALWAYS_ANSWER), test.with_threshold(ALWAYS_ANSWER), chosen
+        )
     best = best_threshold(dev)
     chosen = {
         "no_answer_threshold": best.threshold,

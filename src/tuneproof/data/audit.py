@@ -111,10 +111,9 @@ def _leak(task: Task, splits: Splits) -> list[Finding]:
     leak = splits.report["overlap"]
     if not leak["items"]:
         return []
-    rule = {
-        "questions": " (the same paragraph)",
-        "labels": " (equal, or one contains the other)" if task.overlaps else " (the same text)",
-    }[task.kind]
+    rule = " (the same text)"
+    if task.overlaps:
+        rule = " (the same paragraph)" if task.kind == "questions" else " (equal, or one contains the other)"
     message = (
         f"Train overlaps with {leak['items']:,} of {len(splits.test):,} test items, {leak['share']:.1%}{rule}"
     )

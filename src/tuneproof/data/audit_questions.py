@@ -21,6 +21,8 @@ MIN_PER_LABEL = 20  # in dev, for the probe to mean something
 def audit_questions(splits: Splits) -> list[Finding]:
     """Everything that questions, contexts and answers reveal."""
     items = [(part, item) for part in PARTS for item in splits.part(part)]
+    if not any(item.required_question.question for _, item in items):
+        return _unspaced(splits)  # written answers are texts of their own
     return [
         *_absent(items),
         *_positions(items),

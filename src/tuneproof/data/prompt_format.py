@@ -88,7 +88,8 @@ def build_frame(
         return _build_chat_frame(tokenizer, instruction, shots, query, answers)
     text, gap = join_prompt(instruction, shots, query)
     before, _, after = text.rpartition(SLOT)
-    return PromptFrame(before, after, tuple(gap + answer for answer in answers), has_markup=False)
+    ends = tuple(gap + answer if answer else "" for answer in answers)
+    return PromptFrame(before, after, ends, has_markup=False)
 
 
 def _build_chat_frame(

@@ -117,7 +117,10 @@ def encode_questions(
     if longest >= limit:
         problem = f"{limit} leaves no room to say {question_format.prompt.no_answer!r} and to end."
         raise RecipeError("encode.answer_tokens", problem, do="Raise it, or choose a shorter no_answer.")
-    return EncodedQuestions(prompts, ends, _find_outside(examples, fitted), cut_N)
+    outside_N = np.zeros(len(examples), dtype=bool)
+    if question_format.prompt.no_answer:  # written answers are pieces of no context
+        outside_N = _find_outside(examples, fitted)
+    return EncodedQuestions(prompts, ends, outside_N, cut_N)
 
 
 def _find_outside(examples: Sequence[Example], fitted: FittedPrompts) -> NDArray[np.bool_]:
@@ -155,6 +158,16 @@ def _split_answers(
         first=fitted.first,
     )
     return encoded, cut_N
+
+
+def answer_stop(train: Sequence[Example]) -> str:
+    """The text before which a written answer ends: what no answer of train holds.
+
+    A line end; a blank line, where answers have several lines; nothing, where they have blank lines. By it a
+    base model that never ends its answer is not scored on what it goes on to write.
+    """
+    answers = [answer for item in train for answer in item.required_question.answers]
+    return next((stop for stop in ("\n", "\n\n") if not any(stop in answer for answer in answers)), "")
 
 
 def encode_gold_answers(

@@ -56,7 +56,8 @@ def choose_pad(tokenizer: Any, config: Any) -> PadRule:
 def position_limit(config: Any) -> int | None:
     """Tokens that an item may have, or None; RoBERTa's positions start behind the pad token's id.
 
-    -1 and 0 say that a model has no limit, as XLNet's configuration does.
+    -1 and 0 say that a model has no limit, as XLNet's configuration does. BigBird's sparse attention, which
+    begins above so many blocks, would read a text otherwise the longer its padding is.
     """
     text = config.get_text_config()
     limit = getattr(text, "max_position_embeddings", None)
@@ -64,6 +65,8 @@ def position_limit(config: Any) -> int | None:
         return None
     if text.model_type in ROBERTA_POSITIONS:
         return int(limit) - int(text.pad_token_id or 0) - 1
+    if getattr(text, "attention_type", "") == "block_sparse":
+        return min(int(limit), (5 + 2 * text.num_random_blocks) * text.block_size)
     return int(limit)
 
 
@@ -71,6 +74,26 @@ ROBERTA_POSITIONS = (
     *("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text"),
     *("longformer", "mpnet", "ibert", "xmod", "esm"),
 )
+
+# Linear layers whose weights an architecture multiplies by itself, everywhere or in a GPU's fused kernels, so
+# that an adapter beside them is never read; the same on all machines.
+READS_PAST = {
+    **dict.fromkeys(("mamba", "falcon_mamba"), ("dt_proj", "out_proj")),
+    **dict.fromkeys(
+        ("mamba2", "falcon_h1", "nemotron_h", "bamba", "granitemoehybrid", "zamba2"), ("out_proj",)
+    ),
+    "jamba": ("dt_proj",),
+}
+
+
+def layers_read_past(config: Any) -> tuple[str, ...]:
+    """Ends of the names of the linear layers that adapters cannot stand beside."""
+    return READS_PAST.get(config.get_text_config().model_type, ())
+
+
+def reads_token_types(config: Any) -> bool:
+    """Whether a model tells a second text by its type; RoBERTa has one type, whatever its tokenizer."""
+    return getattr(config.get_text_config(), "type_vocab_size", 2) != 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,7 @@ class Family:
     head brings (whichever of them the model has); `words_head`: how the names of the language-model
     head's own weights begin; `bos`: "one" where the model was trained with exactly one begin token,
     "tokenizer" where the tokenizer decides; `before_head`: the module that a decoder's pooled state passes
-    before its head ("": none).
+    before its head ("": none); `overflows_fp16`: model types whose activations exceed fp16's largest number.
     """
 
     name: str
@@ -98,8 +121,13 @@ class Family:
     bos: Literal["one", "tokenizer"]
     has_words_head: Callable[[Any, "Family", set[str]], bool]
     before_head: str = ""
+    overflows_fp16: tuple[str, ...] = ()
     pad_rule: Callable[[Any, Any], PadRule] = choose_pad
     position_limit: Callable[[Any], int | None] = position_limit
+
+    def fits_fp16(self, config: Any) -> bool:
+        """Whether the model's activations stay within fp16's range, as far as is known."""
+        return config.get_text_config().model_type not in self.overflows_fp16
 
     def adapter_targets(self, model: Any, targets: TargetNames = "all-linear") -> list[str]:
         """Names of the linear layers that adapters stand beside, as peft matches them.
@@ -110,6 +138,8 @@ class Family:
         """
         layers = [name for name, module in model.named_modules() if _is_linear(module)]
         in_blocks = [name for name in layers if any(part.isdigit() for part in name.split("."))]
+        past = layers_read_past(model.config)
+        in_blocks = [name for name in in_blocks if name.rpartition(".")[2] not in past]
         if not isinstance(targets, str):
             _check_names(model, targets, in_blocks)
             return list(targets)

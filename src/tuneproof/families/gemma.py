@@ -11,5 +11,9 @@ from dataclasses import replace
 import tuneproof.families.llama as llama
 
 FAMILY = replace(
-    llama.FAMILY, name="gemma", model_types=("gemma", "gemma2", "gemma3_text"), head_modules=("score",)
+    llama.FAMILY,
+    name="gemma",
+    model_types=("gemma", "gemma2", "gemma3_text"),
+    head_modules=("score",),
+    overflows_fp16=("gemma3_text",),  # transformers#36822
 )

@@ -11,15 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from tuneproof.families.family import Family, TargetNames
+from tuneproof.families.family import Family, TargetNames, layers_read_past
 
 Need = Literal["labels", "words", "cloze", "base"]
-MIXES_PADDING = ("fnet", "convbert", "cpmant")
+MIXES_PADDING = ("fnet", "convbert", "cpmant", "funnel", "nystromformer", "reformer", "yoso")
+COUNTS_SEPARATORS = ("big_bird", "longformer")  # in the forward pass of the span head
 POOLS_LAST_POSITION = ("xlnet",)
 READS_AHEAD = ("bert-generation", "xlnet")  # unless the configuration makes it a decoder
 READS_LEFT_PADDING = ("rwkv",)  # prompts are padded there
-WITHOUT_LINEAR_LAYERS = ("squeezebert",)
-READS_OUT_PROJ_ITSELF = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")  # peft's list
+WITHOUT_LINEAR_LAYERS = {"squeezebert": "convolutions", "ibert": "layers of integers"}
 TABLES = {
     "labels": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
     "words": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
@@ -77,18 +77,29 @@ def why_no_head(config: Any, family: Family, need: Need, name: str) -> str | Non
     return None
 
 
+def why_no_span_head(config: Any, name: str) -> str | None:
+    """Why a head over spans would read other states than it is fitted on; None: it reads the same."""
+    if config.model_type not in COUNTS_SEPARATORS:
+        return None
+    return (
+        f"{name} is a model of {config.model_type}, whose question-answering head looks for the question by "
+        "counting separator tokens, and reads the text otherwise than the model alone. Use another model."
+    )
+
+
 def why_no_adapters(config: Any, targets: TargetNames, name: str) -> str | None:
     """Why adapters cannot stand beside these layers; None: the architecture allows it."""
     kind = config.model_type
     if kind in WITHOUT_LINEAR_LAYERS:
         return (
-            f"{name} is a model of {kind}, whose blocks have convolutions in place of linear layers: "
-            "adapters have nothing to stand beside. Use head or full."
+            f"{name} is a model of {kind}, whose blocks have {WITHOUT_LINEAR_LAYERS[kind]} in place of "
+            "linear layers: adapters have nothing to stand beside. Use head or full."
         )
-    if kind in READS_OUT_PROJ_ITSELF and (isinstance(targets, str) or "out_proj" in targets):
+    past = [layer for layer in layers_read_past(config) if not isinstance(targets, str) and layer in targets]
+    if past:
         return (
-            f"{name} is a model of {kind}, which reads the weights of out_proj past any adapter. Name the "
-            "other layers in targets, such as [in_proj], or use head or full."
+            f"{name} is a model of {kind}, which reads the weights of {past[0]} past any adapter. Use other "
+            "layers in targets, or all-linear, which leaves it out."
         )
     return None
 

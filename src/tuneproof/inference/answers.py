@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tuneproof.metrics.metric import AnswerItems
 
 MISSING_ANSWER = "\ufffd"  # of a system without a reply: equals no gold answer, and is not "no answer"
+ALWAYS_ANSWER = 1e12  # a threshold above every null score
 ANSWERABILITY = ("answerable", "unanswerable")
 FloatArray = NDArray[np.float64]
 

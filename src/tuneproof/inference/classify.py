@@ -15,7 +15,7 @@ from torch import nn
 
 from tuneproof.data.tokens import pad_batch
 from tuneproof.families.family import Family
-from tuneproof.models.device import to_device
+from tuneproof.models.device import float64_array, to_device
 from tuneproof.models.heads import class_logits
 from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
 
@@ -38,7 +38,7 @@ def class_probabilities(
     def work(items: Any) -> NDArray[np.float64]:
         batch = to_device(pad_batch([ids[item] for item in items], pad_id, "right"), device)
         with autocast():
-            return batch_probabilities(model, family, batch).cpu().double().numpy()
+            return float64_array(batch_probabilities(model, family, batch))
 
     for items, probabilities_BC in run_in_batches([len(row) for row in ids], adaptive_size, work):
         probabilities_NC[items] = probabilities_BC

@@ -26,6 +26,7 @@ IntArray = NDArray[np.int64]
 
 NO_TOKEN = -1  # pads an array of tokens after the end of an answer
 NONFINITE_TOKEN = -2  # ends an answer where the model's scores are not finite
+LINE_END = "\n"
 SPARE_TOKENS = 4  # beyond the longest label: a quotation mark, a line end, a superfluous word
 
 
@@ -44,11 +45,12 @@ def generate_answers(
     max_new_tokens: int,
     device: str | torch.device = "cpu",
     ends: Sequence[int] = (),
+    stop: str = LINE_END,
 ) -> list[str]:
     """The model's greedy answer to each prompt, without the prompt; it does not depend on other rows.
 
-    An answer ends with an end-of-text token or one of `ends`, with the end of its first line that is not
-    empty, or after `max_new_tokens`.
+    An answer ends with an end-of-text token or one of `ends`, before the text `stop` if there is one (by
+    default at the end of its first line that is not empty), or after `max_new_tokens`.
 
     The prefix of all prompts is read once. Prompts of a batch with a common prefix (questions on one text)
     share its keys and values. A model that takes no tries (see `shares_prefixes`) reads each prompt alone.
@@ -62,7 +64,7 @@ def generate_answers(
         return answers
     eos = inner_model(model).generation_config.eos_token_id
     end_ids = [] if eos is None else list(eos) if isinstance(eos, list | tuple) else [eos]
-    stop_rule = _StopRule(tokenizer, sorted({*end_ids, *ends}), max_new_tokens)
+    stop_rule = _StopRule(tokenizer, sorted({*end_ids, *ends}), max_new_tokens, stop)
     if shares_prefixes(model):
         shared = read_shared_prefix(model, rows, device)
         shared_length = 0 if shared is None else len(shared)
@@ -89,7 +91,7 @@ def generate_answers(
             if NONFINITE_TOKEN in tokens:
                 nonfinite.append(item)
                 continue
-            answers[item] = stop_rule.first_line(tokens[tokens != NO_TOKEN].tolist())
+            answers[item] = stop_rule.answer(tokens[tokens != NO_TOKEN].tolist())
     refuse_nonfinite_items(nonfinite)
     return answers
 
@@ -115,18 +117,23 @@ class _StopRule:
     tokenizer: Any
     end_ids: Sequence[int]
     max_tokens: int
+    stop: str
 
     def is_finished(self, tokens: Sequence[int]) -> bool:
         """Whether the last of these tokens ends the answer."""
         if tokens[-1] in (*self.end_ids, NONFINITE_TOKEN) or len(tokens) >= self.max_tokens:
             return True
-        return "\n" in self.tokenizer.decode(tokens, skip_special_tokens=True).lstrip()
+        if not self.stop:
+            return False
+        return self.stop in self.tokenizer.decode(tokens, skip_special_tokens=True).lstrip()
 
-    def first_line(self, tokens: Sequence[int]) -> str:
-        """The first line that is not empty, before any end token."""
+    def answer(self, tokens: Sequence[int]) -> str:
+        """The text before any end token, and before what stops it."""
         end = next((index for index, token in enumerate(tokens) if token in self.end_ids), len(tokens))
         text = self.tokenizer.decode(list(tokens[:end]), skip_special_tokens=True).strip()
-        return text.splitlines()[0].strip() if text else ""
+        if self.stop == LINE_END:
+            return text.splitlines()[0].strip() if text else ""
+        return text.partition(self.stop)[0].strip() if self.stop else text
 
 
 def _generate_in_tries(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tuneproof.data.encode import EncodedCloze, EncodedPrompts
 from tuneproof.data.prefix_trie import PrefixTrie, batch_by_prefix, build_prefix_tries
 from tuneproof.data.tokens import pad_batch
-from tuneproof.models.device import to_device
+from tuneproof.models.device import float64_array, to_device
 from tuneproof.models.heads import inner_model
 from tuneproof.models.lm_logits import lm_head_logits, log_sum_exp, prefill, token_log_probs
 from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
@@ -75,7 +75,7 @@ def score_labels(
         rows = [row for item in items for row in _make_rows(prompts, item)]
         tries = build_prefix_tries([row.ids[shared_length:] for row in rows])
         batch = PrefixTrieBatch(model, tries, pad_id, device, shared)
-        return trie_token_log_probs(batch, *_locate_tokens(rows, tries)).double().cpu().numpy()
+        return float64_array(trie_token_log_probs(batch, *_locate_tokens(rows, tries)))
 
     lengths = [len(context) for context in contexts]
     weights = [count_logit_positions(continuations) for continuations in prompts.continuations]
@@ -137,7 +137,7 @@ def _score_separate_rows(
     def work(indices: Any) -> FloatArray:
         batch_rows = [rows[index] for index in indices]
         batch = to_device(pad_batch([row.ids for row in batch_rows], pad_id, "left"), device)
-        return query_log_probs(model, batch, _make_query(batch_rows).to(device)).double().cpu().numpy()
+        return float64_array(query_log_probs(model, batch, _make_query(batch_rows).to(device)))
 
     scores_NC = _empty_scores(prompts)
     by_item = adaptive_size.count_items(len(rows), len(scores_NC))
@@ -225,7 +225,7 @@ def score_cloze(
     def work(items: Any) -> FloatArray:
         batch = to_device(pad_batch([cloze.ids[item] for item in items], pad_id, "right"), device)
         masks_B = to_device(torch.as_tensor(cloze.mask_N[items]), device)
-        return mask_log_probs(model, batch, masks_B, words_C).double().cpu().numpy()
+        return float64_array(mask_log_probs(model, batch, masks_B, words_C))
 
     for items, logs_BC in run_in_batches([len(row) for row in cloze.ids], adaptive_size, work):
         scores_NC[items] = logs_BC

@@ -35,7 +35,12 @@ def parse_answer(text: str, words: Sequence[str]) -> int:
 
 
 def parse_question_answer(text: str, no_answer: str) -> str:
-    """The generated answer, or "" if it begins with `no_answer` as whole words, after any punctuation."""
+    """The generated answer, or "" if it begins with `no_answer` as whole words, after any punctuation.
+
+    Without `no_answer` the text is the answer, line breaks included.
+    """
+    if not no_answer:
+        return text.strip()
     answer = " ".join(text.split())
     phrase = re.escape(" ".join(no_answer.split()))
     return "" if re.match(rf"\W*{phrase}(?!\w)", answer, flags=re.IGNORECASE) else answer

@@ -18,7 +18,7 @@ from torch import nn
 
 from tuneproof.data.windows import EncodedWindows, Window, collate_windows, span_text
 from tuneproof.inference.finite import refuse_nonfinite_items
-from tuneproof.models.device import to_device
+from tuneproof.models.device import float64_array, to_device
 from tuneproof.models.heads import inner_model, model_inputs
 from tuneproof.models.oom import AdaptiveBatchSize, run_in_batches
 from tuneproof.models.unpadded import skip_padding
@@ -94,8 +94,8 @@ def find_spans(
         ends = [(row, c.first, c.last) for row, candidates in enumerate(best) for c in candidates]
         scores = [c.score for candidates in best for c in candidates]
         return {
-            "loss_B": losses_B.double().cpu().numpy(),
-            "null_B": logits_BT2[rows_B, batch["null"]].sum(-1).double().cpu().numpy(),
+            "loss_B": float64_array(losses_B),
+            "null_B": float64_array(logits_BT2[rows_B, batch["null"]].sum(-1)),
             "spans_K3": np.array(ends, dtype=np.int64).reshape(-1, 3),
             "scores_K": np.array(scores, dtype=np.float64),
         }

@@ -4,6 +4,7 @@ In: a configuration, a method, a workload. Out: a MemoryEstimate. Nothing is all
 Knows nothing of: data, the devices of this machine.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -46,10 +47,11 @@ class Workload:
 
     micro_batch, length: items of a training step at once, and tokens of the longest; predict_batch,
     predict_length: the same of predicting. attention_length: by which attention is chosen; None: the longer
-    one. accumulates: a step has several micro-batches. checkpointing: gradient checkpointing is on. labels:
-    of the head. answer_tokens: of the longest label or of an answer. shared_tokens: that all prompts begin
-    with. keeps_best_weights: on the CPU, after an evaluation. predicts: simulate predictions too. generates:
-    whatever the method's scoring. distinct_lengths: of batches.
+    one. unfused: attention is the plain one at any length. accumulates: a step has several micro-batches.
+    checkpointing: gradient checkpointing is on. labels: of the head. answer_tokens: of the longest label or
+    of an answer. shared_tokens: that all prompts begin with. keeps_best_weights: on the CPU, after an
+    evaluation. predicts: simulate predictions too. generates: whatever the method's scoring.
+    distinct_lengths: of batches.
     """
 
     device: str = "cpu"
@@ -61,6 +63,7 @@ class Workload:
     predict_batch: int = 32
     predict_length: int = 256
     attention_length: int | None = None
+    unfused: bool = False
     labels: int = 2
     answer_tokens: int = 2
     shared_tokens: int = 0
@@ -109,17 +112,18 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     decides = workload.attention_length
     longest = max(workload.length, workload.predict_length) if decides is None else decides
     onednn = workload.device == "cpu" and uses_onednn()  # measured here: fake tensors have no values
+    unfused_to = math.inf if workload.unfused else SHORT_TOKENS if onednn else 0
     with FakeTensorMode(), live:
         _make_fake(model, live)
         kept_alive: list[Any] = []  # an arm still holds these while it predicts
         if arm.method.apply is not None:
-            with _attention_kernels(onednn, longest):
+            with _attention_kernels(longest > unfused_to):
                 train = _train(model, arm, workload, live, kept_alive)
         predict: Peak | None = None
         if workload.predicts:
             live.reset_peak()
             model.eval()
-            with _attention_kernels(onednn, max(longest, workload.predict_length)), _autocast(workload):
+            with _attention_kernels(max(longest, workload.predict_length) > unfused_to), _autocast(workload):
                 _predict(model, arm, workload, live)
             predict = adjust(Peak(**live.peak))
     return MemoryEstimate(adjust(train) if train else None, predict, workload.overhead)
@@ -192,10 +196,10 @@ def _autocast(workload: Workload) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _attention_kernels(onednn: bool, longest: int) -> Iterator[None]:
+def _attention_kernels(fused: bool) -> Iterator[None]:
     """Attention as `choose_matmul` sets it up: unfused on a CPU if all texts are short."""
     before = torch.backends.cuda.flash_sdp_enabled()
-    torch.backends.cuda.enable_flash_sdp(not (onednn and longest <= SHORT_TOKENS))
+    torch.backends.cuda.enable_flash_sdp(fused)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from tuneproof.memory.simulate_step import SimulatedArm, Workload, simulate_step
 from tuneproof.memory.usage import free_bytes
 from tuneproof.methods import METHODS
 from tuneproof.methods.compatibility import why_incompatible_method
+from tuneproof.models.precision import choose_precision, this_card
 from tuneproof.parameters.count import load_configuration
 from tuneproof.recipe.recipe import arm_from
 from tuneproof.settings import parse_memory_size
@@ -53,7 +54,10 @@ class MemoryRow:
 
 @dataclass(frozen=True)
 class MemoryTable:
-    """The estimates of one model. `unsupported`: methods that it cannot do, with the reason."""
+    """The estimates of one model. `unsupported`: methods that it cannot do, with the reason.
+
+    precision_reason: why this precision, where none is set and the card or the model decides.
+    """
 
     model: str
     memory_bytes: int
@@ -61,6 +65,7 @@ class MemoryTable:
     precision: str
     rows: tuple[MemoryRow, ...]
     unsupported: tuple[str, ...]
+    precision_reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, the sums among them."""
@@ -96,14 +101,16 @@ def estimate_memory(
     """
     device = _choose_device(device, memory)
     size = free_bytes(device) if memory == "auto" else parse_memory_size(memory, "--memory")
-    if precision == "auto":
-        precision = "fp32" if device == "cpu" else "bf16"
     _check_choice("--precision", precision, PRECISIONS)
     _check_numbers(batches, lengths)
     arms = _parse_methods(methods, changes)
     source = resolve_model(model, weights=False)
     config, _, _ = load_configuration(source)
     family = family_of(config)
+    reason = ""
+    if precision == "auto":
+        overflowing = [] if family.fits_fp16(config) else [source.name]
+        precision, reason = choose_precision(device, this_card(), overflowing)
     limit = family.position_limit(config)
     if limit is not None and max(lengths) > limit:
         allowed = f"{source.name} can read {limit:,}."
@@ -112,18 +119,18 @@ def estimate_memory(
         )
     rows, unsupported = [], []
     for arm in arms:
-        reason = why_incompatible_method(arm.method, arm.options, family, source.name, layers_of(config))
-        if reason and methods:
-            raise ModelError(source.name, reason)
-        if reason:
-            unsupported.append(f"{arm.method_name}: {reason}")
+        obstacle = why_incompatible_method(arm.method, arm.options, family, source.name, layers_of(config))
+        if obstacle and methods:
+            raise ModelError(source.name, obstacle)
+        if obstacle:
+            unsupported.append(f"{arm.method_name}: {obstacle}")
             continue
         simulated = SimulatedArm(source, config, family, arm.method, arm.options)
         for length in lengths:
             tokens = _tokens_with_shots(simulated, length, limit)
             workload = Workload(device, precision, length=tokens, predict_length=tokens)  # type: ignore[arg-type]
             rows += [_make_row(simulated, workload, batch, length, size) for batch in batches]
-    return MemoryTable(source.name, size, device, precision, tuple(rows), tuple(unsupported))
+    return MemoryTable(source.name, size, device, precision, tuple(rows), tuple(unsupported), reason)
 
 
 def _choose_device(device: str, memory: str) -> str:

@@ -53,7 +53,8 @@ def table_sentences(table: MemoryTable) -> list[str]:
         f"{table.model} on {device} with {table.memory_bytes / GIGABYTE:.1f} GB, {table.precision}: "
         "estimated peaks in GB (10⁹ bytes), from one real step on fake tensors."
     )
-    lines = [first, *(_sentence(row) for row in table.rows), *table.unsupported]
+    reason = [table.precision_reason] if table.precision_reason else []
+    lines = [first, *reason, *(_sentence(row) for row in table.rows), *table.unsupported]
     if table.rows:
         lines.append(
             f"! marks more than is available. Overhead: {table.rows[0].estimate.overhead.description}."

@@ -57,16 +57,17 @@ def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def reset_peak() -> None:
-    """Reset the high-water marks of the process and the device, if the system allows it.
+def reset_peak(device: str = "cpu") -> None:
+    """Reset the high-water marks of the process and of a device (its type), if the system allows it.
 
     First it frees what earlier work has left, so that later work cannot reuse it unseen.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if device == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
         CLEAR_REFS.write_text("5")
@@ -82,15 +83,19 @@ def _peak_of_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def peak_bytes() -> dict[str, int]:
-    """Peak resident memory of the process, and the peak of the device's allocator if there is a GPU."""
+def peak_bytes(device: str = "cpu") -> dict[str, int]:
+    """Peak resident memory of the process, and the peak of the allocator if the device (its type) is cuda.
+
+    What does not compute on the GPU has no peak there: the allocator may hold what earlier work has left.
+    """
     peaks = {}
     try:
         line = next(row for row in STATUS.read_text().splitlines() if row.startswith("VmHWM"))
         peaks["process"] = int(line.split()[1]) * 1024
     except (OSError, StopIteration):
         peaks["process"] = _peak_of_process()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if device == "cuda":
+        import torch
+
         peaks["device"] = int(torch.cuda.max_memory_allocated())
     return peaks

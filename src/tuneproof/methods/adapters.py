@@ -10,6 +10,7 @@ from typing import Any
 
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
+from tuneproof.methods.experts import expert_weights
 from tuneproof.methods.layers import freeze_unread, targets_in_last
 from tuneproof.methods.options import AdapterOptions, last_layers, trains_words
 from tuneproof.methods.without_adapter import weights_without_adapter
@@ -22,16 +23,18 @@ class AdapterTargets:
     """What every PeftConfig takes, by peft's own names: pass it on as `**targets.arguments()`.
 
     `target_modules`: the linear layers that adapters stand beside; `modules_to_save`: the modules that
-    train whole (the head, and what the checkpoint did not hold).
+    train whole (the head, and what the checkpoint did not hold). `expert_weights`: routed experts in one
+    tensor, for a method whose adapters can stand beside such; they are no argument of the others.
     """
 
     task_type: str
     target_modules: list[str]
     modules_to_save: list[str] | None
+    expert_weights: tuple[str, ...] = ()
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of a PeftConfig."""
-        return vars(self).copy()
+        return {name: value for name, value in vars(self).items() if name != "expert_weights"}
 
 
 def with_adapters(make_config: Callable[[Any, AdapterTargets], Any]) -> ApplyFn:
@@ -62,7 +65,8 @@ def _targets(model: Any, family: Family, options: AdapterOptions, fresh: Sequenc
     else:
         targets = targets_in_last(model, family, options.targets, last)
     task_type = over_labels if heads else TaskType.CAUSAL_LM
-    return AdapterTargets(task_type, targets, [*heads, *others] or None)
+    experts = tuple(expert_weights(model, last)) if options.targets == "all-linear" else ()
+    return AdapterTargets(task_type, targets, [*heads, *others] or None, experts)
 
 
 def _adapt(model: Any, config: Any) -> Any:

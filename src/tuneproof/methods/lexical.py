@@ -156,7 +156,8 @@ def _all_classes(model: Any, features: Any, classes: int) -> np.ndarray:
 LEXICAL = Method(
     name="lexical",
     kind="baseline",
-    title="TF-IDF with logistic regression; for questions, the sentence that shares the most words",
+    title="TF-IDF with logistic regression; for questions, the sentence that shares the most words; for "
+    "written answers, that of the most similar text in train",
     options=LexicalOptions,
     chance=False,
     paper="Salton and Buckley 1988; scikit-learn's TfidfVectorizer and LogisticRegression",

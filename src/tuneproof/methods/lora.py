@@ -30,8 +30,10 @@ def lora_config(options: Any, targets: AdapterTargets) -> Any:
     """peft's configuration of LoRA and its variants."""
     from peft import LoraConfig
 
+    in_one_tensor = options.dropout == 0 and options.variant in ("none", "rslora")  # what peft can there
     return LoraConfig(
         **targets.arguments(),
+        target_parameters=(list(targets.expert_weights) or None) if in_one_tensor else None,
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
@@ -55,7 +57,8 @@ LORA = Method(
     options=LoraOptions,
     chance=True,
     paper="Hu et al. 2021, arXiv:2106.09685, section 4.1",
-    differs=f"On all linear layers of the blocks, not on the attention's query and value alone. {DIFFERS}",
+    differs="On all linear layers of the blocks, not on the attention's query and value alone. Each routed "
+    f"expert of a mixture has an update of its own, without dropout, DoRA or PiSSA. {DIFFERS}",
     apply=apply_lora,
     freezes_base=base_frozen,
     start_error=rounding_at_start,

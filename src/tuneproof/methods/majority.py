@@ -1,4 +1,4 @@
-"""The majority baseline: always the most frequent label in train; for questions, no answer.
+"""The majority baseline: always the most frequent label or answer in train; for questions, no answer.
 
 In: labels of train. Out: the same probabilities, the label shares of train, for every item.
 Knows nothing of: texts, models.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tuneproof.methods.method import BaselineAnswers, BaselineFit, LabelledTexts, Method
+from tuneproof.methods.nearest_answer import has_written_answers, most_frequent_answer
 from tuneproof.methods.options import MethodOptions
 from tuneproof.methods.text_classifier import LabelShares
 from tuneproof.tasks.task import Example
@@ -30,14 +31,19 @@ def fit_majority(
 
 
 def never_answer(train: Sequence[Example]) -> Callable[[Sequence[Example]], BaselineAnswers]:
-    """No answer to any question, which is right for half of SQuAD 2.0's dev part."""
+    """No answer to any question, which is right for half of SQuAD 2.0's dev part.
+
+    Where answers are written, every text has one: the most frequent one in train.
+    """
+    if has_written_answers(train):
+        return most_frequent_answer(train)
     return lambda questions: BaselineAnswers([""] * len(questions), *np.zeros((2, len(questions))))
 
 
 MAJORITY = Method(
     name="majority",
     kind="baseline",
-    title="the most frequent label in train; for questions, no answer",
+    title="the most frequent label or written answer in train; for questions, no answer",
     options=MethodOptions,
     chance=False,
     paper="none",

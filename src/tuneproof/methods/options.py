@@ -169,8 +169,10 @@ class AdapterOptions(LayersOption, EngineOption, TunedOptions):
 
     targets: Literal["all-linear", "attention"] | tuple[str, ...] = Field(
         "all-linear",
-        description="all-linear: every linear layer of the blocks (Schulman 2025, LoRA Without Regret); "
-        "attention: only those of the attention; or a list of layer names, such as [q_proj, v_proj].",
+        description="all-linear: every linear layer of the blocks (Schulman 2025, LoRA Without Regret), with "
+        "lora each routed expert of a mixture, too, whose training then takes as much memory again as the "
+        "experts, unless train.gradient_checkpointing is on; attention: only those of the attention; or a "
+        "list of layer names, such as [q_proj, v_proj].",
     )
 
     @field_validator("targets", mode="before")

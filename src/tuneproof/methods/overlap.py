@@ -21,6 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from tuneproof.methods.method import BaselineAnswers
+from tuneproof.methods.nearest_answer import answer_of_nearest, has_written_answers
 from tuneproof.metrics.words import word_pattern
 from tuneproof.tasks.task import Example
 
@@ -87,7 +88,9 @@ def _weights(train: Sequence[Example]) -> tuple[dict[str, float], float]:
 
 
 def answer_by_overlap(train: Sequence[Example]) -> Callable[[Sequence[Example]], BaselineAnswers]:
-    """What answers questions with the weights of train's words."""
+    """What answers questions with the weights of train's words; written answers, by the most similar text."""
+    if has_written_answers(train):
+        return answer_of_nearest(train)
     return partial(_answer, *_weights(train))
 
 

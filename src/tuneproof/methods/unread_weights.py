@@ -58,11 +58,16 @@ def _read_ids(model: Any) -> set[int] | None:
 
 
 def _inputs(model: Any) -> Iterator[dict[str, Any]]:
-    """Two tokens as ids; as embeddings too, for models that look for padding where there are no values."""
+    """Two tokens as ids, as embeddings too, for models that look for padding where there are no values.
+
+    First without a cache, which a model of recurrent layers alone may not have.
+    """
     import torch
 
     table = model.get_input_embeddings()
     ids = torch.ones(1, 2, dtype=torch.long, device=next(model.parameters()).device)
-    yield {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    masked = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    yield {**masked, "use_cache": False}
+    yield masked
     yield {"input_ids": ids}
     yield {"inputs_embeds": table(ids)}

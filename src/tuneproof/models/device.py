@@ -1,14 +1,18 @@
-"""Transfer of a batch to the device.
+"""Transfer between the host and the device, and float64, which not every device has.
 
-In: tensors on the host, one or nested in lists and dictionaries. Out: the same on the device.
-Knows nothing of: what the tensors are.
+In: tensors on the host, one or nested in lists and dictionaries; results on the device. Out: the same on the
+other side. Knows nothing of: what the tensors are.
 """
 
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+SUMMED_AT_ONCE = 1 << 20  # numbers, so that no tensor is copied whole
 
 
 def to_device(batch: T, device: str | torch.device) -> T:
@@ -27,3 +31,15 @@ def to_device(batch: T, device: str | torch.device) -> T:
 
 def _pinned(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.pin_memory() if tensor.device.type == "cpu" else tensor
+
+
+def float64_array(tensor: torch.Tensor) -> NDArray[np.float64]:
+    """The values on the host in float64. They are widened there: mps has no float64."""
+    return tensor.cpu().double().numpy()
+
+
+def float64_sum(tensor: torch.Tensor) -> float:
+    """The sum of all values, added up in float64: on the device, or on the host where the device is mps."""
+    on_host = tensor.device.type == "mps"
+    pieces = tensor.flatten().split(SUMMED_AT_ONCE)
+    return sum(float((piece.cpu() if on_host else piece).double().sum()) for piece in pieces)

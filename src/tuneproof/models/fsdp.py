@@ -3,42 +3,73 @@
 In: a model. Out: the same model, each process holding a shard; full tensors for files.
 Knows nothing of: losses, optimizers' rules, files.
 
-Source: Zhao et al. 2023, arXiv:2304.11277; torch's `fully_shard`, one shard of every weight a process.
+Source: Zhao et al. 2023, arXiv:2304.11277; torch's `fully_shard`, one shard of every matrix a process.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tuneproof.errors import ModelError
 from tuneproof.families.blocks import blocks_of
-from tuneproof.models.heads import inner_model
+from tuneproof.models.heads import AS_FORWARD, as_forward, inner_model
 
 Tensors = dict[str, torch.Tensor]
 
 
-def shard(model: nn.Module) -> None:
-    """Shard every block's weights, and the weights outside of the blocks, over the processes.
+def shard(model: nn.Module, dtype: torch.dtype | None = None) -> None:
+    """Shard every block's matrices, and those outside of the blocks, over the processes.
 
-    Gradients are sums over the processes, as the loop's losses are.
+    dtype: what forward passes compute in where that is half precision. The blocks' matrices are gathered in
+    it, and their gradients summed in float32. What is outside of the blocks is gathered as it is held, since
+    embeddings decide the precision of the states between blocks. Vectors (norms, biases) stay whole in every
+    process: they take little room, and norms in half precision would not compute what one process does.
+
+    Gradients of shards are sums over the processes, as the loop's losses are; those of vectors are each
+    process's own until they are summed.
     """
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     try:
         blocks = blocks_of(inner_model(model)).modules
     except ModelError:
         blocks = ()  # ALBERT's layers share their weights: the model is one shard group
+    vectors = {parameter for parameter in model.parameters() if parameter.ndim < 2}
+    policy = MixedPrecisionPolicy(dtype, torch.float32 if dtype else None, cast_forward_inputs=False)
     for block in blocks:
-        fully_shard(block)
-    fully_shard(model)
+        fully_shard(block, mp_policy=policy, ignored_params=vectors)
+    fully_shard(model, ignored_params=vectors)
     for module in _fsdp_modules(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
+    _prefetch_in_backward(model, blocks)
+    setattr(model, AS_FORWARD, lambda compute: compute())
+    register_fsdp_forward_method(model, AS_FORWARD)
+    as_forward(model, lambda: None)  # FSDP takes the first module that is called for the whole model
+    model.reshard()  # type: ignore[operator]
+
+
+def _prefetch_in_backward(model: Any, blocks: Sequence[Any]) -> None:
+    """Let the backward pass gather each block's weights while it computes the block above.
+
+    By default FSDP takes the order from the latest forward passes. Evaluations are among them, and processes
+    predict different numbers of batches: one process would gather weights that the others do not send.
+    """
+    above = model
+    trained = [any(p.requires_grad for p in block.parameters()) for block in blocks]
+    for block, any_below in reversed(list(zip(blocks, accumulate(trained), strict=True))):
+        if any_below:
+            above.set_modules_to_backward_prefetch([block])
+            above = block
+        else:
+            block.set_modules_to_backward_prefetch([model])
+    above.set_modules_to_backward_prefetch([model])  # gathered already: nothing is left to prefetch
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -61,6 +92,31 @@ def unsharded(model: nn.Module) -> Iterator[None]:
         for module in _fsdp_modules(model):
             module.set_reshard_after_forward(module is not model, recurse=False)
             module.reshard()
+
+
+def is_shard(tensor: torch.Tensor) -> bool:
+    """Whether this process holds only a part of the tensor."""
+    return isinstance(tensor, DTensor)
+
+
+def trained_whole(model: nn.Module) -> list[torch.Tensor]:
+    """The trained weights that this process holds whole; FSDP sums the gradients of the others."""
+    return [p for p in model.parameters() if p.requires_grad and not is_shard(p)]
+
+
+def clip_gradients(parameters: Sequence[torch.Tensor], max_norm: float) -> torch.Tensor:
+    """Scale the gradients to a global L2 norm of at most `max_norm`; returns the norm before."""
+    parts = [[p for p in parameters if is_shard(p) == sharded] for sharded in (True, False)]
+    norms = [_gradient_norm(part) for part in parts if part]
+    total = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+    for part in parts:  # no kernel takes shards and whole gradients at once
+        nn.utils.clip_grads_with_norm_(part, max_norm, total)
+    return total
+
+
+def _gradient_norm(parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def local_part(tensor: torch.Tensor) -> torch.Tensor:

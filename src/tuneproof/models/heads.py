@@ -5,8 +5,9 @@ Knows nothing of: tokens' meanings, labels, losses.
 """
 
 import inspect
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +15,18 @@ from torch import nn
 from tuneproof.errors import ModelError
 from tuneproof.families.family import Family
 from tuneproof.models.unpadded import skip_padding
+
+T = TypeVar("T")
+AS_FORWARD = "as_forward"  # the method of a model that must know of every forward pass; see `fsdp.shard`
+
+
+def as_forward(model: Any, compute: Callable[[], T]) -> T:
+    """The result of `compute`, which calls parts of the model, as if it were the model's own forward.
+
+    A sharded model gathers its weights when it is called itself: its parts would find shards.
+    """
+    run = getattr(model, AS_FORWARD, None)
+    return compute() if run is None else run(compute)
 
 
 def inner_model(model: Any) -> Any:
@@ -100,6 +113,10 @@ def class_logits(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> 
         batch = pad_right(batch)
         with skip_padding(inner_model(model).base_model, batch["attention_mask"]):
             return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return as_forward(model, lambda: _last_token_logits(model, family, batch))
+
+
+def _last_token_logits(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     states_BTD = base_states(model, family, batch)
     rows_B = torch.arange(len(states_BTD), device=states_BTD.device)
     states_BD = states_BTD[rows_B, last_token_index(batch["attention_mask"])]

@@ -42,6 +42,8 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def run_or_oom(work: Callable[[], T]) -> tuple[bool, T | None]:

@@ -18,11 +18,11 @@ from tuneproof.context.prompt_encoding import question_format
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
 from tuneproof.context.study_data import as_answers
 from tuneproof.data.encode import EncodedAnswers
-from tuneproof.data.question_prompts import QuestionFormat, encode_gold_answers, encode_questions
+from tuneproof.data.question_prompts import QuestionFormat, answer_stop, encode_gold_answers, encode_questions
 from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.finite import naming_items
-from tuneproof.inference.generate import generate_answers
+from tuneproof.inference.generate import LINE_END, generate_answers
 from tuneproof.inference.label_likelihood import score_labels
 from tuneproof.inference.parse import parse_question_answer
 from tuneproof.models.activation_cache import TokenRow
@@ -67,6 +67,11 @@ class AnswerObjective:
     def question_format(self) -> QuestionFormat:
         """How questions are put to the model."""
         return question_format(self.context.study, self.context.spec, self.shots)
+
+    @cached_property
+    def stop(self) -> str:
+        """The text before which an answer ends: a line end, unless answers are texts of their own."""
+        return answer_stop(self.context.splits.train) if self.context.recipe.task.written else LINE_END
 
     def encode_golds(self, name: str, examples: Sequence[Example]) -> EncodedAnswers:
         """A part's prompts with their gold answers."""
@@ -142,6 +147,7 @@ class AnswerObjective:
                 settings.answer_tokens,
                 context.compute.device,
                 encoded.ends,
+                self.stop,
             )
             no_answer = context.study.question_prompt.no_answer
             answers = [parse_question_answer(text, no_answer) for text in texts]

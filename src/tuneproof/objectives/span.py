@@ -5,7 +5,7 @@ Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
 from tuneproof.context.study_data import as_answers
 from tuneproof.data.windows import EncodedWindows, collate_windows, encode_windows
+from tuneproof.families.family import reads_token_types
 from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.finite import naming_items
 from tuneproof.inference.span import WindowSpans, find_spans, select_answers, span_logits, span_losses
@@ -36,9 +37,11 @@ class SpanObjective:
         """The windows of a part."""
         if name not in self._encoded:
             spec, stride = self.context.spec, self.context.recipe.encode.stride
-            self._encoded[name] = encode_windows(
-                spec.tokenizer, spec.family, examples, spec.max_length, stride
-            )
+            encoded = encode_windows(spec.tokenizer, spec.family, examples, spec.max_length, stride)
+            if not reads_token_types(spec.config):
+                windows = [replace(window, token_types=None) for window in encoded.windows]
+                encoded = replace(encoded, windows=windows)
+            self._encoded[name] = encoded
         return self._encoded[name]
 
     @cached_property

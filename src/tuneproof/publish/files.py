@@ -16,6 +16,7 @@ from tuneproof.atomic import MANIFEST, check_folder, read_json, write_in_folder,
 from tuneproof.context.model_spec import ModelSpec
 from tuneproof.data.prompt_format import build_prompt_frame
 from tuneproof.errors import RecipeError
+from tuneproof.families.family import reads_token_types
 from tuneproof.methods import METHODS
 from tuneproof.methods.options import trains_words
 from tuneproof.methods.text_classifier import BASELINE
@@ -176,8 +177,10 @@ def _load_spec(
         }
     if objective == "span":
         # peft's model for question answering drops the token types, in training and prediction
-        token_types = form != "adapter" and accepts_argument(
-            model_on_meta(spec.source, spec.config, head="span"), "token_type_ids"
+        token_types = (
+            form != "adapter"
+            and reads_token_types(spec.config)
+            and accepts_argument(model_on_meta(spec.source, spec.config, head="span"), "token_type_ids")
         )
         extra = {
             "token_types": token_types,

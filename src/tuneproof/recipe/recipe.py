@@ -218,7 +218,7 @@ def _read_arms(raw: Any, document: Document, task: Task) -> tuple[Arm, ...]:
         name, options = _name_and_options(item, document, path, "method")
         _check_name(name, METHODS, document, path, "a method")
         options = check_part(METHODS[name].options, options, document, (*path, name))
-        arm = Arm(method_name=name, options=options)
+        arm = Arm(method_name=name, options=_for_task(options, task))
         if arm.name in [earlier.name for earlier in arms]:
             problem = f"arms[{index}]: two arms are called {arm.name!r}."
             raise document.error(path, problem, f"Give one a name: {{{name}: {{name: ...}}}}.")
@@ -228,6 +228,13 @@ def _read_arms(raw: Any, document: Document, task: Task) -> tuple[Arm, ...]:
     listed = {name for arm in arms for name in (arm.method_name, arm.name)}
     missing = missing_baselines(listed) if task.kind == "questions" else []
     return (*(arm_from(name, ()) for name in missing), *arms)
+
+
+def _for_task(options: MethodOptions, task: Task) -> MethodOptions:
+    """The options, with the only objective that writes answers where the task asks for these."""
+    if task.written and "objective" in type(options).model_fields.keys() - options.model_fields_set:
+        return options.model_copy(update={"objective": "words"})
+    return options
 
 
 def arm_from(name: str, overrides: Sequence[str]) -> Arm:
@@ -278,7 +285,7 @@ def _read_metrics(raw: Any, document: Document) -> tuple[str, ...]:
 def default_claim(arms: Sequence[Arm], task: Task) -> tuple[settings.Claim, ...]:
     """The last arm over the strongest cheap one; in question answering over majority."""
     cheap = ("lexical", "few-shot", "zero-shot", "majority")
-    for name in cheap if task.kind == "labels" else ("majority", *cheap):
+    for name in cheap if task.kind == "labels" or task.written else ("majority", *cheap):
         for arm in arms[:-1]:
             if arm.method_name == name:
                 return (settings.Claim(arm=arms[-1].name, over=arm.name, metric=None),)

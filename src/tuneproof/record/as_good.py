@@ -4,9 +4,11 @@ In: a study's finished arms. Out: an entry of comparisons.json. Knows nothing of
 
 Dev chooses the best, and leaves out the arms that it shows to be worse by more than the margin. All others
 are compared with the best on test, corrected for their number, whatever they cost: no test score chooses
-anything.
+anything. The best and the arms as good, one of which is recommended, are also compared on test with every
+arm, those that dev left out among them: to explore, since these comparisons decide nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,19 +30,24 @@ AS_GOOD = ("better by more", "as good either way", "as good or better")
 BEST, LEFT_OUT = "best on dev", "worse on dev"
 
 
-def as_good_as_best(study: FinishedStudy, record: StudyRecord) -> dict[str, Any] | None:
+def study_on_dev(study: FinishedStudy, record: StudyRecord) -> FinishedStudy:
+    """The study with the predictions of dev, of the arms that have any."""
+    arms = [arm for arm in finished_arms(record.arms, DEV_PREDICTIONS) if _has_dev(arm)]
+    return replace(study, arms=arms, skipped=[])
+
+
+def as_good_as_best(study: FinishedStudy, on_dev: FinishedStudy) -> dict[str, Any] | None:
     """The best arm by dev, and each other arm's comparison with it; None with fewer than two arms on dev.
 
-    Keys: metric, margin (in the metric's unit), is_default (whether no claim names the margin), best
-    (the arm's name), dev_score, arms: a list of name, arm, model, outcome (of `judge_margin`, or BEST or
-    LEFT_OUT), under_trained (why, or empty) and, unless dev left it out, difference, low, high, level.
+    on_dev: of `study_on_dev`. Keys: metric, margin (in the metric's unit), is_default (whether no claim names
+    the margin), best (the arm's name), dev_score, arms: a list of name, arm, model, outcome (of
+    `judge_margin`, or BEST or LEFT_OUT), under_trained (why, or empty) and, unless dev left it out,
+    difference, low, high, level; pairs: comparisons on test of the best and of each arm as good with every
+    arm, corrected for all of them.
     """
     study = replace(study, skipped=[])
     claim = next((claim for claim in study.recipe.claims if claim.margin is not None), None)
     metric = (claim.metric if claim else None) or study.metric
-    on_dev = replace(
-        study, arms=[arm for arm in finished_arms(record.arms, DEV_PREDICTIONS) if _has_dev(arm)]
-    )
     scores = {
         study.name(arm): value for arm in on_dev.arms if (value := _dev_score(study, arm, metric)) is not None
     }
@@ -55,6 +62,7 @@ def as_good_as_best(study: FinishedStudy, record: StudyRecord) -> dict[str, Any]
     tested = adjust([p for p in pairs if p.arm not in left_out], None, study.registration["seed_additions"])
     by_name = {pair.arm: pair for pair in tested}
     under_trained = study.under_trained(study.arms)
+    as_good = [name for name, pair in by_name.items() if _outcome(pair) in AS_GOOD]
     return {
         "metric": metric,
         "margin": next((pair.margin for pair in pairs), claim.margin),
@@ -77,7 +85,16 @@ def as_good_as_best(study: FinishedStudy, record: StudyRecord) -> dict[str, Any]
             for arm in study.arms
             if (name := study.name(arm)) == best or name in by_name or name in left_out
         ],
+        "pairs": [pair.as_json() for pair in _with_every_arm(study, [best, *as_good], metric)],
     }
+
+
+def _with_every_arm(study: FinishedStudy, names: Sequence[str], metric: str) -> list[Comparison]:
+    """These arms compared with every other arm on test, corrected for all pairs."""
+    by_name = {study.name(arm): arm for arm in study.arms}
+    arms = [by_name[name] for name in names if name in by_name]
+    pairs = [(arm, over) for arm in arms for over in study.arms if over is not arm]
+    return study.corrected([pair for arm, over in pairs for pair in study.compare(arm, over, metric)])
 
 
 def _entry(pair: Comparison) -> dict[str, Any]:

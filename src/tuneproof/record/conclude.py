@@ -11,7 +11,7 @@ from tuneproof.atomic import write_json
 from tuneproof.metrics import METRICS
 from tuneproof.recipe.recipe import Recipe
 from tuneproof.record import study_folder
-from tuneproof.record.as_good import as_good_as_best
+from tuneproof.record.as_good import as_good_as_best, study_on_dev
 from tuneproof.record.finished_arms import FinishedArm
 from tuneproof.record.finished_study import FinishedStudy, read_finished_study
 from tuneproof.record.further_tests import further_sentences, further_tests
@@ -31,20 +31,18 @@ def conclude(folder: Path) -> dict[str, Any]:
     verdict = _verdict(study, claims, further, [without["sentence"]] if without else [])
     verdict["sentences"] += further_sentences(tests)
     verdict["sentence"] = " ".join(verdict["sentences"])
+    on_dev = study_on_dev(study, record)
     value = {
         "comparisons": [
             *({**c.as_json(), "claim": True} for c in claims),
             *({**c.as_json(), "claim": False} for c in further),
         ],
-        "arms": [
-            {**arm.about(), "scores": study.scores(arm, _available_metrics(recipe, arm))}
-            for arm in study.arms
-        ],
+        "arms": _scored_arms(study, on_dev),
         "by_train_size": by_train_size(study, record),
         "diagnoses": [diagnosis.as_json() for diagnosis in study.diagnoses if diagnosis.findings],
         "registration": study.registration,
         "without_lookalikes": without,
-        "as_good": as_good_as_best(study, record),
+        "as_good": as_good_as_best(study, on_dev),
         "tests": tests,
         "verdict": verdict,
         "not_compared": study.skipped,
@@ -80,13 +78,35 @@ def read_claims(folder: Path) -> list[Comparison]:
     return read_finished_study(study_folder.read_study(folder)).claims_and_further()[0]
 
 
-def add_diagnoses(folder: Path) -> None:
-    """Conclude a study again that was concluded before diagnoses were made."""
+def conclude_again(folder: Path) -> None:
+    """Conclude a study again whose conclusions lack what this version adds: diagnoses, scores on dev."""
     study = study_folder.read_study(folder)
-    is_current = study_folder.study_format(folder) == study_folder.FORMAT
-    is_old = bool(study.comparisons) and "diagnoses" not in study.comparisons
-    if is_current and is_old and any(arm.steps for arm in study.arms):
+    if study_folder.study_format(folder) != study_folder.FORMAT or not _is_older(study.comparisons):
+        return
+    done = [arm for arm in study.arms if arm.about.get("status") == "done"]
+    if all((arm.folder / study_folder.DEV_PREDICTIONS).is_file() for arm in done):
         conclude(folder)
+
+
+def _is_older(concluded: dict[str, Any]) -> bool:
+    """Whether the conclusions lack a key that this version adds."""
+    arms = concluded.get("arms") or []
+    return bool(arms) and ("diagnoses" not in concluded or any("dev_scores" not in arm for arm in arms))
+
+
+def _scored_arms(study: FinishedStudy, on_dev: FinishedStudy) -> list[dict[str, Any]]:
+    """Every arm with its scores on test and on dev, over all its seeds; none on dev without predictions."""
+    dev_scores = {
+        (arm.arm, arm.model): on_dev.scores(arm, _available_metrics(study.recipe, arm)) for arm in on_dev.arms
+    }
+    return [
+        {
+            **arm.about(),
+            "scores": study.scores(arm, _available_metrics(study.recipe, arm)),
+            "dev_scores": dev_scores.get((arm.arm, arm.model), {}),
+        }
+        for arm in study.arms
+    ]
 
 
 def _available_metrics(recipe: Recipe, arm: FinishedArm) -> list[str]:

@@ -56,7 +56,11 @@ class ArmCost:
     @property
     def per_thousand(self) -> Amount | None:
         """The cost of 1,000 items."""
-        return self.per_item.times(THOUSAND) if self.per_item else None
+        return self.per_items(THOUSAND)
+
+    def per_items(self, count: float) -> Amount | None:
+        """The cost of so many items."""
+        return self.per_item.times(count) if self.per_item else None
 
     def pays_against(self, over: "ArmCost") -> BreakEven | None:
         """From how many items on it is cheaper than another; None where a cost is not known."""

@@ -65,6 +65,7 @@ AS_GOOD = {
             **_of(NUMBER, "difference", "low", "high", "level"),
         }
     ],
+    "pairs": [GAIN],
 }
 TRIAL = {"settings!": OBJECT, **_of(WHOLE, "rung!", "steps!"), "dev_loss": NUMBER}
 CHOSEN = {
@@ -132,7 +133,7 @@ SHAPES: dict[str, Shape] = {
     "forecast.json": {"arms": [{**RUN, "arm": TEXT, "label": TEXT, **_of(NUMBER, "time_s", "memory_bytes")}]},
     "comparisons.json": {
         "comparisons": [PAIR],
-        "arms": [{**_of(TEXT, "arm!", "model"), "scores": SCORES}],
+        "arms": [{**_of(TEXT, "arm!", "model"), **_of(SCORES, "scores", "dev_scores")}],
         "by_train_size": [SAMPLE],
         "diagnoses": [{**RUN, "findings": [_of(TEXT, "name", "sentence")]}],
         "registration": {"finished!": WHOLE, "other_changes!": [TEXT]},

@@ -266,7 +266,21 @@ def read_arm(folder: Path) -> ArmRecord:
     study = folder.parent.parent
     about = _read(folder, ARM, study)
     ledger, scores = _read(folder, LEDGER, study), _optional(folder / SCORES)
-    return ArmRecord(folder, about, ledger, scores, read_steps(folder / STEPS))
+    steps = read_steps(folder / STEPS)
+    _check_evaluations(folder, about, len(steps))
+    return ArmRecord(folder, about, ledger, scores, steps)
+
+
+def _check_evaluations(folder: Path, about: dict[str, Any], taken_steps: int) -> None:
+    """Raises RunError where an arm has an evaluation at a step that it did not take."""
+    evaluations = (about.get("chosen") or {}).get("evaluations") or []
+    wrong = [e["step"] for e in evaluations if not (0 <= e["step"] <= taken_steps and e["step"] % 1 == 0)]
+    if taken_steps and wrong:
+        raise RunError(
+            str(folder / STEPS),
+            f"has {taken_steps} steps, and {folder / ARM} an evaluation at step {wrong[0]}.",
+            do=f"Run the arm again with --restart {folder.name}.",
+        )
 
 
 def read_study(folder: Path) -> StudyRecord:

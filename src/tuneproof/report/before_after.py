@@ -1,4 +1,4 @@
-"""The table *before → after*: the untrained model beside the trained arm, on the same test items.
+"""The table *before → after*: the pretrained model beside the trained arm, on the same test items.
 
 In: a study, its arms with their predictions. Out: one table per model, as values and as strings.
 Knows nothing of: HTML, how arms ran.
@@ -80,7 +80,7 @@ class BeforeAfter:
 
     def table(self) -> tables.Table:
         """The table as strings."""
-        names = [row.marked_label for row in self.arms]
+        names = [row.marked_name for row in self.arms]
         header = ("", f"{self.first}: {names[0]}", f"after: {names[1]}", "Difference", *names[2:])
         rows = []
         for line in self.lines:
@@ -110,11 +110,12 @@ class BeforeAfter:
 
 @dataclass(frozen=True)
 class _Study:
-    """What the tables of a study share: its comparisons, the claims first, and its main metric."""
+    """What the tables of a study share: its comparisons, the claims first, its main metric, its arms."""
 
     pairs: list[dict[str, Any]]
     metric: str
     positive: str
+    rows: list[tables.ArmRow]
 
     def dev_score(self, arm: ArmPredictions) -> float:
         """The main metric on dev, the mean over the seeds, higher is better; -inf if it is unknown."""
@@ -129,14 +130,14 @@ class _Study:
         for name in (pair.get(role) for pair in self.pairs if pair.get("claim")):
             for arm in arms:
                 if name in (arm.row.label, arm.row.arm):
-                    return arm, "; the claim names it"
+                    return arm, " The claim names it."
         best = max(arms, key=self.dev_score)
         if len(arms) == 1:
             return best, ""
-        names = join_names([arm.row.label for arm in arms])
+        names = join_names([arm.row.arm for arm in arms])
         is_known = self.dev_score(best) > -np.inf
-        by = f"the best of {names} by {metric_name(self.metric)} on dev"
-        return best, f"; {by}" if is_known else f"; the first of {names}"
+        by = f" Of {names} it is the best by {metric_name(self.metric)} on dev."
+        return best, by if is_known else f" It is the first of {names}."
 
     def compared(self, after: tables.ArmRow, before: tables.ArmRow, metric: str) -> dict[str, Any] | None:
         """The study's comparison of after with before by a metric."""
@@ -153,10 +154,8 @@ class _Study:
 def before_after_tables(study: StudyRecord, arms: Sequence[ArmPredictions]) -> list[BeforeAfter]:
     """The table of every model that has an arm before and an arm after."""
     pairs, positive = tables.comparison_rows(study), tables.positive_label(study)
-    shared, scored = (
-        _Study(pairs, tables.main_metric(study), positive),
-        [arm for arm in arms if arm.row.scores],
-    )
+    scored = [arm for arm in arms if arm.row.scores]
+    shared = _Study(pairs, tables.main_metric(study), positive, [arm.row for arm in scored])
     made = []
     for model in dict.fromkeys(arm.row.model for arm in scored if arm.row.model):
         table = _table_of_model(shared, model, [arm for arm in scored if arm.row.model in (None, model)])
@@ -175,7 +174,7 @@ def _table_of_model(study: _Study, model: str, arms: Sequence[ArmPredictions]) -
     first = BASELINE if before.row.kind == "baseline" else BEFORE
     notes = [f"{first.capitalize()}: {before_note}", f"After: {after_note}"]
     if len(best) < len(others):
-        notes.append(f"Other arms: {len(best)} of {len(others)}, chosen on dev.")
+        notes.append(f"Of {len(others)} other arms the {len(best)} best on dev are shown.")
     groups = tuple((heading, tuple(lines)) for heading, lines in _groups(study, columns) if lines)
     return BeforeAfter(model, tuple(arm.row for arm in columns), groups, tuple(notes), first)
 
@@ -188,10 +187,12 @@ def _choose_before(study: _Study, arms: Sequence[ArmPredictions]) -> tuple[ArmPr
     prompts, tuned = _of_kind(arms, "prompt"), _of_kind(arms, "tuned")
     heads = [arm for arm in tuned if _fits_head_alone(arm)]
     choices = {
-        "the untrained model without examples": [arm for arm in prompts if not _shots(arm)],
-        "the untrained model with examples in its prompt": prompts,
-        "the untrained model with a linear head on its features": heads if len(heads) < len(tuned) else [],
-        "which does not use this model, because no arm uses it untrained": _of_kind(arms, "baseline"),
+        "the pretrained model without training or examples": [arm for arm in prompts if not _shots(arm)],
+        "the pretrained model without training, with examples in its prompt": prompts,
+        "a linear head on the features of the pretrained model, whose own weights are not trained": (
+            heads if len(heads) < len(tuned) else []
+        ),
+        "which does not use this model, because no arm uses it without training": _of_kind(arms, "baseline"),
     }
     return _choose(study, "over", choices)
 
@@ -207,7 +208,7 @@ def _choose_after(
 
 
 def _fits_head_alone(arm: ArmPredictions) -> bool:
-    """Whether the model's own weights stay untrained and a head on its features is fitted."""
+    """Whether the model's own weights stay as they are and a head on its features is fitted."""
     method = METHODS.get(arm.row.method)
     return method is not None and method.kind == "tuned" and method.apply is None
 
@@ -223,7 +224,7 @@ def _choose(
     for description, arms in choices.items():
         if arms:
             arm, reason = study.select(role, arms)
-            return arm, f"{arm.row.label}, {description}{reason}."
+            return arm, f"{arm.row.arm}, {description}.{reason}"
     return None, ""
 
 
@@ -265,7 +266,7 @@ def _line(
 
 def _score_line(study: _Study, rows: Sequence[tables.ArmRow], name: str, title: str = "") -> Line:
     """A metric that the arms were scored by, with intervals."""
-    style, full = tables.column_style(list(rows), name), tables.metric_title(name, study.positive)
+    style, full = tables.column_style(study.rows, name), tables.metric_title(name, study.positive)
     scores = [row.scores.get(name) or tables.Score(None) for row in rows]
     cells = [(style.value(score.value), style.interval(score.low, score.high)) for score in scores]
     names = (name, (title or full) + _unit(style), full + _unit(style))
@@ -334,7 +335,7 @@ def _cost_lines(rows: Sequence[tables.ArmRow]) -> list[Line]:
     return [
         line("total", "Parameters", formatting.count),
         line("trainable", "Trained parameters", formatting.count),
-        line("time_s", "Total time", formatting.format_duration),
+        line("training_s", "Training time", formatting.format_duration),
         line("peak_memory_bytes", "Peak memory", formatting.memory),
     ]
 

@@ -4,7 +4,7 @@ In: comparisons as the study computed them. Out: tables of strings, terms with t
 Knows nothing of: HTML tags, drawing, predictions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneproof.report import formatting, tables
@@ -16,16 +16,26 @@ DIFFERENCE = (
     "% confidence interval (CI), uncorrected."
 )
 P_VALUE = (
-    "how often two equal arms would differ at least so much. McNemar's test for accuracy with one seed on "
-    "independent items; else a t-test over groups of items and over seeds."
+    "how often two equally good arms would differ by at least as much. McNemar's test for accuracy with one "
+    "seed on independent items; else a t-test over groups of items and over seeds."
 )
-EXPLORATORY = " The other pairs are uncorrected: of 20 pairs of equal arms, about one has p below 0.05."
+EXPLORATORY = (
+    " Where it is not corrected, two equally good arms still get a p below 0.05 one time in 20, so of many "
+    "such pairs a few seem to differ."
+)
 MDE = "minimum detectable effect: a true difference of this size is detected in {power} % of such studies."
-MDE_OF_CLAIMS = " Those of claims are for the corrected test."
+MDE_OF_CORRECTED = " Where p is corrected, it is that of the corrected test."
 DISCORDANT = "items that only the first arm gets right : items that only the second gets right."
 MARGIN = (
-    "the claim's, and what is shown of it. Its interval in the verdict has the level of its own test: wider "
-    "than the one above where it is corrected, 90 % for “as good as” (two one-sided tests of 5 %)."
+    "the claim's, and what is shown of it. The verdict's “at least” and “at most” are ends of an interval of "
+    "{level} % where the difference lies beyond the margin, and of {one_sided} % (one-sided tests) where the "
+    "arms are as good; wider where p is corrected."
+)
+CLAIMS, OTHERS = "Claims", "Other pairs, exploratory, not corrected"
+RECOMMENDED = "The recommended arm over every other, exploratory, corrected"
+OF_RECOMMENDED = (
+    "In the table of the recommended arm: corrected by Holm's method for the {family} comparisons of the "
+    "best arm on dev, and of the arms as good as it, with every arm."
 )
 CHANGED = (
     "corrected for all {family} comparisons, any of which could have become the claim: it was changed after "
@@ -67,48 +77,79 @@ def _format_margin(pair: dict[str, Any], style: formatting.NumberStyle) -> str:
 
 
 def is_corrected(pair: dict[str, Any]) -> bool:
-    """Whether p of a claim is corrected, for other claims or for seeds added after results."""
+    """Whether p is corrected: for several claims or arms, or for seeds added after results."""
     several = (pair.get("claims") or 1) > 1 or (pair.get("look_factor") or 1) > 1
-    return bool(pair.get("claim")) and (several or pair.get("p_adjusted") != pair.get("p_value"))
+    return several or pair.get("p_adjusted") not in (None, pair.get("p_value"))
 
 
-def comparison_tables(
-    pairs: Sequence[dict[str, Any]], rows: Sequence[tuple[str, ...]]
-) -> list[tuple[str, tables.Table]]:
-    """The claims and the other pairs, each with the columns that it fills."""
-    parts = [
-        (title, [row for row, pair in zip(rows, pairs, strict=True) if bool(pair.get("claim")) is is_claim])
-        for title, is_claim in (("Claims", True), ("Other pairs, exploratory", False))
-    ]
-    return [
-        (title, tables.Table(HEADER, tuple(part), NUMERIC).without_empty_columns())
-        for title, part in parts
-        if part
-    ]
+def _is_same(pair: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two comparisons are of the same arms by one metric, whichever is named first."""
+    arms = {pair.get("arm"), pair.get("over")} == {other.get("arm"), other.get("over")}
+    return arms and pair.get("metric") == other.get("metric")
+
+
+def compared_pairs(
+    pairs: Sequence[dict[str, Any]], recommended: Sequence[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The comparisons by the titles of their tables: claims, the recommended arm's, the others.
+
+    pairs: those of the study; recommended: those of the recommended arm with every other one. A pair that is
+    among these is not listed again among the others.
+    """
+    claims = [pair for pair in pairs if pair.get("claim")]
+    others = [pair for pair in pairs if not pair.get("claim")]
+    others = [pair for pair in others if not any(_is_same(pair, other) for other in recommended)]
+    return {CLAIMS: claims, RECOMMENDED: list(recommended), OTHERS: others}
+
+
+def without_claims(parts: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The recommended arm's comparisons that are not claims."""
+    return [p for p in parts[RECOMMENDED] if not any(_is_same(p, claim) for claim in parts[CLAIMS])]
+
+
+def comparison_table(pairs: Sequence[dict[str, Any]], positive: str) -> tables.Table:
+    """Comparisons with the columns that they fill."""
+    rows = [(pair_name(pair), *comparison_cells(pair, positive)) for pair in pairs]
+    return tables.Table(HEADER, tuple(rows), NUMERIC).without_empty_columns()
+
+
+def pair_name(pair: dict[str, Any]) -> str:
+    """A comparison's name, such as "full over head"."""
+    return f"{pair.get('arm')} over {pair.get('over')}"
 
 
 def comparison_terms(
-    pairs: Sequence[dict[str, Any]], made: Sequence[tuple[str, tables.Table]]
+    parts: Mapping[str, Sequence[dict[str, Any]]], made: Sequence[tables.Table]
 ) -> list[tuple[str, str]]:
-    """What the headers of the tables that were made mean."""
-    claims = [pair for pair in pairs if pair.get("claim")]
-    corrected = [pair for pair in claims if is_corrected(pair)]
+    """What the headers of the tables that were made mean; parts: of `compared_pairs`."""
+    pairs = [pair for some in parts.values() for pair in some]
+    corrected = [pair for pair in pairs if is_corrected(pair)]
+    level, one_sided = (_percent(pairs, "level", 0.95, factor) for factor in (1, 2))
     meanings = {
-        "Difference": DIFFERENCE.format(level=_percent(pairs, "level", 0.95)),
-        "p": P_VALUE + (EXPLORATORY if len(claims) < len(pairs) else ""),
-        "p (Holm)": _correction(corrected, len(claims)),
-        "MDE": MDE.format(power=_percent(pairs, "power", 0.8)) + (MDE_OF_CLAIMS if corrected else ""),
+        "Difference": DIFFERENCE.format(level=level),
+        "p": P_VALUE + (EXPLORATORY if parts[OTHERS] else ""),
+        "p (Holm)": " ".join(_corrections(parts)),
+        "MDE": MDE.format(power=_percent(pairs, "power", 0.8)) + (MDE_OF_CORRECTED if corrected else ""),
         "Discordant": DISCORDANT,
         "n": "test items.",
-        "Margin": MARGIN,
+        "Margin": MARGIN.format(level=level, one_sided=one_sided),
     }
-    headers = {header for _, table in made for header in table.header}
+    headers = {header for table in made for header in table.header}
     return [(header, meaning) for header, meaning in meanings.items() if header in headers]
 
 
-def _percent(pairs: Sequence[dict[str, Any]], key: str, default: float) -> str:
-    """The level or the power of the comparisons, which all have the same."""
-    return formatting.format_percent(next((pair[key] for pair in pairs if pair.get(key)), default), 0)
+def _percent(pairs: Sequence[dict[str, Any]], key: str, default: float, sides: int = 1) -> str:
+    """The level or the power of the comparisons, which all have the same; sides: 2 for one-sided tests."""
+    value = next((pair[key] for pair in pairs if pair.get(key)), default)
+    return formatting.format_percent(1 - sides * (1 - value), 0)
+
+
+def _corrections(parts: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """For what p is corrected in each table."""
+    claims, others = ([p for p in parts[title] if is_corrected(p)] for title in (CLAIMS, RECOMMENDED))
+    sentences = [_correction(claims, len(parts[CLAIMS]))] if claims else []
+    families = dict.fromkeys(int(pair.get("claims") or 1) for pair in others)
+    return [*sentences, *(OF_RECOMMENDED.format(family=formatting.count(size)) for size in families)]
 
 
 def _correction(corrected: Sequence[dict[str, Any]], claims: int) -> str:

@@ -15,29 +15,35 @@ from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import formatting
 from tuneproof.report.charts.cost import Mark, cost_figure
 from tuneproof.report.charts.svg import arm_colour
-from tuneproof.report.cost_text import amount_text, break_even_cell, cost_text, latency_text
+from tuneproof.report.cost_text import (
+    NAMES,
+    amount_text,
+    break_even_cell,
+    cost_text,
+    items_of_cost,
+    latency_text,
+)
 from tuneproof.report.prices import prices_text, study_prices
-from tuneproof.report.tables import ArmRow, Table, metric_title, pooled_rows
+from tuneproof.report.tables import ArmRow, Table, metric_title, pooled_rows, short_names
 
 PERCENTILES = ("p50", "p95", "p99")
 NO_PRICES = "none in the recipe, so costs are in time of this machine."
+ITEMS_TERM = (
+    "what predicting them costs in batches of the best size, if this machine is always busy; in brackets the "
+    "range of 95 % of the timed batches. Other machines, loads and texts are not in it."
+)
 TERMS = (
-    (
-        "1,000 items",
-        "the time of this machine at the best batch size, as if it were always busy; in brackets the range "
-        "of 95 % of the timed batches. Other machines, loads and texts are not in it.",
-    ),
+    ("Training", "one training; its time is in the table of arms."),
     ("Labels", "those of train and dev, or of the examples in the prompt."),
-    ("Training time", "one training, the mean of the seeds, without loading and predicting."),
     ("Size on disk", "the weights, with those of the model under them."),
 )
 SERVING_TERMS = (
     ("Items/s (serving)", "in batches of the best size, timed on dev items after the study, with a warm-up."),
 )
 BREAK_EVEN_NOTE = (
-    "From or up to how many items the arm of the row costs less in all than that of the column, counting "
-    "{counted}. In brackets: the interval, from the spread of both costs of an item. always, never: at any "
-    "number of items. cannot tell: the costs of an item do not differ by more than they spread."
+    "Read along a row: from, or up to, so many items this arm costs less in all than that of the column, "
+    "counting {counted}. In brackets: the range that the spread of both costs of an item allows. always, "
+    "never: whatever the number of items. cannot tell: the costs of an item differ by less than they spread."
 )
 
 
@@ -46,26 +52,25 @@ def cost_table(study: StudyRecord) -> Table | None:
     rows = _rows(study)
     if not any(cost.per_item or cost.latency_s for _, cost in rows):
         return None
-    unit = rows[0][1].unit
-    money = ["Training", "Labels"] if unit != SECONDS else []
-    header = [f"1,000 items, {unit}", *(f"{name}, {unit}" for name in money)] if money else ["1,000 items"]
-    cells = [
-        (
-            *_paid(cost, unit),
-            *(formatting.format_duration(cost.training_s), formatting.memory(cost.disk_bytes)),
-        )
-        for _, cost in rows
-    ]
-    return _table_of_arms([*header, "Training time", "Size on disk"], rows, cells)
+    unit, count = rows[0][1].unit, _items_of_cost(rows)
+    names = [NAMES[count], "Training", "Labels"] if unit != SECONDS else [NAMES[count]]
+    header = [f"{name}, {unit}" if unit != SECONDS else name for name in names]
+    cells = [(*_paid(cost, unit, count), formatting.memory(cost.disk_bytes)) for _, cost in rows]
+    return _table_of_arms([*header, "Size on disk"], rows, cells)
 
 
-def _paid(cost: ArmCost, unit: str) -> list[str]:
+def _items_of_cost(rows: Sequence[tuple[ArmRow, ArmCost]]) -> float:
+    """For how many items the costs of a study are written."""
+    return items_of_cost([cost.per_item for _, cost in rows], rows[0][1].unit)
+
+
+def _paid(cost: ArmCost, unit: str, count: float) -> list[str]:
     """The costs of an arm; in money also those paid once, without the unit, which the header has."""
-    per_thousand = amount_text(cost.per_thousand, unit)
+    items = amount_text(cost.per_items(count), unit)
     if unit == SECONDS:
-        return [per_thousand]
+        return [items]
     once = (cost_text(value, unit) for value in (cost.training, cost.label_cost))
-    return [text.replace(f" {unit}", "") for text in (per_thousand, *once)]
+    return [text.replace(f" {unit}", "") for text in (items, *once)]
 
 
 def speed_of_serving(study: StudyRecord) -> Table | None:
@@ -98,7 +103,9 @@ def cost_terms(study: StudyRecord) -> list[tuple[str, str]]:
     if table is None:
         return []
     paid = f"{prices_text(prices)}." if prices else NO_PRICES
-    return [("Prices", paid), *_terms_of(table, TERMS), (formatting.NOTHING, "not known; never zero.")]
+    items = (NAMES[_items_of_cost(_rows(study))], ITEMS_TERM)
+    terms = [("Prices", paid), items, *_terms_of(table, TERMS)]
+    return [*terms, (formatting.NOTHING, "not known; never zero.")]
 
 
 def serving_terms(study: StudyRecord) -> list[tuple[str, str]]:
@@ -145,19 +152,21 @@ def break_even_note(study: StudyRecord) -> str:
 
 
 def score_against_cost(study: StudyRecord, metric: str, positive: str) -> list[tuple[str, Markup]]:
-    """Score with its interval against the cost of 1,000 items; nothing with fewer than two known costs."""
+    """Score with its interval against the cost of items; nothing with fewer than two known costs."""
+    costed = _rows(study)
+    if not costed:
+        return []
     rows = pooled_rows(study)
-    costs = {(cost.arm, cost.model): cost for cost in study_costs(study)}
-    marks, unit = [], SECONDS
-    for index, row in enumerate(rows):
-        cost = costs.get((row.arm, row.model))
-        if cost is None or cost.per_thousand is None or not row.has_score(metric):
-            continue
-        score, unit = row.scores[metric], cost.unit
-        ink = arm_colour(index, row.kind)
-        ends = (score.low, score.high)
-        marks.append(Mark(row.label, cost.per_thousand.value, float(score.value or 0), ink, *ends))
-    title = f"cost of 1,000 items ({unit})"
+    indices, names = {(row.arm, row.model): index for index, row in enumerate(rows)}, short_names(rows)
+    unit, count = costed[0][1].unit, _items_of_cost(costed)
+    marks = []
+    for row, cost in costed:
+        amount = cost.per_items(count)
+        if amount is not None and row.has_score(metric):
+            score, index = row.scores[metric], indices[row.arm, row.model]
+            name, ink = names[index], arm_colour(index, row.kind)
+            marks.append(Mark(name, amount.value, float(score.value or 0), ink, score.low, score.high))
+    title = f"cost of {NAMES[count]} ({unit})"
     return [(title, cost_figure(marks, title, metric_title(metric, positive)))] if len(marks) > 1 else []
 
 

@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuneproof.record.diagnose import MIN_GAIN
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
 
 SIGN = "⚠"
+NO_FINDING = (
+    "The loss of every trained arm was checked, on dev where it was evaluated more than once: in none was it "
+    "still falling so much when training ended that as much training again would take more than "
+    f"{100 * MIN_GAIN:.0f}\u00a0% off it. Accuracy on dev is drawn, but not checked: it may still have "
+    "risen. A dev loss that rises again does no harm: the weights at its lowest point are the arm's."
+)
 AT_THE_END = "best_is_last"
 TITLES = {"one_label": "one label only", AT_THE_END: "best at the end"}  # others: their own words
 

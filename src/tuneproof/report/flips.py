@@ -220,7 +220,8 @@ def make_excerpts(
         question = question_from_json(text, stored)
         spans = [(gold.start, len(gold.text)) for gold in question.golds]
         spans += [(question.context.find(a), len(a)) for a in answers[name] if a != NO_ANSWER]
-        texts[name] = f"{question.question}\n{_excerpt(question.context, spans)}"
+        excerpt = _excerpt(question.context, spans)
+        texts[name] = f"{question.question}\n{excerpt}" if question.question else question.context
         golds[name] = tuple(dict.fromkeys(question.answers))
     return texts, golds
 

@@ -91,6 +91,16 @@ def abbreviate_count(value: float | None) -> str:
     return count(value)
 
 
+def spell_count(value: float | None) -> str:
+    """A count to three digits for a sentence, such as 692,000 or 1.31 million."""
+    if value is None:
+        return NOTHING
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g} {word}"
+    return count(float(f"{value:.3g}")) if abs(value) >= 1000 else count(value)
+
+
 def format_duration(value: float | None) -> str:
     """A duration with its unit: 0.42 s, 12 s, 3 min 20 s, 2 h 05 min."""
     if value is None:

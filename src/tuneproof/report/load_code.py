@@ -17,6 +17,7 @@ from tuneproof.report.tables import (
     metric_title,
     positive_label,
 )
+from tuneproof.tasks import TASKS
 
 EXAMPLE = "The first half drags; the second is why you came."
 
@@ -52,9 +53,13 @@ def _transformers(row: ArmRow, record: ArmRecord) -> str:
     )
 
 
-def load_code(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[str, Any] | None:
-    """The section's values; None if no arm is done and scored."""
-    scored = [row for row in rows if row.status == "done" and row.has_score(metric)]
+def load_code(
+    study: StudyRecord, rows: Sequence[ArmRow], metric: str, task_name: str
+) -> dict[str, Any] | None:
+    """The section's values; None if no arm is done and scored that can be loaded (a system's model is not
+    ours)."""
+    done = [row for row in rows if row.status == "done" and row.kind != "system"]
+    scored = [row for row in done if row.has_score(metric)]
     if not scored:
         return None
     sign = -1 if lower_is_better(metric) else 1
@@ -67,8 +72,10 @@ def load_code(study: StudyRecord, rows: Sequence[ArmRow], metric: str) -> dict[s
     score = format_score(best.scores[metric], style)
     title = metric_title(metric, positive_label(study))
     end = "lowest" if lower_is_better(metric) else "highest"
+    task = TASKS.get(task_name)
     is_questions = metric in METRICS and METRICS[metric].kind == "questions"
-    code = _answer_code(_folder_of(record)) if is_questions else _label_code(_folder_of(record))
+    written = task is not None and task.written
+    code = _answer_code(_folder_of(record), written) if is_questions else _label_code(_folder_of(record))
     return {
         "arm": best.label,
         "reason": f"{best.label} has the {end} {title[:1].lower()}{title[1:]}, {score}{style.unit}. Its lead "
@@ -88,10 +95,11 @@ def _label_code(folder: str) -> dict[str, str]:
     }
 
 
-def _answer_code(folder: str) -> dict[str, str]:
-    question = '["Who wrote it?"], ["It was written by Ada."]'
+def _answer_code(folder: str, written: bool) -> dict[str, str]:
+    items = '["Where is my order?"]' if written else '["Who wrote it?"], ["It was written by Ada."]'
+    hint = "" if written else '  # "" means no answer'
     return {
-        "python": f'import tuneproof\n\nresult = tuneproof.answer("{folder}", {question})\n'
-        'print(result.texts)  # "" means no answer',
+        "python": f'import tuneproof\n\nresult = tuneproof.answer("{folder}", {items})\n'
+        f"print(result.texts){hint}",
         "command": f"tuneproof predict {folder} --input new.csv > answered.csv",
     }

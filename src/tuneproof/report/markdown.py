@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import tables
+from tuneproof.report.arm_table import UNDONE, arm_table, arm_terms, undone_arms
 from tuneproof.report.before_after import BeforeAfter
 from tuneproof.report.costs import (
     break_even_note,
@@ -25,7 +26,7 @@ from tuneproof.report.further_tests import further_notes, further_table
 from tuneproof.report.lookalikes import TITLE, lookalike_note, lookalike_table
 from tuneproof.report.recommendation import recommend
 from tuneproof.report.results import paired_differences
-from tuneproof.report.sections import arm_terms, registration_notes
+from tuneproof.report.sections import level, registration_notes
 
 INTERVAL = r"\[[+−]?\d[\d.,+− ]*\](?!\s*[(\[:])"  # of numbers: no link, and plain to read
 SPECIAL = r"[\\`*_\[\]{}|#~$]"
@@ -117,7 +118,9 @@ def report_markdown(study: StudyRecord, question: str, before_after: Sequence[Be
         notes = [*table.notes, "Only differences with an interval are tested."]
         parts += [f"## {escape(table.title)}", markdown_table(table.table())]
         parts.append(escape(" ".join(notes)))
-    parts += ["## Arms", markdown_table(tables.arm_table(study)), _terms(arm_terms(study))]
+    parts += ["## Arms", markdown_table(arm_table(study)), _terms(arm_terms(study, level(study)))]
+    if undone := undone_arms(study):
+        parts += [f"### {UNDONE}", _terms(undone)]
     parts += _decisions(rows, positive)
     parts += _costs(study)
     if diagnosed := diagnosis_lines(study):

@@ -8,11 +8,12 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 from tuneproof.record.study_folder import REPORT_HTML, read_study
+from tuneproof.report.arm_table import arm_table
 from tuneproof.report.charts.learning_curves import learning_curves
 from tuneproof.report.page import fill_template
 from tuneproof.report.results import forest_plot
 from tuneproof.report.sections import question
-from tuneproof.report.tables import arm_table, headline, main_metric, pooled_rows
+from tuneproof.report.tables import headline, main_metric, pooled_rows
 
 ROW_PX, PANELS_PX, REST_PX, MAX_PX = 78, 270, 330, 1400
 

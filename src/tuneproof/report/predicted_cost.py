@@ -10,28 +10,38 @@ from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import formatting
 from tuneproof.report.tables import Table, pooled_rows
 
-HEADER = ("Arm", "Runs", "Predicted time", "Time", "Error", "Predicted memory", "Peak memory", "Error")
+HEADER = (
+    *("Arm", "Runs", "Predicted time of all runs", "Time of all runs", "Error"),
+    *("Predicted memory", "Peak memory", "Error"),
+)
 Pair = tuple[dict[str, Any], dict[str, Any]]  # an entry of the forecast, and what arm.json says of that run
 NOTE = (
-    "Predicted before the first arm ran. Times are sums over the runs of an arm (seeds and samples of train) "
-    "with loading and prediction. Only finished runs with a predicted time count. "
-    "Error: predicted / measured − 1."
+    "Predicted before the first arm ran. Times are sums over all runs of an arm (seeds and samples of "
+    "train), each from its start to its end, with loading and predicting. Only finished runs with a "
+    "predicted time count. Error: predicted / measured − 1."
 )
 
 
 def predicted_cost(study: StudyRecord) -> Table | None:
     """A row per arm and one for the study; None without a forecast."""
-    labels = {(row.arm, row.model): row.label for row in pooled_rows(study)}
-    runs = {_key(record.about): record.about for record in (*study.arms, *study.sampled)}
-    pairs: dict[str, list[Pair]] = {}
-    for entry in study.forecast.get("arms") or []:
-        about = runs.get(_key(entry))
-        if about and about.get("status") == "done" and entry.get("time_s") is not None:
-            pairs.setdefault(labels[about["arm"], about.get("model")], []).append((entry, about))
+    pairs = _finished_pairs(study)
     if len(pairs) > 1:
         pairs["all arms"] = [pair for some in pairs.values() for pair in some]
     rows = tuple(_cells(name, some) for name, some in pairs.items())
     return Table(HEADER, rows, (False, *(True for _ in HEADER[1:]))) if rows else None
+
+
+def _finished_pairs(study: StudyRecord) -> dict[str, list[Pair]]:
+    """By arm: the predictions of its finished runs beside them."""
+    labels = {(row.arm, row.model): row.label for row in pooled_rows(study)}
+    records = [record.about for record in (*study.arms, *study.sampled)]
+    runs = {_key(about): about for about in records if about.get("status") == "done"}
+    pairs: dict[str, list[Pair]] = {}
+    for entry in study.forecast.get("arms") or []:
+        about = runs.get(_key(entry))
+        if about and entry.get("time_s") is not None:
+            pairs.setdefault(labels[about["arm"], about.get("model")], []).append((entry, about))
+    return pairs
 
 
 def _key(values: dict[str, Any]) -> tuple[Any, ...]:

@@ -87,15 +87,16 @@ def _rules(
     kinds = np.where(answerable_N, *KINDS).tolist()
     lengths = [len(first.golds[row][0].split()) for row in rows if first.golds[row]]
     groups = [first.groups[row] for row in rows]
-    rules: dict[str, tuple[Cut, NDArray[np.bool_]]] = {
-        "by answerability": (_cut_by_name(kinds, KINDS), all_N)
-    }
+    rules: dict[str, tuple[Cut, NDArray[np.bool_]]] = {}
+    if len(set(kinds)) > 1:
+        rules["by answerability"] = (_cut_by_name(kinds, KINDS), all_N)
     texts = dict(zip(items.ids, zip(items.texts, items.questions, strict=False), strict=False))
     if all(first.ids[row] in texts for row in rows):
         questions = [question_from_json(*texts[first.ids[row]]) for row in rows]
         first_words = [question_kind(question.question) for question in questions]
         context_lengths = [len(question.context.split()) for question in questions]
-        rules["by question word"] = (_cut_by_name(first_words, (*QUESTION_WORDS, "other")), all_N)
+        if set(first_words) != {"other"}:
+            rules["by question word"] = (_cut_by_name(first_words, (*QUESTION_WORDS, "other")), all_N)
         rules["by context length"] = (_cut_by_length(context_lengths), all_N)
     rules["by length of the gold answer"] = (_cut_by_length(lengths), answerable_N)
     if hardest := hardest_groups(groups, mean_f1_N):
@@ -148,7 +149,7 @@ def threshold_rows(arms: Sequence[ArmPredictions]) -> list[ThresholdRow]:
     rows = []
     for arm in arms:
         for seed, run in zip(arm.seeds, answer_runs(arm), strict=True):
-            if not any(run.answers):
+            if not any(run.answers) or (all(run.golds) and list(run.texts) == list(run.answers)):
                 continue
             seed_name = "" if seed is None or len(arm.seeds) < 2 else f"seed {seed}"
             best = best_threshold(run).threshold

@@ -6,7 +6,7 @@ The best was chosen on dev, and each arm was compared with it on test, corrected
 costs were looked at (`record/as_good.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from tuneproof.metrics import METRICS
 from tuneproof.record.as_good import AS_GOOD, BEST, LEFT_OUT
 from tuneproof.record.costs import ArmCost, study_costs
 from tuneproof.record.study_folder import StudyRecord
-from tuneproof.report.cost_text import break_even_sentence, break_even_text
+from tuneproof.report.cost_text import break_even_sentence, break_even_text, items_of_cost
 from tuneproof.report.formatting import format_percent
 from tuneproof.report.prices import study_prices
 from tuneproof.report.recommended_cost import recommended_cost
+from tuneproof.report.recommended_on_test import ON_TEST_TITLE, on_test
 from tuneproof.score.cost import BreakEven
 from tuneproof.score.verdict import join_names, metric_name
 
@@ -32,6 +33,7 @@ class Recommendation:
     """The arm to take, in sentences: why, what it costs, what would change that, what is uncertain.
 
     name: of the arm, with its model if the study has several. equals: the arms that are as good as the best.
+    on_test: what test, which chose nothing, shows of it and every other arm; pairs: those comparisons.
     pays: from how many items it costs less than each other arm.
     """
 
@@ -41,16 +43,19 @@ class Recommendation:
     best: str
     equals: tuple[str, ...]
     reason: str
+    on_test: str
     cost: str
     pays: str
     would_change: tuple[str, ...]
     uncertain: tuple[str, ...]
+    pairs: tuple[dict[str, Any], ...]
 
     @property
     def lines(self) -> list[tuple[str, str]]:
         """A title and a paragraph for each part that is not empty."""
         parts = (
             ("Take", f"{self.name}: {self.reason}"),
+            (ON_TEST_TITLE, self.on_test),
             ("Cost", self.cost),
             (PAYS_TITLE, self.pays),
             ("What would change it", " ".join(self.would_change)),
@@ -118,6 +123,7 @@ def recommend(study: StudyRecord) -> Recommendation | None:
     for candidate in sorted(candidates, key=_order):
         if candidate.is_as_good and candidate.is_cheaper(recommended):
             recommended = candidate
+    pairs = [pair for pair in compared.get("pairs") or [] if pair["arm"] == recommended.name]
     return Recommendation(
         name=recommended.name,
         arm=recommended.cost.arm,
@@ -125,10 +131,12 @@ def recommend(study: StudyRecord) -> Recommendation | None:
         best=best.name,
         equals=tuple(candidate.name for candidate in candidates if candidate.is_as_good),
         reason=_reason(compared, recommended, candidates),
-        cost=recommended_cost(recommended.cost, study_prices(study)),
+        on_test=on_test(pairs),
+        cost=_cost(study, recommended, costs.values()),
         pays=_pays(recommended, candidates),
         would_change=tuple(_changes(compared, recommended, candidates)),
         uncertain=tuple(_doubts(compared, recommended, best, candidates)),
+        pairs=tuple(pairs),
     )
 
 
@@ -137,12 +145,18 @@ def _order(candidate: _Candidate) -> tuple[float, float]:
     return (cost.per_item.value if cost.per_item else float("inf")), cost.once
 
 
+def _cost(study: StudyRecord, recommended: _Candidate, costs: Iterable[ArmCost]) -> str:
+    """What the recommended arm costs, for as many items as the table of costs."""
+    count = items_of_cost([cost.per_item for cost in costs], recommended.cost.unit)
+    return recommended_cost(recommended.cost, study_prices(study), count)
+
+
 def _reason(compared: Mapping[str, Any], recommended: _Candidate, candidates: Sequence[_Candidate]) -> str:
     margin, metric = _size(compared, compared["margin"]), compared["metric"]
     value = _value(compared, compared["dev_score"])
-    on_dev = f"on dev, the items that choose ({metric_name(metric)} {value})"
+    on_dev = f"on dev ({metric_name(metric)} {value})"
     if recommended.name != compared["best"]:
-        test = f"on test {_difference(compared, recommended)}"
+        test = f"{_difference(compared, recommended)} on test"
         unknown = any(c.is_as_good and c.cost.per_item is None for c in candidates)
         arms = "arms of known cost that are" if unknown else "arms"
         lead = f"the cheapest per item of the {arms} as good as {compared['best']}, the best {on_dev}"
@@ -193,7 +207,7 @@ def _changes(
             sentences.append(f"{candidate.name}, as good, costs less in all {break_even_text(pays)}.")
     if not sentences and not others_as_good:
         margin = _size(compared, compared["margin"])
-        sentences.append(f"No price of an item would: no other arm is shown to be as good within {margin}.")
+        sentences.append(f"No price would change it: no other arm is shown to be as good within {margin}.")
     return sentences + _undecided(compared, recommended, candidates)
 
 
@@ -207,7 +221,8 @@ def _nearest_margin(
     if nearest is None or -nearest.entry["low"] > FAR * compared["margin"]:
         return []
     margin = _size(compared, -nearest.entry["low"])
-    return [f"A margin of {margin} would be met by {nearest.name}, which costs less per item."]
+    loss = f"If a loss of up to {margin} were acceptable"
+    return [f"{loss}, {nearest.name} would do, which costs less per item."]
 
 
 def _may_cost_less(
@@ -227,20 +242,21 @@ def _undecided(
     if not pairs:
         return []
     names = [f"{candidate.name} ({_test_interval(compared, candidate)})" for candidate, _ in pairs]
-    by_more = f"worse by more than {_size(compared, compared['margin'])}"
-    few = [
-        f"Few items might: {candidate.name} costs less in all {break_even_text(pays)}."
+    within = f"as good within {_size(compared, compared['margin'])}"
+    size = {"from": "Many", "up to": "Few"}
+    items = [
+        f"{size[pays.outcome]} items might: {candidate.name} costs less in all {break_even_text(pays)}."
         for candidate, pays in pairs
-        if pays and pays.items
+        if pays and pays.items and pays.outcome in size
     ]
-    return [f"More test items might: {_are(names)} shown neither to be as good nor to be {by_more}.", *few]
+    return [f"More test items might: whether {_are(names)} {within} is not decided.", *items]
 
 
 def _test_interval(compared: Mapping[str, Any], candidate: _Candidate) -> str:
     """The difference on test, with the interval that decided."""
     value, low, high = (_signed(compared, candidate.entry[key]) for key in ("difference", "low", "high"))
-    low = low.removesuffix(" points").removesuffix(" point")
-    return f"{value} on test, {100 * candidate.entry['level']:.3g} % CI {low} to {high}"
+    low, high = (end.removesuffix(" points").removesuffix(" point") for end in (low, high))
+    return f"{value} on test, between {low} and {high}{_corrected(compared)}"
 
 
 def _doubts(
@@ -328,10 +344,13 @@ def _size(compared: Mapping[str, Any], value: float) -> str:
 def _difference(compared: Mapping[str, Any], candidate: _Candidate) -> str:
     entry = candidate.entry
     value, low = (_signed(compared, entry[key]) for key in ("difference", "low"))
+    low = low.removesuffix(" points").removesuffix(" point")
+    return f"{value} (at least {low}{_corrected(compared)})"
+
+
+def _corrected(compared: Mapping[str, Any]) -> str:
     count = compared["compared"]
-    corrected = f", corrected for {count:.0f} comparisons" if count > 1 else ""
-    side = f"above {low} with {format_percent((1 + entry['level']) / 2, 1)} % confidence"
-    return f"{value} ({side}{corrected})"
+    return f", corrected for {count:.0f} comparisons" if count > 1 else ""
 
 
 def _value(compared: Mapping[str, Any], value: float) -> str:

@@ -6,18 +6,18 @@ In: its costs, the prices. Out: sentences. Knows nothing of: studies, other arms
 from collections.abc import Mapping
 
 from tuneproof.record.costs import ArmCost
-from tuneproof.report.cost_text import amount_text, cost_text, latency_text
+from tuneproof.report.cost_text import NAMES, amount_text, cost_text, latency_text
 from tuneproof.report.prices import prices_text
 from tuneproof.score.verdict import join_names
 from tuneproof.settings import PriceSettings
 
 
-def recommended_cost(cost: ArmCost, prices: PriceSettings | None) -> str:
-    """What the arm costs, in one or two sentences, with the prices."""
+def recommended_cost(cost: ArmCost, prices: PriceSettings | None, count: float) -> str:
+    """What the arm costs, in one or two sentences, with the prices; count: for how many items."""
     single = _single_item(cost.latency_s)
     if cost.per_item is None:
         return f"The cost of an item is not known: {cost.reason}.{single}"
-    paid = f"{amount_text(cost.per_thousand, cost.unit)} for 1,000 items{_once(cost)}"
+    paid = f"{amount_text(cost.per_items(count), cost.unit)} for {NAMES[count]}{_once(cost)}"
     if prices is None:
         return f"{paid}, in time of this machine.{single} Prices turn it into money."
     return f"{paid} (prices: {prices_text(prices)}).{single}"

@@ -27,6 +27,7 @@ def _arm(row: tables.ArmRow) -> dict[str, Any]:
         "scores": _scores(row.scores),
         "parameters": {"total": row.total, "trainable": row.trainable},
         "time_s": row.time_s,
+        "training_s": row.training_s,
         "time_by_stage_s": row.records[0].about.get("time_s") or {},
         "peak_memory_bytes": row.peak_memory_bytes,
         "memory": _memory(row),
@@ -68,7 +69,13 @@ def report_values(study: StudyRecord, task: str, before_after: Sequence[BeforeAf
         "before_after": [table.as_json() for table in before_after],
         "arms": [_arm(row) for row in tables.arm_rows(study)],
         "pooled": [
-            {"arm": row.arm, "model": row.model, "seeds": list(row.seeds), "scores": _scores(row.scores)}
+            {
+                "arm": row.arm,
+                "model": row.model,
+                "seeds": list(row.seeds),
+                "scores": _scores(row.scores),
+                "dev_scores": _scores(row.dev_scores),
+            }
             for row in tables.pooled_rows(study)
         ],
         "comparisons": tables.comparison_rows(study),

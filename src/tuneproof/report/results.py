@@ -14,15 +14,20 @@ from tuneproof.record.study_folder import StudyRecord
 from tuneproof.report import formatting, tables
 from tuneproof.report.charts import forest
 from tuneproof.report.charts.cost import Mark, cost_figure
-from tuneproof.report.charts.svg import arm_colour
+from tuneproof.report.charts.svg import Scale, arm_colour
 from tuneproof.report.comparison_tables import (
-    comparison_cells,
+    CLAIMS,
+    OTHERS,
+    compared_pairs,
     comparison_style,
-    comparison_tables,
+    comparison_table,
     comparison_terms,
     difference_text,
+    pair_name,
+    without_claims,
 )
 from tuneproof.report.diagnoses import SIGN
+from tuneproof.report.recommendation import recommend
 
 FEW_PAIRS = 8
 
@@ -38,24 +43,17 @@ class PlotRow:
     ink: str
 
 
-def pair_name(pair: dict[str, Any]) -> str:
-    """A comparison's name, such as "full over head"."""
-    return f"{pair.get('arm')} over {pair.get('over')}"
-
-
 def forest_plot(study: StudyRecord, rows: Sequence[tables.ArmRow], metric: str) -> dict[str, Any]:
     """The forest plot: every arm with a score, then the arms without one."""
     style = tables.column_style(list(rows), metric)
     scored = [(i, row) for i, row in enumerate(rows) if row.has_score(metric)]
     scale = forest.score_scale([row.scores[metric] for _, row in scored], tables.is_share(metric))
     base = [row.scores[metric].value or 0.0 for _, row in scored if row.kind == "baseline"]
-    share = tables.overlap_share(study)
-    leaky = f"; {formatting.format_percent(share)} % overlap" if share else ""
+    leaky = _overlap(study)
     plot_rows = []
     for index, row in scored:
         score, ink = row.scores[metric], arm_colour(index, row.kind)
-        finding = f" · {SIGN} {row.finding}" if row.finding else ""
-        aside = (tables.format_seeds(row) if row.seeds else row.kind) + leaky + finding
+        aside = (tables.format_seeds(row) if row.seeds else row.kind) + leaky + _aside(row, metric, style)
         strip = forest.score_strip(row, score, style, scale, base, ink)
         plot_rows.append(PlotRow(row.label, aside, strip, tables.format_score(score, style), ink))
     return {
@@ -64,39 +62,55 @@ def forest_plot(study: StudyRecord, rows: Sequence[tables.ArmRow], metric: str) 
         "axis": forest.axis_strip(scale, tables.is_share(metric)),
         "grouped": study.is_clustered,
         "has_base": bool(base),
+        "has_dev": any(metric in row.dev_scores for row in rows),
     }
 
 
-def _select_pairs(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pairs to plot: all if there are few, else those that share an arm or an `over` with a claim."""
+def _overlap(study: StudyRecord) -> str:
+    share = tables.overlap_share(study)
+    return f"; {formatting.format_percent(share)} % overlap" if share else ""
+
+
+def _aside(row: tables.ArmRow, metric: str, style: formatting.NumberStyle) -> str:
+    """What the training curves say against an arm, and its score on dev."""
+    finding = f" · {SIGN} {row.finding}" if row.finding else ""
+    score = row.dev_scores.get(metric)
+    return finding + (f" · dev {tables.format_score(score, style)}" if score else "")
+
+
+def _select_pairs(pairs: list[dict[str, Any]], recommended: str) -> list[dict[str, Any]]:
+    """The pairs to plot: all if there are few, else those of the recommended arm, and those that share an
+    arm or an `over` with a claim."""
     claims = [pair for pair in pairs if pair.get("claim")]
     if len(pairs) <= FEW_PAIRS or not claims:
         return pairs
-    arms, bases = {c.get("arm") for c in claims}, {c.get("over") for c in claims}
+    arms, bases = {recommended, *(c.get("arm") for c in claims)}, {c.get("over") for c in claims}
     return [pair for pair in pairs if pair.get("arm") in arms or pair.get("over") in bases]
 
 
+def _difference_row(pair: dict[str, Any], scale: Scale) -> PlotRow:
+    style, aside = comparison_style(pair), "claim" if pair.get("claim") else ""
+    strip, text = forest.difference_strip(pair, style, scale), difference_text(pair, style)
+    return PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome")))
+
+
 def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
-    """The paired differences in one metric as strips, and in every metric as a table."""
+    """The paired differences in one metric as strips, and in every metric as tables."""
     pairs = [pair for pair in tables.comparison_rows(study) if pair.get("difference") is not None]
-    drawn = _select_pairs([pair for pair in pairs if pair.get("metric") == metric])
+    advice = recommend(study)
+    parts = compared_pairs(pairs, advice.pairs if advice else ())
+    once = [*parts[CLAIMS], *without_claims(parts), *parts[OTHERS]]
+    by_metric = [pair for pair in once if pair.get("metric") == metric]
+    drawn = _select_pairs(by_metric, advice.name if advice else "")
     scale, positive = forest.difference_scale(drawn), tables.positive_label(study)
-    strips, rows = [], []
-    for pair in pairs:
-        style = comparison_style(pair)
-        text = difference_text(pair, style)
-        rows.append((pair_name(pair), *comparison_cells(pair, positive)))
-        if pair in drawn:
-            aside, strip = "claim" if pair.get("claim") else "", forest.difference_strip(pair, style, scale)
-            strips.append(PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome"))))
-    made = comparison_tables(pairs, rows)
+    made = [(title, comparison_table(some, positive)) for title, some in parts.items() if some]
     return {
-        "strips": strips,
+        "strips": [_difference_row(pair, scale) for pair in drawn],
         "axis": forest.axis_strip(scale, tables.is_share(metric), True),
         "tables": made,
-        "terms": comparison_terms(pairs, made),
-        "sentences": [str(pair["sentence"]) for pair in pairs if pair.get("sentence")],
-        "more": len(pairs) - len(drawn),
+        "terms": comparison_terms(parts, [table for _, table in made]),
+        "sentences": [str(pair["sentence"]) for pair in once if pair.get("sentence")],
+        "more": len(once) - len(drawn),
         "has_margin": any(pair.get("margin") is not None for pair in drawn),
         "has_mde": any(pair.get("mde") is not None for pair in drawn),
     }
@@ -120,14 +134,14 @@ def metric_table(rows: Sequence[tables.ArmRow], positive: str) -> tables.Table:
 def cost_figures(rows: Sequence[tables.ArmRow], metric: str, positive: str) -> list[tuple[str, Markup]]:
     """Score against time, trainable parameters and peak memory, for the arms that have both."""
     costs = (
-        ("total time (s)", lambda row: row.time_s),
+        ("training time (s)", lambda row: row.training_s),
         ("trainable parameters", lambda row: row.trainable),
         ("peak memory (MiB)", lambda row: row.peak_memory_bytes and row.peak_memory_bytes / 2**20),
     )
-    drawn = []
+    drawn, names = [], tables.short_names(rows)
     for title, cost in costs:
         marks = [
-            Mark(row.label, float(cost(row)), float(row.scores[metric].value or 0), arm_colour(i, row.kind))
+            Mark(names[i], float(cost(row)), float(row.scores[metric].value or 0), arm_colour(i, row.kind))
             for i, row in enumerate(rows)
             if row.has_score(metric) and cost(row) is not None
         ]

@@ -14,6 +14,7 @@ from tuneproof.recipe.yaml import parse_value
 from tuneproof.record.study_folder import RECIPE, StudyRecord, read_items
 from tuneproof.report import formatting, question_sections, slices, tables
 from tuneproof.report.abstention import abstention_table
+from tuneproof.report.arm_table import UNDONE, arm_table, arm_terms, undone_arms
 from tuneproof.report.charts.calibration import reliability_figure
 from tuneproof.report.charts.label_efficiency import label_efficiency
 from tuneproof.report.charts.learning_curves import learning_curves
@@ -29,7 +30,7 @@ from tuneproof.report.costs import (
     speed_of_serving,
 )
 from tuneproof.report.decisions import decision_note, decision_table
-from tuneproof.report.diagnoses import read_diagnoses, withheld_verdicts
+from tuneproof.report.diagnoses import NO_FINDING, read_diagnoses, withheld_verdicts
 from tuneproof.report.engine_parity import engine_parity
 from tuneproof.report.flips import compare_all_answers, flips_payload
 from tuneproof.report.further_tests import further_section
@@ -94,11 +95,13 @@ def key_figures(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> list[tuple
         detail += f"; {formatting.format_percent(overlap)} % overlap train"
     entries.append(("Test items", formatting.count(sizes.get("test")), detail))
     winner = pairs[0].get("arm") if pairs else None
-    best = next((row for row in rows if winner in (row.label, row.arm) and row.time_s), None)
+    best = next((row for row in rows if winner in (row.label, row.arm) and row.training_s is not None), None)
     if best:
         peak = f"{formatting.memory(best.peak_memory_bytes)} peak memory"
         detail = f"per seed, {peak}" if len(best.seeds) > 1 else peak
-        entries.append((f"Total time of {best.label}", formatting.format_duration(best.time_s), detail))
+        entries.append(
+            (f"Training time of {best.label}", formatting.format_duration(best.training_s), detail)
+        )
     return entries
 
 
@@ -126,22 +129,9 @@ def power(study: StudyRecord) -> str:
     return formatting.format_percent(float(setting(study, "score", "power") or 0.8), 0)
 
 
-def _level(study: StudyRecord) -> str:
+def level(study: StudyRecord) -> str:
     """The level of the intervals, in percent."""
     return formatting.format_percent(float(setting(study, "score", "level") or 0.95), 0)
-
-
-def arm_terms(study: StudyRecord) -> list[tuple[str, str]]:
-    """What the headers of the table of arms mean."""
-    title = tables.metric_title(tables.main_metric(study), tables.positive_label(study))
-    sizes = study.splits.get("sizes") or {}
-    dev, test = (formatting.count(sizes.get(split)) for split in ("dev", "test"))
-    score = f"on the {test} test items, with a {_level(study)} % confidence interval."
-    return [
-        (title, f"{score} The {dev} dev items choose settings and the best arm; test items choose nothing."),
-        ("Total time", "loading, training, and predicting dev and test; the mean of the seeds."),
-        (tables.STUDY_RATE, "while the study predicted dev and test, all of them at once."),
-    ]
 
 
 def calibrations(arms: Sequence[slices.ArmPredictions]) -> list[dict[str, Any]]:
@@ -274,6 +264,7 @@ def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, An
         "diagnoses": read_diagnoses(study),
         "under_trained": any(row.finding for row in rows),
         "diagnosed": study.comparisons.get("diagnoses") is not None,
+        "no_finding": NO_FINDING,
         "withheld": withheld_verdicts(study),
         "searches": search_tables(rows),
         "forecast": predicted_cost(study),
@@ -288,9 +279,21 @@ def _training(study: StudyRecord, rows: Sequence[tables.ArmRow]) -> dict[str, An
 def _arms(study: StudyRecord) -> dict[str, Any]:
     """The arms with their seeds pooled, one by one, and what the headers mean."""
     return {
-        "arms": tables.arm_table(study),
-        "arm_terms": arm_terms(study),
-        "seeds_table": tables.arm_table(study, tables.arm_rows(study)),
+        "arms": arm_table(study),
+        "arm_terms": arm_terms(study, level(study)),
+        "undone": undone_arms(study),
+        "undone_title": UNDONE,
+        "seeds_table": arm_table(study, tables.arm_rows(study)),
+    }
+
+
+def _metrics(study: StudyRecord, rows: Sequence[tables.ArmRow], positive: str) -> dict[str, Any]:
+    """Every metric of every arm, with what is to be said of them."""
+    notes = [*tables.metric_notes(rows, positive), *(study.comparisons.get("not_computed") or [])]
+    return {
+        "metrics": metric_table(rows, positive),
+        "metric_notes": [*notes, *registration_notes(study)],
+        "recall_of": positive if any(row.has_score("recall") for row in rows) else "",
     }
 
 
@@ -333,32 +336,28 @@ def build_sections(study: StudyRecord) -> dict[str, Any]:
         **_data(study),
         **_training(study, rows),
         **_arms(study),
+        **_metrics(study, rows, positive),
         "question": question(study),
         "key_figures": key_figures(study, rows),
         "rows": rows,
         "test_items": formatting.count((study.splits.get("sizes") or {}).get("test")),
+        "dev_items": formatting.count((study.splits.get("sizes") or {}).get("dev")),
         "metric_title": tables.metric_title(metric, positive),
         "power": power(study),
-        "level": _level(study),
+        "level": level(study),
         "forest": forest_plot(study, rows, metric),
         "differences": paired_differences(study, metric),
-        "metrics": metric_table(rows, positive),
         "lookalikes": lookalike_table(study),
         "further": further_section(study),
         "lookalike_note": lookalike_note(study),
         "label_errors": label_errors_section(study),
-        "metric_notes": [
-            *tables.metric_notes(rows, positive),
-            *(study.comparisons.get("not_computed") or []),
-            *registration_notes(study),
-        ],
         "costs": [*score_against_cost(study, metric, positive), *cost_figures(rows, metric, positive)],
         **_costs(study),
         "panels": learning_curves(rows),
         "engines": engine_parity(rows),
         "trained": [(i, row) for i, row in enumerate(rows) if any(r.steps for r in row.records)],
         "efficiency": label_efficiency(study, rows),
-        "loading": load_code(study, rows, metric),
+        "loading": load_code(study, rows, metric, task_name(study)),
         "changes": pairs,
         "payload": flips_payload(pairs, items),
         "first_flips": FLIPS_WITHOUT_SCRIPT,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.inference.answers import AnswerPredictions
 from tuneproof.inference.prediction import AnyPredictions, read_predictions
 from tuneproof.metrics.labels import BINS, CALIBRATION, LOG_LOSS, confusion
 from tuneproof.metrics.metric import UNPARSED, LabelItems, Metric, evaluate
@@ -120,9 +121,11 @@ def constant_predictions(arms: Sequence[ArmPredictions]) -> list[str]:
 
 
 def count_confusions(arms: Sequence[ArmPredictions]) -> list[Confusion]:
-    """A confusion matrix per arm, summed over its seeds."""
+    """A confusion matrix per arm, summed over its seeds; none where every question has an answer."""
     confusions = []
     for arm in arms:
+        if isinstance(arm.runs[0], AnswerPredictions) and all(arm.runs[0].golds):
+            continue
         first, total = arm.runs[0], sum(confusion(_items_of(run)) for run in arm.runs)
         unparsed = sum(int((run.predicted_N == UNPARSED).sum()) for run in arm.runs)
         confusions.append(Confusion(arm, first.labels, np.asarray(total).tolist(), unparsed, len(first)))
@@ -252,15 +255,29 @@ def slice_scores(arms: Sequence[ArmPredictions], items: Items) -> dict[str, list
         return {}
     ids = [first.ids[row] for row in rows]
     right_AN = np.stack([_mean_correct(arm, ids) for arm in arms])
-    gold_N = first.gold_N[rows]
-    by_label = [
-        make_slice(label, gold_N == index, right_AN)
-        for index, label in enumerate(first.labels)
-        if (gold_N == index).any()
-    ]
-    slices = {"by label": by_label, **_slice_by_columns(ids, items, right_AN)}
+    slices = {"by label": _slice_by_label(arms, first.gold_N[rows], right_AN)}
+    slices |= _slice_by_columns(ids, items, right_AN)
     slices |= _slice_by_group([first.groups[row] for row in rows], right_AN)
     return {name: parts for name, parts in slices.items() if parts}
+
+
+def _slice_by_label(
+    arms: Sequence[ArmPredictions], gold_N: NDArray[np.int64], right_AN: NDArray[np.float64]
+) -> list[Slice]:
+    """A slice for every label that items have; of two labels the positive one as in the scores."""
+    first = arms[0].runs[0]
+    inside = {label: gold_N == index for index, label in enumerate(first.labels)}
+    slices = [make_slice(label, inside_N, right_AN) for label, inside_N in inside.items() if inside_N.any()]
+    if len(first.labels) != 2 or len(gold_N) < len(first):
+        return slices
+    return [_with_recall(part, arms) if part.name == first.labels[1] else part for part in slices]
+
+
+def _with_recall(positive: Slice, arms: Sequence[ArmPredictions]) -> Slice:
+    """The positive class with the study's intervals of recall, which is the accuracy on these items."""
+    recalls = [arm.row.scores.get("recall") for arm in arms]
+    pairs = zip(recalls, positive.accuracies, strict=True)
+    return replace(positive, accuracies=[recall or accuracy for recall, accuracy in pairs])
 
 
 def _bins(runs: Sequence[LabelItems]) -> list[Bin]:

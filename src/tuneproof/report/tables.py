@@ -4,11 +4,12 @@ In: a study read back. Out: rows of arms, comparisons, a table of strings, the v
 Knows nothing of: HTML, drawing, torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from tuneproof.metrics import METRICS
+from tuneproof.record.costs import training_seconds
 from tuneproof.record.study_folder import ArmRecord, StudyRecord
 from tuneproof.report import formatting
 from tuneproof.report.corrections import corrections_note
@@ -17,7 +18,6 @@ from tuneproof.report.recommendation import recommend
 
 CAUTION = "Caution: "
 MEAN_NOTE = "mean of the seeds"
-STUDY_RATE = "Items/s (study)"
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class ArmRow:
     """One arm with one seed, or with its seeds pooled (`seeds` then has several).
 
     `status` is "done" if any seed is done; `reason` says why the others are not. Parameters are None
-    if the arm stopped before they were counted, and 0 for baselines. `time_s` sums the stages;
-    `records` are the arm's folders, one per seed; `many_models` says that the study has several
-    models, so that the arm's label needs its model. `finding` is what its training curves say against it.
+    if the arm stopped before they were counted, and 0 for baselines. `time_s` sums the stages, of which
+    `training_s` are paid once; `dev_scores` are those on dev, empty in older studies. `records` are the arm's
+    folders, one per seed; `many_models` says that the study has several models, so that the arm's label needs
+    its model. `finding` is what its training curves say against it.
     """
 
     arm: str
@@ -58,6 +59,8 @@ class ArmRow:
     records: tuple[ArmRecord, ...] = field(repr=False, default=())
     many_models: bool = False
     finding: str = ""
+    dev_scores: dict[str, Score] = field(default_factory=dict)
+    training_s: float | None = None
 
     @property
     def label(self) -> str:
@@ -68,6 +71,11 @@ class ArmRow:
     def marked_label(self) -> str:
         """The label, with a sign if the arm's training has a finding."""
         return f"{self.label} {SIGN}" if self.finding else self.label
+
+    @property
+    def marked_name(self) -> str:
+        """The arm's name with the sign, where the model is named already."""
+        return f"{self.arm} {SIGN}" if self.finding else self.arm
 
     @property
     def trainable_share(self) -> float | None:
@@ -94,11 +102,18 @@ class Table:
 
     def without_empty_columns(self) -> "Table":
         """The table without the columns that hold nothing in any row."""
-        columns = [
+        return self._of(
             column
             for column in range(len(self.header))
             if not self.rows or any(row[column] not in ("", formatting.NOTHING) for row in self.rows)
-        ]
+        )
+
+    def without_columns(self, names: Set[str]) -> "Table":
+        """The table without the columns of these headers."""
+        return self._of(column for column, name in enumerate(self.header) if name not in names)
+
+    def _of(self, indices: Iterable[int]) -> "Table":
+        columns = list(indices)
         rows = tuple(tuple(row[column] for column in columns) for row in self.rows)
         header = tuple(self.header[column] for column in columns)
         return Table(header, rows, tuple(self.numeric[column] for column in columns))
@@ -169,7 +184,7 @@ def _row(study: StudyRecord, records: list[ArmRecord], scores: dict[str, Score])
     first = next((r for r in records if r.about.get("status") == "done"), records[0])
     about = first.about
     nothing = 0 if about.get("kind") == "baseline" and about.get("status") == "done" else None
-    times = [sum(r.about["time_s"].values()) for r in records if r.about.get("time_s")]
+    timed = [r.about for r in records if r.about.get("time_s")]
     is_elsewhere = about.get("kind") == "system"  # its memory is not this machine's
     peaks = filter(None, (r.about.get("peak_memory_bytes") for r in records if not is_elsewhere))
     return ArmRow(
@@ -183,13 +198,30 @@ def _row(study: StudyRecord, records: list[ArmRecord], scores: dict[str, Score])
         scores=scores,
         total=first.ledger.get("total", nothing),
         trainable=first.ledger.get("trainable", nothing),
-        time_s=_mean(times),
+        time_s=_mean([sum(about["time_s"].values()) for about in timed]),
         peak_memory_bytes=max(peaks, default=None),
         items_per_s=_mean([r.about.get("items_per_s") for r in records]),
         records=tuple(records),
         many_models=_many_models(study),
         finding=first_finding(study, records),
+        dev_scores=_dev_scores(study, records),
+        training_s=_mean([training_seconds(about) for about in timed]),
     )
+
+
+def _dev_scores(study: StudyRecord, records: list[ArmRecord]) -> dict[str, Score]:
+    """The scores of an arm on dev, pooled over its seeds; of one of several seeds there are none."""
+    about = records[0].about
+    seeds = [arm for arm in study.arms if _identity(arm.about) == _identity(about)]
+    entries = study.comparisons.get("arms") or []
+    scores = next(
+        (entry.get("dev_scores") for entry in entries if _identity(entry) == _identity(about)), None
+    )
+    return _scores_from_json(scores or {}) if len(seeds) == len(records) else {}
+
+
+def _identity(values: Mapping[str, Any]) -> tuple[Any, Any]:
+    return values.get("model"), values.get("arm")
 
 
 def arm_rows(study: StudyRecord) -> list[ArmRow]:
@@ -230,14 +262,20 @@ def _mean_scores(records: list[ArmRecord]) -> dict[str, Score]:
     }
 
 
+def short_names(rows: Sequence[ArmRow]) -> list[str]:
+    """The arms' names for a figure: with their models only where two arms would have one name."""
+    names = [row.arm for row in rows]
+    return [row.arm if names.count(row.arm) == 1 else row.label for row in rows]
+
+
 def metric_names(rows: list[ArmRow]) -> list[str]:
     """Every metric that any arm was scored by, in the order of the scores."""
     return list(dict.fromkeys(name for row in rows for name in row.scores))
 
 
-def metric_notes(rows: list[ArmRow], positive: str = "") -> list[str]:
+def metric_notes(rows: Sequence[ArmRow], positive: str = "") -> list[str]:
     """The caveats of every metric that any arm was scored by."""
-    names = [name for name in metric_names(rows) if metric_note(name)]
+    names = [name for name in metric_names(list(rows)) if metric_note(name)]
     return [f"{metric_title(name, positive)}: {metric_note(name)}." for name in names]
 
 
@@ -337,31 +375,6 @@ def _positive_note(study: StudyRecord) -> str:
 def headline(study: StudyRecord) -> str:
     """The verdict as one paragraph (`headlines`)."""
     return " ".join(headlines(study))
-
-
-def arm_table(study: StudyRecord, rows: list[ArmRow] | None = None) -> Table:
-    """The table of arms as strings, for the terminal, the Markdown and the page.
-
-    `rows` are the arms with their seeds pooled (the default) or one per seed. An arm that is not done
-    has the reason in its score column.
-    """
-    rows, metric = pooled_rows(study) if rows is None else rows, main_metric(study)
-    style, share = column_style(rows, metric), overlap_share(study)
-    title = metric_title(metric, positive_label(study)) + style.unit.replace(" ", ", ")
-    leaky = f" (overlap {formatting.format_percent(share)} %)" if share else ""
-    cells = []
-    for row in rows:
-        score = format_score(row.scores.get(metric), style)
-        if row.status != "done":
-            score = f"{row.status}: {formatting.show_hidden(row.reason)}" if row.reason else row.status
-        else:
-            score += leaky + (f" ({formatting.show_hidden(row.reason)})" if row.reason else "")
-        name, speed = formatting.show_hidden(row.marked_label), formatting.rate(row.items_per_s)
-        parameters = (formatting.count(row.trainable), formatting.count(row.total))
-        cost = (formatting.format_duration(row.time_s), formatting.memory(row.peak_memory_bytes), speed)
-        cells.append((name, format_seeds(row), score, *parameters, *cost))
-    header = ("Arm", "Seeds", title, "Trainable", "Parameters", "Total time", "Peak memory", STUDY_RATE)
-    return Table(header, tuple(cells), (False, False, False, True, True, True, True, True))
 
 
 def all_and_without(measured: Mapping[str, Any], positive: str, others: str) -> Table:

@@ -191,12 +191,20 @@ def _margin_sentence(comparison: Comparison) -> str:
     margin = f"{size} {'point' if size == '1' else 'points'}" if c.in_points else size
     names = {"arm": _subject(c, c.arm), "over": _subject(c, c.over), "margin": margin}
     sentence = _margin_template(c.outcome, verdict.outcome).format(**names, outcome=c.outcome)
-    ends = (verdict.interval.low, verdict.interval.high)
-    low, high = (
-        _format_difference(c, end) for end in (ends if c.direction == "up" else (-ends[1], -ends[0]))
-    )
     sentence = f"T{sentence[1:]}" if sentence.startswith("this run of ") else sentence
-    return f" {sentence} ({100 * verdict.level:.3g} % CI {low} to {high}{_margin_test(c, verdict)})."
+    return f" {sentence} ({_margin_ends(c, verdict)}{_margin_test(c)})."
+
+
+def _margin_ends(comparison: Comparison, verdict: MarginVerdict) -> str:
+    """The ends of the interval that the outcome rests on; its level is that of `judge_margin`."""
+    c, is_up = comparison, comparison.direction == "up"
+    ends = (verdict.interval.low, verdict.interval.high)
+    low, high = (_format_difference(c, end) for end in (ends if is_up else (-ends[1], -ends[0])))
+    is_bounded = {"better by more": is_up, "as good or better": is_up}
+    is_bounded |= {"worse by more": not is_up, "as good or worse": not is_up}
+    if verdict.outcome not in is_bounded:
+        return f"between {low} and {high}"
+    return f"at least {low}" if is_bounded[verdict.outcome] else f"at most {high}"
 
 
 def _margin_template(outcome: Outcome, margin_outcome: MarginOutcome) -> str:
@@ -208,13 +216,12 @@ def _margin_template(outcome: Outcome, margin_outcome: MarginOutcome) -> str:
     return _MARGIN_SENTENCES[margin_outcome]
 
 
-def _margin_test(comparison: Comparison, verdict: MarginVerdict) -> str:
-    """Why the interval beside a margin has a level of its own."""
+def _margin_test(comparison: Comparison) -> str:
+    """For what the test of a margin is corrected."""
     c = comparison
-    one_sided = ", of two one-sided tests" if verdict.level < c.corrected_level else ""
     corrected = f", corrected for {c.claims} comparisons" if c.claims > 1 else ""
     looks = ", corrected for the seeds added later" if c.look_factor > 1 else ""
-    return f"{one_sided}{corrected}{looks}"
+    return f"{corrected}{looks}"
 
 
 def _subject(comparison: Comparison, name: str) -> str:

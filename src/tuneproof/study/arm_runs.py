@@ -139,7 +139,7 @@ def _arms_by_model(
     for arm in recipe.arms:
         if arm.method.kind == "finished":
             own = own_models.get(arm.name)  # None: on a hub that was not reached
-            yield arm, own, why_not_finished(own, recipe.task.kind) if own else None
+            yield arm, own, why_not_finished(own, recipe.task) if own else None
         elif arm.method.needs_model:
             for spec, reason in _with_models(recipe, arm, models, study):
                 yield arm, spec, reason
@@ -187,7 +187,7 @@ def _why_impossible(recipe: Recipe, arm: Arm, spec: ModelSpec) -> str | None:
     search, arm = _resolve(recipe, arm, spec)
     trials = search.trials if search else []
     arms = [arm.model_copy(update={"options": with_values(arm.options, trial)}) for trial in trials]
-    reasons = (why_impossible(variant, spec, recipe.task.kind) for variant in (arm, *arms))
+    reasons = (why_impossible(variant, spec, recipe.task) for variant in (arm, *arms))
     return next(filter(None, reasons), None)
 
 

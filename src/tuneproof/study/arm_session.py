@@ -56,7 +56,7 @@ class ArmSession:
     @cached_property
     def compute(self) -> Compute:
         """Device and precision, chosen before the first arm with a model."""
-        compute = make_compute(self.plan.recipe.compute, longest_item(self.plan))
+        compute = make_compute(self.plan.recipe.compute, longest_item(self.plan), self.plan.models)
         self.monitor.message(compute.sentence, "detail")
         return compute
 
@@ -110,7 +110,8 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
     status = "done"
     try:
         context, memory = _prepare(session, run, monitor)
-        reset_peak()
+        device = context.compute.device.type if context is not None else "cpu"
+        reset_peak(device)
         resident = resident_bytes()
         with (context and context.resume_logs) or nullcontext():
             if context is None:
@@ -118,7 +119,7 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
             else:
                 result = runner_of(run)(context)
             result = decide_on_dev(result, plan.recipe)
-            seconds, peaks = time.perf_counter() - started, peak_bytes()
+            seconds, peaks = time.perf_counter() - started, peak_bytes(device)
             write_tests(run, memory.study, predict_tests(run, result, memory.study, monitor))
         ledger = {"memory": memory.record(peaks, resident), **result.training_speed()}
         measured = {"wall_s": seconds, "peaks": peaks, **_time_arm(run, memory.study, result)}
@@ -141,7 +142,10 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
 
 
 def add_tests(session: ArmSession, run: ArmRun) -> None:
-    """Predict the further test sets that a finished arm has not seen; why not, where it cannot."""
+    """Predict the further test sets that a finished arm has not seen; why not, where it cannot.
+
+    Raises: RunError where the predictions cannot be written.
+    """
     study, monitor = session.plan.study, session.monitor
     missing = missing_tests(run, study)
     if not missing:
@@ -153,12 +157,13 @@ def add_tests(session: ArmSession, run: ArmRun) -> None:
     session.release_models()
     context = session.context(run, monitor) if run.spec is not None else None
     try:
-        write_tests(run, study, predict_later(run, study, context, missing))
+        predictions = predict_later(run, study, context, missing)
     except StoppedError:
         raise
     except TuneproofError as error:
         monitor.message(f"{run.label} is not scored on {names}: {error}", "warning")
     else:
+        write_tests(run, study, predictions)
         monitor.message(f"{run.label} is scored on {names}; nothing was trained again.")
 
 
@@ -234,6 +239,8 @@ def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmCon
         write_facts(run.folder, run.facts, None)
         return None, MemoryPlan(sampled_study(session.plan, run))
     context = session.context(run, monitor)
+    if context.compute.precision_note:
+        monitor.message(context.compute.precision_note, recorded=True)
     if context.compute.rerun_note and run.arm.method.kind == "tuned":
         monitor.message(context.compute.rerun_note, recorded=True)
     if session.plan.recipe.compute.memory is not None:

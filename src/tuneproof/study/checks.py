@@ -4,6 +4,7 @@ In: a recipe and what is known so far. Out: RecipeError for the first problem.
 Knows nothing of: weights, files of a study.
 """
 
+import importlib.metadata
 from collections.abc import Sequence
 
 from tuneproof.context.compute import check_compute
@@ -18,6 +19,8 @@ from tuneproof.recipe.recipe import Arm, Recipe
 from tuneproof.score.verdict import join_names
 from tuneproof.train.trackers import check_trackers
 
+# the first whose FSDP2 sums gradients on every backend and shards half-precision weights beside others
+OLDEST_FSDP_TORCH = (2, 8)
 COUNTED_TWICE = (
     "train.class_weights moves the probabilities that decision.costs reads, so that rare labels count twice: "
     "leave one of them out."
@@ -28,6 +31,13 @@ def _check_parallel(recipe: Recipe) -> None:
     """Raises RecipeError for what sharded weights do not allow."""
     if recipe.compute.parallel != "fsdp":
         return
+    version = importlib.metadata.version("torch")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_FSDP_TORCH:
+        raise RecipeError(
+            "compute.parallel",
+            f"fsdp needs torch {'.'.join(map(str, OLDEST_FSDP_TORCH))} or newer, and this is {version}.",
+            do="Upgrade it with `pip install -U torch`, or write compute: {parallel: ddp}.",
+        )
     for arm in recipe.arms:
         if arm.method.quantizes:
             raise RecipeError(

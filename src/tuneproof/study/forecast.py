@@ -275,7 +275,7 @@ class _Speeds:
                 int(spec.encode(part, study.splits.part(part), study.recipe.encode).tokens_N.max())
                 for part in ("train", "dev")
             )
-            self.compute = make_compute(study.recipe.compute, longest)
+            self.compute = make_compute(study.recipe.compute, longest, self.plan.models)
         return ArmContext(study, run.arm, spec, self.compute, run.random_seed)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from tuneproof.arms.system import announce_system
 from tuneproof.context.audit_encoding import audit_further_texts, audit_prompt, audit_readable, audit_texts
 from tuneproof.context.audit_question_encoding import audit_question_arm, audit_windows, reads_spans
-from tuneproof.context.compute import resolve_compute
+from tuneproof.context.compute import for_models, resolve_compute
 from tuneproof.context.finished_model import make_finished_spec
 from tuneproof.context.model_spec import ModelSpec, declare_model_spec, explain_limit, make_model_spec
 from tuneproof.context.study_data import StudyData
@@ -138,7 +138,9 @@ def plan_study(
         data = StudyData(recipe, splits, prompt, Path(recipe.out) / CACHE, tests=tests)
     of_study, models = models, [*models, *own.values()]
     if machine is None:
-        machine = resolve_compute(recipe.compute) if models and audited_items is None else {}
+        machine = resolve_compute(recipe.compute, models) if models and audited_items is None else {}
+    else:
+        machine = for_models(machine, recipe.compute, models)
     arms = list_arm_runs(recipe, of_study, data, machine, own)
     if data is not None:
         findings += _audit_systems(data, arms)

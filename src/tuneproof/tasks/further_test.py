@@ -16,12 +16,14 @@ from tuneproof.errors import DataError
 from tuneproof.settings import Settings
 from tuneproof.tasks import label_columns
 from tuneproof.tasks.label_spellings import plain_spelling
+from tuneproof.tasks.messages import has_messages, read_conversations
 from tuneproof.tasks.question_columns import QuestionColumns
 from tuneproof.tasks.question_rows import build_examples
 from tuneproof.tasks.questions import read_parts
 from tuneproof.tasks.several_labels import read_one_vs_rest
 from tuneproof.tasks.tables import Table, TextFormat, read_table
 from tuneproof.tasks.task import Example, TaskOptions
+from tuneproof.tasks.written_answers import AnswersOptions, read_items
 
 
 class FurtherTest(Settings):
@@ -65,7 +67,9 @@ def read_further_test(
     values = options.model_dump()
     encoding = values.get("encoding", "utf-8-sig")
     text_format = TextFormat(encoding, values.get("delimiter"), values.get("quotes"), settings.sheet)
-    if kind == "questions":
+    if isinstance(options, AnswersOptions):
+        rows = _read_answers(settings, options, text_format)
+    elif kind == "questions":
         rows = _read_questions(settings, values, labels, text_format)
     else:
         rows = _read_labels(settings, values, labels, text_format)
@@ -133,6 +137,17 @@ def _study_labels(
 
 def _listed(labels: Sequence[str]) -> str:
     return ", ".join(labels[:10]) + (f" and {len(labels) - 10:,} more" if len(labels) > 10 else "")
+
+
+def _read_answers(settings: FurtherTest, options: AnswersOptions, text_format: TextFormat) -> FurtherRows:
+    """Texts with written answers, by the columns of the study's own file, or of `messages`."""
+    table = read_table(settings.path, text_format)
+    changed = {"text": settings.text or options.text, "id": settings.id, "group": settings.group}
+    columns = options.model_copy(update=changed)
+    if has_messages(table, columns.text):
+        tables, _ = read_conversations({"all": table}, columns.text, columns.answer, is_label=False)
+        table = tables["all"]
+    return FurtherRows(read_items(table, columns, "row"), True, dict(table.about), {})
 
 
 def _read_questions(

@@ -14,7 +14,7 @@ from tuneproof.tasks.delimited import MAX_CELL_LENGTH
 from tuneproof.tasks.label_cells import advise_one_vs_rest, is_object, list_items
 from tuneproof.tasks.label_spellings import check_spellings, is_number, number_value, plain_spelling, visible
 from tuneproof.tasks.tables import Table
-from tuneproof.tasks.task import Remark
+from tuneproof.tasks.task import Example, Remark
 
 MAX_LABELS = 1000
 MAX_LABEL_LENGTH = 1000  # characters
@@ -70,12 +70,14 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value).__name__, type(value).__name__)
 
 
-def check_no_empty_text(table: Table, texts: Sequence[str]) -> None:
-    """Raises DataError if a text is empty."""
+DROP_OR_FILL = "Fill them in, or set drop_empty: true to leave these rows out."
+
+
+def check_no_empty_text(table: Table, texts: Sequence[str], do: str = DROP_OR_FILL) -> None:
+    """Raises DataError if a text is empty, with what to do."""
     empty = [index for index, text in enumerate(texts) if not text]
     if empty:
         subject = "text is" if len(empty) == 1 else "texts are"
-        do = "Fill them in, or set drop_empty: true to leave these rows out."
         raise DataError(table.name, f"{len(empty):,} {subject} empty ({table.list_rows(empty)}).", do=do)
 
 
@@ -244,3 +246,14 @@ def read_groups(table: Table, name: str) -> list[str]:
             raise DataError(table.locate(index), message, do="Fill it in, or leave out group.")
         groups.append(plain_spelling(group) or group)
     return groups
+
+
+def check_unique_ids(parts: Mapping[str, Sequence[Example]]) -> None:
+    """Raises: DataError if two files of a study share an id."""
+    seen: dict[str, str] = {}
+    for part, items in parts.items():
+        for item in items:
+            if seen.setdefault(item.id, part) != part:
+                problem = f"the id {item.id!r} is also in the {seen[item.id]} file."
+                do = "Make the ids unique across all files, or leave out id."
+                raise DataError(f"{part} file", problem, do=do)

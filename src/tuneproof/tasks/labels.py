@@ -173,16 +173,6 @@ def _build_part(
     ]
 
 
-def _check_unique_ids(parts: dict[str, list[Example]]) -> None:
-    seen: dict[str, str] = {}
-    for part, items in parts.items():
-        for item in items:
-            if seen.setdefault(item.id, part) != part:
-                problem = f"the id {item.id!r} is also in the {seen[item.id]} file."
-                do = "Make the ids unique across all files, or leave out id."
-                raise DataError(f"{part} file", problem, do=do)
-
-
 def read(options: LabelsOptions) -> Rows:
     """The file as one part ("all"), or train, dev and test as named.
 
@@ -206,7 +196,7 @@ def read(options: LabelsOptions) -> Rows:
         parts[part] = [item for item in items if item.text]
         _count(dropped, "empty text", len(items) - len(parts[part]))
         _count(dropped, "blank line", table.blank_lines)
-    _check_unique_ids(parts)
+    label_columns.check_unique_ids(parts)
     label_columns.check_label_counts(tables, _label_names(parts, labels), labels)
     remarks += [*id_remarks, *_remark_cells(options, tables, parts, labels)]
     about = {part: dict(table.about) for part, table in tables.items()}

@@ -1,10 +1,10 @@
 """Conversations as rows: files of `messages`, as hosted fine-tuning takes them.
 
-In: tables with a column `messages`. Out: the same with a text and a label in each row, and the instruction.
-Knows nothing of: labels' names, prompts, splits.
+In: tables with a column `messages`. Out: the same with a text and a label or an answer in each row, and the
+instruction. Knows nothing of: labels' names, prompts, splits.
 
-The last turn is the assistant's: the label. The turns before it are the text; those of the system are the
-instruction, or stand before the text where the file has several.
+The last turn is the assistant's: the label or the answer. The turns before it are the text; those of the
+system are the instruction, or stand before the text where the file has several.
 """
 
 import json
@@ -26,11 +26,11 @@ MAX_FIRST_LINE = 1_000_000  # bytes
 
 @dataclass(frozen=True)
 class Conversation:
-    """A row: what the system says, what is to be labelled, and the label; "" where there is none."""
+    """A row: what the system says, the text, and the assistant's last turn; "" where there is none."""
 
     system: str
     text: str
-    label: str
+    last: str
 
 
 def starts_with_messages(path: Path) -> bool:
@@ -52,17 +52,20 @@ def has_messages(table: Table, text: str) -> bool:
 
 
 def read_conversations(
-    tables: Mapping[str, Table], text: str, label: str
+    tables: Mapping[str, Table], text: str, last: str, is_label: bool = True
 ) -> tuple[dict[str, Table], str | None]:
-    """The tables with the columns `text` and `label`, and the instruction of all rows, if there is one.
+    """The tables with the columns `text` and `last`, and the instruction of all rows, if there is one.
 
-    Raises: DataError with the row of a conversation that has no text or no label.
+    last: the column of the assistant's last turns. is_label: whether these are labels; else answers.
+
+    Raises: DataError with the row of a conversation that has no text or no last turn.
     """
-    rows = {part: _labelled(table) for part, table in tables.items()}
-    _refuse_answers(tables, rows)
+    rows = {part: _complete(table, "label" if is_label else "answer") for part, table in tables.items()}
+    if is_label:
+        _refuse_answers(tables, rows)
     systems = {row.system for part in rows.values() for row in part}
     instruction = systems.pop() if len(systems) == 1 else None
-    names = (text, label)
+    names = (text, last)
     converted = {
         part: _with_columns(table, rows[part], names, instruction is None) for part, table in tables.items()
     }
@@ -71,24 +74,24 @@ def read_conversations(
 
 def _refuse_answers(tables: Mapping[str, Table], rows: Mapping[str, Sequence[Conversation]]) -> None:
     """Raises: DataError where the last turns are texts of their own, which no classifier learns."""
-    labels = [row.label for part in rows.values() for row in part]
+    labels = [row.last for part in rows.values() for row in part]
     different = len(set(labels))
     if len(labels) < MIN_ANSWERS or 2 * different <= len(labels):
         return
     problem = f"{different:,} of its {len(labels):,} last turns are different texts: answers, not labels."
-    allowed = "Of messages, a study reads labels; of answers, those about a context, with a column for each."
-    do = "Write columns question, context and answers and use --questions, or a label as the last turn."
+    allowed = "The task labels takes the last turn as a label."
+    do = "Add --answers for written answers (in a recipe: the task answers), or end with a label."
     raise DataError(next(iter(tables.values())).name, problem, allowed, do)
 
 
-def _labelled(table: Table) -> list[Conversation]:
-    """The table's conversations. Raises: DataError where one has no label."""
+def _complete(table: Table, name: str) -> list[Conversation]:
+    """The table's conversations; `name`: what the last turn is. Raises: DataError where one lacks it."""
     rows = [_conversation(table, index) for index in range(len(table.numbers))]
-    unlabelled = [index for index, row in enumerate(rows) if not row.label]
-    if unlabelled:
-        listed = table.list_rows(unlabelled)
+    incomplete = [index for index, row in enumerate(rows) if not row.last]
+    if incomplete:
+        listed = table.list_rows(incomplete)
         problem = f"the conversation does not end with the assistant's turn ({listed})."
-        raise DataError(table.name, problem, "The last turn is the label.", "Add it, or remove the row.")
+        raise DataError(table.name, problem, f"The last turn is the {name}.", "Add it, or remove the row.")
     return rows
 
 
@@ -105,7 +108,7 @@ def with_texts(table: Table, text: str, instruction: str | None) -> Table:
 def _with_columns(table: Table, rows: Sequence[Conversation], names: tuple[str, str], several: bool) -> Table:
     others = {name: table.columns[name] for name in table.columns if name != MESSAGES}
     texts = [_text_of(row, several) for row in rows]
-    return replace(table, columns={**others, names[0]: texts, names[1]: [row.label for row in rows]})
+    return replace(table, columns={**others, names[0]: texts, names[1]: [row.last for row in rows]})
 
 
 def _text_of(row: Conversation, is_separate: bool) -> str:
@@ -117,12 +120,12 @@ def _conversation(table: Table, index: int) -> Conversation:
     turns = _turns(table, index)
     system = GAP.join(text for role, text in turns if role in SYSTEM_ROLES)
     turns = [(role, text) for role, text in turns if role not in SYSTEM_ROLES]
-    label = turns.pop()[1] if turns and turns[-1][0] == "assistant" else ""
+    last = turns.pop()[1] if turns and turns[-1][0] == "assistant" else ""
     if not turns:
         raise DataError(table.locate(index), "the conversation has no turn of the user.", do="Add it.")
     if len(turns) == 1:
-        return Conversation(system, turns[0][1], label)
-    return Conversation(system, "\n".join(f"{role}: {text}" for role, text in turns), label)
+        return Conversation(system, turns[0][1], last)
+    return Conversation(system, "\n".join(f"{role}: {text}" for role, text in turns), last)
 
 
 def _turns(table: Table, index: int) -> list[tuple[str, str]]:

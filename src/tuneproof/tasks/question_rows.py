@@ -83,7 +83,8 @@ def question_from_json(text: str, stored: str) -> Question:
     """The question that `question_to_json` stored, with the context from the item's text."""
     values = json.loads(stored)
     golds = tuple(GoldAnswer(answer, start) for answer, start in values["golds"])
-    return Question(values["question"], text.partition("\n")[2], golds, values["paragraph"])
+    context = text.partition("\n")[2] if values["question"] else text
+    return Question(values["question"], context, golds, values["paragraph"])
 
 
 def prefix_ids(part: str, rows: Sequence[QuestionRow]) -> list[QuestionRow]:

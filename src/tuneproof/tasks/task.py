@@ -53,7 +53,8 @@ class GoldAnswer:
 class Question:
     """A question about a context. `golds` are the accepted answers; with none it is unanswerable.
 
-    `paragraph` identifies the context: equal for equal contexts.
+    `paragraph` identifies the context: equal for equal contexts. In a task of written answers `question` is
+    empty and `context` is the whole text to answer; its golds stand nowhere in it.
     """
 
     question: str
@@ -73,7 +74,7 @@ class Example:
 
     `values` are the item's entries in `Rows.columns`, by which the report slices the scores.
     In a task of questions, `question` holds the item, `text` is the question on one line followed by the
-    context, and the labels are answerable and unanswerable.
+    context (of written answers the context alone), and the labels are answerable and unanswerable.
     """
 
     id: str
@@ -143,7 +144,8 @@ class Prompt:
 class QuestionPrompt:
     """The prompt for a question; `template` holds `{context}` and `{question}` once each.
 
-    `no_answer` is what a model says if the context does not hold the answer.
+    `no_answer` is what a model says if the context does not hold the answer. Of written answers `template`
+    holds `{context}` alone, and `no_answer` is empty: every text has an answer.
     """
 
     instruction: str
@@ -173,6 +175,7 @@ class Task:
     the primary one; those defined for two labels only are left out for more. `source`: the public
     data set that it reads. `overlaps(train_texts, held_texts)` finds leaks beyond equal normalised
     texts; None: there are no others. `labels`: set if the task fixes them, None if the file does.
+    `written`: answers are texts of their own, never pieces of a context.
     """
 
     name: str
@@ -188,3 +191,4 @@ class Task:
     source: PublicSource | None = None
     overlaps: Callable[[Sequence[str], Sequence[str]], Overlap] | None = None
     labels: tuple[str, ...] | None = None
+    written: bool = False

@@ -6,7 +6,7 @@ Knows nothing of: optimizers, schedules, what is supervised.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,10 @@ from torch import nn
 from tuneproof.data.batches import Batch
 from tuneproof.errors import RunError
 from tuneproof.models.device import to_device
-from tuneproof.models.fsdp import is_sharded
+from tuneproof.models.fsdp import is_sharded, trained_whole
 from tuneproof.models.oom import OOM_ADVICE, is_oom, release_memory
 from tuneproof.process_group import CONTINUE, OUT_OF_MEMORY, ProcessGroup, current_group
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from tuneproof.train.accelerator import Accelerator
 
 MAX_IDS = 8  # in an error message
 WEIGHTS_STAY = "The weights are still those from before this step."
@@ -68,7 +66,7 @@ class GradientInputs:
     model: nn.Module
     loss: LossFn
     count: CountFn
-    accelerator: "Accelerator"
+    accelerator: Accelerator
     seed: int
 
 
@@ -96,8 +94,7 @@ def compute_gradients(
                 raise
         if _fits_in_group(model, group, totals is not None):
             assert totals is not None
-            if not is_sharded(model):  # otherwise the backward pass does it
-                group.all_reduce_gradients(p for p in model.parameters() if p.requires_grad)
+            group.all_reduce_gradients(trained_whole(model))
             return BatchGradients(batch, total, _reduce_totals(totals, group), retries)
         clear()
         release_memory()
@@ -136,7 +133,7 @@ def accumulate_gradients(
     batch: Batch,
     loss: LossFn,
     total: float,
-    accelerator: "Accelerator",
+    accelerator: Accelerator,
     step: int,
     own: float | None = None,
     passes: int = 0,

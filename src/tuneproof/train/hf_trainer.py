@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from tuneproof.errors import RunError
+from tuneproof.train.accelerator import Accelerator
 from tuneproof.train.gradients import CountFn, LossFn, LossSum, step_seed
 from tuneproof.train.loop import BatchesFn, Step
 from tuneproof.train.optimizer import ScheduleKind, warmup_steps
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from transformers import TrainingArguments
 
 # our name of a schedule: the Trainer's
@@ -52,7 +52,7 @@ def fit_with_trainer(
     epochs: int,
     steps_per_epoch: int,
     seed: int,
-    accelerator: "Accelerator",
+    accelerator: Accelerator,
 ) -> Iterator[Step]:
     """Train with transformers' Trainer; yields after every update, and continues on `next`.
 
@@ -60,7 +60,8 @@ def fit_with_trainer(
     head (transformers#47688). Parameter groups, AdamW, schedule, clipping and autocast are the Trainer's
     own. Dropout is seeded at every step, as in `fit`, so that both draw the same masks.
 
-    Raises: RunError where a loss is not finite; the weights have moved by then.
+    Raises: RunError where a loss or a gradient is not finite; the weights have moved by then. In fp16 a
+    gradient that overflows is no error: the Trainer's loss scale halves, and the step is skipped.
     """
     exchange = _Exchange(loss, count)
     loader = _Epochs(batches, steps_per_epoch)
@@ -141,11 +142,9 @@ def _make_trainer(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if "loss" not in logs:
                 return
-            if not math.isfinite(logs["loss"]):
-                advice = "Lower the learning rate, lengthen the warm-up, or check these items."
-                problem = f"the Trainer's loss is {logs['loss']}."
-                raise RunError(f"step {state.global_step}", problem, do=advice)
+            _check_finite(state.global_step, logs, fp16=arguments.fp16)
             assert exchange.loss is not None
+            skipped = not math.isfinite(logs["grad_norm"])
             exchange.steps.put(
                 Step(
                     step=state.global_step,
@@ -153,9 +152,10 @@ def _make_trainer(
                     loss=logs["loss"],
                     count=exchange.loss.count,
                     learning_rate=logs["learning_rate"],
-                    gradient_norm=logs["grad_norm"],
+                    gradient_norm=None if skipped else logs["grad_norm"],
                     tokens=exchange.loss.tokens,
                     time_s=time.perf_counter() - exchange.step_start,
+                    skipped=skipped,
                 )
             )
             if exchange.stop_requests.get():
@@ -166,8 +166,20 @@ def _make_trainer(
     return trainer
 
 
+def _check_finite(step: int, logs: dict[str, Any], fp16: bool) -> None:
+    """Raises RunError where the loss, or the gradient in a precision that skips no step, is not finite."""
+    if not math.isfinite(logs["loss"]):
+        problem = f"the Trainer's loss is {logs['loss']}."
+    elif not fp16 and not math.isfinite(logs["grad_norm"]):
+        problem = f"the Trainer's gradient has a norm of {logs['grad_norm']}."
+    else:
+        return
+    advice = "Lower the learning rate, lengthen the warm-up, or check these items."
+    raise RunError(f"step {step}", problem, do=advice)
+
+
 def _training_arguments(
-    settings: TrainerSettings, epochs: int, total_steps: int, accelerator: "Accelerator", **options: Any
+    settings: TrainerSettings, epochs: int, total_steps: int, accelerator: Accelerator, **options: Any
 ) -> "TrainingArguments":
     from transformers import TrainingArguments
 

@@ -15,16 +15,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 from tuneproof.data.batches import Batch
 from tuneproof.errors import NonfiniteError, RunError
+from tuneproof.models.fsdp import clip_gradients
 from tuneproof.models.oom import OOM_ADVICE, is_oom
 from tuneproof.process_group import current_group
+from tuneproof.train.accelerator import Accelerator, make_accelerator
 from tuneproof.train.embeddings import RowGradients
 from tuneproof.train.gradients import (
     WEIGHTS_STAY,
@@ -36,9 +37,6 @@ from tuneproof.train.gradients import (
     ids_text,
 )
 from tuneproof.train.optimizer import Schedule
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 Nonfinite = Literal["stop", "skip"]
 BatchesFn = Callable[[int], Iterable[Batch]]
@@ -74,17 +72,6 @@ class Step:
         return self.tokens / self.time_s if self.time_s > 0 else 0.0
 
 
-def make_accelerator(device: str, precision: str) -> "Accelerator":
-    """Accelerate's view of this machine; device: cpu, or anything else for the best one available.
-
-    precision: fp32, bf16 or fp16; the last two are autocast, trained weights stay float32. Accelerate refuses
-    a second precision in one process.
-    """
-    from accelerate import Accelerator
-
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device == "cpu")
-
-
 def fit(
     model: nn.Module,
     batches: BatchesFn,
@@ -97,7 +84,7 @@ def fit(
     steps_per_epoch: int,
     clip_norm: float,
     seed: int,
-    accelerator: "Accelerator | None" = None,
+    accelerator: Accelerator | None = None,
     start: int = 0,
     halvings: int = 0,
     nonfinite: Nonfinite = "stop",
@@ -108,8 +95,10 @@ def fit(
     micro-batch on the device) → `LossSum`. count: supervised units of a micro-batch on the host: every
     micro-batch's sum is divided by the whole batch's count, so that 1×8, 2×4 and 8×1 are the same update.
     schedule: step from 0 → factor on the initial learning rates. clip_norm: bound of the gradient's global
-    L2 norm. start: steps already done; halvings: how often their micro-batches were halved. nonfinite:
-    "skip" leaves out an update whose loss or gradient is not finite (`Step.skipped`) instead of stopping.
+    L2 norm. accelerator: ours or Accelerate's; an fp16 scaler is of this training alone (see
+    `Accelerator.fresh`). start: steps already done; halvings: how often their micro-batches were halved.
+    nonfinite: "skip" leaves out an update whose loss or gradient is not finite (`Step.skipped`) instead of
+    stopping.
 
     Dropout is seeded by (seed, step): what the caller draws in between changes nothing, and a step can be
     repeated. `train()` is set again at every step. Of several processes (see `ProcessGroup`) each one's
@@ -184,8 +173,7 @@ def _update_weights(
     with _name_oom_of_update(number):
         if scaler is not None:
             scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(trained, loop.clip_norm)
-        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        norm = clip_gradients(trained, loop.clip_norm)
         # the only place where the host waits for the device
         mean_loss, gradient_norm = torch.stack((gradients.totals.loss, norm.float())).tolist()
         try:
@@ -263,7 +251,7 @@ def _numbered(
             )
 
 
-def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: "Accelerator") -> None:
+def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
     processes, own = accelerator.num_processes, current_group().world_size
     if processes != own:
         problem = f"Accelerate runs {processes} processes, tuneproof {own}."

@@ -8,12 +8,13 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from tuneproof.errors import ModelError, RecipeError, did_you_mean
+from tuneproof.models.fsdp import is_shard
 
 Schedule = Callable[[int], float]
 ScheduleKind = Literal["linear", "cosine", "constant"]
@@ -52,12 +53,14 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) 
         problem = "none of the model's weights is trainable."
         raise ModelError("optimizer", problem, do="Use a method that marks trainable weights.")
     decaying = decaying_names(model)
-    matrices = [p for name, p in trainable.items() if name in decaying]
-    vectors = [p for name, p in trainable.items() if name not in decaying]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for name, parameter in trainable.items():  # shards apart: no kernel takes them with whole weights
+        kind = name not in decaying, is_shard(parameter)
+        decay = weight_decay if name in decaying else 0.0
+        groups.setdefault(kind, {"params": [], "weight_decay": decay})["params"].append(parameter)
     fused = all(p.device.type in FUSED_ON and p.is_floating_point() for p in trainable.values())
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
+    in_order = [groups[kind] for kind in sorted(groups)]
+    return torch.optim.AdamW(in_order, lr=learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
 
 
 def warmup_steps(total_steps: int, warmup_share: float) -> int:

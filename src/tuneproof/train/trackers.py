@@ -22,8 +22,10 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def _tracker(name: str, project: str, run: str, folder: Path) -> Any:
+    from accelerate import PartialState
     from accelerate.tracking import MLflowTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
+    PartialState()  # its trackers log by it
     if name == "tensorboard":
         return TensorBoardTracker(run, str(folder))
     if name == "wandb":

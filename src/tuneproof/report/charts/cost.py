@@ -15,7 +15,10 @@ from tuneproof.report.formatting import abbreviate_count, format_percent
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 LETTER_PX = 6.6  # of a wide font, so that names are not longer than their boxes
+NAME_PX = 13  # the height of a name
+NEAR_PX = 13  # farther from its point, a name is joined to it by a line
 OUTSIDE = 400  # against the area of an overlap, for each pixel
+AWAY = 2.0  # against the area of an overlap, for each pixel between a name and its point
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,28 @@ def _overlap(box: Box, occupied: Sequence[Box]) -> float:
     return area
 
 
-def _name_boxes(marks: Sequence[Mark], points: dict[str, tuple[float, float]]) -> dict[str, Box]:
-    """Place each name beside, above or below its point, where it overlaps least."""
+def _nearest(box: Box, x: float, y: float) -> svg.Point:
+    """The point of a box that is nearest to another point."""
+    left, top, right, bottom = box
+    return min(max(x, left), right), min(max(y, top), bottom)
+
+
+def _distance(box: Box, x: float, y: float) -> float:
+    return math.dist(_nearest(box, x, y), (x, y))
+
+
+def _name_boxes(marks: Sequence[Mark], points: dict[str, svg.Point]) -> dict[str, Box]:
+    """Place each name around its point, where it overlaps least and is nearest."""
     occupied: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in points.values()]
     boxes_by_name = {}
     for mark in sorted(marks, key=lambda m: points[m.name]):
         x, y = points[mark.name]
         wide = LETTER_PX * len(mark.name)
-        corners = [(x + 9, y - 7), (x - 9 - wide, y - 7)]
-        for distance in (9, 22, 35, 48, 61):
-            for left in (x - wide / 2, x - wide + 6, x - 6):
-                corners += [(left, y + distance), (left, y - distance - 13)]
-        boxes = [(left, top, left + wide, top + 13) for left, top in corners]
-        best = min(boxes, key=lambda box: _overlap(box, occupied))
+        lefts = (x + 9, x - 9 - wide, x - wide / 2, x - wide + 6, x - 6)
+        tops = [y - 7, *(top for step in range(6) for top in (y + 9 + 9 * step, y - 9 - NAME_PX - 9 * step))]
+        boxes = [(left, top, left + wide, top + NAME_PX) for top in tops for left in lefts]
+        costs = [_overlap(box, occupied) + AWAY * _distance(box, x, y) for box in boxes]
+        best = boxes[costs.index(min(costs))]
         occupied.append(best)
         boxes_by_name[mark.name] = best
     return boxes_by_name
@@ -79,10 +91,7 @@ def _cost_scale(marks: Sequence[Mark]) -> tuple[svg.Scale, list[tuple[float, str
         middle = math.sqrt(low * high)
         low, high = middle / 3, middle * 3
     scale = svg.Scale(low, high, float(start), svg.PLOT.right - 10, log=True)
-    tick_labels = [
-        (scale(value), abbreviate_count(value) if value >= 1 else f"{value:g}")
-        for value in svg.log_ticks(low, high)
-    ]
+    tick_labels = [(scale(value), _number(value)) for value in svg.log_ticks(low, high)]
     return scale, ([(svg.PLOT.left + 8, "0")] if zero else []) + tick_labels
 
 
@@ -94,6 +103,20 @@ def _front_line(points: Sequence[svg.Point]) -> Markup:
     corners.append((svg.PLOT.right, corners[-1][1]))
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
     return svg.tag("polyline", {"points": line, "class": "front"})
+
+
+def _leader(box: Box, point: svg.Point, ink: str) -> list[Markup]:
+    """A line from a point to its name, where the name is not beside it."""
+    if _distance(box, *point) <= NEAR_PX:
+        return []
+    (x1, y1), (x2, y2) = point, _nearest(box, *point)
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    return [svg.tag("line", {**ends, "class": "leader", "style": f"stroke:{ink}"})]
+
+
+def _number(value: float) -> str:
+    """A tick of a scale, without an exponent."""
+    return abbreviate_count(value) if value >= 1 else f"{value:.12f}".rstrip("0")
 
 
 def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
@@ -112,6 +135,7 @@ def cost_figure(marks: Sequence[Mark], x_title: str, y_title: str) -> Markup:
     boxes = _name_boxes(marks, points)
     for mark in marks:
         left, top, _, _ = boxes[mark.name]
+        drawn += _leader(boxes[mark.name], points[mark.name], mark.ink)
         drawn.append(svg.label(left, top + 11, mark.name, {"class": "name", "style": f"fill:{mark.ink}"}))
     for mark in marks:
         x, y = points[mark.name]

@@ -4,6 +4,7 @@ In: the steps of arms. Out: figures, coloured by CSS variables.
 Knows nothing of: files, pages, how an arm was trained.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -43,7 +44,7 @@ def read_curves(rows: Sequence[ArmRow], quantity: str, by: str) -> list[Line]:
             points = [
                 (float(step[by]), float(step[quantity]))
                 for step in record.steps
-                if step.get(quantity) is not None and step.get(by) is not None
+                if step.get(by) is not None and _is_drawn(step.get(quantity))
             ]
             if points:
                 seed = record.about.get("seed")
@@ -52,6 +53,11 @@ def read_curves(rows: Sequence[ArmRow], quantity: str, by: str) -> list[Line]:
                     name = f"{name}, seed {seed}"
                 lines.append(Line(index, name, points))
     return lines
+
+
+def _is_drawn(value: float | None) -> bool:
+    """Whether a value has a place in a figure; older records hold the infinite norms of skipped steps."""
+    return value is not None and math.isfinite(value)
 
 
 def _y_scale(lines: Sequence[Line], spread: Sequence[Line]) -> svg.Scale:

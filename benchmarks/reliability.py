@@ -122,8 +122,11 @@ ROWS = (
     Row(
         "R21",
         "several processes share a run",
-        "one leads; others unknown to it are refused",
-        (f"{HERE}test_changes.py::test_r21", "tests/test_processes.py::test_two_processes_killed"),
+        "one leads, and the others end with it",
+        (
+            "tests/test_processes.py::test_two_processes_killed",
+            f"{HERE}test_killed_commands.py::test_r03_r21",
+        ),
     ),
     Row(
         "R22",

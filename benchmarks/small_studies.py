@@ -23,6 +23,7 @@ TIMES = {
     "items_per_s",
     "memory_bytes",
     "peak_memory_bytes",
+    "training_s",
     "memory",
     "training_speed",
     "serving",

@@ -97,6 +97,7 @@ def test_nothing_is_ever_withheld(study):
 def test_a_further_test_file_of_messages_is_answered(study):
     more = read_predictions(study / "arms" / "lexical" / "predictions.more.parquet")
     assert len(more) == 9
+    assert more.tokens_N[0] == len(next(conversations())[0].split())  # the instruction is no part of it
 
 
 @pytest.mark.parametrize("name", ["lexical", "majority", "llama.lora.seed0"])

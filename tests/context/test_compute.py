@@ -1,11 +1,15 @@
 """What a device says of identical reruns."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tuneproof.context.compute import Compute, make_compute
+from tests.devices.pretended import PretendedDevice
+from tuneproof.context.compute import Compute, check_compute, make_compute
+from tuneproof.errors import RecipeError
+from tuneproof.models.deterministic import WORKSPACE
 from tuneproof.settings import ComputeSettings
 
 
@@ -37,3 +41,28 @@ def test_a_deterministic_study_on_a_cpu_changes_nothing_in_torch():
     assert not compute.deterministic
     assert not torch.are_deterministic_algorithms_enabled()
     assert "Deterministic" not in compute.sentence
+
+
+def test_a_workspace_of_cublas_matters_to_a_study_on_cuda_alone(monkeypatch):
+    settings = ComputeSettings(deterministic=True)
+    for size in (":0:0", None):
+        monkeypatch.delenv(WORKSPACE, raising=False) if size is None else monkeypatch.setenv(WORKSPACE, size)
+        check_compute(settings)
+        assert "Deterministic" not in make_compute(settings, 16).sentence
+        with PretendedDevice("mps"):
+            check_compute(settings)
+        assert os.environ.get(WORKSPACE) == size
+    monkeypatch.setenv(WORKSPACE, ":0:0")
+    with PretendedDevice("cuda"), pytest.raises(RecipeError, match=f"sets {WORKSPACE}=:0:0"):
+        check_compute(settings)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_missing_device_is_refused_by_its_name_before_anything_that_it_would_need(device, monkeypatch):
+    monkeypatch.setenv(WORKSPACE, ":0:0")
+    with pytest.raises(RecipeError) as caught:
+        check_compute(ComputeSettings(device=device, deterministic=True))
+    seen = "no CUDA device" if device == "cuda" else "no such device"
+    assert str(caught.value) == (
+        f"compute.device: {device} is requested, but torch sees {seen}. Write compute: {{device: auto}}."
+    )

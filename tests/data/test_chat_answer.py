@@ -15,7 +15,12 @@ SWITCHED = (
 )
 
 
-def frame(opening: str, turn: str = "[model] {{ m['content'] }}</s>", comment: str = "") -> PromptFrame:
+def frame(
+    opening: str,
+    turn: str = "[model] {{ m['content'] }}</s>",
+    comment: str = "",
+    answers: tuple[str, ...] = ("good", "bad"),
+) -> PromptFrame:
     tokenizer = tiny_tokenizer("llama", chat=True)
     tokenizer.chat_template = (
         (
@@ -27,7 +32,7 @@ def frame(opening: str, turn: str = "[model] {{ m['content'] }}</s>", comment: s
         .replace("TURN", turn)
         .replace("OPENING", opening)
     )
-    return build_frame(tokenizer, "Say.", [], f"Text: {SLOT}", ["good", "bad"], "auto")
+    return build_frame(tokenizer, "Say.", [], f"Text: {SLOT}", answers, "auto")
 
 
 @pytest.mark.parametrize("switch", ["enable_thinking", "thinking", "enable_reasoning"])
@@ -94,3 +99,20 @@ def test_an_opening_that_no_finished_answer_has_is_said() -> None:
 def test_a_mark_with_bars_is_closed_only_as_its_template_spells_it() -> None:
     assert closing_mark("<|think|>", "") is None
     assert closing_mark("<|think|>", "{{ '<|/think|>' }}") == "<|/think|>"
+
+
+EMPTY_TURNS = (
+    "<|start|>model<|channel|>final<|message|>{{ m['content'] }}</s>",
+    "{% if not m['content'] %}{{ raise_exception('empty') }}{% endif %}[model] {{ m['content'] }}</s>",
+    "{% if m['content'] %}[model] {{ m['content'] }}</s>{% endif %}",
+)
+
+
+@pytest.mark.parametrize("turn", EMPTY_TURNS)
+def test_a_written_answer_stands_where_it_was_learnt(turn) -> None:
+    opening = "<|start|>model" if "channel" in turn else "[model] "
+    learnt, predicted = (frame(opening, turn, answers=answers) for answers in (("", "good"), ("",)))
+    assert (learnt.before, learnt.after) == (predicted.before, predicted.after)
+    assert learnt.after.endswith("<|message|>" if "channel" in turn else "[model] ")
+    assert (learnt.answers, predicted.answers) == (("", "good"), ("",))
+    assert learnt.after_answer == predicted.after_answer == "</s>"

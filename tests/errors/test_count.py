@@ -271,9 +271,14 @@ COUNTS = {
         ),
         files={"own.json": '{"model_type": "albert"}'},
     ),
-    "no adapters": counted(
-        "own.json --method lora",
-        Parts("MambaForCausalLM", "peft cannot put adapters there: <library>.", do="Use head or full."),
+    "layers read past their adapters": counted(
+        "own.json --method lora --set lora.targets=[out_proj]",
+        Parts(
+            "MambaForCausalLM",
+            "has no linear layer out_proj in its blocks.",
+            "Allowed in targets: in_proj, x_proj.",
+            "Did you mean x_proj?",
+        ),
         own='{"model_type": "mamba"}',
     ),
 }

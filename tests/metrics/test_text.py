@@ -126,3 +126,17 @@ def test_a_question_without_an_answer_counts_as_right_only_where_nothing_is_said
     assert evaluate(METRICS["rouge1_has_answer"], silent) == 0
     assert evaluate(METRICS["bleu"], withheld) >= evaluate(METRICS["bleu"], said)
     assert evaluate(METRICS["bleu_has_answer"], said) == evaluate(METRICS["bleu"], withheld)
+
+
+def test_identical_texts_keep_case_and_punctuation_but_not_white_space():
+    metric = METRICS["identical"]
+    pairs = (
+        ("a  b", "a\nb", 1),
+        ('{"x": -1}', '{"x": 1}', 0),
+        ("a - b", "a + b", 0),
+        ("The cat", "the cat", 0),
+    )
+    for gold, text, value in pairs:
+        assert evaluate(metric, AnswerItems([(gold,)], [text])) == value
+    assert evaluate(metric, AnswerItems([("x", "y"), ()], ["y", ""])) == 1
+    assert evaluate(metric, AnswerItems([("x",), ("y",)], ["x", ""])) == 0.5

@@ -23,7 +23,7 @@ def as_before(monkeypatch):
     before, flash = torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.flash_sdp_enabled()
     torch.backends.cuda.enable_flash_sdp(True)  # as `choose_matmul` leaves it for a GPU
     yield
-    set_deterministic(False)
+    set_deterministic(False, "cuda")
     torch.use_deterministic_algorithms(before)
     torch.backends.cuda.enable_flash_sdp(flash)
     os.environ.pop(WORKSPACE, None)
@@ -31,26 +31,26 @@ def as_before(monkeypatch):
 
 def test_attention_and_sums_in_no_fixed_order_are_off_and_return_with_the_next_study():
     before = chosen()
-    assert "Deterministic" in set_deterministic(True)
+    assert "Deterministic" in set_deterministic(True, "cuda")
     now = chosen()
     assert now == {**before, "mem_efficient_sdp": False, "cudnn_sdp": False, "algorithms": True}
     assert now["flash_sdp"]
     assert now["math_sdp"]
     assert os.environ[WORKSPACE] == ":4096:8"
-    assert set_deterministic(False) == ""
+    assert set_deterministic(False, "cuda") == ""
     assert chosen() == before
 
 
 def test_what_a_caller_set_stays_if_no_study_asked_for_it():
     torch.use_deterministic_algorithms(True)
-    assert set_deterministic(False) == ""
+    assert set_deterministic(False, "cuda") == ""
     assert torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize("size", deterministic.REPEATABLE)
 def test_a_workspace_that_the_caller_chose_well_stays(size, monkeypatch):
     monkeypatch.setenv(WORKSPACE, size)
-    choose_workspace()
+    choose_workspace("cuda")
     assert os.environ[WORKSPACE] == size
 
 
@@ -66,9 +66,20 @@ def test_a_workspace_that_comes_too_late_is_refused(size, problem, monkeypatch):
     if size:
         monkeypatch.setenv(WORKSPACE, size)
     with pytest.raises(RecipeError) as caught:
-        set_deterministic(True)
+        set_deterministic(True, "cuda")
     assert caught.value.where == "compute.deterministic"
     assert caught.value.problem == problem
     assert caught.value.allowed == "Allowed: :4096:8 or :16:8."
     assert caught.value.do == f"Set {WORKSPACE}=:4096:8 before Python starts, or use a new process."
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_another_workspace_matters_to_cuda_alone(device, monkeypatch):
+    monkeypatch.setenv(WORKSPACE, ":0:0")
+    choose_workspace(device)
+    assert "Deterministic" in set_deterministic(True, device)
+    assert os.environ[WORKSPACE] == ":0:0"
+    monkeypatch.delenv(WORKSPACE)
+    choose_workspace(device)
+    assert WORKSPACE not in os.environ

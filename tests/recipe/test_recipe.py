@@ -27,6 +27,7 @@ RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), DEMO_RECIPE]
 SMALLEST = {
     "squad_v2": {"path": "squad"},
     "questions": {"path": "own.json"},
+    "answers": {"path": "own.jsonl"},
     "sst2": {},
     "imdb": {},
     "demo": {},

@@ -399,31 +399,3 @@ def test_r17_other_files_of_the_model_are_named(tmp_path, monkeypatch) -> None:
     tiny_model(own, "distilbert", seed=5)
     with pytest.raises(RecipeError, match=r"the model's model\.safetensors differs"):
         run_study(recipe)
-
-
-def test_r21_processes_that_the_run_does_not_know_of_are_refused() -> None:
-    import torch
-
-    from tuneproof.train.loop import fit, make_accelerator
-
-    class Two:
-        num_processes = 2
-
-        def __getattr__(self, name: str):
-            return getattr(make_accelerator("cpu", "fp32"), name)
-
-    layer = torch.nn.Linear(1, 1)
-    with pytest.raises(RunError, match="Accelerate runs 2 processes, tuneproof 1"):
-        fit(
-            layer,
-            lambda epoch: [],
-            lambda m, p: None,
-            lambda p: 1,  # type: ignore[arg-type, return-value]
-            torch.optim.SGD(layer.parameters(), lr=0.1),
-            lambda step: 1.0,
-            epochs=1,
-            steps_per_epoch=1,
-            clip_norm=1.0,
-            seed=0,
-            accelerator=Two(),  # type: ignore[arg-type]
-        )

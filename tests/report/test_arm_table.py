@@ -28,7 +28,9 @@ def test_the_scores_on_dev_stand_beside_those_on_test_with_their_intervals(folde
     assert [row[2][:6] for row in table.rows] == ["90.0 [", "70.0 ["]
     assert [row[3][:6] for row in table.rows] == ["80.0 [", "70.0 ["]
     terms = dict(arm_terms(read_study(folder), "95"))
-    assert terms["Accuracy on test"].startswith("the 2,000 test items, which choose nothing")
+    assert terms["Accuracy on test"].startswith(
+        "the 2,000 test items, which decide only which arms are as good as the best on dev, with a 95 %"
+    )
     assert terms["Accuracy on dev"].startswith("the 400 dev items, which choose")
     paths = render(folder)
     for text in (paths.markdown.read_text("utf-8"), paths.html.read_text("utf-8")):

@@ -24,3 +24,16 @@ def test_the_plan_names_the_learning_rate_of_each_arm_and_its_source(tmp_path):
     plan = check(small_recipe(tmp_path, [model], ["lora"], seeds=[0], search=search))
     rate = f"learning rate {rates['adapter']} (by the width of the model, 32)"
     assert tuning_text(plan.arms[0], plan.recipe) == f"{rate}; dev chooses rank from 2, 4"
+
+
+def test_a_setting_that_is_not_used_is_no_fact_so_that_older_studies_resume(tmp_path):
+    model = tiny_model(tmp_path / "bert", "distilbert")
+    facts = {
+        chosen: check(small_recipe(tmp_path, [model], ["full"], compute={"deterministic": chosen}))
+        .arms[0]
+        .facts
+        for chosen in (False, True)
+    }
+    absent = {"compute.deterministic", "full.more_epochs", "train.class_weights"}
+    assert not absent & facts[False].keys()
+    assert facts[True]["compute.deterministic"] is True

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.arms.small import arm_of, folder_of, small_recipe
+from tests.devices.pretended import PretendedDevice
 from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.context.monitor import ArmFinished
@@ -103,3 +104,15 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch) -> None:
     with pytest.raises(RunError) as caught:
         run_study(recipe, on="ray")
     assert str(caught.value) == "--on ray: Ray is not installed. pip install 'tuneproof[ray]'"
+
+
+def test_a_node_that_would_emulate_bf16_is_refused_unless_the_study_began_so(study) -> None:
+    recipe, _ = study
+    compute = recipe.compute.model_copy(update={"device": "auto", "precision": "bf16"})
+    text = recipe.model_copy(update={"compute": compute}).text()
+    with PretendedDevice("cuda", bf16=False):
+        assert "Tesla T4 has no instructions for it" in describe_machine(text, 1)["refused"]
+        arm = Path(recipe.out) / "arms" / "bert.full.seed0"
+        arm.mkdir(parents=True)
+        (arm / "facts.json").write_text('{"facts": {"compute.precision": "bf16"}}')
+        assert describe_machine(text, 1)["compute.precision"] == "bf16"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tuneproof.errors import DataError
+from tuneproof.errors import DataError, RecipeError
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.further_test import FurtherTest, read_further_test
 
@@ -97,3 +97,31 @@ def test_questions_are_read_as_in_the_study(tmp_path) -> None:
     assert rows.grouped
     with pytest.raises(DataError, match="questions without an answer, and the study has none"):
         read(tmp_path / "t.jsonl", text, ("answerable",), **options)
+
+
+def written_test(tmp_path, system, instruction, **settings):
+    turns = [{"role": "system", "content": system}] if system else []
+    row = {"messages": [*turns, *({"role": r, "content": r} for r in ("user", "assistant"))]}
+    (tmp_path / "more.jsonl").write_text(json.dumps(row))
+    options = TASKS["answers"].options(path="own.jsonl", instruction=instruction)
+    settings = FurtherTest(path=str(tmp_path / "more.jsonl"), **settings)
+    return read_further_test("more", settings, "questions", options, ("answerable",)).items
+
+
+def test_a_system_turn_of_written_answers_is_read_unless_it_is_the_instruction(tmp_path):
+    assert written_test(tmp_path, "Be kind.", "Be kind.")[0].text == "user"
+    assert written_test(tmp_path, "Be brief.", "Be kind.")[0].text == "Be brief.\n\nuser"
+    assert written_test(tmp_path, "Be brief.", None)[0].text == "Be brief.\n\nuser"
+
+
+def test_labels_of_written_answers_are_not_renamed(tmp_path):
+    with pytest.raises(RecipeError, match="rename maps labels"):
+        written_test(tmp_path, "", None, rename={"a": "b"})
+
+
+def test_another_column_of_answers_is_named_by_label(tmp_path):
+    (tmp_path / "more.csv").write_text("text,reply\na,b\n")
+    settings = FurtherTest(path=str(tmp_path / "more.csv"), label="reply")
+    options = TASKS["answers"].options(path="own.csv")
+    (item,) = read_further_test("more", settings, "questions", options, ("answerable",)).items
+    assert item.required_question.answers == ("b",)

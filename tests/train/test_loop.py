@@ -339,13 +339,6 @@ def test_float16_weights_are_not_trained():
         tiny.train(tiny.distilbert().half(), ROWS)
 
 
-def test_an_accelerator_that_divides_too_is_refused():
-    made = make_accelerator("cpu", "fp32")
-    made.gradient_accumulation_steps = 4
-    with pytest.raises(RunError, match="and so does the loop"):
-        tiny.train(tiny.distilbert(), ROWS, accelerator=made)
-
-
 def test_no_time_gives_no_rate():
     step = Step(1, 0.1, 1.0, 1, 1e-3, 1.0, tokens=5, time_s=0.0)
     assert step.tokens_per_s == 0

@@ -5,6 +5,7 @@ Knows nothing of: new items, predictions, scores.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,8 @@ from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
 from tuneproof.errors import ModelError, RunError
 from tuneproof.recipe.recipe import ModelChoice, Recipe, read_recipe
-from tuneproof.record.study_folder import CACHE, RECIPE, ArmRecord, read_arm, read_items
+from tuneproof.record.file_shapes import read_object
+from tuneproof.record.study_folder import CACHE, FACTS, RECIPE, ArmRecord, read_arm, read_items
 from tuneproof.tasks.question_rows import question_from_json
 from tuneproof.tasks.task import Example, Task
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tuneproof.context.model_spec import ModelSpec
 
 PredictionKind = Literal["labels", "questions", "answers"]
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def read_finished_arm(arm_folder: Path | str) -> ArmRecord:
@@ -72,7 +75,7 @@ def train_context(record: ArmRecord) -> "ArmContext":
 def arm_context(record: ArmRecord, train: list[Example]) -> "ArmContext":
     """The arm's context without dev and test. Raises: ModelError where its base is missing or has changed."""
     from tuneproof.context.arm_context import ArmContext
-    from tuneproof.context.compute import make_compute
+    from tuneproof.context.compute import reload_compute
 
     recipe = study_recipe(record)
     arm = recipe.arm(record.about["arm"])
@@ -86,7 +89,32 @@ def arm_context(record: ArmRecord, train: list[Example]) -> "ArmContext":
     splits = Splits(train, [], [], labels, grouped=False, report={})
     prompt = recipe.task.prompt(recipe.task_options, labels)
     study = StudyData(recipe, splits, prompt, record.folder.parent.parent / CACHE)
-    return ArmContext(study, arm, spec, make_compute(recipe.compute, longest, [spec]))
+    recorded = _recorded_precision(record.folder / FACTS)
+    models = [] if recorded else [spec, *_models_here(recipe)]
+    context = ArmContext(study, arm, spec, reload_compute(recipe.compute, longest, recorded, models))
+    if context.compute.precision_note:
+        context.monitor.message(context.compute.precision_note)
+    return context
+
+
+def _recorded_precision(facts: Path) -> str | None:
+    """The precision in which the study computed, if recorded. Raises: RunError where none is called so."""
+    precision = (read_object(facts).get("facts") or {}).get("compute.precision") if facts.is_file() else None
+    if precision not in (None, *PRECISIONS):
+        problem, allowed = f"compute.precision is {precision!r}.", f"Allowed: {', '.join(PRECISIONS)}."
+        raise RunError(str(facts), problem, allowed, "Restore the file, or run the arm again.")
+    return precision
+
+
+def _models_here(recipe: Recipe) -> list["ModelSpec"]:
+    """The study's models, which together decide a precision; without those that are gone."""
+    from tuneproof.context.model_spec import make_model_spec
+
+    models = []
+    for choice in recipe.models:
+        with suppress(ModelError):
+            models.append(make_model_spec(choice, recipe.encode))
+    return models
 
 
 def base_model_spec(record: ArmRecord, recipe: Recipe) -> "ModelSpec":

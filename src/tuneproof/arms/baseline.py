@@ -78,7 +78,7 @@ def _answer_questions(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult
     answers = {part: answer_questions(splits.part(part)) for part in ("dev", "test")}
     seconds = {"train": fitted - started, "predict": time.perf_counter() - fitted}
     dev, test = (answer_predictions(splits.part(part), answers[part]) for part in ("dev", "test"))
-    thresholded = apply_dev_threshold(dev, test)
+    thresholded = apply_dev_threshold(dev, test, study.answers_all)
     return ArmResult(
         test=thresholded.test,
         dev=thresholded.dev,

@@ -33,7 +33,7 @@ def frozen_result(
     with context.test_attention():
         test: AnyPredictions = predictor.predict(model, splits.test, "test")
     if isinstance(dev, AnswerPredictions) and isinstance(test, AnswerPredictions):
-        answers = apply_dev_threshold(dev, test)
+        answers = apply_dev_threshold(dev, test, context.study.answers_all)
         dev, test, chosen = answers.dev, answers.test, {**chosen, "answers": answers.chosen}
     predict_s = time.perf_counter() - started
     pretrained = pretrained_on_meta(spec.source, spec.config)

@@ -42,7 +42,9 @@ def run_span_probe(context: ArmContext) -> ArmResult:
     started = time.perf_counter()
     context.monitor.stage("predict", len(splits.dev) + len(splits.test))
     dev = objective.predict(model, splits.dev, "dev")
-    answers = apply_dev_threshold(dev, objective.predict(model, splits.test, "test"))
+    answers = apply_dev_threshold(
+        dev, objective.predict(model, splits.test, "test"), context.study.answers_all
+    )
     seconds["predict"] = time.perf_counter() - started
     pretrained = pretrained_on_meta(spec.source, spec.config)
     size = sum(parameter.numel() for parameter in model.qa_outputs.parameters())

@@ -44,7 +44,7 @@ def run_system(
     predictions, counted = _read_replies(study, replies)
     chosen: dict[str, Any] = {}
     if _has_null_scores(replies):
-        thresholded = apply_dev_threshold(predictions["dev"], predictions["test"])
+        thresholded = apply_dev_threshold(predictions["dev"], predictions["test"], study.answers_all)
         predictions = {"dev": thresholded.dev, "test": thresholded.test}
         chosen = thresholded.chosen
     return ArmResult(

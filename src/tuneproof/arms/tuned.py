@@ -199,7 +199,7 @@ def _predict(
             test = objective.predict(training.model, splits.test, "test")
     if not isinstance(dev, AnswerPredictions):
         return dev, test, {}
-    answers = apply_dev_threshold(dev, test)
+    answers = apply_dev_threshold(dev, test, context.study.answers_all)
     return answers.dev, answers.test, {"answers": answers.chosen}
 
 

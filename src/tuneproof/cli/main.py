@@ -266,7 +266,9 @@ def _report(args: argparse.Namespace) -> int:
         from tuneproof.record.conclude import conclude_again
         from tuneproof.report.page import render
 
-        conclude_again(folders[0])
+        if conclude_again(folders[0]):
+            again = "concluded again from its predictions, since diagnoses or scores on dev were missing."
+            print(printable(f"{folders[0]}: {again}"), file=sys.stderr)
         paths = {name: str(path) for name, path in vars(render(folders[0])).items()}
     else:
         from tuneproof.report.index import INDEX_HTML, render_index

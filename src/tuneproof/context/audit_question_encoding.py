@@ -23,6 +23,7 @@ from tuneproof.methods.options import trains_words
 from tuneproof.recipe.recipe import Arm
 
 AUDITED_PROMPTS = 64
+AUDITED_ANSWERS = 2000  # of train, and of dev
 MAX_OUTSIDE_SHARE = 0.01
 MAX_CUT_SHARE = 0.05
 
@@ -112,7 +113,7 @@ def audit_question_arm(study: StudyData, arm: Arm, spec: ModelSpec, seed: int) -
 
 def _audit_lengths(study: StudyData, questions: QuestionFormat) -> list[Finding]:
     """Written answers of train and dev that are longer than an answer may be; many of them are an error."""
-    items = [*study.splits.train, *study.splits.dev]
+    items = [*study.splits.train[:AUDITED_ANSWERS], *study.splits.dev[:AUDITED_ANSWERS]]
     texts = [gold_answer_text(item, questions.prompt) for item in items]
     sizes_N = np.array([len(ids) + 1 for ids in encode_plain(questions.tokenizer, texts)])  # and their end
     limit, longest = questions.answer_tokens, int(sizes_N.max())
@@ -121,9 +122,9 @@ def _audit_lengths(study: StudyData, questions: QuestionFormat) -> list[Finding]
         return []
     share = cut / len(items)
     message = (
-        f"{share:.1%} of the answers of train and dev are longer than encode.answer_tokens, {limit:,}: they "
-        f"are cut, in training and when they are written. The longest has {longest:,} tokens, 95 % have at "
-        f"most {int(np.quantile(sizes_N, 0.95)):,}. Set encode.answer_tokens={longest}, and "
+        f"{share:.1%} of {len(items):,} answers of train and dev are longer than encode.answer_tokens, "
+        f"{limit:,}: they are cut when they are learnt and written. The longest has {longest:,} tokens, 95 % "
+        f"have at most {int(np.quantile(sizes_N, 0.95)):,}. Set encode.answer_tokens={longest}, and "
         "encode.max_length so that text and answer fit."
     )
     if share > MAX_CUT_SHARE:

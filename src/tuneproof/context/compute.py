@@ -22,7 +22,8 @@ class Compute:
 
     longest: tokens of the longest item of train and dev, which decides about attention. `accelerator`: for
     training; `autocast()`: the context of a forward pass. deterministic: algorithms were chosen so.
-    precision_note: why the card or a model decided the precision; empty where neither did.
+    precision_note: why the card or a model decided the precision or makes it slow, and what a loaded arm
+    computes on in place of a missing device; else empty.
     """
 
     accelerator: Any
@@ -62,12 +63,37 @@ class Compute:
         return nullcontext() if self.precision == "fp32" else self.accelerator.autocast()
 
 
+def check_compute(settings: ComputeSettings, may_emulate: bool = False) -> None:
+    """Raises RecipeError where a requested device or precision is not available, or where deterministic
+    algorithms are requested too late; RunError where torch.compile is requested and has no compiler.
+
+    may_emulate: whether bf16 may be what the card emulates, as in a study that began so.
+    """
+    if _is_missing(settings.device):
+        seen = "no CUDA device" if settings.device == "cuda" else "no such device"
+        problem = f"{settings.device} is requested, but torch sees {seen}."
+        raise RecipeError("compute.device", problem, do="Write compute: {device: auto}.")
+    _check_algorithms(settings)
+    if settings.precision in ("bf16", "fp16"):  # torch need not load for the others
+        _check_half(settings, may_emulate)
+
+
+def _is_missing(device: str) -> bool:
+    """Whether torch does not see the requested device."""
+    if device not in ("cuda", "mps"):
+        return False
+    import torch
+
+    return not (torch.cuda if device == "cuda" else torch.backends.mps).is_available()
+
+
 def _check_algorithms(settings: ComputeSettings) -> None:
     """Raises: RecipeError where deterministic ones are requested too late, RunError without a compiler."""
     if settings.deterministic and settings.device != "cpu":
         from tuneproof.models.deterministic import choose_workspace
+        from tuneproof.train.accelerator import choose_device
 
-        choose_workspace()
+        choose_workspace(choose_device(settings.device))
     if settings.compile:
         import torch
 
@@ -76,48 +102,21 @@ def _check_algorithms(settings: ComputeSettings) -> None:
         check_compiler(settings.device != "cpu" and torch.cuda.is_available())
 
 
-def check_compute(settings: ComputeSettings) -> None:
-    """Raises RecipeError where a requested device or precision is not available.
-
-    The same where deterministic algorithms are requested too late. RunError where torch.compile is requested
-    and has no compiler.
-    """
-    _check_algorithms(settings)
-    if settings.device == "cpu" and settings.precision != "fp16":
-        return
-    if settings.device == "auto" and settings.precision in ("auto", "fp32"):
-        return  # always available; torch need not load for this
-    import torch
-
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError(
-            "compute.device",
-            "cuda is requested, but torch sees no CUDA device.",
-            do="Write compute: {device: auto}.",
-        )
-    if settings.device == "mps" and not torch.backends.mps.is_available():
-        raise RecipeError(
-            "compute.device",
-            "mps is requested, but torch sees no such device.",
-            do="Write compute: {device: auto}.",
-        )
-    from tuneproof.models.precision import this_card
+def _check_half(settings: ComputeSettings, may_emulate: bool) -> None:
+    """Raises: RecipeError where the device cannot train in the requested half precision."""
+    if settings.device == "cpu" and settings.precision == "bf16":
+        return  # torch need not load for this
+    from tuneproof.models.precision import emulating_card
     from tuneproof.train.accelerator import choose_device
 
     device = choose_device(settings.device)
     if settings.precision == "fp16" and device != "cuda":
-        raise RecipeError(
-            "compute.precision",
-            f"fp16 is requested on {'a CPU' if device == 'cpu' else device}, which cannot train in it.",
-            do="Write bf16, fp32 or auto.",
-        )
-    card = this_card() if device == "cuda" else None
-    if settings.precision == "bf16" and card is not None and not card.has_bf16:
-        raise RecipeError(
-            "compute.precision",
-            f"bf16 is requested, but {card.name} has no instructions for it; torch would emulate it, slowly.",
-            do="Write fp16, fp32 or auto.",
-        )
+        problem = f"fp16 is requested on {'a CPU' if device == 'cpu' else device}, which cannot train in it."
+        raise RecipeError("compute.precision", problem, do="Write bf16, fp32 or auto.")
+    card = emulating_card(device, settings.precision)
+    if card and not may_emulate:
+        problem = f"bf16 is requested, but {card} has no instructions for it; torch would emulate it, slowly."
+        raise RecipeError("compute.precision", problem, do="Write fp16, fp32 or auto.")
 
 
 def resolve_compute(settings: ComputeSettings, models: Sequence[ModelSpec] = ()) -> dict[str, Any]:
@@ -125,13 +124,13 @@ def resolve_compute(settings: ComputeSettings, models: Sequence[ModelSpec] = ())
 
     models: those of the study, which may decide the precision.
 
-    Raises: as `check_compute`.
+    Raises: as `check_compute`, except that the card may emulate bf16.
     """
     import torch
 
     from tuneproof.train.accelerator import choose_device
 
-    check_compute(settings)
+    check_compute(settings, may_emulate=True)
     return {
         "compute.device": choose_device(settings.device),
         "compute.precision": _choose_precision(settings, models)[0],
@@ -152,13 +151,14 @@ def for_models(
 
 
 def _choose_precision(settings: ComputeSettings, models: Sequence[ModelSpec]) -> tuple[str, str]:
-    """The precision, and why the card or a model decided it."""
-    from tuneproof.models.precision import choose_precision, this_card
+    """The precision, and why the card or a model decided it or makes it slow."""
+    from tuneproof.models.precision import choose_precision, emulation_note, this_card
     from tuneproof.train.accelerator import choose_device
 
+    device = choose_device(settings.device)
     if settings.precision != "auto":
-        return settings.precision, ""
-    return choose_precision(choose_device(settings.device), this_card(), _overflowing(models))
+        return settings.precision, emulation_note(device, settings.precision)
+    return choose_precision(device, this_card(), _overflowing(models))
 
 
 def _overflowing(models: Sequence[ModelSpec]) -> list[str]:
@@ -171,8 +171,40 @@ def make_compute(settings: ComputeSettings, longest: int, models: Sequence[Model
     longest: tokens of the longest item that training depends on, so of train and dev alone. models: all those
     of the study, which may decide the precision.
 
-    Raises: as `check_compute`.
+    Raises: as `check_compute`, except that the card may emulate bf16, which is noted.
     """
+    check_compute(settings, may_emulate=True)
+    return _build_compute(settings, longest, *_choose_precision(settings, models))
+
+
+def reload_compute(
+    settings: ComputeSettings, longest: int, recorded: str | None, models: Sequence[ModelSpec]
+) -> Compute:
+    """Choose them for a finished arm, which only predicts: nothing is deterministic, compiled or refused.
+
+    A missing device is replaced, half precision of a GPU is fp32 elsewhere, bf16 may be emulated: all noted.
+
+    recorded: the precision of its study, which it keeps; None: not known, so chosen as for these models.
+    """
+    from tuneproof.train.accelerator import choose_device
+
+    missing = _is_missing(settings.device)
+    device = choose_device("auto" if missing else settings.device)
+    notes = []
+    if missing:
+        notes = [f"The study requests {settings.device}, but torch sees no such device; {device} is used."]
+    is_of_gpu = recorded == "fp16" or (recorded == "bf16" and settings.precision == "auto")
+    changes = {"device": device, "deterministic": False, "precision": recorded or settings.precision}
+    if is_of_gpu and device != "cuda":
+        changes["precision"] = "fp32"
+        notes.append(f"Precision fp32: the study's {recorded} is for a GPU, and this is {device}.")
+    settings = settings.model_copy(update=changes)
+    precision, note = _choose_precision(settings, models)
+    return _build_compute(settings, longest, precision, " ".join([*notes, note]).strip())
+
+
+def _build_compute(settings: ComputeSettings, longest: int, precision: str, precision_note: str) -> Compute:
+    """Set threads, matrix kernels and algorithms; the device and precision are available."""
     import torch
 
     from tuneproof.memory.usage import return_freed_blocks
@@ -180,8 +212,6 @@ def make_compute(settings: ComputeSettings, longest: int, models: Sequence[Model
     from tuneproof.models.matmul_backend import choose_matmul
     from tuneproof.train.accelerator import make_accelerator
 
-    check_compute(settings)
-    precision, precision_note = _choose_precision(settings, models)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     accelerator = make_accelerator(settings.device, precision)
@@ -189,19 +219,21 @@ def make_compute(settings: ComputeSettings, longest: int, models: Sequence[Model
     returns_memory = on_cpu and settings.memory is not None and return_freed_blocks()
     kernels = choose_matmul(accelerator.device.type, longest)
     repeatable = settings.deterministic and accelerator.device.type != "cpu"
-    kernels += set_deterministic(repeatable)
-    wait_policy = os.environ.get("OMP_WAIT_POLICY", "")
-    group = current_group()
-    processes = f", {group.world_size} processes ({settings.parallel})" if launched() else ""
-    if settings.parallel == "fsdp" and not launched():
-        processes = " in one process: compute.parallel: fsdp has no effect"
+    kernels += set_deterministic(repeatable, accelerator.device.type)
+    wait_policy = os.environ.get("OMP_WAIT_POLICY", "") if on_cpu else ""
     return Compute(
         accelerator,
         precision,
-        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads{processes}"
-        f"{', wait policy ' + wait_policy.lower() if on_cpu and wait_policy else ''}. {kernels}"
+        f"{accelerator.device.type}, {precision}, {torch.get_num_threads()} threads{_processes(settings)}"
+        f"{', wait policy ' + wait_policy.lower() if wait_policy else ''}. {kernels}"
         f"{' Freed memory returns to the system at once.' if returns_memory else ''}",
         longest,
         repeatable,
         precision_note,
     )
+
+
+def _processes(settings: ComputeSettings) -> str:
+    if launched():
+        return f", {current_group().world_size} processes ({settings.parallel})"
+    return " in one process: compute.parallel: fsdp has no effect" if settings.parallel == "fsdp" else ""

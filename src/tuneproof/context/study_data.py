@@ -65,6 +65,13 @@ class StudyData:
         return self.words
 
     @property
+    def answers_all(self) -> bool:
+        """Of questions: whether each one of train and dev has an answer."""
+        return all(
+            item.required_question.golds for part in ("train", "dev") for item in self.splits.part(part)
+        )
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The labels' names, in their order."""
         return self.splits.labels
@@ -207,13 +214,16 @@ class AnswersAtThreshold:
     chosen: dict[str, Any]
 
 
-def apply_dev_threshold(dev: AnswerPredictions, test: AnswerPredictions) -> AnswersAtThreshold:
+def apply_dev_threshold(
+    dev: AnswerPredictions, test: AnswerPredictions, answers_all: bool = False
+) -> AnswersAtThreshold:
     """Choose on dev above which null score no answer is given; test is only reported.
 
-    Where every question of dev has an answer, none is ever withheld, as in SQuAD 1.1.
+    answers_all: every question of train and dev has an answer, so none is ever withheld, as in SQuAD 1.1.
     """
-    if all(dev.golds):
-        chosen = {"no_answer_threshold": ALWAYS_ANSWER, "by": "every question of dev has an answer"}
+    if answers_all:
+        by = "every question of train and dev has an answer"
+        chosen = {"no_answer_threshold": ALWAYS_ANSWER, "by": by}
         return AnswersAtThreshold(
             dev.with_threshold(ALWAYS_ANSWER), test.with_threshold(ALWAYS_ANSWER), chosen
         )

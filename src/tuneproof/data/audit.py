@@ -50,13 +50,14 @@ CHECKS_OF_KIND = {
         "unanswerable questions, and questions whose words give the label away",
         "answers in a script without spaces between words",
     ),
+    "answers": ("answers in a script without spaces between words", "answers that are too long"),
 }
 
 
 def list_checks(task: Task, encoded: bool) -> list[str]:
     """What `audit_splits` looks for, and, if items are `encoded`, what audit_tokens looks for."""
     tokens = ["items that are too long for the model, and malformed prompts"] if encoded else []
-    return [*CHECKS, *CHECKS_OF_KIND[task.kind], *tokens]
+    return [*CHECKS, *CHECKS_OF_KIND["answers" if task.written else task.kind], *tokens]
 
 
 def audit_splits(task: Task, splits: Splits) -> list[Finding]:

@@ -28,6 +28,7 @@ from tuneproof.families.family import Family
 from tuneproof.tasks.prompt_turns import chat_turns, join_prompt
 from tuneproof.tasks.task import Example, Prompt
 
+PROBE = "answer"  # stands for an empty answer while the prompt is built
 SLOT = "\ue000text\ue000"  # stands for the text while the prompt around it is built
 
 
@@ -98,22 +99,23 @@ def _build_chat_frame(
     strings = special_strings(tokenizer)
     shots = [(escape_special(shot_query, strings), answer) for shot_query, answer in shots]
     turns = chat_turns(instruction, shots, query)
+    texts = [answer or PROBE for answer in answers]  # templates drop or refuse an empty turn
     answered = [
-        render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False)
-        for answer in answers
+        render_chat(tokenizer, [*turns, {"role": "assistant", "content": answer}], False) for answer in texts
     ]
-    prompt, notes = open_answer(tokenizer, turns, SLOT, answered, answers)
+    prompt, notes = open_answer(tokenizer, turns, SLOT, answered, texts)
     before, slot, after = prompt.rpartition(SLOT)
     if not slot:
         problem = "its chat template drops the user's text."
         raise ModelError("tokenizer", problem, do="Set encode.chat: never.")
     continuations, after_answer = [], ""
-    for text, answer in zip(answered, answers, strict=True):
+    for text, answer in zip(answered, texts, strict=True):
         rest = text[len(prompt) :] if text.startswith(prompt) else text[text.rfind(answer) :]
         start = rest.find(answer)
         continuations.append(rest[: start + len(answer)] if start >= 0 else answer)
         after_answer = rest[start + len(answer) :] if start >= 0 else after_answer
-    return PromptFrame(before, after, tuple(continuations), True, after_answer, notes)
+    ends = tuple(end if answer else "" for end, answer in zip(continuations, answers, strict=True))
+    return PromptFrame(before, after, ends, True, after_answer, notes)
 
 
 def fit_frame(

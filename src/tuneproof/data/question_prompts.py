@@ -167,7 +167,9 @@ def answer_stop(train: Sequence[Example]) -> str:
     base model that never ends its answer is not scored on what it goes on to write.
     """
     answers = [answer for item in train for answer in item.required_question.answers]
-    return next((stop for stop in ("\n", "\n\n") if not any(stop in answer for answer in answers)), "")
+    if all(len(answer.splitlines()) == 1 for answer in answers):
+        return "\n"
+    return "" if any("\n\n" in answer for answer in answers) else "\n\n"
 
 
 def encode_gold_answers(

@@ -27,6 +27,7 @@ IntArray = NDArray[np.int64]
 NO_TOKEN = -1  # pads an array of tokens after the end of an answer
 NONFINITE_TOKEN = -2  # ends an answer where the model's scores are not finite
 LINE_END = "\n"
+LAST_TOKENS = 8  # that are searched for the end of an answer: whole answers take quadratic time
 SPARE_TOKENS = 4  # beyond the longest label: a quotation mark, a line end, a superfluous word
 
 
@@ -123,7 +124,7 @@ class _StopRule:
         """Whether the last of these tokens ends the answer."""
         if tokens[-1] in (*self.end_ids, NONFINITE_TOKEN) or len(tokens) >= self.max_tokens:
             return True
-        if not self.stop:
+        if not self.stop or self.stop not in self.tokenizer.decode(tokens[-LAST_TOKENS:]):
             return False
         return self.stop in self.tokenizer.decode(tokens, skip_special_tokens=True).lstrip()
 

@@ -76,7 +76,7 @@ def _adapt(model: Any, config: Any) -> Any:
 
     try:
         adapted = get_peft_model(model, config)
-    except ValueError as error:  # Mamba's mixers, for one
+    except ValueError as error:  # of layers that peft does not know
         reason = str(error).rpartition("] ")[2].split(". ")[0].rstrip(".")
         problem = f"peft cannot put adapters there: {reason}."
         raise ModelError(type(model).__name__, problem, do="Use head or full.") from None

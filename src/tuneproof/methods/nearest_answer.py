@@ -13,7 +13,7 @@ from tuneproof.methods.method import BaselineAnswers
 from tuneproof.metrics.words import word_pattern
 from tuneproof.tasks.task import Example
 
-BATCH = 1024  # texts compared with train at once
+COMPARED = 10_000_000  # pairs of texts at once: common words make nearly all of their products non-zero
 
 
 def has_written_answers(train: Sequence[Example]) -> bool:
@@ -50,8 +50,9 @@ def answer_of_nearest(train: Sequence[Example]) -> Callable[[Sequence[Example]],
 
     def predict(texts: Sequence[Example]) -> BaselineAnswers:
         nearest, scores = [], []
-        for start in range(0, len(texts), BATCH):
-            batch = [item.text for item in texts[start : start + BATCH]]
+        size = max(1, COMPARED // len(train))
+        for start in range(0, len(texts), size):
+            batch = [item.text for item in texts[start : start + size]]
             cosine_BT = (vectorizer.transform(batch) @ train_TV.T).tocsr()
             for row in range(len(batch)):
                 similar = cosine_BT[row]

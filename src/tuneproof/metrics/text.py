@@ -168,6 +168,15 @@ def corpus_bleu(totals_K: Floats, _classes: int = 0) -> Floats:
     return np.where(right_O.any(axis=-1), np.minimum(value, 1.0), 0.0)
 
 
+def _identical_rows(items: AnswerItems) -> Floats:
+    """[N, 2]: whether the text is one of the golds, white space aside, and 1."""
+    pairs = zip(items.golds, items.texts, strict=True)
+    same = [
+        " ".join(text.split()) in [" ".join(gold.split()) for gold in golds or ("",)] for golds, text in pairs
+    ]
+    return np.stack([np.array(same, dtype=np.float64), np.ones(len(same))], axis=1)
+
+
 def _no_wordnet() -> str:
     if wordnet_folder() is not None:
         return ""
@@ -209,7 +218,18 @@ def _pair(
 _BLEU_PAPER = "Papineni et al. 2002, aclanthology P02-1040; Post 2018, W18-6319"
 _METEOR_PAPER = "Banerjee and Lavie 2005, aclanthology W05-0909"
 _ROUGE_PAPER = "Lin 2004, aclanthology W04-1013"
+IDENTICAL = Metric(
+    name="identical",
+    title="Identical text",
+    per_item=_identical_rows,
+    from_totals=_mean,
+    paper="none: equality of texts",
+    note="equal but for white space: case, punctuation and articles count, unlike in exact match",
+    kind="questions",
+    name_in_sentence="identical texts",
+)
 TEXT_METRICS = (
+    IDENTICAL,
     *_pair("bleu", "BLEU", _bleu_rows, corpus_bleu, _BLEU_PAPER, BLEU_NOTE),
     *_pair("meteor", "METEOR", _meteor_rows, _mean, _METEOR_PAPER, METEOR_NOTE, _no_wordnet),
     *_pair("rouge1", "ROUGE-1", _rouge_rows(0), _mean, _ROUGE_PAPER, ROUGE_NOTE),

@@ -16,11 +16,15 @@ REPEATABLE = (":4096:8", ":16:8")  # the sizes with which cuBLAS repeats its sum
 _set_here = False
 
 
-def choose_workspace() -> None:
+def choose_workspace(device: str) -> None:
     """Have cuBLAS repeat its sums: it reads the size of its workspace once, at its first use.
+
+    device: the type of torch's device; only cuda has cuBLAS, and nothing changes on the others.
 
     Raises: RecipeError where CUDA already runs in this process with another workspace.
     """
+    if device != "cuda":
+        return
     size = os.environ.get(WORKSPACE)
     if size is None and not torch.cuda.is_initialized():
         os.environ[WORKSPACE] = REPEATABLE[0]
@@ -36,13 +40,13 @@ def choose_workspace() -> None:
         )
 
 
-def set_deterministic(deterministic: bool) -> str:
+def set_deterministic(deterministic: bool, device: str) -> str:
     """Choose algorithms and attention that give the same bits, or undo that; returns a sentence, or "".
 
     Memory-efficient and cuDNN's attention add up gradients in no fixed order. Without them texts without
     padding use flash attention, whose gradients torch adds up in order then, and the others the plain one,
     whose memory grows with the square of the length. What a caller set in torch before stays if no study
-    of this process asked for more. Call before the first product on the device.
+    of this process asked for more. Call before the first product on the device; device: its type in torch.
 
     Raises: as `choose_workspace`.
     """
@@ -50,7 +54,7 @@ def set_deterministic(deterministic: bool) -> str:
     if not (deterministic or _set_here):
         return ""
     if deterministic:
-        choose_workspace()
+        choose_workspace(device)
     _set_here = deterministic
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cuda.enable_mem_efficient_sdp(not deterministic)

@@ -25,6 +25,22 @@ def this_card() -> Card | None:
     return Card(torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False))
 
 
+def emulating_card(device: str, precision: str) -> str:
+    """The name of the card that would emulate this precision, slowly; "" where none would.
+
+    device: the type of torch's device.
+    """
+    card = this_card() if device == "cuda" and precision == "bf16" else None
+    return card.name if card is not None and not card.has_bf16 else ""
+
+
+def emulation_note(device: str, precision: str) -> str:
+    """A sentence for the record where the card emulates this precision; else ""."""
+    card = emulating_card(device, precision)
+    lacks = f"{card} has no instructions for it, and torch emulates them, slowly"
+    return f"Precision {precision}: {lacks}." if card else ""
+
+
 def choose_precision(device: str, card: Card | None, overflowing: Sequence[str]) -> tuple[str, str]:
     """The precision, and the reason where the card or a model decides it.
 

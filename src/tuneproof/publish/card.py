@@ -185,7 +185,7 @@ def _scores(publication: Publication) -> str:
         title = escape(metric_title(name, positive_label(publication.study)))
         rows.append([title, value, interval, str(score.get("n")), method])
     header = ["Metric", "Value", level, "n", "Interval by"]
-    return "On the test split, which chose nothing.\n\n" + _table(header, rows)
+    return "On the test split, which chose no setting of this arm.\n\n" + _table(header, rows)
 
 
 def _comparisons(publication: Publication) -> list[str]:

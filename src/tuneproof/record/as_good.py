@@ -3,9 +3,10 @@
 In: a study's finished arms. Out: an entry of comparisons.json. Knows nothing of: costs, models.
 
 Dev chooses the best, and leaves out the arms that it shows to be worse by more than the margin. All others
-are compared with the best on test, corrected for their number, whatever they cost: no test score chooses
-anything. The best and the arms as good, one of which is recommended, are also compared on test with every
-arm, those that dev left out among them: to explore, since these comparisons decide nothing.
+are compared with the best on test, corrected for their number, whatever they cost: test decides only which
+arms are as good. These and the best, one of which is recommended, are also compared on test with every arm,
+those that dev left out among them: to explore, except the comparison with the best, which decided that an arm
+is as good. So test decides too which arms have these comparisons, and for how many they are corrected.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from tuneproof.record import study_folder
 from tuneproof.record.diagnoses import Diagnosis, describe_under_trained, diagnose_study, of_arm
 from tuneproof.record.finished_arms import FinishedArm, finished_arms, read_study_recipe
 from tuneproof.record.lookalikes import score_without_lookalikes
-from tuneproof.record.registration import register, registration_of
+from tuneproof.record.registration import entries_with, registration_of
 from tuneproof.score.compare import adjust, compare
 from tuneproof.score.planning import more_to_tell
 from tuneproof.score.scores import as_json, score
@@ -27,8 +27,8 @@ from tuneproof.settings import Claim
 class FinishedStudy:
     """A study's finished arms with the recipe's rules for comparing them.
 
-    `registration` is that of `registration_of`; `skipped` collects why arms could not be compared;
-    `diagnoses` are those of every finished tuned run.
+    `registration` is that of `registration_of`, or UNRECORDED; `skipped` collects why arms could not be
+    compared; `diagnoses` are those of every finished tuned run.
     """
 
     recipe: Recipe
@@ -159,14 +159,18 @@ class FinishedStudy:
         return self.corrected([pair for pair in comparisons if pair.arm in arms and pair.over in baselines])
 
 
-def read_finished_study(record: study_folder.StudyRecord) -> FinishedStudy:
-    """The study with its diagnoses and what was registered.
+def read_finished_study(
+    record: study_folder.StudyRecord, registration: Mapping[str, Any] | None = None
+) -> FinishedStudy:
+    """The study with its diagnoses and what was registered; nothing is written.
+
+    registration: in place of what registration.json and the recipe say.
 
     Raises: RunError if its recipe or registration cannot be read.
     """
     recipe = read_study_recipe(record.folder)
     diagnoses = diagnose_study(record, recipe)
-    registration = registration_of(register(record.folder, recipe))
+    registration = registration or registration_of(entries_with(record.folder, recipe))
     return FinishedStudy(recipe, record.is_clustered, finished_arms(record.arms), diagnoses, registration)
 
 

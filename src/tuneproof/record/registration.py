@@ -24,10 +24,22 @@ from tuneproof.record.study_folder import ARMS, PREDICTIONS, REGISTRATION
 from tuneproof.score.verdict import join_names
 
 Entry = Mapping[str, Any]
+UNRECORDED = {"claim_changes": [], "other_changes": [], "seed_additions": 0}  # of a study without entries
 
 
 def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
-    """All entries of the study, the last of which is of this recipe; it is added where it is new.
+    """Write the entry of this recipe where it is new. Returns all entries.
+
+    Raises: RunError if registration.json is damaged.
+    """
+    entries = entries_with(folder, recipe)
+    if entries != recorded_entries(folder):
+        write_json(folder / REGISTRATION, {"entries": entries})
+    return entries
+
+
+def recorded_entries(folder: Path) -> list[dict[str, Any]]:
+    """The entries of registration.json; none without the file.
 
     An entry: time (UTC), digest of the rest (SHA-256), `finished` (arms with test predictions at that time),
     claims, arms, models, seeds, train_sizes.
@@ -35,14 +47,20 @@ def register(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     Raises: RunError if registration.json is damaged.
     """
     path = folder / REGISTRATION
-    entries = list(read_object(path)["entries"]) if path.is_file() else []
-    design = _design_of(recipe)
+    return list(read_object(path)["entries"]) if path.is_file() else []
+
+
+def entries_with(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
+    """The recorded entries and, where it is new, that of this recipe, which is not written.
+
+    Raises: RunError if registration.json is damaged.
+    """
+    entries, design = recorded_entries(folder), _design_of(recipe)
     digest = sha256_of_text(repr(sorted(design.items())))
     if not entries or entries[-1]["digest"] != digest:
         finished = sum((arm / PREDICTIONS).is_file() for arm in (folder / ARMS).glob("*"))
         time = datetime.now(UTC).isoformat(timespec="seconds")
         entries.append({"time": time, "digest": digest, "finished": finished, **design})
-        write_json(path, {"entries": entries})
     return entries
 
 

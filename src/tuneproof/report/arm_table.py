@@ -16,6 +16,10 @@ CHOOSES = (
     "the {items} dev items, which choose checkpoints, settings, prompts and the best arm, and so flatter "
     "what they chose. Results are those on test."
 )
+DECIDES = (
+    "the {items} test items, which decide only which arms are as good as the best on dev, with a {level} % "
+    "confidence interval."
+)
 TRAINING_TIME = (
     "of one run, the mean of the seeds: with search, features of a frozen model and self-test, without "
     "loading and predicting. Baselines and heads predict in the same pass, so theirs includes it."
@@ -88,6 +92,6 @@ def arm_terms(study: StudyRecord, level: str) -> list[tuple[str, str]]:
     table, sizes = arm_table(study), study.splits.get("sizes") or {}
     dev, test = (formatting.count(sizes.get(split)) for split in ("dev", "test"))
     meanings = [(name, CHOOSES.format(items=dev)) for name in table.header if ON_DEV in name]
-    report = f"the {test} test items, which choose nothing, with a {level} % confidence interval."
+    report = DECIDES.format(items=test, level=level)
     meanings = [(table.header[2], report), *meanings, ("Training time", TRAINING_TIME), (STUDY_RATE, RATE)]
     return [(name.partition(", %")[0], text) for name, text in meanings if name in table.header]

@@ -32,10 +32,11 @@ MARGIN = (
     "arms are as good; wider where p is corrected."
 )
 CLAIMS, OTHERS = "Claims", "Other pairs, exploratory, not corrected"
-RECOMMENDED = "The recommended arm over every other, exploratory, corrected"
+RECOMMENDED = "The recommended arm over others, exploratory, corrected"
 OF_RECOMMENDED = (
     "In the table of the recommended arm: corrected by Holm's method for the {family} comparisons of the "
-    "best arm on dev, and of the arms as good as it, with every arm."
+    "best arm on dev, and of the arms as good as it, with every arm. Where another arm than the best is "
+    "recommended, its comparison with the best selected it and is not among these."
 )
 CHANGED = (
     "corrected for all {family} comparisons, any of which could have become the claim: it was changed after "
@@ -89,16 +90,19 @@ def _is_same(pair: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def compared_pairs(
-    pairs: Sequence[dict[str, Any]], recommended: Sequence[dict[str, Any]]
+    pairs: Sequence[dict[str, Any]],
+    recommended: Sequence[dict[str, Any]],
+    selecting: Sequence[dict[str, Any]] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """The comparisons by the titles of their tables: claims, the recommended arm's, the others.
 
-    pairs: those of the study; recommended: those of the recommended arm with every other one. A pair that is
-    among these is not listed again among the others.
+    pairs: those of the study; recommended: those of the recommended arm with others; selecting: arm, over and
+    metric of the one that let it be recommended, which explores nothing. Neither is among the others.
     """
     claims = [pair for pair in pairs if pair.get("claim")]
     others = [pair for pair in pairs if not pair.get("claim")]
-    others = [pair for pair in others if not any(_is_same(pair, other) for other in recommended)]
+    listed = [*recommended, *selecting]
+    others = [pair for pair in others if not any(_is_same(pair, other) for other in listed)]
     return {CLAIMS: claims, RECOMMENDED: list(recommended), OTHERS: others}
 
 

@@ -33,7 +33,8 @@ class Recommendation:
     """The arm to take, in sentences: why, what it costs, what would change that, what is uncertain.
 
     name: of the arm, with its model if the study has several. equals: the arms that are as good as the best.
-    on_test: what test, which chose nothing, shows of it and every other arm; pairs: those comparisons.
+    on_test: what test shows of it and the others, and what chose it; pairs: those comparisons, without that
+    with the best arm on dev by which another arm was recommended.
     pays: from how many items it costs less than each other arm.
     """
 
@@ -123,7 +124,7 @@ def recommend(study: StudyRecord) -> Recommendation | None:
     for candidate in sorted(candidates, key=_order):
         if candidate.is_as_good and candidate.is_cheaper(recommended):
             recommended = candidate
-    pairs = [pair for pair in compared.get("pairs") or [] if pair["arm"] == recommended.name]
+    pairs = _exploratory_pairs(compared, recommended)
     return Recommendation(
         name=recommended.name,
         arm=recommended.cost.arm,
@@ -131,13 +132,19 @@ def recommend(study: StudyRecord) -> Recommendation | None:
         best=best.name,
         equals=tuple(candidate.name for candidate in candidates if candidate.is_as_good),
         reason=_reason(compared, recommended, candidates),
-        on_test=on_test(pairs),
+        on_test=on_test(pairs, best.name, compared["compared"] > 0),
         cost=_cost(study, recommended, costs.values()),
         pays=_pays(recommended, candidates),
         would_change=tuple(_changes(compared, recommended, candidates)),
         uncertain=tuple(_doubts(compared, recommended, best, candidates)),
         pairs=tuple(pairs),
     )
+
+
+def _exploratory_pairs(compared: Mapping[str, Any], recommended: _Candidate) -> list[dict[str, Any]]:
+    """Its comparisons on test, without that with the best on dev, by which test let it be recommended."""
+    pairs = [pair for pair in compared.get("pairs") or [] if pair["arm"] == recommended.name]
+    return [pair for pair in pairs if pair["over"] != compared["best"]]
 
 
 def _order(candidate: _Candidate) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from tuneproof.report.comparison_tables import (
     without_claims,
 )
 from tuneproof.report.diagnoses import SIGN
-from tuneproof.report.recommendation import recommend
+from tuneproof.report.recommendation import Recommendation, recommend
 
 FEW_PAIRS = 8
 
@@ -94,11 +94,18 @@ def _difference_row(pair: dict[str, Any], scale: Scale) -> PlotRow:
     return PlotRow(pair_name(pair), aside, strip, text, str(pair.get("outcome")))
 
 
+def _selecting_pairs(study: StudyRecord, advice: Recommendation | None) -> list[dict[str, Any]]:
+    """The comparison by which test let another arm than the best on dev be recommended, if one is."""
+    if advice is None or advice.name == advice.best:
+        return []
+    return [{"arm": advice.name, "over": advice.best, "metric": study.comparisons["as_good"]["metric"]}]
+
+
 def paired_differences(study: StudyRecord, metric: str) -> dict[str, Any]:
     """The paired differences in one metric as strips, and in every metric as tables."""
     pairs = [pair for pair in tables.comparison_rows(study) if pair.get("difference") is not None]
     advice = recommend(study)
-    parts = compared_pairs(pairs, advice.pairs if advice else ())
+    parts = compared_pairs(pairs, advice.pairs if advice else (), _selecting_pairs(study, advice))
     once = [*parts[CLAIMS], *without_claims(parts), *parts[OTHERS]]
     by_metric = [pair for pair in once if pair.get("metric") == metric]
     drawn = _select_pairs(by_metric, advice.name if advice else "")

@@ -22,6 +22,7 @@ from tuneproof.record.changes import MORE_EPOCHS, fingerprint_of
 from tuneproof.record.provenance import versions
 from tuneproof.record.study_folder import arm_folder
 
+DETERMINISTIC = "compute.deterministic"
 # Settings that never change an arm's result.
 NEUTRAL_SETTINGS = {
     "compute.disk",
@@ -241,8 +242,9 @@ def _settings(arm: Arm, recipe: Recipe) -> dict[str, Any]:
     options = {key: value for key, value in options.items() if key not in arm.method.neutral}
     settings |= {f"{arm.method_name}.{key}": value for key, value in options.items()}
     settings.pop(f"{arm.method_name}.models", None)  # which models it also runs on changes no result
-    if not options.get(MORE_EPOCHS):
-        settings.pop(f"{arm.method_name}.{MORE_EPOCHS}", None)  # as before it existed
+    for name in (f"{arm.method_name}.{MORE_EPOCHS}", DETERMINISTIC):
+        if not settings.get(name):
+            settings.pop(name, None)  # as before it existed
     return {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}
 
 

@@ -1,26 +1,33 @@
 """What a recipe requests that this machine, its task or its models cannot do, found before anything runs.
 
-In: a recipe and what is known so far. Out: RecipeError for the first problem.
-Knows nothing of: weights, files of a study.
+In: a recipe and what is known so far, the precision of arms that began before. Out: RecipeError for the
+first problem. Knows nothing of: weights, results.
 """
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-from tuneproof.context.compute import check_compute
+from tuneproof.context.compute import check_compute, resolve_compute
+from tuneproof.context.model_spec import ModelSpec
 from tuneproof.data.findings import Finding
 from tuneproof.data.splits import Splits
-from tuneproof.errors import RecipeError
+from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.methods.options import generates_text, uses_trainer
 from tuneproof.metrics import METRICS
 from tuneproof.process_group import launched
 from tuneproof.recipe.decision import check_costs, check_named_labels
 from tuneproof.recipe.recipe import Arm, Recipe
+from tuneproof.record.file_shapes import read_object
+from tuneproof.record.study_folder import ARMS, FACTS
 from tuneproof.score.verdict import join_names
 from tuneproof.train.trackers import check_trackers
 
 # the first whose FSDP2 sums gradients on every backend and shards half-precision weights beside others
 OLDEST_FSDP_TORCH = (2, 8)
+NO_SHARDS = "cannot be combined with compute.parallel: fsdp: the shards have no common loss scale."
 COUNTED_TWICE = (
     "train.class_weights moves the probabilities that decision.costs reads, so that rare labels count twice: "
     "leave one of them out."
@@ -46,11 +53,21 @@ def _check_parallel(recipe: Recipe) -> None:
                 do="Write compute: {parallel: ddp}, or use lora.",
             )
     if recipe.compute.precision == "fp16":
-        raise RecipeError(
-            "compute.precision",
-            "fp16 cannot be combined with compute.parallel: fsdp: the shards have no common loss scale.",
-            do="Write bf16 or fp32, or compute: {parallel: ddp}.",
-        )
+        problem = f"fp16 {NO_SHARDS}"
+        raise RecipeError("compute.precision", problem, do="Write bf16 or fp32, or compute: {parallel: ddp}.")
+
+
+def check_chosen_precision(recipe: Recipe, models: Sequence[ModelSpec], machine: Mapping[str, Any]) -> None:
+    """Raises RecipeError where the precision that the card and the models choose allows no shards.
+
+    machine: where arms run (see `resolve_compute`); empty: here.
+    """
+    if not models or recipe.compute.parallel != "fsdp" or recipe.compute.precision != "auto":
+        return
+    machine = machine or resolve_compute(recipe.compute, models)
+    if machine["compute.precision"] == "fp16":
+        problem = f"auto is fp16 here, and fp16 {NO_SHARDS}"
+        raise RecipeError("compute.precision", problem, do="Write fp32, or compute: {parallel: ddp}.")
 
 
 def _check_engines(recipe: Recipe) -> None:
@@ -76,6 +93,15 @@ def _check_engines(recipe: Recipe) -> None:
         )
 
 
+def began_in_bf16(recipe: Recipe) -> bool:
+    """Whether the study's folder holds an arm that began in bf16."""
+    for file in Path(recipe.out).glob(f"{ARMS}/*/{FACTS}"):
+        with suppress(TuneproofError):  # a damaged file is named when the study is opened
+            if (read_object(file).get("facts") or {}).get("compute.precision") == "bf16":
+                return True
+    return False
+
+
 def check_machine(recipe: Recipe, here: bool = True) -> None:
     """Raises RecipeError where a requested device or package is missing.
 
@@ -85,7 +111,7 @@ def check_machine(recipe: Recipe, here: bool = True) -> None:
         _check_parallel(recipe)
         _check_engines(recipe)
         if here:
-            check_compute(recipe.compute)
+            check_compute(recipe.compute, may_emulate=began_in_bf16(recipe))
         check_trackers(recipe.train.trackers)
     for arm in recipe.arms:
         if arm.method.check is not None:

@@ -30,6 +30,7 @@ from tuneproof.record.study_folder import CACHE
 from tuneproof.settings import EncodeSettings
 from tuneproof.study.arm_runs import ArmRun, list_arm_runs
 from tuneproof.study.checks import (
+    check_chosen_precision,
     check_labels,
     check_machine,
     check_metrics,
@@ -141,6 +142,7 @@ def plan_study(
         machine = resolve_compute(recipe.compute, models) if models and audited_items is None else {}
     else:
         machine = for_models(machine, recipe.compute, models)
+    check_chosen_precision(recipe, models, machine)
     arms = list_arm_runs(recipe, of_study, data, machine, own)
     if data is not None:
         findings += _audit_systems(data, arms)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tuneproof.context.compute import resolve_compute
+from tuneproof.context.compute import check_compute, resolve_compute
 from tuneproof.context.monitor import ArmFinished, Event, Monitor, Progress
 from tuneproof.errors import RunError, StoppedError, TuneproofError
 from tuneproof.recipe.recipe import Recipe, recipe_from
@@ -21,6 +21,7 @@ from tuneproof.recipe.yaml import parse_value
 from tuneproof.record.study_folder import RECIPE
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.arm_session import ArmSession, run_arm
+from tuneproof.study.checks import began_in_bf16
 from tuneproof.study.plan import Plan, plan_study
 
 INTERVAL_S = 0.3  # between reports of progress
@@ -46,7 +47,9 @@ class Assignment:
 def describe_machine(text: str, threads: int) -> dict[str, Any]:
     """Where this process computes (see `resolve_compute`); {"refused": reason} where it cannot."""
     try:
-        return resolve_compute(_recipe(text, threads).compute)
+        recipe = _recipe(text, threads)
+        check_compute(recipe.compute, may_emulate=began_in_bf16(recipe))
+        return resolve_compute(recipe.compute)
     except TuneproofError as error:
         return {"refused": str(error)}
 

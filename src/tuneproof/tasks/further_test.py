@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import Field
 
-from tuneproof.errors import DataError
+from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import Settings
 from tuneproof.tasks import label_columns
 from tuneproof.tasks.label_spellings import plain_spelling
-from tuneproof.tasks.messages import has_messages, read_conversations
+from tuneproof.tasks.messages import has_messages, read_conversations, with_texts
 from tuneproof.tasks.question_columns import QuestionColumns
 from tuneproof.tasks.question_rows import build_examples
 from tuneproof.tasks.questions import read_parts
@@ -34,7 +34,7 @@ class FurtherTest(Settings):
     text: str | None = Field(None, min_length=1)
     """The column of the texts (default: as in the task's own file, else text)."""
     label: str | None = Field(None, min_length=1)
-    """The column of the labels (default: as in the task's own file, else label)."""
+    """The column of the labels, or of written answers (default: as in the task's own file, else label)."""
     id: str | None = Field(None, min_length=1)
     """The column of the ids (default: the row's number)."""
     group: str | None = Field(None, min_length=1)
@@ -140,13 +140,28 @@ def _listed(labels: Sequence[str]) -> str:
 
 
 def _read_answers(settings: FurtherTest, options: AnswersOptions, text_format: TextFormat) -> FurtherRows:
-    """Texts with written answers, by the columns of the study's own file, or of `messages`."""
+    """Texts with written answers, by the columns of the study's own file, or of `messages`.
+
+    label: the column of answers, where it is another. A system turn that is not the study's instruction
+    stands before its text.
+
+    Raises: DataError with the row of an empty text or answer; RecipeError for labels to rename.
+    """
+    if settings.rename:
+        do = "Remove it: a file of written answers has no labels."
+        raise RecipeError("tests", "rename maps labels, and these are answers.", do=do)
     table = read_table(settings.path, text_format)
-    changed = {"text": settings.text or options.text, "id": settings.id, "group": settings.group}
+    changed = {
+        "text": settings.text or options.text,
+        "answer": settings.label or options.answer,
+        "id": settings.id,
+        "group": settings.group,
+    }
     columns = options.model_copy(update=changed)
     if has_messages(table, columns.text):
+        texts = with_texts(table, columns.text, options.instruction).columns[columns.text]
         tables, _ = read_conversations({"all": table}, columns.text, columns.answer, is_label=False)
-        table = tables["all"]
+        table = replace(tables["all"], columns={**tables["all"].columns, columns.text: texts})
     return FurtherRows(read_items(table, columns, "row"), True, dict(table.about), {})
 
 

@@ -1,6 +1,6 @@
 """Where training computes and in which precision: the device, the forward pass's context, the backward pass.
 
-In: a device, a precision. Out: an Accelerator, with the part of Accelerate's interface that `fit` uses.
+In: a device, a precision. Out: an Accelerator, which `fit` uses.
 Knows nothing of: models, optimizers, recipes.
 
 Accelerate's own keeps one device and one precision for the whole process, while a notebook runs studies of
@@ -25,12 +25,6 @@ class Accelerator:
     device: torch.device
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     scaler: Any = None
-    gradient_accumulation_steps: int = 1
-
-    @property
-    def num_processes(self) -> int:
-        """How many processes train."""
-        return current_group().world_size
 
     def fresh(self) -> "Accelerator":
         """The same for another training, which shares no loss scale with this one."""

@@ -95,8 +95,8 @@ def fit(
     micro-batch on the device) → `LossSum`. count: supervised units of a micro-batch on the host: every
     micro-batch's sum is divided by the whole batch's count, so that 1×8, 2×4 and 8×1 are the same update.
     schedule: step from 0 → factor on the initial learning rates. clip_norm: bound of the gradient's global
-    L2 norm. accelerator: ours or Accelerate's; an fp16 scaler is of this training alone (see
-    `Accelerator.fresh`). start: steps already done; halvings: how often their micro-batches were halved.
+    L2 norm. accelerator: its fp16 scaler is of this training alone (see `Accelerator.fresh`).
+    start: steps already done; halvings: how often their micro-batches were halved.
     nonfinite: "skip" leaves out an update whose loss or gradient is not finite (`Step.skipped`) instead of
     stopping.
 
@@ -113,7 +113,7 @@ def fit(
     Source: transformers#34198 on the error in the mean of unequal micro-batches' means.
     """
     accelerator = accelerator or make_accelerator("auto", "fp32")
-    _check_start(model, optimizer, accelerator)
+    _check_start(model)
     model.to(accelerator.device)
     loop = _Loop(
         model, loss, count, accelerator, seed, optimizer, schedule, clip_norm, steps_per_epoch, nonfinite
@@ -251,17 +251,7 @@ def _numbered(
             )
 
 
-def _check_start(model: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> None:
-    processes, own = accelerator.num_processes, current_group().world_size
-    if processes != own:
-        problem = f"Accelerate runs {processes} processes, tuneproof {own}."
-        raise RunError("fit", problem, do="Call tuneproof.process_group.join(device) in each of them first.")
-    if accelerator.gradient_accumulation_steps != 1:
-        raise RunError(
-            "fit",
-            "the accelerator divides the loss by gradient_accumulation_steps, and so does the loop.",
-            do="Leave gradient_accumulation_steps at 1 and pass micro-batches.",
-        )
+def _check_start(model: nn.Module) -> None:
     half = [n for n, p in model.named_parameters() if p.requires_grad and p.dtype == torch.float16]
     if half:
         raise RunError(

@@ -138,7 +138,7 @@ def test_predict_refuses_to_abstain_and_a_column_that_is_there(study, tmp_path, 
     assert main(["predict", arm, "--input", str(tmp_path / "new.csv")]) == 2
     assert "already has a column 'predicted'" in capsys.readouterr().err
     assert main(["predict", arm, "--input", str(tmp_path / "new.csv"), "--abstain", "0.1"]) == 2
-    assert "this arm writes answers" in capsys.readouterr().err
+    assert "this arm gives answers" in capsys.readouterr().err
 
 
 def test_a_served_arm_takes_texts():

@@ -72,13 +72,9 @@ class LoadedArm:
 
         Raises: DataError where a question, context or text is empty; RunError where the arm predicts labels.
         """
-        if self.kind == "answers":
-            return self.write_answers(questions, contexts)
-        return self.answer_rows(question_rows(self.folder, self.kind, questions, contexts))
-
-    def write_answers(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> AnswerPredictions:
-        """Answers to texts; contexts belong to questions, so that there may be none."""
-        predictions = self._run(written_examples(self.folder, texts, contexts))
+        if self.kind != "answers":
+            return self.answer_rows(question_rows(self.folder, self.kind, questions, contexts))
+        predictions = self._run(written_examples(self.folder, questions, contexts))
         assert isinstance(predictions, AnswerPredictions)
         return predictions
 

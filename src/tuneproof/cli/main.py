@@ -151,7 +151,7 @@ def _predict(args: argparse.Namespace) -> int:
     source = NewFile(args.input, delimiter, quotes, args.sheet) if args.input else None
     kind = prediction_kind(study_recipe(read_finished_arm(args.arm)).task)
     if kind != "labels" and args.abstain is not None:
-        raise RecipeError("--abstain", "is for labels, but this arm writes answers.")
+        raise RecipeError("--abstain", "is for labels, but this arm gives answers.")
     if kind == "questions" and args.text:
         problem = "is for labels, but this arm answers questions."
         raise RecipeError("--text", problem, do="Name the columns of the file question and context.")

@@ -57,6 +57,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "gpu": ("gpu", None),
     "diagnosis": ("diagnosis", None),
     "memory": ("memory_prediction", None),
+    "page": ("page", None),
     "reliability": ("reliability", None),
     "streaming": ("streaming", None),
     "statistics": ("simulate_statistics", None),

@@ -1,18 +1,23 @@
-"""Pages of docs/ whose commands are run as they stand, on a small file and the embedded model."""
+"""Pages of docs/: commands run as they stand, on a small file and the embedded model; scripts are read."""
 
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas
 import pytest
+from ruamel.yaml import YAML
 
 from tests.arms.questions import question_models
 from tests.arms.small import rows_of
 from tuneproof.cli.main import main
+from tuneproof.cli.parser import make_parser
 
-PAGE = Path(__file__).parents[1] / "docs" / "leaving-hosted-fine-tuning.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "leaving-hosted-fine-tuning.md"
 SYSTEM = {"role": "system", "content": "Judge the review: positive or negative."}
 QUICK = "train: {epochs: 1}\nseeds: [0]\ncompute: {threads: 1}\n"
 
@@ -69,3 +74,25 @@ def test_every_command_of_the_page_runs(folder, capsys):
     assert any(arm["arm"] == "hosted" for arm in report["arms"])
     assert (folder / "published" / "README.md").is_file()
     assert pandas.read_csv("labelled.csv")["predicted"].isin(["negative", "positive"]).all()
+
+
+def cluster_scripts():
+    """The scripts for Slurm and SkyPilot, as the page on clusters has them."""
+    text = (DOCS / "clusters.md").read_text(encoding="utf-8")
+    slurm = [block for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) if "#SBATCH" in block]
+    (sky,) = (YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    assert len(slurm) == 2
+    return {"torchrun": slurm[0], "ray": slurm[1], "sky": sky["run"]}
+
+
+@pytest.mark.parametrize("name", ["torchrun", "ray", "sky"])
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_the_scripts_for_clusters_are_valid_and_so_are_their_commands(name):
+    script = cluster_scripts()[name]
+    assert name == "sky" or script.startswith("#!/bin/bash\n#SBATCH"), "sbatch refuses a script without"
+    checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    command = re.findall(r"tuneproof (run .*)", script.replace("\\\n", " "))
+    args = make_parser().parse_args(shlex.split(command[0]))
+    assert (args.source, bool(args.out)) == ("study.yaml", True)
+    assert "6380" not in script, "SkyPilot's own Ray listens there"

@@ -40,6 +40,7 @@ ORDER = (
     "study",
     "apply",
     "publish",
+    "ui",
     "cli",
     "__main__",
 )
@@ -110,9 +111,9 @@ def test_at_most_4_percent_of_the_functions_are_complex():
     assert house.complex_share() <= 4, house.complex_functions()
 
 
-def test_the_root_holds_at_most_9_files_and_the_source_54_000_lines():
+def test_the_root_holds_at_most_9_files_and_the_source_58_000_lines():
     assert len([file for file in modules() if file.path.parent == ROOT]) <= 8
-    assert sum(len(file.text.splitlines()) for file in modules()) <= 54_000
+    assert sum(len(file.text.splitlines()) for file in modules()) <= 58_000  # 54,000 before the page (ui/)
 
 
 def test_the_formatter_has_no_exceptions():

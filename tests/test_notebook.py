@@ -1,18 +1,35 @@
 """The notebook of the examples runs from its first cell to its last, on small local data and a tiny model."""
 
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.arms.questions import question_models, question_rows
 from tests.arms.small import rows_of
-from tuneproof.families.models import MODELS
+from tuneproof.families import family_of
+from tuneproof.families.blocks import layers_of, with_layers
+from tuneproof.families.models import MODELS, resolve_model
+from tuneproof.memory.simulate_step import SimulatedArm, Workload, simulate_step
+from tuneproof.models.precision import Card, choose_precision
+from tuneproof.parameters.count import load_configuration
+from tuneproof.recipe.recipe import Recipe, recipe_from
+from tuneproof.settings import parse_memory_size
 from tuneproof.tasks import TASKS
+from tuneproof.throughput.linear_cost import line_through
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "colab.ipynb"
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "examples" / "colab.ipynb"
+PREINSTALLED = json.loads((ROOT / "tests" / "cases" / "preinstalled.json").read_text("utf-8"))
+MICRO_BATCHES = {"smollm2-360m": 16, "gemma-3-270m": 16, "qwen3-0.6b": 8}  # that fit a T4, of batches of 16
+ABSENT = {"colorama", "portalocker", "rouge-score", "ruamel-yaml", "sacrebleu"}  # on both hosts
 nbformat = pytest.importorskip("nbformat", reason="nbclient is not installed")
 STAND_INS = """
 SIZE = {
@@ -74,8 +91,130 @@ def test_one_cell_chooses_between_sizes_for_a_t4_and_for_a_cpu(book, monkeypatch
 def test_every_model_that_is_named_is_in_the_catalog(book) -> None:
     names = set(re.findall(r'"([a-z]+[a-z0-9.-]*-[0-9.]+[bm](?:-\w+)?)"', "\n".join(code_of(book))))
     assert names <= set(MODELS)
-    assert len(names) >= 3
+    assert names == {*MICRO_BATCHES, "smollm2-135m"}
     assert any(MODELS[name].gated for name in names), "a gated one as the alternative"
+
+
+def changes_of_pip(packages: dict[str, str]) -> tuple[set[str], set[str]]:
+    """What `pip install tuneproof` upgrades and adds beside these packages: all else is enough as it is.
+
+    The requirements of what is upgraded or added are those of the versions that are installed here.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    upgraded, added, requirements = set(), set(), list(project["dependencies"])
+    while requirements:
+        requirement = Requirement(requirements.pop())
+        name = canonicalize_name(requirement.name)
+        version = packages.get(name)
+        is_kept = version is not None and requirement.specifier.contains(version, prereleases=True)
+        does_not_apply = requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+        if is_kept or does_not_apply or name in upgraded | added:
+            continue
+        (added if version is None else upgraded).add(name)
+        requirements += importlib.metadata.requires(name) or ()
+    return upgraded, added
+
+
+@pytest.mark.parametrize("host", sorted(PREINSTALLED))
+def test_the_installation_keeps_the_hosts_torch_and_all_else_that_is_enough(host) -> None:
+    packages = PREINSTALLED[host]["packages"]
+    assert packages["torch"].partition("+")[2].startswith("cu"), "a list of a machine with a GPU"
+    upgraded, added = changes_of_pip(packages)
+    assert upgraded == {"filelock"}
+    assert added == ABSENT
+
+
+@pytest.mark.parametrize("version", ["2.11.0+cu128", None])
+def test_the_cell_that_installs_names_the_torch_that_is_there(book, monkeypatch, version) -> None:
+    shells = pytest.importorskip("IPython.core.interactiveshell")
+    lines: list[str] = []
+    shell = shells.InteractiveShell()
+    shell.history_manager.enabled = False
+    shell.register_magic_function(lines.append, "line", "pip")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: version if name == "torch" else None)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    (cell,) = (source for source in code_of(book) if "%pip" in source)
+    shell.run_cell(cell).raise_error()
+    pinned = f'"torch=={version}"' if version else '"torch"'
+    assert lines == [f'install -q "git+https://github.com/tuneproof/tuneproof" {pinned}']
+
+
+def precision_on_a_t4(name: str) -> tuple[str, str]:
+    config, _, _ = load_configuration(resolve_model(name, weights=False))
+    overflowing = [] if family_of(config).fits_fp16(config) else [name]
+    return choose_precision("cuda", Card("Tesla T4", has_bf16=False), overflowing)
+
+
+@pytest.mark.parametrize("name", sorted(MICRO_BATCHES))
+def test_a_t4_runs_gemma_3_in_fp32_and_the_other_models_in_fp16(name) -> None:
+    precision, reason = precision_on_a_t4(name)
+    assert precision == ("fp32" if name.startswith("gemma-3") else "fp16")
+    assert "Tesla T4 has no instructions for bf16" in reason
+    assert (f"{name} exceeds the range of fp16" in reason) == (precision == "fp32")
+
+
+def recipes_of(book, monkeypatch) -> list[Recipe]:
+    """What its two studies run on a T4, by its own cells."""
+    import torch
+
+    recipes: list[dict] = []
+    values: dict = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, "is_available", lambda: True)
+        exec(book.cells[parameters_of(book)].source, values)
+    monkeypatch.setattr("tuneproof.run", lambda recipe, monitor: recipes.append(recipe))
+    for source in code_of(book):
+        if "LORA =" in source or "= run(" in source:
+            exec(source, values)
+    assert values["SIZE"] == values["SIZES"]["T4"]
+    assert values["PRECISION"] == "auto"
+    return [recipe_from(recipe) for recipe in recipes]
+
+
+def predicted_bytes(recipe: Recipe, arm, name: str, micro_batch: int) -> int:
+    """The peak of an arm on a T4, on the longest items: of one layer and of two, and a line through both."""
+    source = resolve_model(name, weights=False)
+    config, _, _ = load_configuration(source)
+    length = recipe.encode.max_length
+    workload = Workload(
+        "cuda",
+        precision_on_a_t4(name)[0],
+        micro_batch,
+        length,
+        accumulates=micro_batch < recipe.train.batch_size,
+        predict_batch=recipe.predict.batch_size,
+        predict_length=length,
+        answer_tokens=recipe.encode.answer_tokens,
+        generates=recipe.task.kind == "questions",
+    )
+    tensors: dict[str, dict[int, float]] = {"train": {}, "predict": {}}
+    for layers in (1, 2):
+        shape = with_layers(config, layers)
+        simulated = SimulatedArm(source, shape, family_of(config), arm.method, arm.options)
+        estimate = simulate_step(simulated, workload)
+        for part, sizes in tensors.items():
+            peak = getattr(estimate, part)
+            sizes[layers] = peak.tensors_bytes if peak is not None else 0
+    largest = max(line_through(sizes).at(layers_of(config)) for sizes in tensors.values())
+    return round(largest + estimate.overhead.total_bytes(round(largest)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "smollm2-360m",
+        *(pytest.param(other, marks=pytest.mark.slow) for other in ("gemma-3-270m", "qwen3-0.6b")),
+    ],
+)
+def test_both_studies_fit_a_t4_by_prediction(book, monkeypatch, name) -> None:
+    recipes = recipes_of(book, monkeypatch)
+    assert [recipe.task_name for recipe in recipes] == ["sst2", "squad_v2"]
+    for recipe in recipes:
+        arms = [arm for arm in recipe.arms if arm.method.needs_model]
+        assert [arm.name for arm in arms] == ["zero-shot", "lora"]
+        for arm in arms:
+            predicted = predicted_bytes(recipe, arm, name, MICRO_BATCHES[name])
+            assert 1e9 < predicted <= parse_memory_size(recipe.compute.memory, "memory"), arm.name
 
 
 def write_stand_ins(folder: Path) -> str:

@@ -24,14 +24,29 @@ def run_in_two(recipes: Sequence[Recipe], limit_s: float = LIMIT_S) -> None:
     paths = [Path(recipe.out).with_suffix(".yaml") for recipe in recipes]
     for path, recipe in zip(paths, recipes, strict=True):
         path.write_text(recipe.text())
+    processes = start_two("tests.two_processes", [str(path) for path in paths])
+    try:
+        until = time.monotonic() + limit_s
+        outputs = [process.communicate(timeout=max(1, until - time.monotonic()))[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output
+
+
+def start_two(
+    module: str, arguments: Sequence[str], stderr: int = subprocess.STDOUT
+) -> list[subprocess.Popen[str]]:
+    """A module in two processes, as a launcher starts them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    processes = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.two_processes", *map(str, paths)],
+            [sys.executable, "-W", "ignore", "-m", module, *arguments],
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             env={
                 **os.environ,
@@ -45,14 +60,6 @@ def run_in_two(recipes: Sequence[Recipe], limit_s: float = LIMIT_S) -> None:
         )
         for rank in range(2)
     ]
-    try:
-        until = time.monotonic() + limit_s
-        outputs = [process.communicate(timeout=max(1, until - time.monotonic()))[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
 
 
 def main(paths: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from tuneproof.metrics import METRICS
 from tuneproof.tasks import TASKS
 
 CLI = Path(json_output.__file__).parent
-WITHOUT_JSON = {"serve"}  # it answers requests until it is stopped
+WITHOUT_JSON = {"serve", "ui"}  # it answers requests until it is stopped
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ ARGUMENTS = {
         Parts(
             "",
             "'train' is not a command.",
-            do="Allowed: run, check, demo, show, count, memory, predict, serve, export, publish, doctor, "
+            do="Allowed: run, check, demo, show, count, memory, predict, serve, ui, export, publish, doctor, "
             "compare, "
             "gate, plan, label-errors, report.",
         ),

@@ -238,3 +238,53 @@ def test_the_length_of_predictions_changes_nothing_about_a_training_step(tmp_pat
     )
     assert short.train == long.train
     assert short.predict != long.predict
+
+
+def test_a_batch_is_divided_over_the_processes(tmp_path) -> None:
+    simulated_arm(tmp_path)
+    name = str(tmp_path / "small.json")
+    two, one = (
+        estimate_memory(name, "1GB", ["full", "zero-shot"], [n], [32], processes=p)
+        for n, p in ((8, 2), (4, 1))
+    )
+    assert (two.rows[0].batch, one.rows[0].batch) == (8, 4)
+    assert two.rows[0].estimate.predict == one.rows[0].estimate.predict, "of four items"
+    assert [cells[1] for cells in table_rows(two)[1]] == ["8/2 × 32", "8/2 × 32", "8 × 32"]
+    first, *lines = table_sentences(two)
+    assert "one of 2 processes (ddp)" in first
+    assert any("Memory of the machine" in line for line in lines)
+    assert not any("processes" in line or "machine" in line for line in table_sentences(one))
+
+
+def test_a_sharded_model_is_named_that_every_process_must_hold_whole(tmp_path) -> None:
+    simulated_arm(tmp_path, values={**CONFIGURATION, "num_hidden_layers": 12})
+    name = str(tmp_path / "small.json")
+    table = estimate_memory(name, "2GB", ["full"], [4], [16], processes=64, parallel="fsdp")
+    estimate = table.rows[0].estimate
+    assert estimate.peaks.keys() == {"train", "predict", "load", "dev"}
+    step, highest = (estimate.with_overhead(peak) for peak in (estimate.train, estimate.peak))
+    assert step < highest
+    tight = estimate_memory(
+        name, f"{(step + highest) // 2}B", ["full"], [4], [16], processes=64, parallel="fsdp"
+    )
+    assert not tight.rows[0].fits
+    assert "a training step would" in tight.rows[0].settings
+    assert "however many there are" in tight.rows[0].settings
+    stages = next(line for line in table_sentences(tight) if "Every process" in line)
+    assert "dev with all weights gathered" in stages
+    assert json.loads(json.dumps(tight.as_json()))["rows"][0]["estimate"]["whole"].keys() == {"load", "dev"}
+
+
+def test_what_cannot_be_sharded_is_refused_or_listed(tmp_path) -> None:
+    simulated_arm(tmp_path)
+    name, sharded = str(tmp_path / "small.json"), {"processes": 2, "parallel": "fsdp"}
+    with pytest.raises(RecipeError, match=r"qlora.*cannot shard"):
+        estimate_memory(name, "1GB", ["qlora"], [2], [16], **sharded)
+    with pytest.raises(RecipeError, match="no common loss scale"):
+        estimate_memory(name, "1GB", ["full"], [2], [16], precision="fp16", **sharded)
+    with pytest.raises(RecipeError, match=r"--processes.*out of range"):
+        estimate_memory(name, "1GB", ["full"], [2], [16], processes=0)
+    with pytest.raises(RecipeError, match=r"'zero' is unknown"):
+        estimate_memory(name, "1GB", ["full"], [2], [16], parallel="zero")
+    everything = estimate_memory(name, "1GB", (), [2], [16], **sharded)
+    assert any(line.startswith("qlora: ") for line in everything.unsupported)

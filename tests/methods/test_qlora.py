@@ -12,9 +12,17 @@ from tests.tiny_models import tiny_model
 from tuneproof.apply.labels import predict
 from tuneproof.errors import RunError
 from tuneproof.inference.prediction import read_predictions
+from tuneproof.memory.estimate import Peak
+from tuneproof.memory.simulate_step import DTYPES, _quantization
+from tuneproof.memory.tracker import LiveMemory
 from tuneproof.methods.qlora import OLDEST, check_qlora
 from tuneproof.models.load import model_on_meta, pretrained_on_meta
-from tuneproof.models.quantize import Quantization, quantization_config, quantized_layers
+from tuneproof.models.quantize import (
+    Quantization,
+    quantization_config,
+    quantized_layers,
+    set_quantized_precision,
+)
 from tuneproof.parameters.ledger import parameter_ledger, parameter_sizes
 from tuneproof.parameters.quantized import count_weights, estimate_quantized, measure_quantized
 from tuneproof.record.study_folder import read_items
@@ -160,3 +168,34 @@ def test_nothing_is_fetched_or_said_when_bitsandbytes_is_imported(tmp_path) -> N
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
     assert "kernels" not in done.stderr
     assert logging.getLogger("bitsandbytes").level == logging.NOTSET
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_backward_a_layer_is_dequantised_to_the_precision_it_computes_in(precision, tmp_path) -> None:
+    """To the same bits as float32 that is rounded, in a third of the memory; the prediction counts it."""
+    from bitsandbytes.nn import Linear4bit
+
+    dtype = DTYPES[precision]
+    layer = Linear4bit(256, 1024, bias=False, compute_dtype=dtype, quant_type="nf4").to("cpu")
+    states = torch.randn(2, 256, dtype=dtype, requires_grad=True)
+    peaks, gradients = [], []
+    for set_precision in (lambda model: None, set_quantized_precision):
+        set_precision(layer)
+        loss = layer(states).float().sum()
+        live = LiveMemory()
+        with live:
+            loss.backward()
+        peaks.append(live.peak_bytes)
+        gradients.append(states.grad)
+        states.grad = None
+    assert torch.equal(*gradients)
+    predicted = _quantization([256 * 1024], dtype.itemsize)(Peak(10**6, 0, 0, 0, 0, 0, 0)).temporary
+    beside = 4 * 4 * 1024  # the gradient of the output
+    assert peaks[1] <= predicted + beside < 0.5 * peaks[0]
+    assert peaks[1] >= 0.9 * predicted
+
+
+def test_an_arms_quantised_layers_are_dequantised_to_its_precision(tmp_path) -> None:
+    prepared = prepare_with("llama", tmp_path, {"qlora": {}})
+    states = [p.quant_state for p in prepared.model.parameters() if hasattr(p, "quant_state")]
+    assert {state.dtype for state in states} == {torch.float32}, "the study is in fp32"

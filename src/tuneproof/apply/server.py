@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from tuneproof.apply.abstaining import AbstainingPredictions
 from tuneproof.apply.http_requests import HttpError, Limits, PredictRequest, check_sender, read_request
+from tuneproof.apply.http_server import HEADERS
 from tuneproof.apply.loaded_arm import LoadedArm
 from tuneproof.apply.request_batches import BusyError, RequestBatches
 from tuneproof.errors import DataError, RecipeError, RunError, TuneproofError
@@ -32,13 +33,6 @@ from tuneproof.inference.prediction import Predictions
 from tuneproof.redact import printable, redact
 
 HERE = Path(__file__).parent
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 Handler = Callable[[Request], Awaitable[Response]]
 
 

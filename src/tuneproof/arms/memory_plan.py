@@ -115,6 +115,8 @@ def plan_memory(context: ArmContext) -> MemoryPlan:
 def predict_peak(context: ArmContext) -> int:
     """The arm's peak in bytes under its settings as written, from its lowest layers, extended to all.
 
+    Each stage grows along its own line: the highest of few layers need not be the highest of all.
+
     Raises: ModelError as `simulate_step`.
     """
     from tuneproof.memory.simulate_step import SimulatedArm, simulate_step
@@ -130,12 +132,14 @@ def predict_peak(context: ArmContext) -> int:
         accumulates=micro_batch < recipe.train.batch_size,
     )
     layers, lowest = layers_of(spec.config) or 1, last_layers(arm.options) or 1
-    peaks = {}
+    stages: dict[str, dict[int, float]] = {}
     for depth in {min(layers, lowest), min(layers, lowest + 1)}:
         shape = with_layers(spec.config, depth)
         simulated = SimulatedArm(spec.source, shape, spec.family, arm.method, arm.options)
-        peaks[depth] = simulate_step(simulated, workload).total_bytes
-    return round(line_through(peaks).at(layers))
+        estimate = simulate_step(simulated, workload)
+        for stage, peak in estimate.peaks.items():
+            stages.setdefault(stage, {})[depth] = estimate.with_overhead(peak)
+    return round(max(line_through(peaks).at(layers) for peaks in stages.values()))
 
 
 def with_settings(study: StudyData, settings: Mapping[str, Any]) -> StudyData:

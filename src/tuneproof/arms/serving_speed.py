@@ -21,6 +21,7 @@ from tuneproof.errors import TuneproofError
 from tuneproof.tasks.task import Example
 
 Predict = Callable[[Sequence[Example]], Any]
+Serve = Callable[[int], Predict]
 WARM_UP_CALLS = 3
 MAX_CALLS = 200
 PASSES = 5

@@ -6,6 +6,7 @@ In: the arm's context. Out: an ArmResult. Knows nothing of: other arms, scores.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from tuneproof.arms.frozen_layers import cache_frozen_layers
+from tuneproof.arms.noise_floor import measure_noise_floor, noise_notes
 from tuneproof.arms.probe import fit_model_head, run_probe
 from tuneproof.arms.search import search_settings
 from tuneproof.arms.self_test import self_test
@@ -68,16 +70,16 @@ def run_tuned(context: ArmContext) -> ArmResult:
     frozen = cache_frozen_layers(context, model, objective, seconds)
     _self_test(context, model, objective, seconds)
     sharded = _synchronise(context, model)
+    loaded = replace(loaded, model=None)  # so that shards are freed when they are gathered
     training = Training(context, model, objective)
     chosen |= training.run()
-    if sharded:
-        del model
-        training.model = _unshard(context, training)
-    model = training.model
+    del model  # a sharded one is freed before the whole one is loaded
+    model = _whole_model(context, training, sharded)
     seconds |= training.state.stages()
     with _timed(seconds, "predict"):
         dev, test, thresholds = _predict(context, training, chosen)
-    ledger = {**_ledger(context, model, loaded), **frozen}
+    predictors = _predictors(context, training)
+    ledger = _ledger(context, model, loaded) | frozen | measure_noise_floor(context, predictors["serve"])
     return ArmResult(
         test=test,
         dev=dev,
@@ -88,9 +90,9 @@ def run_tuned(context: ArmContext) -> ArmResult:
         time_s=seconds,
         encoding=_encoding(context, objective, test),
         prompts=objective.samples(),
-        notes=[*context.spec.notes, *context.spec.details, *loaded.notes, *left_out_notes(ledger["lines"])],
+        notes=_notes(context, loaded, ledger),
         save=lambda folder: context.spec.save_model(model, folder),
-        **_predictors(context, training),
+        **predictors,
     )
 
 
@@ -176,12 +178,15 @@ def _synchronise(context: ArmContext, model: Any) -> bool:
     return sharded
 
 
-def _unshard(context: ArmContext, training: Training) -> Any:
-    """A whole model with the weights that the shards were trained to."""
+def _whole_model(context: ArmContext, training: Training, sharded: bool) -> Any:
+    """The trained model; of a sharded one a whole one with the weights that the shards were trained to."""
+    if not sharded:
+        return training.model
     weights = training.gather_weights()
     loaded = _load(context)
     model = _apply_method(context, loaded.model.to(context.compute.device), loaded)
     restore_trained(model, weights)
+    training.model = model
     return model
 
 
@@ -230,6 +235,11 @@ def _predict_part(
 ) -> AnyPredictions:
     with _saving_on_stop(training), context.attention(part, examples):
         return training.objective.predict(training.model, examples, part)
+
+
+def _notes(context: ArmContext, loaded: LoadResult, ledger: dict[str, Any]) -> list[str]:
+    notes = *context.spec.notes, *context.spec.details, *loaded.notes
+    return [*notes, *left_out_notes(ledger["lines"]), *noise_notes(ledger)]
 
 
 def _ledger(context: ArmContext, model: Any, loaded: LoadResult) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def _run(args: argparse.Namespace) -> int:
     from tuneproof.cli.terminal import TerminalView
     from tuneproof.context.monitor import Monitor
     from tuneproof.process_group import current_group
+    from tuneproof.study.progress_file import ProgressFile
     from tuneproof.study.resume import ResumePolicy
     from tuneproof.study.run import run_study
     from tuneproof.study.signals import resume_command, stop_on_signals
@@ -36,9 +37,10 @@ def _run(args: argparse.Namespace) -> int:
     own_recipe = ["run", str(Path(recipe.out) / "recipe.yaml")]  # extending writes it
     command = resume_command(own_recipe if extend else args.argv)
     view = TerminalView(args.quiet, args.verbose, args.json)
-    monitor, failure = Monitor(_listener(view, args.quiet)), None
+    progress, failure = ProgressFile(Path(recipe.out)), None
+    monitor = Monitor(_listener(view, args.quiet, progress))
     try:
-        with view, stop_on_signals(monitor.stop_request, command):
+        with view, progress, stop_on_signals(monitor.stop_request, command):
             run_study(recipe, monitor, policy, args.on, command)
     except StoppedError as error:
         if current_group().is_main:
@@ -64,14 +66,15 @@ def _print_next(args: argparse.Namespace) -> None:
         )
 
 
-def _listener(view: Any, quiet: bool) -> Callable[[Any], None]:
-    """The view, and where it draws no bars also lines about progress."""
+def _listener(view: Any, quiet: bool, progress: Any) -> Callable[[Any], None]:
+    """The view and the progress file, and where no bars are drawn also lines about progress."""
     from tuneproof.cli.progress_lines import ProgressLines
 
     lines = None if quiet or not view.bars.disable else ProgressLines()
 
     def show(event: Any) -> None:
         view.show(event)
+        progress.show(event)
         if lines is not None:
             lines.show(event)
 
@@ -91,7 +94,8 @@ def _check(args: argparse.Namespace) -> int:
     from tuneproof.study.plan import check
 
     plan = check(recipe)
-    print_plan(plan, lambda: forecast_checked(plan, args.own_process), as_json=args.json)
+    forecast = None if args.no_cost else partial(forecast_checked, plan, args.own_process)
+    print_plan(plan, forecast, as_json=args.json)
     return 0
 
 
@@ -134,7 +138,8 @@ def _memory(args: argparse.Namespace) -> int:
     from tuneproof.memory.table import estimate_memory
 
     methods, where = split_list(args.methods), (args.device, args.precision)
-    table = estimate_memory(args.model, args.memory, methods, batches, lengths, *where, args.overrides)
+    more = args.overrides, args.processes, args.parallel
+    table = estimate_memory(args.model, args.memory, methods, batches, lengths, *where, *more)
     print_memory(table, as_json=args.json)
     return 0
 
@@ -189,6 +194,20 @@ def _serve(args: argparse.Namespace) -> int:
     from tuneproof.apply.serve import serve
 
     serve(args.arm, args.host, args.port, lambda text: print(printable(text), flush=True))
+    return 0
+
+
+def _ui(args: argparse.Namespace) -> int:
+    import webbrowser
+
+    from tuneproof.ui.serve_ui import Address, serve_ui
+
+    def ready(address: str) -> None:
+        print(f"The page: {address}\nCtrl-C closes it; studies that it started go on.", flush=True)
+        if not args.no_browser:
+            webbrowser.open(address)
+
+    serve_ui(args.folder, Address(port=args.port, framed_by=args.framed_by), ready)
     return 0
 
 
@@ -304,6 +323,7 @@ COMMANDS = {
     "memory": _memory,
     "predict": _predict,
     "serve": _serve,
+    "ui": _ui,
     "export": _export,
     "publish": _publish,
     "doctor": _doctor,

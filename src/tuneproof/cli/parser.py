@@ -141,6 +141,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     _add_study(parser)
+    _flag(parser, "--no-cost", "leave out the predicted time and memory, which take most of the check's time")
     _add_json(parser, "the plan")
 
 
@@ -185,6 +186,14 @@ def _add_memory(parser: argparse.ArgumentParser) -> None:
     )
     _option(parser, "--device", "D", "cpu or cuda", default="auto")
     _option(parser, "--precision", "P", "fp32, bf16 or fp16", default="auto")
+    _option(parser, "--processes", "N", "processes that train together (default: 1)", default=1, type=int)
+    _option(
+        parser,
+        "--parallel",
+        "P",
+        "ddp (all weights in every process, the default) or fsdp (sharded while they train)",
+        default="ddp",
+    )
     _add_overrides(
         parser, "M.NAME=VALUE", "override one setting of a method, e.g. few-shot.shots=8; repeatable"
     )
@@ -229,6 +238,15 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     _option(parser, "--base", "OWNER/NAME", "the base model on the hub, if the study loaded it from a folder")
     _option(parser, "--licence", "L", "licence as the hub spells it, e.g. apache-2.0 (default: as the base)")
     _add_json(parser, "the result")
+
+
+def _add_ui(parser: argparse.ArgumentParser) -> None:
+    folder = "the folder of your studies (default: studies)"
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", default="studies", help=folder)
+    _option(parser, "--port", "N", "port (default: 7860; 0: any free one)", type=int, default=7860)
+    _flag(parser, "--no-browser", "print the address without opening it")
+    frames = "origins of pages, such as a notebook's, that may show this one in a frame"
+    _option(parser, "--framed-by", "ORIGINS", frames, default="")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -308,6 +326,7 @@ COMMANDS = {
     "memory": (_add_memory, "predict peak memory for training and prediction, and what fits"),
     "predict": (_add_predict, "predict labels or answers for new data with a finished arm"),
     "serve": (_add_serve, "serve a finished arm over HTTP on this machine, with a page to try it in"),
+    "ui": (_add_ui, "open a page to run, watch and try studies, on this machine"),
     "export": (_add_export, "export an arm to ONNX, GGUF or a whole model, and compare it with the arm"),
     "publish": (_add_publish, "publish an arm with its evidence to the Hugging Face hub"),
     "doctor": (_add_doctor, "check this machine: packages, devices, memory, disk, hub access"),

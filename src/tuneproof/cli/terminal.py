@@ -210,14 +210,14 @@ def print_study(folder: Path, console: Console) -> None:
             console.print(f"[bold]{clean(title)}{colon}[/] {clean(text)}", highlight=False)
 
 
-def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> None:
+def print_plan(plan: Any, make_forecast: Callable[[], Any] | None, as_json: bool) -> None:
     """Print what a run would do: items, findings, arms, the checks skipped without the hub; then its cost.
 
-    make_forecast: takes seconds; None comes from it where it needs what only the hub has.
+    make_forecast: takes seconds; None comes from it where it needs what only the hub has. None: no cost.
     """
     report = plan.splits.report if plan.splits else {"sizes": {}, "dropped": {}}
     if as_json:
-        forecast = make_forecast()
+        forecast = make_forecast() if make_forecast is not None else None
         costs = {"forecast": forecast and {**forecast.as_json(), "notes": list(forecast.notes)}}
         print_json({**_plan_values(plan, report), **costs})
         return
@@ -228,7 +228,7 @@ def print_plan(plan: Any, make_forecast: Callable[[], Any], as_json: bool) -> No
 
     for title, text, style in _plan_lines(plan, report):
         show(title, text, style)
-    for title, text, style in _cost_lines(make_forecast()):
+    for title, text, style in _cost_lines(make_forecast()) if make_forecast is not None else ():
         show(title, text, style)
 
 
@@ -292,6 +292,7 @@ def _plan_values(plan: Any, report: dict[str, Any]) -> dict[str, Any]:
     """The plan as plain values."""
     return {
         "sizes": report["sizes"],
+        "labels": report.get("labels", {}),
         "dropped": report["dropped"],
         "arms": [
             {

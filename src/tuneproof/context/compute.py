@@ -49,7 +49,9 @@ class Compute:
     @property
     def rerun_note(self) -> str:
         """What intervals hold of the noise of identical reruns; empty where reruns give the same bits."""
-        if self.device.type == "cpu" or (self.device.type == "cuda" and self.deterministic):
+        from tuneproof.models.deterministic import repeats_bits
+
+        if repeats_bits(self.device.type, self.deterministic):
             return ""
         way_out = " compute.deterministic: true gives the same bits." if self.device.type == "cuda" else ""
         return (

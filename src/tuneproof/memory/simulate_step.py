@@ -20,24 +20,28 @@ from tuneproof.families.models import ModelSource, published_config
 from tuneproof.inference.classify import batch_probabilities
 from tuneproof.inference.label_likelihood import mask_log_probs
 from tuneproof.memory.estimate import MemoryEstimate, Overhead, Peak, estimate_overhead
+from tuneproof.memory.fake_processes import fake_processes
 from tuneproof.memory.simulate_prompts import PromptWorkload, make_inputs, simulate_prompts
 from tuneproof.memory.tracker import LiveMemory
 from tuneproof.methods.method import Method
 from tuneproof.methods.options import generates_text, last_layers, trains_words
 from tuneproof.models.frozen_layers import FrozenLayers
+from tuneproof.models.fsdp import clip_gradients, local_part, shard, trained_whole, unsharded
 from tuneproof.models.load import Head, model_on_meta, pretrained_on_meta, quiet
 from tuneproof.models.matmul_backend import CACHED_KERNELS, SHORT_TOKENS, uses_onednn
 from tuneproof.models.oom import recompute_activations
 from tuneproof.models.pooled_features import pooled_states
 from tuneproof.models.quantize import quantized_layers
 from tuneproof.parameters.ledger import fresh_weight_names
-from tuneproof.parameters.quantized import estimate_quantized
+from tuneproof.parameters.quantized import BLOCK, estimate_quantized
+from tuneproof.process_group import ProcessGroup
 from tuneproof.train.checkpoint import capture_trained
 from tuneproof.train.gradients import LossFn, accumulate_gradients
 from tuneproof.train.losses import answer_loss, head_loss
 from tuneproof.train.optimizer import make_optimizer
 
 Precision = Literal["fp32", "bf16", "fp16"]
+CHECKPOINT_COPIES = 4  # on the CPU: the trained weights, the best on dev, AdamW's two moments
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,7 +55,8 @@ class Workload:
     checkpointing: gradient checkpointing is on. labels: of the head. answer_tokens: of the longest label or
     of an answer. shared_tokens: that all prompts begin with. keeps_best_weights: on the CPU, after an
     evaluation. predicts: simulate predictions too. generates: whatever the method's scoring.
-    distinct_lengths: of batches.
+    distinct_lengths: of batches. processes: that train together; the estimate is of one of them. shards: the
+    weights are sharded over them while they train (compute.parallel: fsdp).
     """
 
     device: str = "cpu"
@@ -71,12 +76,14 @@ class Workload:
     predicts: bool = True
     generates: bool = False
     distinct_lengths: int = CACHED_KERNELS
+    processes: int = 1
+    shards: bool = False
 
     @property
     def overhead(self) -> Overhead:
         """The memory beside the tensors."""
         kernels = CACHED_KERNELS if uses_onednn() else 0
-        return estimate_overhead(self.device, self.distinct_lengths, kernels)
+        return estimate_overhead(self.device, self.distinct_lengths, kernels, self.processes)
 
 
 @dataclass(frozen=True)
@@ -107,33 +114,86 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     Raises: ModelError if the architecture has no such head, or the method finds no layers.
     """
     model, adjust = _build_model(arm, workload)
+    fused, fused_predicting = _fused_attention(workload)  # measured here: fake tensors have no values
+    trains = arm.method.apply is not None
+    shards = trains and workload.shards and workload.processes > 1
     live = LiveMemory(vocabulary=int(arm.config.get_text_config().vocab_size))
     train: Peak | None = None
-    decides = workload.attention_length
-    longest = max(workload.length, workload.predict_length) if decides is None else decides
-    onednn = workload.device == "cpu" and uses_onednn()  # measured here: fake tensors have no values
-    unfused_to = math.inf if workload.unfused else SHORT_TOKENS if onednn else 0
-    with FakeTensorMode(), live:
+    predict: Peak | None = None
+    whole: dict[str, Peak] = {}
+    resizing = live.resizing() if shards else nullcontext()
+    with fake_processes(workload.processes if trains else 1) as mesh, FakeTensorMode(), live, resizing:
         _make_fake(model, live)
+        sizes = _Sizes.of(model, live)
         kept_alive: list[Any] = []  # an arm still holds these while it predicts
-        if arm.method.apply is not None:
-            with _attention_kernels(longest > unfused_to):
+        if shards:
+            # after training it loads the whole model again, without what training held
+            predict = _predict(model, arm, workload, live, fused_predicting) if workload.predicts else None
+            whole["load"] = _load_and_shard(model, workload, live, sizes, mesh)
+        if trains:
+            with _attention_kernels(fused):
                 train = _train(model, arm, workload, live, kept_alive)
-        predict: Peak | None = None
+        if shards and workload.device == "cpu":
+            whole["checkpoint"] = _checkpoint(live, sizes)
         if workload.predicts:
-            live.reset_peak()
-            model.eval()
-            with _attention_kernels(max(longest, workload.predict_length) > unfused_to), _autocast(workload):
-                _predict(model, arm, workload, live)
-            predict = adjust(Peak(**live.peak))
-    return MemoryEstimate(adjust(train) if train else None, predict, workload.overhead)
+            with unsharded(model):
+                held = _predict(model, arm, workload, live, fused_predicting)
+            if shards:
+                whole["dev"] = held
+            else:
+                predict = adjust(held)
+    return MemoryEstimate(
+        adjust(train) if train else None,
+        predict,
+        workload.overhead,
+        whole,
+        sizes.weights + 2 * sizes.trained if shards else 0,
+        _host_bytes(arm, workload, sizes, shards),
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes of all weights, and of those that train."""
+
+    weights: int
+    trained: int
+
+    @classmethod
+    def of(cls, model: Any, live: LiveMemory) -> "_Sizes":
+        return cls(live.total, sum(p.nbytes for p in model.parameters() if p.requires_grad))
+
+
+def _load_and_shard(model: Any, workload: Workload, live: LiveMemory, sizes: _Sizes, mesh: Any) -> Peak:
+    """Shard the weights, of which the process held all; the same again when the trained ones are gathered."""
+    live.reset_peak()
+    with live.part("weights"):
+        shard(model, None if workload.precision == "fp32" else DTYPES[workload.precision], mesh)
+    gathered = sizes.weights + sizes.trained if workload.device == "cpu" else 0
+    peak = Peak(**live.peak)
+    return replace(peak, weights=max(peak.weights, gathered))
+
+
+def _checkpoint(live: LiveMemory, sizes: _Sizes) -> Peak:
+    """What a CPU holds while a checkpoint is written, before the shards are freed."""
+    copies = CHECKPOINT_COPIES * sizes.trained // 2
+    state = Peak(**live.current)
+    return replace(state, weights=state.weights + copies, optimizer=state.optimizer + copies)
+
+
+def _host_bytes(arm: SimulatedArm, workload: Workload, sizes: _Sizes, shards: bool) -> int:
+    """The machine's memory beside a GPU's: whole models pass through it, and checkpoints are made there."""
+    if workload.device == "cpu" or workload.processes == 1:
+        return 0
+    loaded = 0 if arm.method.quantizes else sizes.weights
+    return max(loaded + (sizes.trained if shards else 0), CHECKPOINT_COPIES * sizes.trained)
 
 
 def _build_model(arm: SimulatedArm, workload: Workload) -> tuple[Any, Callable[[Peak], Peak]]:
     """The arm's model on the meta device (head, adapters, precision), and the correction of its peak.
 
     The simulation holds quantised layers in the precision that they compute in; the correction counts
-    their quantised bytes instead, beside the largest layer dequantised.
+    their quantised bytes instead, beside the largest layer dequantised, as it is forward and backward.
     """
     objective = arm.objective
     head: Head = "base" if objective == "features" else objective  # type: ignore[assignment]
@@ -165,7 +225,7 @@ def _quantization(sizes: list[int], width: int) -> Callable[[Peak], Peak]:
     if not sizes:
         return lambda peak: peak
     saved = sum(sizes) * width - estimate_quantized(sizes).size_bytes
-    dequantized = max(sizes) * width
+    dequantized = max(sizes) * width + 4 * math.ceil(max(sizes) / BLOCK)  # and its scales
     return lambda peak: replace(peak, weights=peak.weights - saved, temporary=peak.temporary + dequantized)
 
 
@@ -195,9 +255,18 @@ def _autocast(workload: Workload) -> AbstractContextManager[Any]:
     return nullcontext() if is_full else torch.autocast("cpu", DTYPES[workload.precision])
 
 
+def _fused_attention(workload: Workload) -> tuple[bool, bool]:
+    """Whether attention is fused in training and in predicting: on a CPU not if all texts are short."""
+    decides = workload.attention_length
+    longest = max(workload.length, workload.predict_length) if decides is None else decides
+    onednn = workload.device == "cpu" and uses_onednn()
+    unfused_to = math.inf if workload.unfused else SHORT_TOKENS if onednn else 0
+    return longest > unfused_to, max(longest, workload.predict_length) > unfused_to
+
+
 @contextmanager
 def _attention_kernels(fused: bool) -> Iterator[None]:
-    """Attention as `choose_matmul` sets it up: unfused on a CPU if all texts are short."""
+    """Attention as `choose_matmul` sets it up."""
     before = torch.backends.cuda.flash_sdp_enabled()
     torch.backends.cuda.enable_flash_sdp(fused)
     try:
@@ -215,6 +284,7 @@ def _train(
     for parameter in trained:
         with live.part("gradients"):
             parameter.grad = torch.zeros_like(parameter)
+    clip_gradients(trained, 1.0)  # of shards, the first time it computes shapes with whole tensors
     with live.part("optimizer"):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -233,7 +303,9 @@ def _train(
         device=torch.device("cpu"), autocast=lambda: _autocast(workload), backward=torch.Tensor.backward
     )
     accumulate_gradients(model, batch, loss, units * parts, fake_accelerator, 1)
-    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    with live.part("temporary"):
+        ProcessGroup(0, workload.processes).all_reduce_gradients(trained_whole(model))
+    clip_gradients(trained, 1.0)
     with live.part("optimizer"):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -243,7 +315,7 @@ def _train(
 def _count_as_gradient(live: LiveMemory) -> Callable[[torch.Tensor], None]:
     def count(parameter: torch.Tensor) -> None:
         if parameter.grad is not None:
-            live.hold(parameter.grad, "gradients")
+            live.hold(local_part(parameter.grad), "gradients")
 
     return count
 
@@ -261,7 +333,16 @@ def _loss_of(arm: SimulatedArm, workload: Workload) -> tuple[LossFn, dict[str, A
     return answer_loss, part, units
 
 
-def _predict(model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory) -> None:
+def _predict(model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory, fused: bool) -> Peak:
+    """The peak of one batch."""
+    live.reset_peak()
+    model.eval()
+    with _attention_kernels(fused), _autocast(workload):
+        _predict_batch(model, arm, workload, live)
+    return Peak(**live.peak)
+
+
+def _predict_batch(model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory) -> None:
     """One batch, as the room `inference` computes it on the device."""
     rows = workload.predict_batch
     batch = make_inputs(rows, workload.predict_length)

@@ -6,11 +6,13 @@ Knows nothing of: data, the terminal.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from math import ceil
+from typing import Any, Literal
 
 from tuneproof.errors import ModelError, RecipeError, did_you_mean
 from tuneproof.families import family_of
 from tuneproof.families.blocks import layers_of
+from tuneproof.families.family import Family
 from tuneproof.families.models import resolve_model
 from tuneproof.memory.estimate import MemoryEstimate
 from tuneproof.memory.simulate_step import SimulatedArm, Workload, simulate_step
@@ -26,15 +28,25 @@ MAX_ITEMS = 1024
 MAX_SIMULATIONS = 6
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PARALLEL = ("ddp", "fsdp")
+Parallel = Literal["ddp", "fsdp"]
+MAX_PROCESSES = 4096
+STAGES = {
+    "load": "all weights before they are sharded",
+    "train": "a training step",
+    "dev": "dev with all weights gathered",
+    "checkpoint": "a checkpoint",
+    "predict": "predictions with all weights",
+}
 
 
 @dataclass(frozen=True)
 class MemoryRow:
     """One method with one batch size at one length (of an item; shots are added to it).
 
-    estimate: the whole batch on the device at once; with_checkpointing: the same with gradient
-    checkpointing (None if nothing trains). max_items, max_items_with_checkpointing: items that fit at
-    once, 0 if not even one does. settings: what to set for this batch, or what to change first.
+    estimate: the whole batch, or one process's part of it, on the device at once; with_checkpointing: the
+    same with gradient checkpointing (None if nothing trains). max_items, max_items_with_checkpointing: items
+    that fit at once, 0 if not even one does. settings: what to set for this batch, or what to change first.
     """
 
     method: str
@@ -56,7 +68,8 @@ class MemoryRow:
 class MemoryTable:
     """The estimates of one model. `unsupported`: methods that it cannot do, with the reason.
 
-    precision_reason: why this precision, where none is set and the card or the model decides.
+    precision_reason: why this precision, where none is set and the card or the model decides. processes,
+    parallel: that train together, and how; all figures are of one of them.
     """
 
     model: str
@@ -66,6 +79,8 @@ class MemoryTable:
     rows: tuple[MemoryRow, ...]
     unsupported: tuple[str, ...]
     precision_reason: str = ""
+    processes: int = 1
+    parallel: Parallel = "ddp"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, the sums among them."""
@@ -90,47 +105,73 @@ def estimate_memory(
     device: str = "auto",
     precision: str = "auto",
     changes: Sequence[str] = (),
+    processes: int = 1,
+    parallel: Parallel = "ddp",
 ) -> MemoryTable:
     """Estimate the peak memory of every method × batch × length, and what fits.
 
     model: short name, hub id, folder or configuration file. memory: an amount, of a GPU unless `device` is
     set, or auto: what is free here. methods: default: all that this model can do. changes: "lora.rank=8".
+    processes: that train together, each with its part of the batch; parallel: as compute.parallel. The
+    estimates are of one process.
 
-    Raises: RecipeError for an unknown method, unit, device or setting, or a length that the model cannot
-    read; ModelError if the configuration cannot be read or the model cannot do a method.
+    Raises: RecipeError for an unknown method, unit, device or setting, a length that the model cannot read,
+    or what cannot be sharded; ModelError if the configuration cannot be read or the model cannot do a method.
     """
     device = _choose_device(device, memory)
     size = free_bytes(device) if memory == "auto" else parse_memory_size(memory, "--memory")
     _check_choice("--precision", precision, PRECISIONS)
-    _check_numbers(batches, lengths)
+    _check_choice("--parallel", parallel, PARALLEL)
+    _check_numbers(batches, lengths, processes)
     arms = _parse_methods(methods, changes)
     source = resolve_model(model, weights=False)
     config, _, _ = load_configuration(source)
     family = family_of(config)
-    reason = ""
-    if precision == "auto":
-        overflowing = [] if family.fits_fp16(config) else [source.name]
-        precision, reason = choose_precision(device, this_card(), overflowing)
+    shards = parallel == "fsdp" and processes > 1
+    precision, reason = _choose_precision(precision, device, family, config, source.name)
+    if shards and precision == "fp16":
+        problem = "fp16 cannot be combined with --parallel fsdp: the shards have no common loss scale."
+        raise RecipeError("--precision", problem, "Allowed: bf16, fp32.", "Or leave --parallel out.")
     limit = family.position_limit(config)
     if limit is not None and max(lengths) > limit:
-        allowed = f"{source.name} can read {limit:,}."
-        raise RecipeError(
-            "--length", f"{max(lengths)} tokens are too many.", allowed, "Use a smaller length."
-        )
+        problem, allowed = f"{max(lengths)} tokens are too many.", f"{source.name} can read {limit:,}."
+        raise RecipeError("--length", problem, allowed, "Use a smaller length.")
     rows, unsupported = [], []
+    each = Workload(device, precision, processes=processes, shards=shards)  # type: ignore[arg-type]
     for arm in arms:
         obstacle = why_incompatible_method(arm.method, arm.options, family, source.name, layers_of(config))
         if obstacle and methods:
             raise ModelError(source.name, obstacle)
+        if shards and not obstacle:
+            obstacle = _why_not_sharded(arm, bool(methods))
         if obstacle:
             unsupported.append(f"{arm.method_name}: {obstacle}")
             continue
         simulated = SimulatedArm(source, config, family, arm.method, arm.options)
         for length in lengths:
             tokens = _tokens_with_shots(simulated, length, limit)
-            workload = Workload(device, precision, length=tokens, predict_length=tokens)  # type: ignore[arg-type]
+            workload = replace(each, length=tokens, predict_length=tokens)
             rows += [_make_row(simulated, workload, batch, length, size) for batch in batches]
-    return MemoryTable(source.name, size, device, precision, tuple(rows), tuple(unsupported), reason)
+    return MemoryTable(
+        source.name, size, device, precision, tuple(rows), tuple(unsupported), reason, processes, parallel
+    )
+
+
+def _choose_precision(precision: str, device: str, family: Family, config: Any, name: str) -> tuple[str, str]:
+    """The precision, and why, where the card and the model decide."""
+    if precision != "auto":
+        return precision, ""
+    return choose_precision(device, this_card(), [] if family.fits_fp16(config) else [name])
+
+
+def _why_not_sharded(arm: Any, is_requested: bool) -> str:
+    """Why the arm's weights cannot be sharded, or "". Raises: RecipeError where its method is requested."""
+    if not arm.method.quantizes:
+        return ""
+    problem = "quantises its weights, which --parallel fsdp cannot shard."
+    if is_requested:
+        raise RecipeError(f"--methods {arm.method_name}", problem, do="Use lora, or leave --parallel out.")
+    return problem
 
 
 def _choose_device(device: str, memory: str) -> str:
@@ -149,11 +190,17 @@ def _check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
         raise RecipeError(option, f"{value!r} is unknown.", do=did_you_mean(value, allowed))
 
 
-def _check_numbers(batches: Sequence[int], lengths: Sequence[int]) -> None:
-    for option, numbers, maximum in (("--batch", batches, 65_536), ("--length", lengths, 131_072)):
+def _check_numbers(batches: Sequence[int], lengths: Sequence[int], processes: int) -> None:
+    several = ", several with commas"
+    options = (
+        ("--batch", batches, 65_536, several),
+        ("--length", lengths, 131_072, several),
+        ("--processes", (processes,), MAX_PROCESSES, ""),
+    )
+    for option, numbers, maximum, how_many in options:
         for number in numbers:
             if not 1 <= number <= maximum:
-                allowed = f"Allowed: 1 to {maximum:,}, several with commas."
+                allowed = f"Allowed: 1 to {maximum:,}{how_many}."
                 raise RecipeError(option, f"{number} is out of range.", allowed)
 
 
@@ -187,25 +234,27 @@ def _tokens_with_shots(arm: SimulatedArm, length: int, limit: int | None) -> int
 
 
 def _make_row(arm: SimulatedArm, workload: Workload, batch: int, length: int, size: int) -> MemoryRow:
-    """Estimate the whole batch at once, and find the largest number of items that fits."""
+    """Estimate the whole batch at once, and find the largest number of items that fits; of one process."""
+    trains = arm.method.apply is not None
+    own = ceil(batch / workload.processes) if trains else batch  # every process predicts whole batches
 
     def estimate(items: int, checkpointing: bool, predicts: bool = True) -> MemoryEstimate:
-        sizes: dict[str, Any] = {"micro_batch": items, "predict_batch": items, "accumulates": items < batch}
+        sizes: dict[str, Any] = {"micro_batch": items, "predict_batch": items, "accumulates": items < own}
         return simulate_step(arm, replace(workload, checkpointing=checkpointing, predicts=predicts, **sizes))
 
-    plain = estimate(batch, False)
+    plain = estimate(own, False)
     predicts = plain.train is None or plain.peak is not plain.train
-    max_items = find_max_items(lambda items: estimate(items, False, predicts), (batch, plain), size)
+    max_items = find_max_items(lambda items: estimate(items, False, predicts), (own, plain), size)
     name = arm.method.name
-    if arm.method.apply is None:
-        settings = _settings_to_predict(max_items, batch) or _first_change(arm, workload, size)
+    if not trains:
+        settings = _settings_to_predict(max_items, own) or _first_change(arm, workload, size)
         return MemoryRow(name, batch, length, plain, None, max_items, None, settings)
-    checkpointed = replace(estimate(batch, True, False), predict=plain.predict)
+    checkpointed = replace(estimate(own, True, False), predict=plain.predict, whole=plain.whole)
     predicts = checkpointed.peak is not checkpointed.train
-    first = (batch, checkpointed)
+    first = (own, checkpointed)
     max_checkpointed = find_max_items(lambda items: estimate(items, True, predicts), first, size)
     max_checkpointed = max(max_checkpointed, max_items)
-    settings = _settings_to_train(max_items, max_checkpointed, batch) or _first_change(arm, workload, size)
+    settings = _settings_to_train(max_items, max_checkpointed, own) or _first_change(arm, workload, size)
     return MemoryRow(name, batch, length, plain, checkpointed, max_items, max_checkpointed, settings)
 
 
@@ -242,14 +291,13 @@ def find_max_items(
 
 def _bytes_per_item(items: int, estimate: MemoryEstimate) -> int:
     """Each item's share of what grows with the items."""
-    peak = estimate.peak
-    return max(1, (peak.activations + peak.logits + peak.cache + peak.temporary) // items)
+    peaks = estimate.peaks.values()
+    return max(1, max(p.activations + p.logits + p.cache + p.temporary for p in peaks) // items)
 
 
 def _min_bytes(estimate: MemoryEstimate) -> int:
     """What does not depend on the number of items."""
-    peaks = [peak for peak in (estimate.train, estimate.predict) if peak]
-    tensors = max(peak.weights + peak.optimizer for peak in peaks)
+    tensors = max(peak.weights + peak.optimizer for peak in estimate.peaks.values())
     return tensors + estimate.overhead.total_bytes(tensors)
 
 
@@ -304,5 +352,12 @@ def _first_change(arm: SimulatedArm, workload: Workload, size: int) -> str:
     for change, changed_arm, changed_workload in changes:
         if simulate_step(changed_arm, changed_workload).total_bytes <= size:
             return f"no batch size fits; first change: {change}"
-    weights = estimate.peak.weights / 1e9
+    train, weights = estimate.train, estimate.peak.weights / 1e9
+    if estimate.whole and train is not None and estimate.with_overhead(train) <= size:
+        highest = max(estimate.peaks, key=lambda stage: estimate.peaks[stage].tensors_bytes)
+        return (
+            f"no batch size fits: a training step would ({estimate.with_overhead(train) / 1e9:.1f} GB), but "
+            f"every process must also hold {STAGES[highest]} ({estimate.total_bytes / 1e9:.1f} GB), however "
+            "many there are; first change: a smaller model"
+        )
     return f"no batch size fits: the weights alone take {weights:.1f} GB; first change: a smaller model"

@@ -6,7 +6,7 @@ In: a MemoryTable. Out: strings. Knows nothing of: terminals, colour, the simula
 from dataclasses import asdict
 
 from tuneproof.memory.estimate import MemoryEstimate
-from tuneproof.memory.table import MAX_ITEMS, MemoryRow, MemoryTable
+from tuneproof.memory.table import MAX_ITEMS, STAGES, MemoryRow, MemoryTable
 
 PARTS = ("Weights", "Gradients", "Optimizer", "Activations", "Logits", "KV cache", "Temporary")
 GIGABYTE = 10**9
@@ -22,13 +22,19 @@ def table_rows(table: MemoryTable) -> tuple[tuple[str, ...], list[tuple[str, ...
     header = ("Method", "Batch × length", *PARTS, "Overhead", "Peak", "Items that fit")
     rows = []
     for row in table.rows:
-        shape = f"{row.batch} × {row.length}"
+        shape = _shape(row, table)
         rows.append(_cells(row.method, shape, row.estimate, row.max_items, table))
         if row.with_checkpointing is not None:
             items = row.max_items_with_checkpointing or 0
             rows.append(_cells("  checkpointing", shape, row.with_checkpointing, items, table))
     columns = [n for n in range(len(header)) if any(cells[n] != NOTHING for cells in rows)]
     return tuple(header[n] for n in columns), [tuple(cells[n] for n in columns) for cells in rows]
+
+
+def _shape(row: MemoryRow, table: MemoryTable) -> str:
+    """ "16 × 256", or "16/8 × 256" of the 8 processes that divide a training step."""
+    divided = f"/{table.processes}" if table.processes > 1 and row.estimate.train is not None else ""
+    return f"{row.batch}{divided} × {row.length}"
 
 
 def _cells(
@@ -49,12 +55,14 @@ def _cells(
 def table_sentences(table: MemoryTable) -> list[str]:
     """What the table shows; then a line per row that says whether it fits, and with which settings."""
     device = {"cuda": "a GPU", "cpu": "a CPU"}[table.device]
+    each = f", one of {table.processes} processes ({table.parallel})" if table.processes > 1 else ""
     first = (
-        f"{table.model} on {device} with {table.memory_bytes / GIGABYTE:.1f} GB, {table.precision}: "
+        f"{table.model} on {device} with {table.memory_bytes / GIGABYTE:.1f} GB, {table.precision}{each}: "
         "estimated peaks in GB (10⁹ bytes), from one real step on fake tensors."
     )
     reason = [table.precision_reason] if table.precision_reason else []
-    lines = [first, *reason, *(_sentence(row) for row in table.rows), *table.unsupported]
+    rows = [sentence for row in table.rows for sentence in _sentences(row, table)]
+    lines = [first, *reason, *rows, *table.unsupported]
     if table.rows:
         lines.append(
             f"! marks more than is available. Overhead: {table.rows[0].estimate.overhead.description}."
@@ -62,6 +70,28 @@ def table_sentences(table: MemoryTable) -> list[str]:
     return lines
 
 
-def _sentence(row: MemoryRow) -> str:
+def _sentences(row: MemoryRow, table: MemoryTable) -> list[str]:
+    estimate = row.estimate
     fits = "fits" if row.fits else "does not fit"
-    return f"{row.method} {row.batch} × {row.length} {fits}: {row.settings}"
+    sentences = [f"{row.method} {_shape(row, table)} {fits}: {row.settings}"]
+    if estimate.whole:
+        stages = [
+            f"{STAGES[name]} {_total(estimate, name):.1f} GB" for name in STAGES if name in estimate.peaks
+        ]
+        sentences.append(f"  Every process: {', '.join(stages)}.{_self_test(estimate, table)}")
+    if estimate.host_bytes:
+        host = estimate.host_bytes / GIGABYTE
+        total = f"{host * table.processes:.0f} GB if all {table.processes} run on one machine"
+        sentences.append(f"  Memory of the machine: {host:.1f} GB for every process, {total}.")
+    return sentences
+
+
+def _total(estimate: MemoryEstimate, stage: str) -> float:
+    return estimate.with_overhead(estimate.peaks[stage]) / GIGABYTE
+
+
+def _self_test(estimate: MemoryEstimate, table: MemoryTable) -> str:
+    if estimate.self_test_bytes <= table.memory_bytes:
+        return ""
+    size = estimate.self_test_bytes / GIGABYTE
+    return f" The self-test ({size:.1f} GB: all weights, two gradients) does not fit and is left out."

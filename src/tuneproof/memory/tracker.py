@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._guards import active_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -23,7 +25,8 @@ class LiveMemory(TorchDispatchMode):
     A new tensor belongs to the part that `part(...)` names. Otherwise it is part of the logits, if its
     last dimension is `vocabulary`; of the activations, if autograd records a graph, which keeps it for
     the backward pass; else temporary. What a kernel allocates internally is not seen. `widest_logits`:
-    the most elements of a tensor whose last dimension is `vocabulary`.
+    the most elements of a tensor whose last dimension is `vocabulary`. Of a tensor that is sharded over
+    processes this process's part counts.
 
     limit: bytes of a simulated device; exceeding it raises torch.OutOfMemoryError.
 
@@ -38,7 +41,14 @@ class LiveMemory(TorchDispatchMode):
         self.peak = dict(self.current)
         self._part: str | None = None
         self._is_composite: dict[Any, bool] = {}
-        self._live: dict[int, tuple[int, str, Any]] = {}
+        self._live: dict[int, tuple[int, str, Any, int]] = {}  # bytes, part, reference, number
+        self._count = self._count_at_peak = 0
+        self._fake_mode: Any = None
+
+    def __enter__(self) -> "LiveMemory":
+        self._fake_mode = active_fake_mode()
+        super().__enter__()
+        return self
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -50,22 +60,48 @@ class LiveMemory(TorchDispatchMode):
             self._part = before
 
     def hold(self, tensor: torch.Tensor, part: str) -> None:
-        """Count a tensor, perhaps one that is counted already, as this part."""
+        """Count a tensor, perhaps one that is counted already, as this part; also at the peak."""
         key = int(tensor.untyped_storage()._cdata)
         if key in self._live:
-            size, old, reference = self._live[key]
-            self._live[key] = (size, part, reference)
-            self.current[old] -= size
-            self.current[part] += size
+            size, old, reference, number = self._live[key]
+            self._live[key] = (size, part, reference, number)
+            for bytes_by_part in (self.current, *([self.peak] if number <= self._count_at_peak else [])):
+                bytes_by_part[old] -= size
+                bytes_by_part[part] += size
         else:
             self._add(tensor, part, "hold")
 
     def reset_peak(self) -> None:
         """Restart the peak from what is alive."""
-        self.peak_bytes, self.peak = self.total, dict(self.current)
+        self.peak_bytes, self.peak, self._count_at_peak = self.total, dict(self.current), self._count
+
+    @contextmanager
+    def resizing(self) -> Iterator[None]:
+        """Within the context storages that are resized count by their new size, as FSDP's gathered weights.
+
+        Source: torch.distributed._tools.mem_tracker; no dispatched operation resizes a storage.
+        """
+        original = torch.UntypedStorage.resize_
+
+        def resize(storage: Any, size: int) -> Any:
+            result = original(storage, size)
+            key = int(storage._cdata)
+            if key in self._live:
+                old, part, reference, number = self._live[key]
+                self._live[key] = (storage.nbytes(), part, reference, number)
+                self._grow(part, storage.nbytes() - old, "resize_")
+            return result
+
+        torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            torch.UntypedStorage.resize_ = original  # type: ignore[method-assign]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out the operation and count the new tensors among its results."""
+        if DTensor in types:
+            return NotImplemented  # it comes back with this process's part
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:
             return func(*args, **kwargs)
@@ -88,6 +124,8 @@ class LiveMemory(TorchDispatchMode):
     def _add(self, tensor: torch.Tensor, part: str | None, operation: str) -> None:
         if not isinstance(tensor, FakeTensor) and tensor.is_meta:
             return  # it has a shape and no bytes
+        if isinstance(tensor, FakeTensor) and tensor.fake_mode is not self._fake_mode:
+            return  # of DTensor, which computes a shape
         storage = tensor.untyped_storage()
         key, size = int(storage._cdata), storage.nbytes()
         if key in self._live or not size:
@@ -99,7 +137,11 @@ class LiveMemory(TorchDispatchMode):
             default = "activations" if torch.is_grad_enabled() else "temporary"
             part = self._part or ("logits" if is_logits else default)
         reference = weakref.ref(storage, lambda _: self._drop(key))
-        self._live[key] = (size, part, reference)
+        self._count += 1
+        self._live[key] = (size, part, reference, self._count)
+        self._grow(part, size, operation)
+
+    def _grow(self, part: str, size: int, operation: str) -> None:
         self.current[part] += size
         self.total += size
         if self.total > self.peak_bytes:
@@ -109,6 +151,6 @@ class LiveMemory(TorchDispatchMode):
             raise torch.OutOfMemoryError(f"out of memory: {request}")
 
     def _drop(self, key: int) -> None:
-        size, part, _ = self._live.pop(key)
+        size, part, *_ = self._live.pop(key)
         self.current[part] -= size
         self.total -= size

@@ -16,6 +16,11 @@ REPEATABLE = (":4096:8", ":16:8")  # the sizes with which cuBLAS repeats its sum
 _set_here = False
 
 
+def repeats_bits(device: str, deterministic: bool) -> bool:
+    """Whether the same run ends with the same bits; device: the type of torch's device."""
+    return device == "cpu" or (device == "cuda" and deterministic)
+
+
 def choose_workspace(device: str) -> None:
     """Have cuBLAS repeat its sums: it reads the size of its workspace once, at its first use.
 

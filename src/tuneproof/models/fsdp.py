@@ -24,13 +24,14 @@ from tuneproof.models.heads import AS_FORWARD, as_forward, inner_model
 Tensors = dict[str, torch.Tensor]
 
 
-def shard(model: nn.Module, dtype: torch.dtype | None = None) -> None:
+def shard(model: nn.Module, dtype: torch.dtype | None = None, mesh: Any = None) -> None:
     """Shard every block's matrices, and those outside of the blocks, over the processes.
 
     dtype: what forward passes compute in where that is half precision. The blocks' matrices are gathered in
     it, and their gradients summed in float32. What is outside of the blocks is gathered as it is held, since
     embeddings decide the precision of the states between blocks. Vectors (norms, biases) stay whole in every
     process: they take little room, and norms in half precision would not compute what one process does.
+    mesh: torch's DeviceMesh of the processes; None: all of them, on the accelerator where there is one.
 
     Gradients of shards are sums over the processes, as the loop's losses are; those of vectors are each
     process's own until they are summed.
@@ -43,8 +44,8 @@ def shard(model: nn.Module, dtype: torch.dtype | None = None) -> None:
     vectors = {parameter for parameter in model.parameters() if parameter.ndim < 2}
     policy = MixedPrecisionPolicy(dtype, torch.float32 if dtype else None, cast_forward_inputs=False)
     for block in blocks:
-        fully_shard(block, mp_policy=policy, ignored_params=vectors)
-    fully_shard(model, ignored_params=vectors)
+        fully_shard(block, mesh=mesh, mp_policy=policy, ignored_params=vectors)
+    fully_shard(model, mesh=mesh, ignored_params=vectors)
     for module in _fsdp_modules(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)

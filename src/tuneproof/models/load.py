@@ -28,7 +28,7 @@ from tuneproof.models.checkpoint_files import (
     weight_names,
 )
 from tuneproof.models.old_head import match_old_head
-from tuneproof.models.quantize import Quantization, disable_bf16_cpu_kernels, quantization_config
+from tuneproof.models.quantize import Quantization, quantization_config, set_quantized_precision
 from tuneproof.models.quiet import quiet
 
 MAX_HEAD_PARAMETERS = 50_000_000  # of a head that is not in the checkpoint
@@ -93,7 +93,7 @@ def load_model(
             if quantization:
                 options |= quantization_config(_on_meta(auto, config), family, quantization)
             model, info = _from_pretrained(auto, source, options)
-            disable_bf16_cpu_kernels(model)
+            set_quantized_precision(model)
             if head == "span":
                 info = _load_base_of_span_model(model, source, info, options)
             fresh = _check_weights(source, family, head, info)

@@ -25,6 +25,7 @@ Knows nothing of: models, torch, how anything was computed.
     changes.json         accepted changes, restarted and extended arms (see record/changes.py)
     superseded/          the old folders of restarted and extended arms
     study.lock           which process is working here
+    progress.json        while it runs: the arm, its stage, time left, messages (see study/progress_file.py)
     forecast.json        predicted time and memory: of the study, of every arm
     comparisons.json     {"comparisons": [...], "verdict": {...}, "diagnoses": [...]}
     exports/             arms in other formats (see publish/export_arm.py)
@@ -68,6 +69,7 @@ REGISTRATION = "registration.json"
 SUPERSEDED = "superseded"
 COMPARISONS = "comparisons.json"
 FORECAST = "forecast.json"
+PROGRESS = "progress.json"
 LABEL_ERRORS_CSV = "label_errors.csv"
 LABEL_ERRORS_JSON = "label_errors.json"
 CONFUSIONS_CSV = "confusions.csv"

@@ -12,7 +12,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from tuneproof.atomic import make_folder, write_error
@@ -113,8 +115,23 @@ class StudyLock:
             return False
 
     def _holder(self) -> str:
-        try:
-            holder = json.loads(self.path.read_bytes()[:4096])
-            return f"process {int(holder['pid'])} on {holder['host']} since {holder['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
+        if not (holder := lock_holder(self.path.parent)):
             return "another process that has just begun"
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+
+
+def lock_holder(folder: Path) -> dict[str, Any]:
+    """pid, host and since of the process that holds or held the lock; empty where there is none to read."""
+    try:
+        holder = json.loads((folder / LOCK).read_bytes()[:4096])
+        return {"pid": int(holder["pid"]), "host": str(holder["host"]), "since": str(holder["since"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process works in the study's folder; of another machine, whether one says so."""
+    holder = lock_holder(folder)
+    if not holder or holder["host"] != socket.gethostname():
+        return bool(holder)
+    return psutil.pid_exists(holder["pid"])

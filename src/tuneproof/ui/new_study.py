@@ -1,0 +1,164 @@
+"""A new study: receive a file, show what is in it, check what was chosen, start it.
+
+In: requests. Out: previews, recipes, plans; a started study. Knows nothing of: how a plan is made.
+"""
+
+import asyncio
+import re
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import psutil
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tuneproof.apply.http_requests import HttpError
+from tuneproof.atomic import make_folder, write_text
+from tuneproof.errors import DataError, RecipeError
+from tuneproof.families.models import MODELS
+from tuneproof.methods import METHODS
+from tuneproof.recipe.yaml import dump_yaml
+from tuneproof.score.power import smallest_detectable_mcnemar
+from tuneproof.tasks import TASKS
+from tuneproof.tasks.tables import EXTENSIONS
+from tuneproof.ui.app import Page, Routes, read_body
+from tuneproof.ui.design import checked_recipe, command_line, study_name
+from tuneproof.ui.studies import start_study
+
+PREVIEW = (sys.executable, "-m", "tuneproof.ui.preview")
+DISCORDANCE = 0.2  # assumed share of items on which two arms differ, before any has run
+NAME = re.compile(r"[^\w.+ -]+")
+OPTIONS_OF_ITS_OWN = (
+    "given",
+    "tuned-model",
+    "endpoint",
+    "exported",
+    "nli",
+)  # need settings that the page lacks
+
+
+async def _catalog(page: Page, request: Request) -> Response:
+    """The models, methods and tasks that can be chosen."""
+    models = [
+        {
+            "name": name,
+            "hub_id": entry.hub_id,
+            "licence": entry.licence,
+            "gated": entry.gated,
+            "parameters": entry.published.parameters.count
+            if entry.published and entry.published.parameters
+            else None,
+        }
+        for name, entry in MODELS.items()
+    ]
+    methods = [
+        {"name": name, "title": method.title, "kind": method.kind}
+        for name, method in METHODS.items()
+        if name not in OPTIONS_OF_ITS_OWN
+    ]
+    own = ("labels", "questions", "answers")
+    tasks = [{"name": name, "title": task.title} for name, task in TASKS.items() if name not in own]
+    choices = {"models": models, "methods": methods, "tasks": tasks, "endings": EXTENSIONS}
+    return JSONResponse({**choices, "memory_bytes": psutil.virtual_memory().available})
+
+
+async def _upload(page: Page, request: Request) -> Response:
+    """Receive the body as a file in the folder of uploads; then its preview."""
+    name = _file_name(unquote(request.query_params.get("name", "")))
+    folder = make_folder(page.uploads / secrets.token_hex(4))
+    path = folder / name
+    try:
+        with path.open("xb") as file:
+            size = 0
+            async for part in request.stream():
+                size += len(part)
+                if size > page.max_upload_bytes:
+                    limit = f"{page.max_upload_bytes / (1 << 30):,.0f} GiB"
+                    raise HttpError(413, f"The file is larger than {limit}. Name its path instead.")
+                await asyncio.to_thread(file.write, part)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        folder.rmdir()
+        raise
+    return JSONResponse({"path": str(path), "name": name, "bytes": size, **await _preview(page, path)})
+
+
+def _file_name(name: str) -> str:
+    """A file name of this system from that of the sender's. Raises: DataError without a known ending."""
+    plain = NAME.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(" .")[-100:]
+    if not plain.lower().endswith((*EXTENSIONS, ".json.gz")):
+        problem = "is not a supported file type."
+        raise DataError(plain or "the file", problem, f"Supported: {', '.join(EXTENSIONS)}.")
+    return plain
+
+
+async def _read_path(page: Page, request: Request) -> Response:
+    """The preview of a file of this machine."""
+    path = Path(str((await read_body(request)).get("path", ""))).expanduser()
+    if not path.is_file():
+        raise DataError(str(path), "is not a file of this machine.", do="Drop the file on the page instead.")
+    path = path.resolve()
+    size = path.stat().st_size
+    return JSONResponse({"path": str(path), "name": path.name, "bytes": size, **await _preview(page, path)})
+
+
+async def _preview(page: Page, path: Path) -> dict[str, Any]:
+    values = await page.commands.output("preview", [str(path)], PREVIEW)
+    return {**values, "suggested_name": study_name(page.folder, path.name.partition(".")[0])}
+
+
+async def _recipe(page: Page, request: Request) -> Response:
+    """The recipe and the command of what was chosen, checked without reading data."""
+    design = await read_body(request)
+    _, values = await asyncio.to_thread(checked_recipe, page.folder, design)
+    return JSONResponse({"yaml": dump_yaml(values), "command": command_line(page.folder, design)})
+
+
+async def _check(page: Page, request: Request) -> Response:
+    """What a run would do (`tuneproof check`); where `audit` is set without its cost, which takes longest."""
+    design = await read_body(request)
+    audit_only = bool(design.pop("audit", False))
+    recipe, values = await asyncio.to_thread(checked_recipe, page.folder, design)
+    path = await asyncio.to_thread(_write_recipe, page, values, "audit" if audit_only else "check")
+    words = ["check", str(path), "--json", *(["--no-cost"] if audit_only else [])]
+    plan = await page.commands.output("audit" if audit_only else "check", words)
+    items = plan["sizes"].get("test", 0)
+    level, power = recipe.score.level, recipe.score.power
+    plan["detectable"] = {
+        "difference": await asyncio.to_thread(smallest_detectable_mcnemar, items, DISCORDANCE, level, power)
+        if items
+        else None,
+        "discordance": DISCORDANCE,
+        "power": power,
+        "items": items,
+    }
+    return JSONResponse(plan)
+
+
+def _write_recipe(page: Page, values: dict[str, Any], name: str) -> Path:
+    return write_text(page.records / "recipes" / f"{name}.yaml", dump_yaml(values))
+
+
+async def _start(page: Page, request: Request) -> Response:
+    """Write the recipe and start the study."""
+    design = await read_body(request)
+    _, values = await asyncio.to_thread(checked_recipe, page.folder, design)
+    name = Path(values["out"]).name
+    if (page.folder / name).exists():
+        raise RecipeError("name", f"there is a study {name} already.", do="Choose another name.")
+    path = await asyncio.to_thread(_write_recipe, page, values, name)
+    await asyncio.to_thread(start_study, page, name, ["run", str(path)])
+    return JSONResponse({"study": name})
+
+
+ROUTES: Routes = {
+    ("GET", "/api/catalog"): _catalog,
+    ("POST", "/api/files"): _upload,
+    ("POST", "/api/preview"): _read_path,
+    ("POST", "/api/recipe"): _recipe,
+    ("POST", "/api/check"): _check,
+    ("POST", "/api/studies"): _start,
+}

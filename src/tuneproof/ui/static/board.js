@@ -1,0 +1,146 @@
+// The live board of a study: arms, progress, curves, the forest plot as it fills in, messages.
+import {duration, element, get, number, post, say, svg, whileBusy} from "./dom.js";
+
+const SIGNS = {done: "✓", running: "…", waiting: "", failed: "✗", impossible: "–"};
+const CURVES_MS = 2000;
+
+export async function showBoard(root, name) {
+  const board = new Board(root, name);
+  await board.open();
+  return () => board.close();
+}
+
+class Board {
+  constructor(root, name) {
+    Object.assign(this, {root, name, path: `api/studies/${encodeURIComponent(name)}`, study: null, timer: 0});
+    this.head = element("div", {"aria-live": "polite"});
+    this.errors = element("div");
+    this.actions = element("div", {class: "actions"});
+    this.arms = element("div");
+    this.curves = element("div", {class: "multiples"});
+    this.messages = element("div");
+    root.append(this.head, this.actions, this.errors, this.arms, this.curves, this.messages);
+  }
+
+  async open() {
+    this.show(await get(this.path));
+    this.events = new EventSource(`${this.path}/events`);
+    this.events.onmessage = (event) => this.show(JSON.parse(event.data));
+    this.timer = setInterval(() => this.study.state === "running" && this.readCurves(), CURVES_MS);
+    await this.readCurves();
+  }
+
+  close() { this.events?.close(); clearInterval(this.timer); }
+
+  show(study) {
+    const before = this.study?.state;
+    this.study = study;
+    if (before && before !== study.state) { say(`${this.name}: ${study.state}`); this.readCurves(); }
+    this.head.replaceChildren(...this.headParts());
+    this.actions.replaceChildren(...this.buttons());
+    this.arms.replaceChildren(...this.armParts());
+    this.messages.replaceChildren(...this.messageParts());
+  }
+
+  headParts() {
+    const {state, verdict, error, progress, diagnoses} = this.study;
+    const parts = [element("p", {}, element("span", {class: `state ${state}`}, state))];
+    if (state === "running") {
+      const {share, left_s: left, stage, arm} = progress;
+      const words = arm ? `${arm.number} of ${arm.total}: ${arm.label}` : "preparing";
+      const count = stage?.total ? `, ${number(stage.done)} of ${number(stage.total)} ${stage.unit}` : "";
+      parts.push(
+        element("progress", {max: 1, value: share ?? undefined, "aria-label": "Share of the study that is done"}),
+        element("p", {}, `${words}${stage?.name ? ` · ${stage.name}${count}` : ""}`,
+          stage?.note ? ` (${stage.note})` : "", left === undefined ? "" : `. About ${duration(left)} left.`));
+    }
+    if (error) parts.push(element("p", {class: "error", role: "alert"}, error));
+    if (verdict) parts.push(element("p", {class: "verdict"}, verdict));
+    for (const line of diagnoses) parts.push(element("p", {class: "warning"}, line));
+    return parts;
+  }
+
+  buttons() {
+    const act = (title, action, text) => {
+      const button = element("button", {type: "button", onclick: () => whileBusy(button, this.errors, async () => {
+        await post(`${this.path}/${action}`);
+        say(text);
+        this.show(await get(this.path));
+      })}, title);
+      return button;
+    };
+    const {state, has_report: report} = this.study;
+    const address = `#/study/${encodeURIComponent(this.name)}`;
+    return [
+      state === "running" ? act("Stop", "stop", "The study stops after its current step.") : null,
+      state === "stopped" || state === "failed" ? act("Go on", "go-on", "The study goes on.") : null,
+      report ? element("a", {class: "button", href: `${address}/report`}, "Read the report") : null,
+      this.study.arms.some((arm) => arm.deliverable)
+        ? element("a", {class: "button", href: `${address}/try`}, "Try the arms") : null,
+    ].filter(Boolean);
+  }
+
+  armParts() {
+    const {arms, metric_title: title} = this.study;
+    if (!arms.length) return [];
+    const scores = arms.map((arm) => arm.score).filter(Boolean);
+    const isShare = scores.every((score) => score.low >= 0 && score.high <= 1);
+    const ends = scores.length ? [Math.min(...scores.map((s) => s.low)), Math.max(...scores.map((s) => s.high))] : [0, 1];
+    const text = (value) => isShare ? (100 * value).toFixed(1) : value.toPrecision(3);
+    const header = ["Arm", "State", `${title} on test${isShare ? ", %" : ""}`, "", "Time"];
+    const rows = arms.map((arm) => element("tr", {},
+      element("th", {scope: "row"}, arm.label),
+      element("td", {}, element("span", {class: `state ${arm.status}`}, `${SIGNS[arm.status] ?? ""} ${arm.status}`),
+        arm.reason ? element("small", {class: "reasons"}, arm.reason) : null),
+      element("td", {class: "n"}, arm.score ? `${text(arm.score.value)} [${text(arm.score.low)}, ${text(arm.score.high)}]` : ""),
+      element("td", {class: "strip-row"}, arm.score ? strip(arm.score, ends, `${arm.label}: ${text(arm.score.value)}`) : ""),
+      element("td", {class: "n"}, arm.time_s ? duration(arm.time_s) : `about ${duration(arm.predicted_s)}`)));
+    return [element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Arms"},
+      element("table", {class: "arms"}, element("caption", {}, "Arms"),
+        element("thead", {}, element("tr", {}, header.map((cell) => element("th", {scope: "col"}, cell)))),
+        element("tbody", {}, rows))),
+    element("p", {class: "note"}, "Each run with its 95 % interval. The report pools the seeds and compares the arms.")];
+  }
+
+  messageParts() {
+    const {findings, progress} = this.study;
+    const lines = [...findings.map((f) => [f.level, f.message]), ...(progress.messages ?? []).map((m) => [m.level, m.text])];
+    const once = [...new Map(lines.map(([level, text]) => [text, level]))];
+    if (!once.length) return [];
+    return [element("h2", {}, "Messages"), element("ul", {class: "messages"}, once.map(([text, level]) =>
+      element("li", {class: level === "warning" ? "warning" : ""}, text)))];
+  }
+
+  async readCurves() {
+    const arms = this.study.arms.filter((arm) => arm.trains);
+    const all = await Promise.all(arms.map((arm) => get(`${this.path}/curves/${encodeURIComponent(arm.folder)}`)
+      .catch(() => null)));
+    this.curves.replaceChildren(...arms.map((arm, i) => all[i] && figure(arm.label, all[i])).filter(Boolean));
+  }
+}
+
+function strip(score, [low, high], title) {
+  const x = (value) => high > low ? 4 + 92 * (value - low) / (high - low) : 50;
+  return svg("svg", {viewBox: "0 0 100 16", role: "img", "aria-label": title, preserveAspectRatio: "none"},
+    svg("line", {x1: x(score.low), x2: x(score.high), y1: 8, y2: 8, class: "interval"}),
+    svg("line", {x1: x(score.value), x2: x(score.value), y1: 3, y2: 13, class: "point"}));
+}
+
+function figure(label, {train, dev}) {
+  const points = [...train, ...dev];
+  if (points.length < 2) return null;
+  const last = Math.max(...points.map(([step]) => step)), top = Math.max(...points.map(([, loss]) => loss));
+  const path = (series) => series.map(([step, loss], i) =>
+    `${i ? "L" : "M"}${(36 + 260 * step / last).toFixed(1)} ${(130 - 120 * loss / top).toFixed(1)}`).join("");
+  const text = (x, y, words, anchor = "start") => svg("text", {x, y, "text-anchor": anchor}, words);
+  const description = `Loss of ${label} by step: train ends at ${train.at(-1)?.[1].toFixed(3)}` +
+    (dev.length ? `, dev at ${dev.at(-1)[1].toFixed(3)}` : "");
+  return element("figure", {class: "curve"}, element("figcaption", {}, label,
+    element("span", {class: "aside"}, `loss by step: train (line)${dev.length ? ", dev (dashed)" : ""}`)),
+  svg("svg", {viewBox: "0 0 300 150", role: "img", "aria-label": description},
+    svg("line", {x1: 36, x2: 296, y1: 130, y2: 130, class: "rule"}),
+    text(32, 134, "0", "end"), text(32, 14, top.toPrecision(2), "end"), text(296, 145, number(last), "end"),
+    svg("path", {d: path(train), class: "train-line"}),
+    dev.length ? svg("path", {d: path(dev), class: "dev-line"}) : ""));
+}
+

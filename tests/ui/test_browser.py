@@ -5,34 +5,13 @@ Needs Chromium (Debian: apt-get install chromium); without it these tests are sk
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.ui.running_page import running_page
-
 REVIEWS = Path("src/tuneproof/tasks/demo/reviews.jsonl")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_MS = 120_000
 HOSTILE = "<img src=x onerror=document.title='run'><script>document.title='run'</script>"
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    with running_page(tmp_path_factory.mktemp("studies")) as page:
-        yield page
 
 
 @pytest.fixture

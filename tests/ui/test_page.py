@@ -19,12 +19,6 @@ REVIEWS = Path("src/tuneproof/tasks/demo/reviews.jsonl")
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    with running_page(tmp_path_factory.mktemp("studies")) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
 def reviews(page) -> dict:
     """200 rows of the demo's reviews, dropped on the page."""
     lines = REVIEWS.read_text("utf-8").splitlines()[::5]

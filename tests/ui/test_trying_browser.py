@@ -4,16 +4,11 @@ The answers are canned. Needs Chromium (Debian: apt-get install chromium); witho
 """
 
 import json
-import shutil
 from typing import Any
 
 import pytest
 
-from tests.ui.running_page import running_page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=document.title='run'>"
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 SCORE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 50}
 ARMS = [
     {"folder": "a", "label": HOSTILE, "score": SCORE, "deliverable": True, "recommended": True},
@@ -52,22 +47,6 @@ PUBLISHED = {
     "upload_command": "tuneproof publish a owner/name",
 }
 REFUSAL = {"error": {"where": "a", "problem": "is not as good.", "allowed": "Nothing is written.", "do": ""}}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    with running_page(tmp_path_factory.mktemp("studies")) as page:
-        yield page
 
 
 class Tab:

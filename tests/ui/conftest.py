@@ -1,0 +1,28 @@
+"""A browser for the tests of the page. Without Chromium (Debian: apt-get install chromium) they are skipped."""
+
+import shutil
+
+import pytest
+
+from tests.ui.running_page import running_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of an empty folder."""
+    with running_page(tmp_path_factory.mktemp("studies")) as page:
+        yield page

@@ -112,9 +112,12 @@ def test_more_processes_hold_less_but_for_what_each_holds_whole(path) -> None:
     assert two.train.optimizer == pytest.approx(4 * eight.train.optimizer, rel=0.01)
     assert one.train.optimizer == pytest.approx(8 * eight.train.optimizer, rel=0.01)
     assert not one.whole
-    assert one.host_bytes == one.self_test_bytes == 0
+    assert one.host_bytes == one.other_host_bytes == one.self_test_bytes == 0
     assert eight.predict.weights == one.predict.weights <= eight.whole["load"].weights <= 1.5 * weights
     assert eight.host_bytes == pytest.approx(2 * one.train.optimizer, rel=0.01), "four copies of the weights"
+    assert eight.other_host_bytes == pytest.approx(eight.host_bytes / 2, rel=0.01), (
+        "the loaded model, and another"
+    )
     assert eight.self_test_bytes == pytest.approx(3 * one.predict.weights, rel=0.01)
     assert eight.total_bytes > 0.5 * two.total_bytes
 

@@ -1,4 +1,4 @@
-"""A browser for the tests of the page. Without Chromium (Debian: apt-get install chromium) they are skipped."""
+"""A browser for the tests of the page; without Chromium (Debian: apt-get install chromium) they skip."""
 
 import shutil
 

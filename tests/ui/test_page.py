@@ -299,3 +299,50 @@ def test_the_command_refuses_what_is_not_this_machine_alone(tmp_path, monkeypatc
         serve_ui(tmp_path / "link", Address(port=0))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["ui", str(tmp_path)]) == 2
+
+
+SQUAD = {
+    "data": [
+        {
+            "title": "t",
+            "paragraphs": [
+                {
+                    "context": "Ada lives in Rome.",
+                    "qas": [
+                        {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]},
+                        {"id": "2", "question": "When?", "answers": [], "is_impossible": True},
+                    ],
+                }
+            ],
+        }
+    ]
+}
+FEW = "category,message\n" + "a,good\nb,bad\n" * 8
+TURNS = [{"role": "user", "content": "Is it good?"}, {"role": "assistant", "content": "yes"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "kind", "guess", "predicted"),
+    [
+        ("squad.json", SQUAD, "questions", {"question": "question"}, "questions"),
+        ("q.jsonl", [{"question": "Who?", "context": "Ada.", "answers": "A"}], "questions", {}, "questions"),
+        ("m.jsonl", [{"messages": TURNS}], "messages", {}, "labels"),
+        ("m.jsonl", [{"messages": TURNS}], "messages", {}, "answers"),
+        ("a.jsonl", [{"text": "Say yes.", "answer": "Yes."}], "answers", {}, "answers"),
+        ("y.csv", "body,y\nA text,0\nOther,1\nThird,0\n", "labels", {"text": "body", "label": "y"}, "labels"),
+        ("few.csv", FEW, "labels", {"text": "message", "label": "category"}, "labels"),
+    ],
+)  # fmt: skip
+def test_every_kind_of_file_is_recognised_and_gets_a_recipe(page, name, rows, kind, guess, predicted):
+    if isinstance(rows, list):
+        body = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        body = rows if isinstance(rows, str) else json.dumps(rows)
+    status, file = page.ask(f"api/files?name={name}", body=body.encode())
+    assert (status, file["kind"]) == (200, kind)
+    assert guess.items() <= file["guess"].items()
+    has_columns = file["columns"] and kind != "messages"
+    columns = {role: column for role, column in file["guess"].items() if column} if has_columns else {}
+    status, answer = page.ask("api/recipe", design(file, "kinds", kind=predicted, columns=columns))
+    assert status == 200, answer
+    assert f"{predicted}:" in answer["yaml"]

@@ -76,7 +76,8 @@ class MemoryEstimate:
 
     whole: further stages of a process that shards its weights, in which it holds all of them: load, dev,
     checkpoint (on a CPU). self_test_bytes: what the self-test takes then; it is left out where it does not
-    fit. host_bytes: in the machine's memory, of one of several processes with a GPU each.
+    fit. host_bytes, other_host_bytes: in the machine's memory, of the main one of several processes
+    with a GPU each, and of each other one.
     """
 
     train: Peak | None
@@ -85,6 +86,7 @@ class MemoryEstimate:
     whole: Mapping[str, Peak] = field(default_factory=dict)
     self_test_bytes: int = 0
     host_bytes: int = 0
+    other_host_bytes: int = 0
 
     @property
     def peaks(self) -> dict[str, Peak]:
@@ -115,6 +117,7 @@ class MemoryEstimate:
             "whole": {stage: asdict(peak) for stage, peak in self.whole.items()},
             "self_test_bytes": self.self_test_bytes,
             "host_bytes": self.host_bytes,
+            "other_host_bytes": self.other_host_bytes,
             "overhead": {**asdict(self.overhead), "total_bytes": self.overhead.total_bytes(tensors)},
             "tensors_bytes": tensors,
             "total_bytes": self.total_bytes,

@@ -148,7 +148,7 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
         workload.overhead,
         whole,
         sizes.weights + 2 * sizes.trained if shards else 0,
-        _host_bytes(arm, workload, sizes, shards),
+        *_host_bytes(arm, workload, sizes, shards),
     )
 
 
@@ -181,12 +181,15 @@ def _checkpoint(live: LiveMemory, sizes: _Sizes) -> Peak:
     return replace(state, weights=state.weights + copies, optimizer=state.optimizer + copies)
 
 
-def _host_bytes(arm: SimulatedArm, workload: Workload, sizes: _Sizes, shards: bool) -> int:
-    """The machine's memory beside a GPU's: whole models pass through it, and checkpoints are made there."""
+def _host_bytes(arm: SimulatedArm, workload: Workload, sizes: _Sizes, shards: bool) -> tuple[int, int]:
+    """The machine's memory beside a GPU's, of the main process and of each other one.
+
+    Whole models pass through it, and the main process makes checkpoints there.
+    """
     if workload.device == "cpu" or workload.processes == 1:
-        return 0
-    loaded = 0 if arm.method.quantizes else sizes.weights
-    return max(loaded + (sizes.trained if shards else 0), CHECKPOINT_COPIES * sizes.trained)
+        return 0, 0
+    loaded = (0 if arm.method.quantizes else sizes.weights) + (sizes.trained if shards else 0)
+    return max(loaded, CHECKPOINT_COPIES * sizes.trained), loaded
 
 
 def _build_model(arm: SimulatedArm, workload: Workload) -> tuple[Any, Callable[[Peak], Peak]]:

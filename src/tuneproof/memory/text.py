@@ -80,9 +80,10 @@ def _sentences(row: MemoryRow, table: MemoryTable) -> list[str]:
         ]
         sentences.append(f"  Every process: {', '.join(stages)}.{_self_test(estimate, table)}")
     if estimate.host_bytes:
-        host = estimate.host_bytes / GIGABYTE
-        total = f"{host * table.processes:.0f} GB if all {table.processes} run on one machine"
-        sentences.append(f"  Memory of the machine: {host:.1f} GB for every process, {total}.")
+        main, other = estimate.host_bytes / GIGABYTE, estimate.other_host_bytes / GIGABYTE
+        total = f"{main + other * (table.processes - 1):.0f} GB if all {table.processes} run on one machine"
+        each = f"{main:.1f} GB for the main process, {other:.1f} GB for each other one"
+        sentences.append(f"  Memory of the machine: {each}, {total}.")
     return sentences
 
 

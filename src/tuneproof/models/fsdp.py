@@ -142,19 +142,22 @@ def local_parts(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> Tensor
     }
 
 
-def gather_full_weights(model: nn.Module, parts: Mapping[str, torch.Tensor]) -> Tensors:
-    """Full tensors on the CPU, from parts under the same names in every process."""
+def gather_full_weights(model: nn.Module, parts: Mapping[str, torch.Tensor], keep: bool = True) -> Tensors:
+    """Full tensors on the CPU, from parts under the same names in every process; `keep` as below."""
     parameters = dict(model.named_parameters())
-    return {name: gather_full_tensor(part, parameters[name]) for name, part in parts.items()}
+    return {name: gather_full_tensor(part, parameters[name], keep) for name, part in parts.items()}
 
 
-def gather_full_tensor(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """The full tensor on the CPU; `part` is a local part of it or a sharded tensor."""
+def gather_full_tensor(part: torch.Tensor, like: torch.Tensor, keep: bool = True) -> torch.Tensor:
+    """The full tensor on the CPU; `part` is a local part of it or a sharded tensor.
+
+    keep: False in a process that exchanges its part and needs no full tensor: it gets an empty one.
+    """
     if isinstance(like, DTensor) and not isinstance(part, DTensor) and part.ndim:
         local = (part.to(like.device), like.device_mesh, like.placements)
         part = DTensor.from_local(*local, shape=like.shape, stride=like.stride())
     full = part.full_tensor() if isinstance(part, DTensor) else part
-    return full.detach().to("cpu", copy=True).contiguous()
+    return full.detach().to("cpu", copy=True).contiguous() if keep else torch.empty(0)
 
 
 def _fsdp_modules(model: nn.Module) -> list[Any]:

@@ -213,10 +213,13 @@ class CheckpointManager:
         """
         start = self.clock()
         path = self.folder / f"step-{state.step}"
-        trained = _full(model, capture_trained(model))
-        best_weights = _full(model, best.weights())
-        tensors = _optimizer_tensors(model, optimizer)
-        if not current_group().is_main:
+        keep = current_group().is_main
+        if not keep and not is_sharded(model):
+            return path
+        trained = _full(model, capture_trained(model), keep)
+        best_weights = _full(model, best.weights(), keep)
+        tensors = _optimizer_tensors(model, optimizer, keep)
+        if not keep:
             return path
         best_file = TRAINED if _equal(trained, best_weights) else BEST
         values = {
@@ -278,19 +281,19 @@ class CheckpointManager:
         return Checkpoint(folder, state, trained, best, values["best"], optimizer, values["scaler"], lines)
 
 
-def _full(model: nn.Module, weights: Weights) -> Weights:
-    """Full weights, gathered where the model is sharded."""
-    return gather_full_weights(model, weights) if is_sharded(model) else weights
+def _full(model: nn.Module, weights: Weights, keep: bool) -> Weights:
+    """Full weights, gathered where the model is sharded; empty ones where they are not to be kept."""
+    return gather_full_weights(model, weights, keep) if is_sharded(model) else weights
 
 
 def _equal(a: Weights, b: Weights) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Weights:
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, keep: bool) -> Weights:
     """The optimizer's state of each trained weight, by the weight's name."""
     return {
-        f"{name}|{key}": gather_full_tensor(torch.as_tensor(value), parameter)
+        f"{name}|{key}": gather_full_tensor(torch.as_tensor(value), parameter, keep)
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }

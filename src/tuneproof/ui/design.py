@@ -2,7 +2,7 @@
 
 In: a design. Out: the recipe's values, a command line. Knows nothing of: HTTP, how recipes are checked.
 
-A design: {name, kind ("labels", "questions", "answers", "messages" or a task's name), path, columns
+A design: {name, kind ("labels", "questions", "answers" or a task's name), path, columns
 {role: column}, models [...], arms [...], seeds [...], settings {name: value}}.
 """
 
@@ -16,8 +16,9 @@ from tuneproof.methods import METHODS
 from tuneproof.recipe.recipe import Recipe, recipe_from
 from tuneproof.recipe.yaml import Document, Keys, parse_value
 from tuneproof.record.study_folder import slug
+from tuneproof.tasks.messages import starts_with_messages
 
-FILE_KINDS = ("labels", "questions", "answers", "messages")
+FILE_KINDS = ("labels", "questions", "answers")
 Design = Mapping[str, Any]
 
 
@@ -104,11 +105,11 @@ def _task(design: Design) -> Any:
     if not path:
         raise RecipeError("file", "no file is chosen.", do="Drop one on the page, or name its path.")
     columns = _columns(design)
-    if kind == "labels":
+    if kind == "labels" and not starts_with_messages(Path(path)):
         for role in ("text", "label"):
             if not columns.get(role):
                 raise RecipeError(role, f"no column is chosen for the {role}.", do="Choose one.")
-    return {"labels" if kind == "messages" else kind: {"path": path, **columns}}
+    return {kind: {"path": path, **columns}}
 
 
 def _columns(design: Design) -> dict[str, str]:

@@ -104,8 +104,8 @@ def _cell(value: Any) -> str:
 
 def _guess(columns: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
     """By name, else the longest texts and the fewest distinct values."""
-    texts = sorted(columns, key=lambda c: (_rank(c, TEXT_NAMES), -c["mean_length"]))
-    text = next((c["name"] for c in texts if not c["labels"]), None)
+    by_text = sorted(columns, key=lambda c: (_rank(c, TEXT_NAMES), bool(c["labels"]), -c["mean_length"]))
+    text = by_text[0]["name"] if by_text else None
     labels = [c for c in columns if c["name"] != text and (len(c["labels"]) > 1 or _rank(c, LABEL_NAMES) < 3)]
     labels.sort(key=lambda c: (_rank(c, LABEL_NAMES), c["distinct"]))
     return {"text": text, "label": labels[0]["name"] if labels else None}

@@ -9,7 +9,12 @@ const OF_KIND = {
   questions: ["majority", "lexical", "zero-shot", "few-shot", "head", "lora", "full", "qlora"],
   answers: ["majority", "lexical", "zero-shot", "few-shot", "lora", "full", "qlora"],
 };
-const FIELDS = ["file", "path", "text", "label", "group", "models", "arms", "seeds", "settings", "name"];
+const KINDS = [["labels", "a label for each text"], ["questions", "answers to questions about contexts"],
+  ["answers", "a written answer to each text"]];
+const ROLES = {labels: ["text", "label", "group"], questions: ["question", "context", "answers"],
+  answers: ["text", "answer"]};
+const TITLES = {text: "Text", label: "Label", group: "Group (items that belong together stay in one part)",
+  question: "Question", context: "Context", answers: "Answers", answer: "Answer"};
 
 export async function showNewStudy(root) {
   const catalog = await get("api/catalog");
@@ -87,7 +92,7 @@ class NewStudy {
   useTask(name) {
     this.clearErrors("file");
     const task = {name, path: "", kind: name, columns: [], rows: [], guess: {}, suggested_name: name};
-    this.useFile({...task, squad: true});
+    this.useFile({...task, isTask: true});
   }
 
   useFile(file) {
@@ -96,41 +101,54 @@ class NewStudy {
     const size = file.bytes === undefined ? "" : `, ${bytes(file.bytes)}`;
     this.errors.file.replaceChildren(element("p", {role: "status"}, element("strong", {}, file.name), size));
     say(`${file.name} was read.`);
+    this.kind = file.kind === "messages" ? "labels" : file.kind;
+    this.showParts();
+  }
+
+  showParts() {
     const parts = [this.columnSection(), this.auditSection(), this.choiceSection()];
     this.rest.replaceChildren(...parts.filter(Boolean));
     this.changed(true);
   }
 
+  // What the file's rows are read as, and which column is what.
   columnSection() {
-    if (!this.file.columns.length) return null;
-    const roles = {labels: ["text", "label", "group"], questions: ["question", "context", "answers"],
-      answers: ["text", "answer"], messages: []}[this.file.kind];
-    const optional = new Set(["group"]);
-    const selects = roles.map((role) => {
-      const select = element("select", {id: `column-${role}`}, element("option", {value: ""},
-        optional.has(role) ? "none" : "choose"), this.file.columns.map((column) =>
-        element("option", {value: column.name}, column.name)));
-      select.value = this.columns[role] ?? "";
-      select.addEventListener("change", () => {
-        this.columns[role] = select.value;
-        this.labelCounts.replaceChildren(...this.labels());
-        this.changed(true);
-      });
-      return element("div", {class: "field"}, element("label", {for: `column-${role}`},
-        {text: "Text", label: "Label", group: "Group (items that belong together stay in one part)",
-          question: "Question", context: "Context", answers: "Answers", answer: "Answer"}[role]),
-      select, this.errorBox(role));
-    });
+    if (this.file.isTask) return null;
+    const kind = element("select", {id: "kind"}, KINDS.filter(([value]) =>
+      this.file.squad ? value === "questions" : this.file.kind !== "messages" || value !== "questions")
+      .map(([value, text]) => element("option", {value}, text)));
+    kind.value = this.kind;
+    kind.addEventListener("change", () => { this.kind = kind.value; this.showParts(); });
+    const hasColumns = !this.file.squad && this.file.kind !== "messages";
     this.labelCounts = element("div", {}, this.labels());
-    const of = this.file.partial ? `the first ${number(this.file.read_rows)} rows` : `${number(this.file.read_rows)} rows`;
-    return element("section", {}, element("h2", {}, "2. Columns"), selects, this.labelCounts,
-      element("div", {class: "preview"}, table(`Ten rows of ${of}`,
-        this.file.columns.map((column) => column.name), this.file.rows)));
+    const of = this.file.partial ? `the first ${number(this.file.read_rows)} rows` : `${number(this.file.read_rows ?? 0)} rows`;
+    return element("section", {}, element("h2", {}, "2. Columns"),
+      element("div", {class: "field"}, element("label", {for: "kind"}, "What is predicted"), kind),
+      hasColumns ? ROLES[this.kind].map((role) => this.roleField(role))
+        : element("p", {class: "note"}, this.file.squad ? "SQuAD's JSON has its own columns."
+          : "Of a conversation, the last turn is what is predicted."),
+      this.labelCounts,
+      this.file.rows.length ? element("div", {class: "preview"}, table(`Ten rows of ${of}`,
+        this.file.columns.map((column) => column.name), this.file.rows)) : null);
+  }
+
+  roleField(role) {
+    const select = element("select", {id: `column-${role}`},
+      element("option", {value: ""}, role === "group" ? "none" : "choose"),
+      this.file.columns.map((column) => element("option", {value: column.name}, column.name)));
+    select.value = this.columns[role] ?? (this.file.columns.some((column) => column.name === role) ? role : "");
+    this.columns[role] = select.value;
+    select.addEventListener("change", () => {
+      this.columns[role] = select.value;
+      this.labelCounts.replaceChildren(...this.labels());
+      this.changed(true);
+    });
+    return element("div", {class: "field"}, element("label", {for: select.id}, TITLES[role]), select, this.errorBox(role));
   }
 
   labels() {
     const column = this.file.columns.find((each) => each.name === this.columns.label);
-    if (!column?.labels.length) return [];
+    if (this.kind !== "labels" || !column?.labels.length) return [];
     const of = this.file.partial ? ` in the first ${number(this.file.read_rows)} rows` : "";
     return [element("p", {}, `Labels${of}: `, column.labels.map(([label, count]) => `${label} (${number(count)})`).join(", "))];
   }
@@ -143,7 +161,7 @@ class NewStudy {
   }
 
   choiceSection() {
-    const kind = this.file.kind === "messages" || !(this.file.kind in OF_KIND) ? "labels" : this.file.kind;
+    const kind = this.kind === "squad_v2" ? "questions" : this.kind in OF_KIND ? this.kind : "labels";
     const arms = this.catalog.methods.filter((method) => (OF_KIND[kind]).includes(method.name));
     const box = (name, value, checked, text, aside) => element("label", {}, element("input",
       {type: "checkbox", name, value, checked, onchange: () => this.changed()}),
@@ -202,8 +220,9 @@ class NewStudy {
       const at = line.indexOf("=");
       return at < 0 ? [line, ""] : [line.slice(0, at).trim(), line.slice(at + 1).trim()];
     }));
-    return {name: this.name.value.trim(), kind: this.file.kind, path: this.file.path,
-      columns: this.file.squad || this.file.kind === "messages" ? {} : this.columns,
+    const roles = this.file.columns.length && this.file.kind !== "messages" ? ROLES[this.kind] ?? [] : [];
+    return {name: this.name.value.trim(), kind: this.kind, path: this.file.path,
+      columns: Object.fromEntries(roles.map((role) => [role, this.columns[role]])),
       models: this.chosenModels(), arms: this.checked("arms"), seeds: this.seeds.value.split(",").map(Number), settings};
   }
 

@@ -277,3 +277,13 @@ def test_50_clients_for_a_minute_see_no_error_and_memory_stays_bounded(tmp_path)
     assert set(statuses) == {200}
     assert len(statuses) > 200 or os.getloadavg()[0] > 4
     assert max(memory) < early + 200 * 2**20
+
+
+@pytest.mark.parametrize(("sent", "status"), [(None, 401), ("Bearer wrong", 401), ("Bearer a-key", 200)])
+def test_a_server_with_a_key_answers_who_sends_it(arm, sent, status):
+    from starlette.testclient import TestClient
+
+    service = Service(tuneproof.load(arm), LOOPBACK, LIMITS, max_waiting=16, key="a-key")
+    with TestClient(service.application(), "http://127.0.0.1") as client:
+        headers = {} if sent is None else {"Authorization": sent}
+        assert client.post("/predict", json={"texts": ["good"]}, headers=headers).status_code == status

@@ -1,6 +1,7 @@
 """The self-test passes on sound arms, names what fails, and leaves nothing behind."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.arms.small import arm_of, context_of, prepare_arm, small_recipe
 from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms import tuned
-from tuneproof.arms.self_test import check_order, select_items, self_test
+from tuneproof.arms.self_test import check_gradients, check_order, select_items, self_test
 from tuneproof.errors import RunError
 from tuneproof.families import unsupported
 from tuneproof.models.load import load_model
@@ -91,6 +92,21 @@ def test_a_loss_that_micro_batches_change_is_named_with_the_worst_weight(tmp_pat
     prepared.objective.loss = scaled
     with pytest.raises(RunError, match=r"differs by 0\.5 .*two micro-batches, most of all at "):
         passes(prepared)
+
+
+@pytest.mark.parametrize(("of_an_item", "passed"), [(40.0, True), (1.0, False)])
+def test_gradients_that_cancel_may_differ_by_the_rounding_of_what_was_summed(
+    tmp_path, models, monkeypatch, of_an_item, passed
+) -> None:
+    def gradients(context, model, objective, parts):
+        value = 1.0003 if len(parts) == 2 else 1.0 if len(parts[0]) == 4 else of_an_item
+        return {"weight": torch.tensor([value])}
+
+    prepared = prepare(tmp_path, models)
+    monkeypatch.setattr("tuneproof.arms.self_test._gradients", gradients)
+    arguments = (prepared.context, prepared.model, prepared.objective, np.arange(4), 1e-4)
+    with nullcontext() if passed else pytest.raises(RunError, match=r"differs by 0\.0003 "):
+        check_gradients(*arguments)
 
 
 def test_a_trained_weight_without_a_gradient_is_named(tmp_path, models) -> None:

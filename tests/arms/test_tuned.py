@@ -145,7 +145,7 @@ def test_an_arms_own_epochs_come_before_the_studys(tmp_path, models) -> None:
 
 @pytest.mark.parametrize("arm", ["full", "full-words", "lora", "lora-words"])
 def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
-    # Adam blows rounding in near-zero gradients up to the rate: a low one keeps it below 1e-6.
+    # Adam blows rounding in near-zero gradients up to the rate: a low one keeps it below 3e-6.
     options = {"learning_rate": 2e-5, "name": arm}
     options |= {"objective": "words"} if "words" in arm else {}
     runs = []
@@ -171,7 +171,7 @@ def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
     assert max(np.abs(longer[n] - v).max() for n, v in runs[0][0].items()) > 3e-5
     for weights, steps in runs[1:]:
         for name, values in runs[0][0].items():
-            np.testing.assert_allclose(weights[name], values, atol=1e-6, rtol=0, err_msg=name)
+            np.testing.assert_allclose(weights[name], values, atol=3e-6, rtol=0, err_msg=name)
         assert [s["count"] for s in steps] == [s["count"] for s in runs[0][1]]
         np.testing.assert_allclose([s["loss"] for s in steps], [s["loss"] for s in runs[0][1]], atol=1e-5)
 

@@ -256,6 +256,7 @@ def test_a_batch_is_divided_over_the_processes(tmp_path) -> None:
     assert not any("processes" in line or "machine" in line for line in table_sentences(one))
 
 
+@pytest.mark.slow
 def test_a_sharded_model_is_named_that_every_process_must_hold_whole(tmp_path) -> None:
     simulated_arm(tmp_path, values={**CONFIGURATION, "num_hidden_layers": 12})
     name = str(tmp_path / "small.json")

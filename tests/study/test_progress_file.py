@@ -99,3 +99,19 @@ def test_a_lock_of_a_process_that_is_gone_is_not_held(locked):
     assert not is_held(locked)
     (locked / LOCK).write_text(json.dumps({**holder, "host": "another machine"}))
     assert is_held(locked)
+
+
+def test_a_lock_whose_process_number_went_to_a_later_process_is_not_held(locked):
+    holder = lock_holder(locked)
+    (locked / LOCK).write_text(json.dumps({**holder, "started": holder["started"] - 100}))
+    assert not is_held(locked)
+
+
+def test_a_lock_of_an_older_version_is_held_while_its_file_is_locked(tmp_path):
+    with StudyLock(tmp_path) as lock:
+        lock.take()
+        holder = {name: value for name, value in lock_holder(tmp_path).items() if name != "started"}
+        (tmp_path / LOCK).write_text(json.dumps(holder))
+        assert is_held(tmp_path)
+    (tmp_path / LOCK).write_text(json.dumps(holder))
+    assert not is_held(tmp_path)

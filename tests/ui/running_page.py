@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ class RunningPage:
     def fetch(self, path: str, value: Any = None, body: bytes | None = None, **headers: str):
         """Status, body and headers."""
         data = json.dumps(value).encode() if value is not None else body
-        url = path if path.startswith("http") else self.url + path
+        url = urllib.parse.urljoin(self.url, path) if path.startswith("../") else self.url + path
+        url = path if path.startswith("http") else url
         names = {name.replace("_", "-"): text for name, text in headers.items()}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, data, names), timeout=120) as answer:

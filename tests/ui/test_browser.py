@@ -152,6 +152,76 @@ def test_hostile_names_labels_and_texts_run_no_script(page, tab, tmp_path):
     assert tab.locator("#view img, #view script").count() == 0
 
 
+def test_the_audit_ends_although_one_chooses_meanwhile(page, tab, reviews):
+    choose_file(tab, page, reviews)
+    tab.get_by_label("demo built in").check()  # within the pause before the audit
+    tab.get_by_text("Auditing …").wait_for()
+    tab.get_by_label("Name of the study").fill("another")
+    tab.get_by_text("Items: train").wait_for()
+    assert tab.locator("[role=status] strong").inner_text() == "reviews.jsonl"
+    items = tab.get_by_text("Items: train").inner_text()
+    tab.get_by_text("Settings", exact=True).click()
+    tab.locator("#settings").fill("split.train_size=20")
+    tab.wait_for_function("items => !document.body.innerText.includes(items)", arg=items)
+    tab.get_by_text("Items: train").wait_for()
+    assert tab.get_by_text("Items: train").inner_text() != items
+
+
+def test_a_task_of_the_hub_is_not_called_unsuspicious_before_its_audit(page, tab, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tab.goto(f"{page.url}#/new")
+    tab.get_by_label("Or a public task").select_option("imdb")
+    tab.get_by_text("needs the hub").wait_for()
+    assert tab.get_by_text(re.compile("^Not audited: imdb")).count() > 0
+    assert tab.get_by_text("Nothing suspicious.").count() == 0
+
+
+def test_a_file_that_was_not_read_is_read_in_another_way(page, tab, tmp_path):
+    path = tmp_path / "grün.csv"
+    path.write_text("text;label\n" + "".join(f"Grün {n};{n % 2}\n" for n in range(60)), "utf-16")
+    choose_file(tab, page, path)
+    tab.locator("[data-field=file] .error").wait_for()
+    tab.get_by_label("Encoding of a text file").fill("utf-16")
+    tab.get_by_label("Sign between the cells").select_option(label="semicolon")
+    tab.get_by_role("button", name="Read again").click()
+    tab.get_by_text("Items: train").wait_for()
+    tab.get_by_text("The recipe", exact=True).click()
+    assert "encoding: utf-16" in tab.locator("details.copyable pre").first.inner_text()
+    assert violations(tab) == []
+
+
+def test_what_was_chosen_stays_when_something_else_is_predicted(page, tab, reviews):
+    choose_file(tab, page, reviews)
+    tab.get_by_label("demo built in").check()
+    tab.locator("input[value=lora]").check()
+    tab.get_by_label("Name of the study").fill("mine")
+    tab.get_by_label("What is predicted").select_option("answers")
+    tab.get_by_label("Answer", exact=True).wait_for()
+    assert tab.get_by_label("demo built in").is_checked()
+    assert tab.locator("input[value=lora]").is_checked()
+    assert tab.get_by_label("Name of the study").input_value() == "mine"
+
+
+def test_models_are_found_by_a_word_and_a_chosen_one_stays(page, tab, reviews):
+    choose_file(tab, page, reviews)
+    tab.get_by_label("demo built in").check()
+    count = tab.locator("input[name=models]:visible").count()
+    tab.get_by_label("Find a model").fill("gemma")
+    names = [each.get_attribute("value") for each in tab.locator("input[name=models]:visible").all()]
+    assert 1 < len(names) < count
+    assert names[0] == "demo"
+    assert all("gemma" in name for name in names[1:])
+
+
+def test_text_is_selected_where_there_is_no_clipboard(page, tab, reviews):
+    tab.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    choose_file(tab, page, reviews)
+    tab.get_by_text("The recipe", exact=True).click()
+    tab.get_by_role("button", name="Copy").first.click()
+    tab.get_by_role("button", name="Selected").wait_for()
+    assert tab.evaluate("getSelection().toString()").startswith("task:")
+
+
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_nothing_is_wider_than_the_window(page, tab, reviews, width):
     tab.set_viewport_size({"width": width, "height": 900})
@@ -160,7 +230,7 @@ def test_nothing_is_wider_than_the_window(page, tab, reviews, width):
     for address in ("#/new", "#/"):
         if address == "#/":
             tab.goto(f"{page.url}{address}")
-            tab.locator(".studies").wait_for()
+            tab.locator(".studies").wait_for(state="attached")  # empty without a study
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -2,8 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
+import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -13,7 +17,7 @@ from tests.ui.running_page import MAX_UPLOAD_BYTES, RunningPage, running_page
 from tuneproof.cli.main import main
 from tuneproof.errors import RecipeError
 from tuneproof.recipe.recipe import read_recipe
-from tuneproof.ui.serve_ui import Address, serve_ui
+from tuneproof.ui.serve_ui import Address, open_browser, serve_ui
 
 REVIEWS = Path("src/tuneproof/tasks/demo/reviews.jsonl")
 
@@ -68,6 +72,12 @@ def test_a_notebook_may_frame_the_page_and_no_other_origin(tmp_path):
         assert "X-Frame-Options" not in page.fetch("")[2]
 
 
+def test_without_a_proxy_the_page_is_called_by_its_own_name_alone(tmp_path):
+    with running_page(tmp_path, framed_by="http://localhost:*") as page:
+        assert page.ask("api/studies", Origin="http://localhost:8888")[0] == 200
+        assert page.ask("api/studies", Origin="http://localhost:8888", Host="evil.example")[0] == 421
+
+
 def test_the_page_runs_no_script_but_its_own_files_and_loads_nothing_from_outside(page):
     _, body, headers = page.fetch("")
     assert "script-src 'self'; style-src 'self'" in headers["Content-Security-Policy"]
@@ -101,7 +111,7 @@ def test_a_dropped_file_shows_its_columns_labels_and_ten_rows(page, reviews):
 def test_a_file_that_cannot_be_read_is_refused_with_its_sentence(page, name, body, problem):
     status, answer = page.ask(f"api/files?name={name.replace(' ', '%20')}", body=body)
     assert status in (413, 422)
-    assert problem in " ".join(answer["error"].values())
+    assert problem in " ".join(str(value) for value in answer["error"].values())
 
 
 def test_a_refused_upload_leaves_no_file(page):
@@ -146,6 +156,9 @@ def test_the_recipe_and_the_command_are_the_same_study(page, reviews, capsys):
         ({"seeds": ["x"]}, "seeds"),
         ({"settings": {"train.epochs": "many"}}, "--set train.epochs=many"),
         ({"settings": {"train.epoch": "1"}}, "--set train.epoch=1"),
+        ({"settings": {"out": "/tmp/elsewhere"}}, "--set out=/tmp/elsewhere"),
+        ({"settings": {"task.labels.path": "/etc/passwd"}}, "--set task.labels.path=/etc/passwd"),
+        ({"arms": ["{endpoint: {url: x}}"]}, "arms"),
     ],
 )
 def test_a_wrong_choice_is_refused_at_its_field(page, reviews, change, field):
@@ -191,7 +204,13 @@ def test_a_study_that_the_page_started_is_finished_and_in_the_list(page, study):
 
 
 def test_the_report_is_shown_without_the_rights_of_the_page(page, study):
-    status, body, headers = page.fetch(f"studies/{study}/report.html")
+    assert page.fetch(f"studies/{study}/report.html")[0] == 403, "its scripts could read the page's token"
+    address = page.ask(f"api/studies/{study}")[1]["report"]
+    assert page.fetch(address.replace("studies/", "static/").replace("report.html", "dom.js"))[0] in (
+        403,
+        404,
+    )
+    status, body, headers = page.fetch(address)
     assert status == 200
     assert body.startswith(b"<!doctype html>")
     policy = headers["Content-Security-Policy"]
@@ -208,6 +227,80 @@ def test_a_second_study_of_the_same_name_is_refused(page, reviews, study):
 def test_what_is_no_study_is_not_found(page, name):
     for path in (f"api/studies/{name}", f"studies/{name}/report.html", f"api/studies/{name}/curves/x"):
         assert page.fetch(path)[0] in (403, 404)
+
+
+def test_two_tabs_that_start_one_name_start_one_study(page, reviews):
+    chosen = [design(reviews, "race", seeds=[seed]) for seed in (0, 7)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda value: page.ask("api/studies", value), chosen))
+    assert sorted(status for status, _ in answers) == [200, 422]
+    first = next(value for value, (status, _) in zip(chosen, answers, strict=True) if status == 200)
+    page.wait_for("race", "finished")
+    assert list(read_recipe(page.folder / "race/recipe.yaml").seeds) == first["seeds"]
+
+
+def test_a_newer_check_of_a_tab_takes_the_place_of_the_older_and_of_no_other_tabs(page, reviews):
+    audit = {**design(reviews, "audit", arms=["majority"]), "audit": True}
+    with ThreadPoolExecutor(3) as pool:
+        older = pool.submit(page.ask, "api/check", {**audit, "tab": "one"})
+        other = pool.submit(page.ask, "api/check", {**audit, "tab": "two"})
+        time.sleep(0.3)
+        newer = pool.submit(page.ask, "api/check", {**audit, "tab": "one"})
+        assert (older.result()[0], older.result()[1]["error"].get("code")) == (409, "superseded")
+        assert other.result()[0] == newer.result()[0] == 200
+    assert not list((page.folder / ".ui/recipes").glob(".checked-*"))
+
+
+def test_a_file_that_was_not_read_can_be_read_in_another_way(page):
+    body = "text,label\nä,a\nö,b\n".encode("utf-16")
+    status, answer = page.ask("api/files?name=wide.csv", body=body)
+    assert status == 422
+    path = answer["error"]["path"]
+    status, file = page.ask("api/preview", {"path": path, "encoding": "utf-16"})
+    assert (status, file["rows"]) == (200, [["ä", "a"], ["ö", "b"]])
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x.csv", "x" * 5000, "", "/"])
+def test_a_path_that_is_no_file_is_refused_with_a_sentence(page, path):
+    status, answer = page.ask("api/preview", {"path": path})
+    assert (status, answer["error"]["problem"]) == (422, "is not a file of this machine.")
+
+
+def test_a_long_name_of_wide_letters_is_shortened(page):
+    name = urllib.parse.quote("評" * 200 + ".csv")
+    status, file = page.ask(f"api/files?name={name}", body=b"text,label\na,b\nc,d\n")
+    assert status == 200
+    assert file["name"].endswith("評.csv")
+
+
+def test_commands_end_with_the_page_even_where_it_is_killed(tmp_path):
+    code = """
+import asyncio, os, sys
+from tuneproof.ui.commands import Commands
+async def main():
+    work = asyncio.create_task(Commands().output("x", ["-c"], (sys.executable, "-m", "http.server")))
+    commands = work.get_coro().cr_frame.f_locals["self"]
+    while not commands.running:
+        await asyncio.sleep(0.05)
+    print(commands.running["x"].pid, flush=True)
+    os._exit(0)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    pid, end = int(done.stdout), time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_the_browser_is_given_a_file_and_not_the_token(monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    open_browser("http://127.0.0.1:1/secret/")
+    path = Path(opened[0].removeprefix("file://"))
+    assert "secret" not in opened[0]
+    assert "secret" in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_study_behind_a_link_is_refused(page, study, tmp_path):
@@ -343,6 +436,7 @@ def test_every_kind_of_file_is_recognised_and_gets_a_recipe(page, name, rows, ki
     assert guess.items() <= file["guess"].items()
     has_columns = file["columns"] and kind != "messages"
     columns = {role: column for role, column in file["guess"].items() if column} if has_columns else {}
-    status, answer = page.ask("api/recipe", design(file, "kinds", kind=predicted, columns=columns))
+    chosen = design(file, "kinds", kind=predicted, columns=columns, messages=kind == "messages")
+    status, answer = page.ask("api/recipe", chosen)
     assert status == 200, answer
     assert f"{predicted}:" in answer["yaml"]

@@ -5,6 +5,7 @@ Knows nothing of: models, predictions, Starlette.
 """
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,14 @@ def check_sender(host: str, headers: Mapping[str, str], names: tuple[str, ...]) 
     site = headers.get("sec-fetch-site", "none")
     if (origin is not None and origin != f"http://{host}") or site not in ("none", "same-origin"):
         raise HttpError(403, "The request comes from the page of another site.")
+
+
+def check_key(headers: Mapping[str, str], key: str | None) -> None:
+    """Refuse who does not send the key of a server that has one. Raises: HttpError 401."""
+    if key is not None:
+        sent = headers.get("authorization", "").encode()
+        if not secrets.compare_digest(sent, f"Bearer {key}".encode()):
+            raise HttpError(401, "The server has a key. Send it: Authorization: Bearer KEY.")
 
 
 def read_request(kind: str, content_type: str, body: bytes, limits: Limits) -> PredictRequest:

@@ -24,7 +24,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from tuneproof.apply.abstaining import AbstainingPredictions
-from tuneproof.apply.http_requests import HttpError, Limits, PredictRequest, check_sender, read_request
+from tuneproof.apply.http_requests import (
+    HttpError,
+    Limits,
+    PredictRequest,
+    check_key,
+    check_sender,
+    read_request,
+)
 from tuneproof.apply.http_server import HEADERS
 from tuneproof.apply.loaded_arm import LoadedArm
 from tuneproof.apply.request_batches import BusyError, RequestBatches
@@ -37,10 +44,21 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Service:
-    """The handlers of one arm. names: by which the server may be called in the Host header."""
+    """The handlers of one arm.
 
-    def __init__(self, model: LoadedArm, names: tuple[str, ...], limits: Limits, max_waiting: int) -> None:
-        self.model, self.names, self.limits = model, names, limits
+    names: by which the server may be called in the Host header. key: what the Authorization header must hold
+    as "Bearer KEY"; None: nothing.
+    """
+
+    def __init__(
+        self,
+        model: LoadedArm,
+        names: tuple[str, ...],
+        limits: Limits,
+        max_waiting: int,
+        key: str | None = None,
+    ) -> None:
+        self.model, self.names, self.limits, self.key = model, names, limits, key
         self.batches = RequestBatches(self._predict, limits.items, max_waiting)
         self.answers: Counter[tuple[str, int]] = Counter()
         self.seconds = 0.0
@@ -74,6 +92,7 @@ class Service:
         async def handle(request: Request) -> Response:
             try:
                 check_sender(request.headers.get("host", ""), request.headers, self.names)
+                check_key(request.headers, self.key)
                 response = await handler(request)
             except ClientDisconnect:
                 return Response(status_code=400)

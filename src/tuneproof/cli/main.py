@@ -198,14 +198,12 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _ui(args: argparse.Namespace) -> int:
-    import webbrowser
-
-    from tuneproof.ui.serve_ui import Address, serve_ui
+    from tuneproof.ui.serve_ui import Address, open_browser, serve_ui
 
     def ready(address: str) -> None:
         print(f"The page: {address}\nCtrl-C closes it; studies that it started go on.", flush=True)
         if not args.no_browser:
-            webbrowser.open(address)
+            open_browser(address)
 
     serve_ui(args.folder, Address(port=args.port, framed_by=args.framed_by), ready)
     return 0

@@ -20,10 +20,16 @@ from filelock import FileLock, Timeout
 from tuneproof.atomic import make_folder, write_error
 from tuneproof.errors import RunError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 LOCK = "study.lock"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 WAIT_S = 0.2  # outlasts a holder that removes the file at this moment
+CLOCK_S = 2  # by which two readings of when a process started may differ
 
 
 class StudyLock:
@@ -72,6 +78,7 @@ class StudyLock:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started": round(psutil.Process().create_time(), 1),
         }
         with suppress(OSError):  # a full disk is reported where it stops the study
             self.path.write_text(json.dumps(holder))
@@ -121,11 +128,20 @@ class StudyLock:
 
 
 def lock_holder(folder: Path) -> dict[str, Any]:
-    """pid, host and since of the process that holds or held the lock; empty where there is none to read."""
+    """pid, host, since and started of the process that holds or held the lock; empty where none can be read.
+
+    started: seconds since 1970; None in a lock of an older version.
+    """
     try:
         holder = json.loads((folder / LOCK).read_bytes()[:4096])
-        return {"pid": int(holder["pid"]), "host": str(holder["host"]), "since": str(holder["since"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        started = holder.get("started")
+        return {
+            "pid": int(holder["pid"]),
+            "host": str(holder["host"]),
+            "since": str(holder["since"]),
+            "started": None if started is None else float(started),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}
 
 
@@ -134,4 +150,32 @@ def is_held(folder: Path) -> bool:
     holder = lock_holder(folder)
     if not holder or holder["host"] != socket.gethostname():
         return bool(holder)
-    return psutil.pid_exists(holder["pid"])
+    is_alive = process_started_at(holder["pid"], holder["started"]) is not None
+    return is_alive and (holder["started"] is not None or _is_locked(folder / LOCK))
+
+
+def process_started_at(pid: int, started: float | None) -> psutil.Process | None:
+    """The process of that number, unless it ended or, where `started` is known, began at another time."""
+    try:
+        process = psutil.Process(pid)
+        is_same = started is None or abs(process.create_time() - started) <= CLOCK_S
+        return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, ValueError, OverflowError):
+        return None
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process has locked the file."""
+    if fcntl is None:
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # closing releases it
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +29,7 @@ from tuneproof.apply.http_requests import HttpError, check_sender
 from tuneproof.apply.http_server import HEADERS
 from tuneproof.atomic import load_json
 from tuneproof.errors import DataError, ModelError, RecipeError, TuneproofError
+from tuneproof.record.study_folder import REPORT_HTML
 from tuneproof.redact import printable, redact
 from tuneproof.report.page import styles
 from tuneproof.ui.commands import CommandError, Commands, SupersededError
@@ -56,6 +58,9 @@ class Page:
     commands: Commands = field(default_factory=Commands)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     own: dict[str, Any] = field(default_factory=dict)  # of the rooms of the page, by their name
+    report_token: str = field(
+        default_factory=lambda: secrets.token_urlsafe(18)
+    )  # a report's scripts can read it
 
     @property
     def uploads(self) -> Path:
@@ -68,12 +73,20 @@ class Page:
         return self.folder / ".ui"
 
     def check(self, request: Request) -> None:
-        """Raises: HttpError where the sender may not ask."""
+        """Raises: HttpError where the sender may not ask. Reports have a token that opens nothing else."""
         token = request.path_params.get("token", "")
-        if not secrets.compare_digest(token.encode(), self.token.encode()):
+        expected = self.report_token if request.url.path.endswith(f"/{REPORT_HTML}") else self.token
+        if not secrets.compare_digest(token.encode(), expected.encode()):
             raise HttpError(403, WRONG_TOKEN)
-        if not self._may_frame(request.headers.get("origin")):
+        origin = request.headers.get("origin")
+        if not self._may_frame(origin):
             check_sender(request.headers.get("host", ""), request.headers, self.names)
+        elif not self._is_named(request) and "https://" not in self.framed_by:
+            raise HttpError(421, "The Host header is not a name of this server.")  # no proxy stands between
+
+    def _is_named(self, request: Request) -> bool:
+        """Whether the Host header is a name of this server, as it is without a proxy between."""
+        return (urlsplit(f"//{request.headers.get('host', '')}").hostname or "") in self.names
 
     def _may_frame(self, origin: str | None) -> bool:
         """Whether the page is framed, and a request with this Origin header comes from there or from it."""
@@ -142,12 +155,14 @@ def error_response(error: Exception) -> Response:
     if isinstance(error, HttpError):
         status = error.status
     elif isinstance(error, SupersededError):
-        status, values["problem"] = 409, "A newer request took its place."
+        status, values = 409, {**values, "problem": "A newer request took its place.", "code": "superseded"}
     elif isinstance(error, TuneproofError):
         expected = isinstance(error, (DataError, RecipeError, ModelError, CommandError))
         status = 422 if expected else 500
         parts = ("where", "problem", "allowed", "do")
-        values = {name: printable(getattr(error, name)) for name in parts}
+        values = {name: printable(getattr(error, name)) for name in parts} | getattr(error, "more", {})
+    elif isinstance(error, OSError):
+        values |= {"where": str(error.filename or ""), "problem": f"{error.strerror or error}."}
     else:
         print(printable(redact("".join(traceback.format_exception(error)))), file=sys.stderr)
         status, values["problem"] = 500, "The page's server failed; its standard error says why."

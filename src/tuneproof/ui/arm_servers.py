@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneproof.apply.http_requests import HttpError
+from tuneproof.apply.serve import KEY
 from tuneproof.record.study_folder import ARM
 from tuneproof.redact import redact
 from tuneproof.ui.commands import CommandError, environment
@@ -41,6 +43,7 @@ Key = tuple[Path, int]  # an arm's folder, and when the arm was finished
 class _Server:
     process: asyncio.subprocess.Process
     port: int
+    key: str
     requests: int = 0  # that wait for its answer
     timer: asyncio.TimerHandle | None = None
 
@@ -76,7 +79,7 @@ class ArmServers:
         if server.timer is not None:
             server.timer.cancel()
         try:
-            status, value = await asyncio.to_thread(_post, server.port, body)
+            status, value = await asyncio.to_thread(_post, server, body)
         except TimeoutError:
             raise HttpError(504, f"The arm has not answered for {ANSWER_S:.0f} s.") from None
         except (OSError, http.client.HTTPException, ValueError):
@@ -134,6 +137,7 @@ async def _start(arm: Path, ending: "Sequence[asyncio.Task[_Server]]") -> _Serve
     """Serve an arm once these servers have ended. Raises: CommandError where it cannot be served."""
     await asyncio.gather(*(_end(task) for task in ending))
     words = [str(os.getpid()), "serve", str(arm), "--port", "0"]
+    key = secrets.token_urlsafe(18)  # other users of the machine do not have it
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -143,13 +147,13 @@ async def _start(arm: Path, ending: "Sequence[asyncio.Task[_Server]]") -> _Serve
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env=environment(),
+            env={**environment(), KEY: key},
         )
         assert process.stdout is not None
         try:
             async for line in process.stdout:
                 if ready := READY.fullmatch(line.decode("utf-8", "replace").rstrip()):
-                    return _Server(process, int(ready[1]))
+                    return _Server(process, int(ready[1]), key)
             code = await process.wait()
         except BaseException:  # cancelled, or a line that is too long
             _kill(process)
@@ -180,10 +184,11 @@ def _kill(process: asyncio.subprocess.Process) -> None:
         process.kill()
 
 
-def _post(port: int, body: bytes) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+def _post(server: _Server, body: bytes) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_S)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.key}"}
     try:
-        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/predict", body, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:

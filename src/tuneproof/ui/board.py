@@ -6,14 +6,17 @@ Files are read as they are at this moment: one that is missing or half written c
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tuneproof.atomic import read_json
 from tuneproof.errors import TuneproofError
 from tuneproof.metrics import METRICS
+from tuneproof.recipe.recipe import read_recipe
 from tuneproof.record.study_folder import (
     ARM,
     ARMS,
@@ -21,6 +24,7 @@ from tuneproof.record.study_folder import (
     COMPARISONS,
     FORECAST,
     PROGRESS,
+    RECIPE,
     REPORT_HTML,
     SCORES,
     SPLITS,
@@ -33,6 +37,7 @@ from tuneproof.report.tables import headline
 from tuneproof.study.lock import is_held
 
 MAX_POINTS = 400  # of a curve
+NO_DEV_LOSS = '"dev_loss": null'
 Values = dict[str, Any]
 
 
@@ -54,6 +59,7 @@ def read_board(folder: Path) -> Values:
         ],
         "metric": metric,
         "metric_title": METRICS[metric].title if metric in METRICS else "Score",
+        "level": _level(folder / RECIPE),
         "progress": progress if running else {},
         "findings": _values(folder / AUDIT).get("findings", []),
         "sizes": _values(folder / SPLITS).get("sizes", {}),
@@ -74,23 +80,33 @@ def summary(board: Values) -> Values:
 
 
 def read_curves(folder: Path, arm: str) -> dict[str, list[list[float]]]:
-    """Losses of an arm by step: train (thinned to at most 400 points) and dev."""
+    """Losses of an arm by step: train (thinned to about 400 points) and dev."""
     curves: dict[str, list[list[float]]] = {"train": [], "dev": []}
-    for line in _lines(folder / ARMS / arm / STEPS):
-        curves["train"].append([line["step"], line["loss"]])
-        if line.get("dev_loss") is not None:
-            curves["dev"].append([line["step"], line["dev_loss"]])
-    stride = -(-len(curves["train"]) // MAX_POINTS) or 1
-    return {**curves, "train": curves["train"][::stride]}
-
-
-def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The complete lines of steps.jsonl; the last one may be half written."""
+    lines = []
     with suppress(OSError, ValueError):
-        for line in path.read_text("utf-8").split("\n")[:-1]:
-            value = json.loads(line)
-            if isinstance(value, dict) and isinstance(value.get("loss"), float):
-                yield value
+        lines = (folder / ARMS / arm / STEPS).read_text("utf-8").split("\n")[:-1]  # the last: half written
+    stride = -(-len(lines) // MAX_POINTS) or 1
+    for i, line in enumerate(lines):
+        is_drawn = i % stride == 0 or i == len(lines) - 1
+        if not is_drawn and (NO_DEV_LOSS in line or '"dev_loss"' not in line):
+            continue  # most lines of a long run: not worth parsing
+        values = _step(line)
+        if is_drawn and _is_finite(values.get("loss")):
+            curves["train"].append([values["step"], values["loss"]])
+        if _is_finite(values.get("dev_loss")):
+            curves["dev"].append([values["step"], values["dev_loss"]])
+    return curves
+
+
+def _step(line: str) -> Mapping[str, Any]:
+    with suppress(ValueError):
+        values = json.loads(line)
+        return values if isinstance(values, dict) and isinstance(values.get("step"), int) else {}
+    return {}
+
+
+def _is_finite(loss: Any) -> bool:
+    return isinstance(loss, float) and math.isfinite(loss)
 
 
 def _values(path: Path) -> Values:
@@ -103,13 +119,19 @@ def _values(path: Path) -> Values:
 
 def _planned(folder: Path) -> list[Values]:
     """The arms in the order in which they run: of the forecast, else those that have a folder."""
-    planned = [entry for entry in _values(folder / FORECAST).get("arms", []) if isinstance(entry, dict)]
-    if planned:
+    if planned := _forecast_arms(folder):
         return planned
     records = [_values(path) for path in sorted((folder / ARMS).glob(f"*/{ARM}"))]
     records.sort(key=lambda about: (about.get("order") or 0, about.get("seed") or 0))
     names = ("arm", "model", "seed", "train_size")
     return [{name: about.get(name) for name in names} for about in records if about.get("arm")]
+
+
+def _forecast_arms(folder: Path) -> list[Values]:
+    entries = _values(folder / FORECAST).get("arms")
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("arm"), str)]
 
 
 def _arm(study: Path, entry: Values, current: str | None) -> Values:
@@ -144,6 +166,18 @@ def _primary_metric(folder: Path) -> str | None:
     for path in sorted((folder / ARMS).glob(f"*/{SCORES}")):
         return next(iter(_values(path)), None)
     return None
+
+
+def _level(recipe: Path) -> float | None:
+    """The level of the study's intervals."""
+    with suppress(TuneproofError, OSError):
+        return _read_level(recipe, recipe.stat().st_mtime_ns)
+    return None
+
+
+@lru_cache(maxsize=1000)
+def _read_level(recipe: Path, changed_at: int) -> float:
+    return read_recipe(recipe).score.level
 
 
 def _conclusion(folder: Path) -> tuple[str, list[str]]:

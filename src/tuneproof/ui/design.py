@@ -3,7 +3,8 @@
 In: a design. Out: the recipe's values, a command line. Knows nothing of: HTTP, how recipes are checked.
 
 A design: {name, kind ("labels", "questions", "answers" or a task's name), path, columns
-{role: column}, models [...], arms [...], seeds [...], settings {name: value}}.
+{role or reading option (encoding, delimiter, sheet): value}, messages (true: the file is of conversations),
+models [...], arms [...], seeds [...], settings {name: value}}.
 """
 
 import shlex
@@ -16,7 +17,6 @@ from tuneproof.methods import METHODS
 from tuneproof.recipe.recipe import Recipe, recipe_from
 from tuneproof.recipe.yaml import Document, Keys, parse_value
 from tuneproof.record.study_folder import slug
-from tuneproof.tasks.messages import starts_with_messages
 
 FILE_KINDS = ("labels", "questions", "answers")
 Design = Mapping[str, Any]
@@ -62,7 +62,8 @@ def _document(folder: Path, design: Design) -> Document:
     values["arms"] = _names(design, "arms")
     if not values["arms"]:
         raise RecipeError("arms", "no arm is chosen.", do="Choose at least one.")
-    needy = [name for name in values["arms"] if name in METHODS and METHODS[name].kind in ("prompt", "tuned")]
+    methods = [METHODS[name] for name in values["arms"] if isinstance(name, str) and name in METHODS]
+    needy = [method.name for method in methods if method.kind in ("prompt", "tuned")]
     if needy and not models:
         raise RecipeError(
             "models", f"no model is chosen, but {needy[0]} needs one.", do="Choose at least one."
@@ -75,6 +76,9 @@ def _document(folder: Path, design: Design) -> Document:
     if not isinstance(settings, Mapping):
         raise RecipeError("settings", "are not NAME=VALUE.")
     for name, value in settings.items():
+        first, _, last = name.partition(".")
+        if first in ("out", "models", "seeds") or (first == "task" and last.endswith((".path", ".hub"))):
+            raise RecipeError(f"--set {name}={value}", "is chosen above.", do="Choose it there.")
         document.override(f"{name}={value}")
     return document
 
@@ -105,7 +109,7 @@ def _task(design: Design) -> Any:
     if not path:
         raise RecipeError("file", "no file is chosen.", do="Drop one on the page, or name its path.")
     columns = _columns(design)
-    if kind == "labels" and not starts_with_messages(Path(path)):
+    if kind == "labels" and not design.get("messages"):
         for role in ("text", "label"):
             if not columns.get(role):
                 raise RecipeError(role, f"no column is chosen for the {role}.", do="Choose one.")

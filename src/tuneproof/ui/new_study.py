@@ -4,6 +4,7 @@ In: requests. Out: previews, recipes, plans; a started study. Knows nothing of: 
 """
 
 import asyncio
+import json
 import re
 import secrets
 import sys
@@ -16,20 +17,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tuneproof.apply.http_requests import HttpError
-from tuneproof.atomic import make_folder, write_text
+from tuneproof.atomic import make_folder, write_error, write_text
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.families.models import MODELS
 from tuneproof.methods import METHODS
 from tuneproof.recipe.yaml import dump_yaml
+from tuneproof.record.study_folder import slug
 from tuneproof.score.power import smallest_detectable_mcnemar
 from tuneproof.tasks import TASKS
 from tuneproof.tasks.tables import EXTENSIONS
 from tuneproof.ui.app import Page, Routes, read_body
+from tuneproof.ui.commands import CommandError
 from tuneproof.ui.design import checked_recipe, command_line, study_name
-from tuneproof.ui.studies import start_study
+from tuneproof.ui.studies import is_busy, start_study
 
 PREVIEW = (sys.executable, "-m", "tuneproof.ui.preview")
 DISCORDANCE = 0.2  # assumed share of items on which two arms differ, before any has run
+MAX_NAME = 60  # characters of at most four bytes, in a name of 255
+CHECKED = ".checked-"  # the name of no study
+READING = ("encoding", "delimiter", "quotes", "sheet")
 NAME = re.compile(r"[^\w.+ -]+")
 OPTIONS_OF_ITS_OWN = (
     "given",
@@ -72,23 +78,23 @@ async def _upload(page: Page, request: Request) -> Response:
     path = folder / name
     try:
         with path.open("xb") as file:
-            size = 0
             async for part in request.stream():
-                size += len(part)
-                if size > page.max_upload_bytes:
+                if file.tell() + len(part) > page.max_upload_bytes:
                     limit = f"{page.max_upload_bytes / (1 << 30):,.0f} GiB"
                     raise HttpError(413, f"The file is larger than {limit}. Name its path instead.")
                 await asyncio.to_thread(file.write, part)
-    except BaseException:
+    except BaseException as error:
         path.unlink(missing_ok=True)
         folder.rmdir()
+        if isinstance(error, OSError):
+            raise write_error(path, error) from error
         raise
-    return JSONResponse({"path": str(path), "name": name, "bytes": size, **await _preview(page, path)})
+    return await _previewed(page, path, {})
 
 
 def _file_name(name: str) -> str:
     """A file name of this system from that of the sender's. Raises: DataError without a known ending."""
-    plain = NAME.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(" .")[-100:]
+    plain = NAME.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(" .")[-MAX_NAME:]
     if not plain.lower().endswith((*EXTENSIONS, ".json.gz")):
         problem = "is not a supported file type."
         raise DataError(plain or "the file", problem, f"Supported: {', '.join(EXTENSIONS)}.")
@@ -96,18 +102,30 @@ def _file_name(name: str) -> str:
 
 
 async def _read_path(page: Page, request: Request) -> Response:
-    """The preview of a file of this machine."""
-    path = Path(str((await read_body(request)).get("path", ""))).expanduser()
-    if not path.is_file():
-        raise DataError(str(path), "is not a file of this machine.", do="Drop the file on the page instead.")
-    path = path.resolve()
-    size = path.stat().st_size
-    return JSONResponse({"path": str(path), "name": path.name, "bytes": size, **await _preview(page, path)})
+    """The preview of a file of this machine; the body also says how to read it (encoding, delimiter, …)."""
+    body = await read_body(request)
+    wish = str(body.get("path", ""))
+    try:
+        path = Path(wish).expanduser()
+        is_file = path.is_file()
+    except (OSError, RuntimeError):  # too long; no such user
+        is_file = False
+    if not is_file:
+        raise DataError(wish[:200], "is not a file of this machine.", do="Drop the file on the page instead.")
+    return await _previewed(page, path.resolve(), {name: body[name] for name in READING if body.get(name)})
 
 
-async def _preview(page: Page, path: Path) -> dict[str, Any]:
-    values = await page.commands.output("preview", [str(path)], PREVIEW)
-    return {**values, "suggested_name": study_name(page.folder, path.name.partition(".")[0])}
+async def _previewed(page: Page, path: Path, reading: dict[str, Any]) -> Response:
+    """The preview of a file; an error carries its path, so that it can be read in another way."""
+    about = {"path": str(path), "name": path.name, "bytes": path.stat().st_size}
+    try:
+        values = await page.commands.output(f"preview {path}", [str(path), json.dumps(reading)], PREVIEW)
+    except CommandError as error:
+        error.more = about
+        raise
+    return JSONResponse(
+        {**about, **values, "suggested_name": study_name(page.folder, path.name.partition(".")[0])}
+    )
 
 
 async def _recipe(page: Page, request: Request) -> Response:
@@ -122,9 +140,13 @@ async def _check(page: Page, request: Request) -> Response:
     design = await read_body(request)
     audit_only = bool(design.pop("audit", False))
     recipe, values = await asyncio.to_thread(checked_recipe, page.folder, design)
-    path = await asyncio.to_thread(_write_recipe, page, values, "audit" if audit_only else "check")
+    tab = slug(str(design.get("tab") or "tab"))
+    path = await asyncio.to_thread(_write_recipe, page, values, f"{CHECKED}{secrets.token_hex(4)}")
     words = ["check", str(path), "--json", *(["--no-cost"] if audit_only else [])]
-    plan = await page.commands.output("audit" if audit_only else "check", words)
+    try:
+        plan = await page.commands.output(f"{'audit' if audit_only else 'check'} {tab}", words)
+    finally:
+        path.unlink(missing_ok=True)
     items = plan["sizes"].get("test", 0)
     level, power = recipe.score.level, recipe.score.power
     plan["detectable"] = {
@@ -149,8 +171,11 @@ async def _start(page: Page, request: Request) -> Response:
     name = Path(values["out"]).name
     if (page.folder / name).exists():
         raise RecipeError("name", f"there is a study {name} already.", do="Choose another name.")
-    path = await asyncio.to_thread(_write_recipe, page, values, name)
-    await asyncio.to_thread(start_study, page, name, ["run", str(path)])
+    async with page.own.setdefault("starting", asyncio.Lock()):
+        if is_busy(page, name):
+            raise RecipeError("name", f"a study {name} is starting.", do="Choose another name.")
+        path = await asyncio.to_thread(_write_recipe, page, values, name)
+        await asyncio.to_thread(start_study, page, name, ["run", str(path)])
     return JSONResponse({"study": name})
 
 

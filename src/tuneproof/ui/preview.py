@@ -1,6 +1,6 @@
 """What is in a dropped file: its columns, ten rows, and which column is what. Run in a process of its own.
 
-In: a path. Out: plain values, printed as JSON. Knows nothing of: studies, HTTP.
+In: a path, how to read it. Out: plain values, printed as JSON. Knows nothing of: studies, HTTP.
 
 Tables are read as a study reads them; of a large text file only its first rows are.
 """
@@ -9,30 +9,32 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from tuneproof.errors import DataError, TuneproofError
 from tuneproof.redact import json_text
-from tuneproof.tasks.messages import starts_with_messages
 from tuneproof.tasks.squad_file import is_squad_file
-from tuneproof.tasks.tables import Table, read_table
+from tuneproof.tasks.tables import Table, TextFormat, read_table
 
 HEAD_BYTES = 2 << 20  # of a text file with a row on each line
 ROWS, CELL = 10, 300  # shown; characters of a cell
 MAX_LABELS = 50
 ONE_A_LINE = (".csv", ".tsv", ".jsonl")
-LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "target", "intent", "topic", "y")
+LABEL_NAMES = (
+    *("label", "labels", "class", "category", "sentiment", "target", "intent", "topic", "y"),
+    *("verdict", "polarity", "rating", "stars", "kategorie", "klasse"),
+)
 TEXT_NAMES = ("text", "sentence", "review", "question", "content", "message", "body", "comment", "title")
 SQUAD = {"question": "question", "context": "context", "answers": "answers"}
 
 
-def preview(path: Path) -> dict[str, Any]:
+def preview(path: Path, text_format: TextFormat) -> dict[str, Any]:
     """Kind, columns with their facts, ten rows, and the guessed columns.
 
     kind: "labels", "questions", "answers" or "messages". partial: only the first rows were read.
-    guess: the column of each role ("text", "label"; None where no column fits).
+    guess: the column of each role ("text", "label"; None where none fits, or more than one may).
 
     Raises: DataError for everything that a file can get wrong.
     """
@@ -45,16 +47,9 @@ def preview(path: Path) -> dict[str, Any]:
             "guess": SQUAD,
             "partial": False,
         }
-    table, partial = _read_head(path)
+    table, partial = _read_head(path, text_format)
     columns = [_column(name, values) for name, values in table.columns.items()]
-    names = {column["name"] for column in columns}
-    kind = "labels"
-    if starts_with_messages(path) or "messages" in names:
-        kind = "messages"
-    elif {"question", "context"} <= names:
-        kind = "questions"
-    elif {"text", "answer"} <= names and "label" not in names:
-        kind = "answers"
+    kind = _kind({column["name"] for column in columns})
     rows = [[_cell(values[row]) for values in table.columns.values()] for row in range(_count(table))]
     return {
         "kind": kind,
@@ -67,14 +62,22 @@ def preview(path: Path) -> dict[str, Any]:
     }
 
 
+def _kind(names: Set[str]) -> str:
+    if "messages" in names and "text" not in names:
+        return "messages"
+    if {"question", "context"} <= names:
+        return "questions"
+    return "answers" if {"text", "answer"} <= names and "label" not in names else "labels"
+
+
 def _count(table: Table) -> int:
     return min(ROWS, len(table.numbers))
 
 
-def _read_head(path: Path) -> tuple[Table, bool]:
+def _read_head(path: Path, text_format: TextFormat) -> tuple[Table, bool]:
     """The table, and whether it is its first rows alone."""
     if path.suffix.lower() not in ONE_A_LINE or path.stat().st_size <= HEAD_BYTES:
-        return read_table(path), False
+        return read_table(path, text_format), False
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     start, end, _ = head.rpartition(b"\n")
@@ -82,19 +85,24 @@ def _read_head(path: Path) -> tuple[Table, bool]:
         part = Path(folder) / path.name
         part.write_bytes(start + end)
         try:
-            return read_table(part), True
-        except DataError:  # a quoted cell may go on beyond the head
-            return read_table(path), False
+            return read_table(part, text_format), True
+        except DataError:  # a quoted cell may go on beyond the head; in UTF-16 a line ends elsewhere
+            return read_table(path, text_format), False
 
 
 def _column(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """A column's name, mean length, distinct values and, where they are few, each with its count."""
+    """A column's name, mean length, distinct values and, where these may be labels, each with its count.
+
+    Of a column that is called a label the most frequent ones; more_labels: how many more it has.
+    """
     texts = ["" if value is None else str(value) for value in values]
     counts = Counter(texts)
-    few = len(counts) <= MAX_LABELS and len(counts) < max(3, len(texts) // 2)
-    labels = [[_cell(value), n] for value, n in counts.most_common()] if few else []
+    is_few = len(counts) <= MAX_LABELS and len(counts) < max(3, len(texts) // 2)
+    is_label = is_few or _rank(name, LABEL_NAMES) < len(LABEL_NAMES)
+    labels = [[_cell(value), n] for value, n in counts.most_common(MAX_LABELS)] if is_label else []
     mean = sum(map(len, texts)) / max(1, len(texts))
-    return {"name": name, "mean_length": mean, "distinct": len(counts), "labels": labels}
+    facts = {"name": name, "mean_length": mean, "distinct": len(counts), "labels": labels}
+    return {**facts, "more_labels": len(counts) - len(labels) if is_label else 0}
 
 
 def _cell(value: Any) -> str:
@@ -103,23 +111,39 @@ def _cell(value: Any) -> str:
 
 
 def _guess(columns: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """By name, else the longest texts and the fewest distinct values."""
-    by_text = sorted(columns, key=lambda c: (_rank(c, TEXT_NAMES), bool(c["labels"]), -c["mean_length"]))
-    text = by_text[0]["name"] if by_text else None
-    labels = [c for c in columns if c["name"] != text and (len(c["labels"]) > 1 or _rank(c, LABEL_NAMES) < 3)]
-    labels.sort(key=lambda c: (_rank(c, LABEL_NAMES), c["distinct"]))
-    return {"text": text, "label": labels[0]["name"] if labels else None}
+    """By name; else the longest texts, and the only column of few distinct values."""
+    called = sorted(filter(_is_called_label, columns), key=lambda column: _rank(column["name"], LABEL_NAMES))
+    texts = [column for column in columns if column not in called]
+    texts.sort(key=lambda c: (_rank(c["name"], TEXT_NAMES), bool(c["labels"]), -c["mean_length"]))
+    few = [column for column in texts[1:] if len(column["labels"]) > 1]
+    labels = called[:1] or few
+    text = texts[0]["name"] if texts else None
+    return {"text": text, "label": labels[0]["name"] if len(labels) == 1 else None}
 
 
-def _rank(column: Mapping[str, Any], names: Sequence[str]) -> int:
-    name = str(column["name"]).strip().lower()
+def _is_called_label(column: Mapping[str, Any]) -> bool:
+    return _rank(column["name"], LABEL_NAMES) < len(LABEL_NAMES)
+
+
+def _rank(column: str, names: Sequence[str]) -> int:
+    name = str(column).strip().lower()
     return names.index(name) if name in names else len(names)
 
 
+def text_format_from(options: Mapping[str, Any]) -> TextFormat:
+    """How to read the file, of the page's options: encoding, delimiter, quotes ("true", "false"), sheet."""
+    chosen = {name: options[name] for name in ("encoding", "delimiter", "sheet") if options.get(name)}
+    quotes = {"true": True, "false": False}.get(str(options.get("quotes")).lower())
+    return TextFormat(**chosen, quotes=quotes)
+
+
 def main() -> None:
-    """Print the preview of the file in the first argument, or the error, as JSON."""
+    """Print the preview of the file in the first argument, or the error, as JSON.
+
+    The second argument, if there is one, is a JSON object of options (`text_format_from`).
+    """
     try:
-        values = preview(Path(sys.argv[1]))
+        values = preview(Path(sys.argv[1]), text_format_from(json.loads((*sys.argv, "{}")[2])))
     except TuneproofError as error:
         parts = ("where", "problem", "allowed", "do")
         values = {"error": {name: getattr(error, name) for name in parts}}

@@ -5,7 +5,11 @@ Knows nothing of: requests, studies.
 """
 
 import asyncio
+import atexit
+import os
 import secrets
+import tempfile
+import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,3 +57,14 @@ def serve_ui(folder: Path | str, at: Address, ready: Callable[[str], None] = pri
     with listen(at.host, at.port) as listener:
         ready(f"{address_of(at.host, listener)}/{token}/")
         asyncio.run(serve_application(application(page, ROUTES), listener, STOP_S))
+
+
+def open_browser(address: str) -> None:
+    """Open the page. Other users can read the browser's command line: it names a file of this user alone."""
+    file, path = tempfile.mkstemp(".html", "tuneproof-")
+    with os.fdopen(file, "w", encoding="utf-8") as opened:
+        opened.write(
+            f'<!doctype html><meta http-equiv="refresh" content="0; url={address}"><title>tuneproof</title>'
+        )
+    atexit.register(Path(path).unlink, missing_ok=True)
+    webbrowser.open(Path(path).as_uri())

@@ -5,38 +5,55 @@ In: requests. Out: boards, once and as they change. Knows nothing of: how a stud
 
 import asyncio
 import json
-import os
-import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from tuneproof.apply.http_requests import HttpError
-from tuneproof.atomic import read_json
 from tuneproof.errors import TuneproofError
 from tuneproof.recipe.recipe import read_recipe
-from tuneproof.record.study_folder import RECIPE, REPORT_HTML, refuse_foreign
-from tuneproof.study.lock import is_held, lock_holder
+from tuneproof.record.study_folder import (
+    ARMS,
+    COMPARISONS,
+    FORECAST,
+    PROGRESS,
+    RECIPE,
+    REPORT_HTML,
+    refuse_foreign,
+)
+from tuneproof.study.lock import LOCK, is_held
 from tuneproof.ui.app import Page, Routes, read_body
 from tuneproof.ui.board import read_board, read_curves, summary
-from tuneproof.ui.commands import start
+from tuneproof.ui.processes import (
+    is_busy,
+    is_stopping,
+    last_error,
+    read_record,
+    record_of,
+    start_study,
+    stop_study,
+    words_to_go_on,
+)
 
 INTERVAL_S = 1.0
+ALIVE_S = 15  # after which a silent stream says that it is alive
+AT_REST = ("finished", "failed", "stopped")  # states that last until a file of the study changes
 MAX_MORE_SEEDS = 10
 MAX_STUDIES = 500  # in the list, the newest first
 REPORT_POLICY = (
-    "sandbox allow-scripts allow-popups; default-src 'none'; style-src 'unsafe-inline'; "
+    "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 )
 EMPTY_BOARD: dict[str, Any] = {
     "arms": [],
     "metric": None,
     "metric_title": "Score",
+    "level": None,
     "progress": {},
     "findings": [],
     "sizes": {},
@@ -49,8 +66,7 @@ EMPTY_BOARD: dict[str, Any] = {
 def study_folder(page: Page, name: str) -> Path:
     """The folder of a study. Raises: HttpError where the page's folder has none of that name."""
     folder = page.folder / name
-    is_name = name not in ("", ".", "..") and Path(name).name == name and not name.startswith(".")
-    if is_name and folder.is_dir() and ((folder / RECIPE).is_file() or is_held(folder)):
+    if is_name(name) and folder.is_dir() and ((folder / RECIPE).is_file() or is_held(folder)):
         try:
             refuse_foreign(folder)
         except TuneproofError as error:
@@ -59,85 +75,106 @@ def study_folder(page: Page, name: str) -> Path:
     raise HttpError(404, f"There is no study {name} in {page.folder}.")
 
 
-def record_of(page: Page, name: str) -> Path:
-    """Where the page notes the command that runs a study."""
-    return page.records / "runs" / f"{name}.json"
-
-
-def start_study(page: Page, name: str, words: list[str]) -> None:
-    """Start the command that runs a study. Raises: HttpError where one is running."""
-    if is_held(page.folder / name) or _is_starting(page, name):
-        raise HttpError(409, f"{name} is running.")
-    start(words, record_of(page, name), {"study": name})
+def is_name(name: str) -> bool:
+    """Whether a study can have that name: it is one part of a path, and not hidden."""
+    return bool(name) and Path(name).name == name and not name.startswith(".")
 
 
 def read_study_board(page: Page, name: str) -> dict[str, Any]:
-    """The board of a study, also of one that has just been started or could not start."""
-    record = _record(page, name)
+    """The board of a study, also of one that has just been started, could not start or cannot be read.
+
+    report: the address of its report, relative to the page's.
+
+    Raises: HttpError where there is no such study.
+    """
+    return {**_board_of(page, name), "report": f"../{page.report_token}/studies/{quote(name)}/{REPORT_HTML}"}
+
+
+def _board_of(page: Page, name: str) -> dict[str, Any]:
     try:
         board = read_board(study_folder(page, name))
-    except HttpError:
-        if not record:
+    except HttpError as error:
+        if error.status != 404 or not _is_recorded(page, name):
             raise
         board = {"name": name, "state": "stopped", **EMPTY_BOARD}
-    if board["state"] != "running" and _is_starting(page, name):
-        board["state"] = "running"
-    return {**board, "error": "" if board["state"] == "running" else _last_error(page, name, record)}
+    except Exception as error:  # any file of a study may be damaged: the page still lists it
+        return unreadable_board(name, error)
+    if board["state"] == "running" or is_busy(page, name):
+        return {**board, "state": "running", "stopping": is_stopping(page, name), "error": ""}
+    error_line = "" if board["state"] == "finished" else last_error(page, name)
+    return {**board, "stopping": False, "error": error_line}
 
 
-def _record(page: Page, name: str) -> dict[str, Any]:
-    with suppress(TuneproofError, OSError):
-        return dict(read_json(record_of(page, name)))
-    return {}
+def _is_recorded(page: Page, name: str) -> bool:
+    """Whether the page has started a study of that name."""
+    return is_name(name) and bool(read_record(page, name))
 
 
-def _is_starting(page: Page, name: str) -> bool:
-    """Whether the command that runs the study has begun and not ended."""
-    record = _record(page, name)
-    return bool(record) and record.get("exit_code") is None and _is_alive(int(record.get("pid", 0)))
-
-
-def _is_alive(pid: int) -> bool:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and "tuneproof" in " ".join(process.cmdline())
-    except (psutil.Error, ValueError):
-        return False
-
-
-def _last_error(page: Page, name: str, record: dict[str, Any]) -> str:
-    """The last line that a failed command printed."""
-    if not record.get("exit_code"):
-        return ""
-    with suppress(OSError):
-        lines = record_of(page, name).with_suffix(".log").read_text("utf-8", "replace").split("\n")
-        errors = [line for line in lines if line.startswith("tuneproof: ")]
-        return errors[-1].removeprefix("tuneproof: ") if errors else next(filter(None, reversed(lines)), "")
-    return ""
+def unreadable_board(name: str, error: Exception) -> dict[str, Any]:
+    """The board of a study that cannot be read, with the reason."""
+    is_ours = isinstance(error, (HttpError, TuneproofError))
+    reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
+    values = {"stopping": False, "error": f"{name} cannot be read. {reason}"}
+    return {"name": name, "state": "unreadable", **EMPTY_BOARD, **values}
 
 
 async def _list(page: Page, request: Request) -> Response:
-    return JSONResponse(await asyncio.to_thread(_summaries, page))
+    """The list; tabs that ask at the same time share one reader."""
+    task = page.own.get("list")
+    if task is None or task.done():
+        task = page.own["list"] = asyncio.create_task(asyncio.to_thread(_summaries, page))
+    return JSONResponse(await asyncio.shield(task))
 
 
 def _summaries(page: Page) -> dict[str, Any]:
-    names = {
-        path.name for path in page.folder.iterdir() if (path / RECIPE).is_file() and not path.is_symlink()
-    }
-    if (page.records / "runs").is_dir():
-        names |= {path.stem for path in (page.records / "runs").glob("*.json")}
-    rows = []
-    for name in names:
-        with suppress(HttpError, TuneproofError):
-            board = read_study_board(page, name)
-            folder = page.folder / name
-            row = summary(board)
-            rows.append({**row, "changed_at": folder.stat().st_mtime if folder.exists() else 0.0})
-    rows.sort(key=lambda row: -row["changed_at"])
-    left_out = max(0, len(rows) - MAX_STUDIES)
-    return {"folder": str(page.folder), "studies": rows[:MAX_STUDIES], "left_out": left_out}
+    names = {path.name for path in page.folder.iterdir() if _is_study(path)}
+    names |= {path.stem for path in (page.records / "runs").glob("*.json")}
+    newest = sorted(names, key=lambda name: -_changed_at(page, name))[:MAX_STUDIES]
+    before: dict[str, tuple[Any, dict[str, Any]]] = page.own.get("rows", {})
+    rows: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for name in newest:
+        key = _times(page, name)
+        if name in before and before[name][0] == key:
+            rows[name] = before[name]
+        else:
+            rows[name] = key, _row(page, name)
+    page.own["rows"] = {name: row for name, row in rows.items() if row[1]["state"] in AT_REST}
+    studies = [{**rows[name][1], "changed_at": _changed_at(page, name)} for name in newest]
+    return {"folder": str(page.folder), "studies": studies, "left_out": len(names) - len(newest)}
+
+
+def _is_study(path: Path) -> bool:
+    """Whether the folder is a study's, or may be but cannot be read."""
+    try:
+        return not path.name.startswith(".") and not path.is_symlink() and (path / RECIPE).is_file()
+    except OSError:
+        return True
+
+
+def _row(page: Page, name: str) -> dict[str, Any]:
+    try:
+        return summary(read_study_board(page, name))
+    except HttpError as error:
+        return summary(unreadable_board(name, error))
+
+
+def _times(page: Page, name: str) -> list[int]:
+    """When the files on which a study's row depends were changed; of a study that runs, more would count."""
+    folder, record = page.folder / name, record_of(page, name)
+    parts = (COMPARISONS, PROGRESS, LOCK, ARMS, FORECAST, RECIPE, REPORT_HTML)
+    paths = [folder, *(folder / part for part in parts), record, record.with_suffix(".log")]
+    return [_mtime_ns(path) for path in paths]
+
+
+def _changed_at(page: Page, name: str) -> float:
+    return max(_mtime_ns(page.folder / name), _mtime_ns(record_of(page, name))) / 1e9
+
+
+def _mtime_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 async def _board(page: Page, request: Request) -> Response:
@@ -172,64 +209,77 @@ class SharedBoard:
     async def stream(self) -> AsyncIterator[str]:
         """Events for one tab."""
         self.watchers += 1
-        if self.task is None or self.task.done():
-            self.task = asyncio.create_task(self._read())
         sent = ""
+
+        def has_news() -> bool:
+            return self.text not in ("", sent)
+
         try:
             while True:
-                if self.text != sent:
+                if self.task is None or self.task.done():
+                    self.text, self.task = "", asyncio.create_task(self._read())
+                if has_news():
                     sent = self.text
                     yield f"data: {sent}\n\n"
+                is_new = False
                 async with self.changed:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self.changed.wait(), 15)
-                if self.text == sent:
+                        is_new = await asyncio.wait_for(self.changed.wait_for(has_news), ALIVE_S)
+                if not is_new:
                     yield ": alive\n\n"
         finally:
             self.watchers -= 1
 
     async def _read(self) -> None:
+        board, before = EMPTY_BOARD, [0]
         while self.watchers:
-            with suppress(HttpError, TuneproofError):
-                text = json.dumps(await asyncio.to_thread(read_study_board, self.page, self.name))
-                if text != self.text:
-                    async with self.changed:
-                        self.text = text
-                        self.changed.notify_all()
+            times = await asyncio.to_thread(_times, self.page, self.name)
+            if board.get("state") not in AT_REST or times != before:
+                before = times
+                try:
+                    board = await asyncio.to_thread(read_study_board, self.page, self.name)
+                except HttpError as error:  # the study was removed
+                    board = unreadable_board(self.name, error)
+            if (text := json.dumps(board)) != self.text:
+                async with self.changed:
+                    self.text = text
+                    self.changed.notify_all()
             await asyncio.sleep(INTERVAL_S)
 
 
 async def _report(page: Page, request: Request) -> Response:
     """The report as it is, in a sandbox without this page's origin."""
     path = study_folder(page, request.path_params["study"]) / REPORT_HTML
+    if path.is_symlink():
+        raise HttpError(403, f"{path} is a link.")
     if not path.is_file():
         raise HttpError(404, "The study has no report yet.")
-    headers = {"Content-Security-Policy": REPORT_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+    policy = f"{REPORT_POLICY} {page.framed_by}".strip()
+    headers = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}
     return FileResponse(path, media_type="text/html", headers=headers)
 
 
 async def _stop(page: Page, request: Request) -> Response:
-    """Ask the running study to stop after its current step; a second time it stops at once."""
     name = request.path_params["study"]
-    holder = lock_holder(page.folder / name) if is_held(page.folder / name) else {}
-    if holder and holder["host"] != socket.gethostname():
-        raise HttpError(409, f"The study runs on {holder['host']}. Stop it there.")
-    pid = holder.get("pid") or (_record(page, name).get("pid") if _is_starting(page, name) else None)
-    if not pid:
-        raise HttpError(409, f"{name} is not running.")
-    with suppress(ProcessLookupError):
-        os.kill(int(pid), signal.SIGTERM)
+    await asyncio.to_thread(stop_study, page, name)
     return JSONResponse({"stopping": name})
 
 
 async def _go_on(page: Page, request: Request) -> Response:
     """Run the study's own recipe again: finished arms are skipped, the others resume."""
     name = request.path_params["study"]
-    folder = page.folder / name
-    words = (_record(page, name).get("words") or []) if not (folder / RECIPE).is_file() else []
-    if not words:
-        words = ["run", str(study_folder(page, name) / RECIPE)]
-    start_study(page, name, words)
+    try:
+        study_folder(page, name)
+    except HttpError as error:
+        if error.status != 404 or not _is_recorded(page, name):
+            raise
+    return await _start(page, name, [])
+
+
+async def _start(page: Page, name: str, more: list[str]) -> Response:
+    words = await asyncio.to_thread(words_to_go_on, page, name)
+    async with page.own.setdefault("starting", asyncio.Lock()):
+        await asyncio.to_thread(start_study, page, name, [*words, *more])
     return JSONResponse({"study": name})
 
 
@@ -255,8 +305,7 @@ async def _add_seeds(page: Page, request: Request) -> Response:
     if not isinstance(count, int) or not 0 < count <= MAX_MORE_SEEDS:
         raise HttpError(422, f"seeds must be a number from 1 to {MAX_MORE_SEEDS}.")
     seeds += [seed for seed in range(len(seeds) + count) if seed not in seeds][:count]
-    start_study(page, name, ["run", str(recipe), "--set", f"seeds={json.dumps(seeds)}"])
-    return JSONResponse({"study": name})
+    return await _start(page, name, ["--set", f"seeds={json.dumps(seeds)}"])
 
 
 ROUTES: Routes = {

@@ -1,8 +1,10 @@
 // The live board of a study: arms, progress, curves, the forest plot as it fills in, messages.
-import {duration, element, get, number, post, say, svg, whileBusy} from "./dom.js";
+import {duration, element, get, number, percent, post, say, svg, whileBusy} from "./dom.js";
+import {STATES} from "./studies.js";
 
 const SIGNS = {done: "✓", running: "…", waiting: "", failed: "✗", impossible: "–"};
 const CURVES_MS = 2000;
+const SECOND_CLICK_MS = 1000;  // a double click on Stop must not stop at once
 
 export async function showBoard(root, name) {
   const board = new Board(root, name);
@@ -13,19 +15,25 @@ export async function showBoard(root, name) {
 class Board {
   constructor(root, name) {
     Object.assign(this, {root, name, path: `api/studies/${encodeURIComponent(name)}`, study: null, timer: 0});
+    Object.assign(this, {shown: new Map(), losses: new Map(), isReading: false});
+    this.offline = element("div");
     this.head = element("div", {"aria-live": "polite"});
+    this.progress = element("div");  // not live: it changes each second
     this.errors = element("div");
     this.actions = element("div", {class: "actions"});
     this.arms = element("div");
     this.curves = element("div", {class: "multiples"});
     this.messages = element("div");
-    root.append(this.head, this.actions, this.errors, this.arms, this.curves, this.messages);
+    root.append(this.offline, this.head, this.progress, this.actions, this.errors, this.arms, this.curves, this.messages);
   }
 
   async open() {
     this.show(await get(this.path));
     this.events = new EventSource(`${this.path}/events`);
-    this.events.onmessage = (event) => this.show(JSON.parse(event.data));
+    this.events.onopen = () => this.offline.replaceChildren();
+    this.events.onmessage = (event) => { this.offline.replaceChildren(); this.show(JSON.parse(event.data)); };
+    this.events.onerror = () => this.offline.replaceChildren(element("p", {class: "error", role: "alert"},
+      `The page's server does not answer${this.study.state === "running" ? "; the study goes on" : ""}. Is \`tuneproof ui\` still running?`));
     this.timer = setInterval(() => this.study.state === "running" && this.readCurves(), CURVES_MS);
     await this.readCurves();
   }
@@ -36,23 +44,44 @@ class Board {
     const before = this.study?.state;
     this.study = study;
     if (before && before !== study.state) { say(`${this.name}: ${study.state}`); this.readCurves(); }
-    this.head.replaceChildren(...this.headParts());
-    this.actions.replaceChildren(...this.buttons());
-    this.arms.replaceChildren(...this.armParts());
-    this.messages.replaceChildren(...this.messageParts());
+    const {state, stopping, verdict, error, diagnoses, progress, arms, findings, level} = study;
+    this.refresh(this.head, [state, stopping, verdict, error, diagnoses], () => this.headParts());
+    this.refresh(this.progress, [state, {...progress, messages: null}], () => this.progressParts());
+    this.refresh(this.actions, [state, stopping, study.has_report, arms.some((arm) => arm.deliverable)],
+      () => this.buttons());
+    this.refresh(this.arms, [arms, level], () => this.armParts());
+    this.refresh(this.messages, [findings, progress.messages], () => this.messageParts());
+  }
+
+  // Rebuilds a part of the page only where its values changed, and gives the keyboard its place back.
+  refresh(box, values, parts) {
+    const text = JSON.stringify(values);
+    if (this.shown.get(box) === text) return;
+    this.shown.set(box, text);
+    const stops = () => [...box.querySelectorAll("a, button, [tabindex]")];
+    const place = stops().indexOf(document.activeElement);
+    box.replaceChildren(...parts());
+    if (place >= 0) (stops()[place] ?? stops().at(-1))?.focus();
+  }
+
+  progressParts() {
+    const {state, progress} = this.study;
+    if (state !== "running") return [];
+    const {share, left_s: left, stage, arm} = progress;
+    const words = arm ? `${arm.number} of ${arm.total}: ${arm.label}` : "preparing";
+    const count = stage?.total ? `, ${number(stage.done)} of ${number(stage.total)} ${stage.unit}` : "";
+    return [
+      element("progress", {max: 1, value: share ?? undefined, "aria-label": "Share of the study that is done"}),
+      element("p", {}, `${words}${stage?.name ? ` · ${stage.name}${count}` : ""}`,
+        stage?.note ? ` (${stage.note})` : "", left === undefined ? "" : `. About ${duration(left)} left.`)];
   }
 
   headParts() {
-    const {state, verdict, error, progress, diagnoses} = this.study;
-    const parts = [element("p", {}, element("span", {class: `state ${state}`}, state))];
-    if (state === "running") {
-      const {share, left_s: left, stage, arm} = progress;
-      const words = arm ? `${arm.number} of ${arm.total}: ${arm.label}` : "preparing";
-      const count = stage?.total ? `, ${number(stage.done)} of ${number(stage.total)} ${stage.unit}` : "";
-      parts.push(
-        element("progress", {max: 1, value: share ?? undefined, "aria-label": "Share of the study that is done"}),
-        element("p", {}, `${words}${stage?.name ? ` · ${stage.name}${count}` : ""}`,
-          stage?.note ? ` (${stage.note})` : "", left === undefined ? "" : `. About ${duration(left)} left.`));
+    const {state, stopping, verdict, error, diagnoses} = this.study;
+    const parts = [element("p", {}, element("span", {class: `state ${state}`}, STATES[state] ?? state))];
+    if (stopping) {
+      parts.push(element("p", {}, "The study stops after its current step and keeps a checkpoint. " +
+        "“Stop at once” ends it without one."));
     }
     if (error) parts.push(element("p", {class: "error", role: "alert"}, error));
     if (verdict) parts.push(element("p", {class: "verdict"}, verdict));
@@ -62,17 +91,26 @@ class Board {
 
   buttons() {
     const act = (title, action, text) => {
-      const button = element("button", {type: "button", onclick: () => whileBusy(button, this.errors, async () => {
-        await post(`${this.path}/${action}`);
-        say(text);
-        this.show(await get(this.path));
-      })}, title);
+      const made = performance.now();
+      const click = async () => {
+        const isFocused = document.activeElement === button;
+        await whileBusy(button, this.errors, async () => {
+          await post(`${this.path}/${action}`);
+          say(text);
+          this.show(await get(this.path));
+        });
+        if (isFocused) (button.isConnected ? button : this.actions.querySelector("button, a"))?.focus();
+      };
+      const button = element("button", {type: "button", onclick: () => {
+        if (!stopping || performance.now() - made > SECOND_CLICK_MS) click();
+      }}, title);
       return button;
     };
-    const {state, has_report: report} = this.study;
+    const {state, stopping, has_report: report} = this.study;
     const address = `#/study/${encodeURIComponent(this.name)}`;
     return [
-      state === "running" ? act("Stop", "stop", "The study stops after its current step.") : null,
+      state === "running" && !stopping ? act("Stop", "stop", "The study stops after its current step.") : null,
+      state === "running" && stopping ? act("Stop at once", "stop", "The study stops without a checkpoint.") : null,
       state === "stopped" || state === "failed" ? act("Go on", "go-on", "The study goes on.") : null,
       report ? element("a", {class: "button", href: `${address}/report`}, "Read the report") : null,
       this.study.arms.some((arm) => arm.deliverable)
@@ -81,7 +119,7 @@ class Board {
   }
 
   armParts() {
-    const {arms, metric_title: title} = this.study;
+    const {arms, metric_title: title, level} = this.study;
     if (!arms.length) return [];
     const scores = arms.map((arm) => arm.score).filter(Boolean);
     const isShare = scores.every((score) => score.low >= 0 && score.high <= 1);
@@ -99,7 +137,7 @@ class Board {
       element("table", {class: "arms"}, element("caption", {}, "Arms"),
         element("thead", {}, element("tr", {}, header.map((cell) => element("th", {scope: "col"}, cell)))),
         element("tbody", {}, rows))),
-    element("p", {class: "note"}, "Each run with its 95 % interval. The report pools the seeds and compares the arms.")];
+    element("p", {class: "note"}, `Each run with its ${level ? `${percent(level, 0)} ` : ""}interval. The report pools the seeds and compares the arms.`)];
   }
 
   messageParts() {
@@ -111,11 +149,19 @@ class Board {
       element("li", {class: level === "warning" ? "warning" : ""}, text)))];
   }
 
+  // An arm that runs is read again, a finished one once.
   async readCurves() {
+    if (this.isReading) return;
+    this.isReading = true;
     const arms = this.study.arms.filter((arm) => arm.trains);
-    const all = await Promise.all(arms.map((arm) => get(`${this.path}/curves/${encodeURIComponent(arm.folder)}`)
-      .catch(() => null)));
-    this.curves.replaceChildren(...arms.map((arm, i) => all[i] && figure(arm.label, all[i])).filter(Boolean));
+    await Promise.all(arms.map(async ({folder, status}) => {
+      if (status !== "running" && this.losses.get(folder)?.status === status) return;
+      const losses = await get(`${this.path}/curves/${encodeURIComponent(folder)}`).catch(() => null);
+      if (losses) this.losses.set(folder, {status, losses});
+    }));
+    this.isReading = false;
+    this.refresh(this.curves, arms.map(({label, folder}) => [label, this.losses.get(folder)]), () => arms
+      .map(({label, folder}) => this.losses.has(folder) && figure(label, this.losses.get(folder).losses)).filter(Boolean));
   }
 }
 

@@ -58,7 +58,8 @@ export function labelFileSection(view) {
   return element("section", {}, element("h2", {}, kind === "labels" ? "Label a file" : "Answer a file"),
     element("p", {class: "note"}, kind === "questions" ? "A table with the columns of question and context as in the study, or SQuAD's JSON."
       : "A table with a column of texts. The result has its columns, and those of the predictions."),
-    field("new-file", "File", input), columnField, share, element("div", {class: "actions"}, button), progress, errors, result);
+    field("new-file", "File", input), columnField, share, element("div", {class: "actions"}, button),
+    element("p", {class: "note"}, "Stay on this page until the download is offered: leaving it loses the result."), progress, errors, result);
 }
 
 function labelledParts({rows, predicted, name, download}) {
@@ -90,7 +91,7 @@ function gatedButton(view, title, progressText, work, outcome) {
     try {
       result.replaceChildren(...outcome(await work()));
     } catch (error) {
-      result.replaceChildren(element("p", {}, element("strong", {}, "Refused. "), "Nothing was written."));
+      if (error.status === 422) result.replaceChildren(element("p", {}, element("strong", {}, "Refused. "), "Nothing was written."));
       throw error;
     } finally {
       progress.textContent = "";

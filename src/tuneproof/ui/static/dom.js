@@ -40,6 +40,9 @@ export async function request(path, options = {}) {
   return value;
 }
 
+// Of this page alone: a request takes the place of older ones of the same tab. (Plain http from afar has no randomUUID.)
+export const TAB = crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+
 export const get = (path) => request(path);
 export const post = (path, value = {}) =>
   request(path, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(value)});
@@ -93,11 +96,17 @@ export function table(caption, header, rows) {
 }
 
 export function copyable(title, text) {
+  const code = element("code", {}, text);
   const button = element("button", {type: "button", onclick: async () => {
-    await navigator.clipboard.writeText(text);
-    say("Copied.");
-    button.textContent = "Copied";
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch { // plain http from another machine has no clipboard
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected: copy it with the keyboard";
+    }
+    say(button.textContent);
   }}, "Copy");
   return element("details", {class: "copyable"}, element("summary", {}, title),
-    element("pre", {tabindex: "0"}, element("code", {}, text)), button);
+    element("pre", {tabindex: "0"}, code), button);
 }

@@ -21,9 +21,30 @@ export function showPlan(plan) {
     slowest.length > 1 ? element("details", {}, element("summary", {}, "Each arm"), element("ul", {},
       slowest.map((arm) => element("li", {}, `${arm.label}: ${duration(arm.time_s)}`)))) : null,
     ...impossible.map((arm) => element("p", {class: "warning"}, `${arm.model ?? ""} ${arm.arm}: ${arm.impossible}`)),
-    ...plan.skipped.slice(0, 3).map((line) => element("p", {class: "note"}, `Not checked: ${line}`)),
+    ...skippedParts(plan, "Not checked"),
     ...(forecast?.notes ?? []).map((line) => element("p", {class: "note"}, line)),
     ...plan.findings.filter((finding) => finding.level !== "note").map((finding) =>
       element("p", {class: "warning"}, finding.message)),
   ].filter(Boolean);
 }
+
+// What the data have wrong, from `tuneproof check --no-cost`.
+export function auditParts(plan) {
+  const sizes = Object.entries(plan.sizes).map(([part, count]) => `${part} ${number(count)}`).join(", ");
+  const dropped = Object.entries(plan.dropped).map(([reason, count]) => `${number(count)} dropped: ${reason}`);
+  const labels = Object.entries(plan.labels.train ?? {}).map(([label, count]) => `${label} (${number(count)})`);
+  const isQuiet = plan.findings.every((finding) => finding.level === "note");
+  return [
+    element("p", {}, sizes ? `Items: ${sizes}.` : "Nothing is audited yet: the task needs the hub for its items. "
+      + "They are audited when the study runs."),
+    ...skippedParts(plan, sizes ? "Not checked" : "Not audited"),
+    labels.length ? element("p", {}, `Labels in train: ${labels.join(", ")}.`) : null,
+    ...dropped.map((line) => element("p", {}, line)),
+    ...plan.findings.map((finding) => element("p", {class: finding.level === "note" ? "note" : "warning"},
+      finding.message)),
+    sizes && isQuiet ? element("p", {}, "Nothing suspicious.") : null,
+  ].filter(Boolean);
+}
+
+const skippedParts = (plan, title) =>
+  plan.skipped.map((line) => element("p", {class: "note"}, `${title}: ${line}`));

@@ -8,13 +8,12 @@ export async function showReport(root, name) {
       ? "The report is written when the last arm has finished." : "This study has no report yet."));
     return;
   }
-  const address = `studies/${encodeURIComponent(name)}/report.html`;
-  const {studies} = await get("api/studies");
+  const address = study.report;
+  const {folder, studies} = await get("api/studies");
   root.append(
-    element("p", {class: "note"}, element("a", {href: address, target: "_blank", rel: "noopener"},
-      "Open the report alone")),
+    element("p", {class: "note"}, `The file: ${folder}/${name}/report.html`),
     element("iframe", {class: "report", title: `Report of ${name}`, src: address,
-      sandbox: "allow-scripts allow-popups"}),
+      sandbox: "allow-scripts"}),
     planSection(name), compareSection(name, studies.filter((each) => each.name !== name && each.has_report)));
 }
 

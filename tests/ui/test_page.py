@@ -440,3 +440,20 @@ def test_every_kind_of_file_is_recognised_and_gets_a_recipe(page, name, rows, ki
     status, answer = page.ask("api/recipe", chosen)
     assert status == 200, answer
     assert f"{predicted}:" in answer["yaml"]
+
+
+def test_a_data_set_on_the_hub_needs_its_commit_and_the_network(page, monkeypatch):
+    status, answer = page.ask("api/preview", {"hub": "fancyzhx/ag_news"})
+    assert (status, answer["error"]["where"]) == (422, "revision")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    status, answer = page.ask("api/preview", {"hub": "fancyzhx/ag_news", "revision": "0" * 40})
+    assert status == 422
+    assert "could not be downloaded at revision 000" in answer["error"]["problem"]
+
+
+def test_a_data_set_on_the_hub_is_in_the_recipe(page):
+    chosen = {**design({"path": ""}, "news"), "hub": "fancyzhx/ag_news", "revision": "0" * 40}
+    status, answer = page.ask("api/recipe", {**chosen, "columns": {"text": "text", "label": "label"}})
+    assert status == 200, answer
+    assert "hub: fancyzhx/ag_news" in answer["yaml"]
+    assert "path" not in answer["yaml"]

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from tuneproof.errors import DataError
+from tuneproof.tasks.tables import Table
 from tuneproof.ui.preview import MAX_LABELS, main, preview, text_format_from
 
 TURNS = [{"role": "user", "content": "Is it good?"}, {"role": "assistant", "content": "yes"}]
@@ -103,3 +104,13 @@ def test_the_command_prints_the_preview_or_the_error(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["preview", str(path), '{"encoding": "utf-99"}'])
     main()
     assert "utf-99" in " ".join(json.loads(capsys.readouterr().out)["error"].values())
+
+
+def test_the_train_part_of_a_data_set_on_the_hub_is_shown(monkeypatch, capsys):
+    train = Table("news, train", {"text": ["a", "b"], "label": ["x", "y"]}, range(1, 3))
+    monkeypatch.setattr("tuneproof.ui.preview.read_hub", lambda *names: {"test": None, "train": train})
+    monkeypatch.setattr("sys.argv", ["preview", "-", '{"hub": "a/news", "revision": "1"}'])
+    main()
+    values = json.loads(capsys.readouterr().out)
+    assert values["guess"] == {"text": "text", "label": "label"}
+    assert values["rows"] == [["a", "x"], ["b", "y"]]

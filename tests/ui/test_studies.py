@@ -256,3 +256,24 @@ def test_the_stop_button_says_what_a_second_click_does_and_the_page_when_its_ser
             assert tab.evaluate("document.activeElement.textContent") == "Stop at once"
         tab.get_by_text("does not answer; the study goes on").wait_for()
     tab.close()
+
+
+def test_an_under_trained_arm_is_marked_and_trained_further_by_its_name(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("tuneproof.ui.studies.start_study", lambda page, name, words: started.append(words))
+    study = tmp_path / "a"
+    arm = study / "arms" / "m.lora.seed0"
+    arm.mkdir(parents=True)
+    (study / "recipe.yaml").write_text(RECIPE)
+    about = {"arm": "lora", "model": "m", "seed": 0, "status": "done", "order": 0}
+    (arm / "arm.json").write_text(json.dumps({**about, "checkpoint": {"step": 3, "bytes": 1}}))
+    with running_page(tmp_path) as page:
+        assert page.ask("api/studies/a")[1]["arms"][0]["under_trained"]
+        assert page.ask("api/studies/a/extend", {"arm": "full"})[0] == 422
+        assert page.ask("api/studies/a/extend", {"arm": "lora"}) == (200, {"study": "a"})
+        (arm / "arm.json").write_text(json.dumps(about))
+        assert not page.ask("api/studies/a")[1]["arms"][0]["under_trained"]
+        diagnosis = {"arm": "lora", "model": "m", "seed": 0, "under_trained": True, "findings": []}
+        (study / "comparisons.json").write_text(json.dumps({"diagnoses": [diagnosis]}))
+        assert page.ask("api/studies/a")[1]["arms"][0]["under_trained"]
+    assert started[0][-2:] == ["--extend", "lora"]

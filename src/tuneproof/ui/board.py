@@ -49,7 +49,8 @@ def read_board(folder: Path) -> Values:
     progress = _values(folder / PROGRESS)
     running = is_held(folder)
     current = (progress.get("arm") or {}).get("label") if running else None
-    arms = [_arm(folder, entry, current) for entry in _planned(folder)]
+    suspect = _under_trained(folder)
+    arms = [_arm(folder, entry, current, suspect) for entry in _planned(folder)]
     (verdict, diagnoses), metric = _conclusion(folder), _primary_metric(folder)
     return {
         "name": folder.name,
@@ -134,7 +135,13 @@ def _forecast_arms(folder: Path) -> list[Values]:
     return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("arm"), str)]
 
 
-def _arm(study: Path, entry: Values, current: str | None) -> Values:
+def _under_trained(folder: Path) -> set[tuple[Any, Any, Any]]:
+    """Arm, model and seed of the runs that the last comparison calls under-trained."""
+    entries = _values(folder / COMPARISONS).get("diagnoses") or []
+    return {(e.get("arm"), e.get("model"), e.get("seed")) for e in entries if e.get("under_trained")}
+
+
+def _arm(study: Path, entry: Values, current: str | None, suspect: set[tuple[Any, Any, Any]]) -> Values:
     parts = (entry.get("model"), str(entry["arm"]), entry.get("seed"), entry.get("train_size"))
     folder = arm_folder(study, *parts)
     about = _values(folder / ARM)
@@ -147,6 +154,8 @@ def _arm(study: Path, entry: Values, current: str | None) -> Values:
         **{name: entry.get(name) for name in ("arm", "model", "seed", "train_size")},
         "kind": about.get("kind"),
         "status": status,
+        "under_trained": status == "done"
+        and ("checkpoint" in about or (entry.get("arm"), entry.get("model"), entry.get("seed")) in suspect),
         "reason": about.get("reason"),
         "time_s": about.get("wall_s"),
         "predicted_s": entry.get("time_s"),

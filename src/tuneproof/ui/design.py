@@ -2,9 +2,9 @@
 
 In: a design. Out: the recipe's values, a command line. Knows nothing of: HTTP, how recipes are checked.
 
-A design: {name, kind ("labels", "questions", "answers" or a task's name), path, columns
-{role or reading option (encoding, delimiter, sheet): value}, messages (true: the file is of conversations),
-models [...], arms [...], seeds [...], settings {name: value}}.
+A design: {name, kind ("labels", "questions", "answers" or a task's name), path, or hub, revision and config
+of a data set, columns {role or reading option (encoding, delimiter, sheet): value}, messages (true: the file
+is of conversations), models [...], arms [...], seeds [...], settings {name: value}}.
 """
 
 import shlex
@@ -84,7 +84,9 @@ def _document(folder: Path, design: Design) -> Document:
 
 
 def command_line(folder: Path, design: Design) -> str:
-    """The command that runs the same study."""
+    """The command that runs the same study; of a data set on the hub, the recipe's file is what it runs."""
+    if _hub(design):
+        return shlex.join(["tuneproof", "run", f"{_text(design, 'name')}.yaml"])
     words = ["tuneproof", "run", _text(design, "path") or _text(design, "kind")]
     columns = _columns(design)
     kind = _text(design, "kind")
@@ -105,15 +107,21 @@ def _task(design: Design) -> Any:
     kind = _text(design, "kind")
     if kind not in FILE_KINDS:
         return kind
-    path = _text(design, "path")
-    if not path:
+    path, hub = _text(design, "path"), _hub(design)
+    if not (path or hub):
         raise RecipeError("file", "no file is chosen.", do="Drop one on the page, or name its path.")
     columns = _columns(design)
     if kind == "labels" and not design.get("messages"):
         for role in ("text", "label"):
             if not columns.get(role):
                 raise RecipeError(role, f"no column is chosen for the {role}.", do="Choose one.")
-    return {kind: {"path": path, **columns}}
+    return {kind: {**(hub or {"path": path}), **columns}}
+
+
+def _hub(design: Design) -> dict[str, str]:
+    """The data set on the hub, if one was named."""
+    values = {name: _text(design, name) for name in ("hub", "revision", "config")}
+    return {name: value for name, value in values.items() if value} if values["hub"] else {}
 
 
 def _columns(design: Design) -> dict[str, str]:

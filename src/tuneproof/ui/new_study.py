@@ -104,6 +104,8 @@ def _file_name(name: str) -> str:
 async def _read_path(page: Page, request: Request) -> Response:
     """The preview of a file of this machine; the body also says how to read it (encoding, delimiter, …)."""
     body = await read_body(request)
+    if body.get("hub"):
+        return await _preview_of_hub(page, body)
     wish = str(body.get("path", ""))
     try:
         path = Path(wish).expanduser()
@@ -125,6 +127,19 @@ async def _previewed(page: Page, path: Path, reading: dict[str, Any]) -> Respons
         raise
     return JSONResponse(
         {**about, **values, "suggested_name": study_name(page.folder, path.name.partition(".")[0])}
+    )
+
+
+async def _preview_of_hub(page: Page, body: dict[str, Any]) -> Response:
+    """The preview of a data set on the hub at a commit; it is downloaded."""
+    about = {name: str(body[name]) for name in ("hub", "revision", "config") if body.get(name)}
+    if not about.get("revision"):
+        do = "Give the commit, so that the rows stay the same."
+        raise RecipeError("revision", "is missing.", do=do)
+    values = await page.commands.output(f"preview {about['hub']}", ["-", json.dumps(about)], PREVIEW)
+    name = about["hub"]
+    return JSONResponse(
+        {**values, **about, "path": "", "name": name, "suggested_name": study_name(page.folder, name)}
     )
 
 

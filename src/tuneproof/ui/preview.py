@@ -15,6 +15,7 @@ from typing import Any
 
 from tuneproof.errors import DataError, TuneproofError
 from tuneproof.redact import json_text
+from tuneproof.tasks.hub import read_hub
 from tuneproof.tasks.squad_file import is_squad_file
 from tuneproof.tasks.tables import Table, TextFormat, read_table
 
@@ -47,7 +48,11 @@ def preview(path: Path, text_format: TextFormat) -> dict[str, Any]:
             "guess": SQUAD,
             "partial": False,
         }
-    table, partial = _read_head(path, text_format)
+    return table_preview(*_read_head(path, text_format))
+
+
+def table_preview(table: Table, partial: bool) -> dict[str, Any]:
+    """The preview of a table; partial: it is the first rows alone."""
     columns = [_column(name, values) for name, values in table.columns.items()]
     kind = _kind({column["name"] for column in columns})
     rows = [[_cell(values[row]) for values in table.columns.values()] for row in range(_count(table))]
@@ -140,10 +145,16 @@ def text_format_from(options: Mapping[str, Any]) -> TextFormat:
 def main() -> None:
     """Print the preview of the file in the first argument, or the error, as JSON.
 
-    The second argument, if there is one, is a JSON object of options (`text_format_from`).
+    The second argument, if there is one, is a JSON object of options (`text_format_from`); with `hub`,
+    revision and config it names a data set on the hub instead, whose train part is shown.
     """
+    options = json.loads((*sys.argv, "{}")[2])
     try:
-        values = preview(Path(sys.argv[1]), text_format_from(json.loads((*sys.argv, "{}")[2])))
+        if options.get("hub"):
+            tables = read_hub(options["hub"], options.get("revision", ""), options.get("config"))
+            values = table_preview(tables.get("train") or next(iter(tables.values())), partial=False)
+        else:
+            values = preview(Path(sys.argv[1]), text_format_from(options))
     except TuneproofError as error:
         parts = ("where", "problem", "allowed", "do")
         values = {"error": {name: getattr(error, name) for name in parts}}

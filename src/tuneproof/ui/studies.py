@@ -308,6 +308,16 @@ async def _add_seeds(page: Page, request: Request) -> Response:
     return await _start(page, name, ["--set", f"seeds={json.dumps(seeds)}"])
 
 
+async def _extend(page: Page, request: Request) -> Response:
+    """Train an under-trained arm further, for as many epochs again (`--extend`)."""
+    name = request.path_params["study"]
+    board = await asyncio.to_thread(read_study_board, page, name)
+    arm = (await read_body(request)).get("arm")
+    if arm not in {entry["arm"] for entry in board["arms"] if entry["under_trained"]}:
+        raise HttpError(422, "arm must be one that is under-trained.")
+    return await _start(page, name, ["--extend", str(arm)])
+
+
 ROUTES: Routes = {
     ("GET", "/api/studies"): _list,
     ("GET", "/api/studies/{study}"): _board,
@@ -315,6 +325,7 @@ ROUTES: Routes = {
     ("GET", "/api/studies/{study}/curves/{arm}"): _curves,
     ("POST", "/api/studies/{study}/stop"): _stop,
     ("POST", "/api/studies/{study}/go-on"): _go_on,
+    ("POST", "/api/studies/{study}/extend"): _extend,
     ("POST", "/api/studies/{study}/plan"): _plan,
     ("POST", "/api/studies/{study}/compare"): _compare,
     ("POST", "/api/studies/{study}/seeds"): _add_seeds,

@@ -90,12 +90,12 @@ class Board {
   }
 
   buttons() {
-    const act = (title, action, text) => {
+    const act = (title, action, text, body = {}) => {
       const made = performance.now();
       const click = async () => {
         const isFocused = document.activeElement === button;
         await whileBusy(button, this.errors, async () => {
-          await post(`${this.path}/${action}`);
+          await post(`${this.path}/${action}`, body);
           say(text);
           this.show(await get(this.path));
         });
@@ -112,6 +112,8 @@ class Board {
       state === "running" && !stopping ? act("Stop", "stop", "The study stops after its current step.") : null,
       state === "running" && stopping ? act("Stop at once", "stop", "The study stops without a checkpoint.") : null,
       state === "stopped" || state === "failed" ? act("Go on", "go-on", "The study goes on.") : null,
+      ...state === "finished" ? [...new Set(this.study.arms.filter((arm) => arm.under_trained).map((arm) => arm.arm))]
+        .map((arm) => act(`Train ${arm} further`, "extend", `${arm} is trained further.`, {arm})) : [],
       report ? element("a", {class: "button", href: `${address}/report`}, "Read the report") : null,
       this.study.arms.some((arm) => arm.deliverable)
         ? element("a", {class: "button", href: `${address}/try`}, "Try the arms") : null,
@@ -129,6 +131,7 @@ class Board {
     const rows = arms.map((arm) => element("tr", {},
       element("th", {scope: "row"}, arm.label),
       element("td", {}, element("span", {class: `state ${arm.status}`}, `${SIGNS[arm.status] ?? ""} ${arm.status}`),
+        arm.under_trained ? element("span", {class: "state stopped"}, "⚠ under-trained") : null,
         arm.reason ? element("small", {class: "reasons"}, arm.reason) : null),
       element("td", {class: "n"}, arm.score ? `${text(arm.score.value)} [${text(arm.score.low)}, ${text(arm.score.high)}]` : ""),
       element("td", {class: "strip-row"}, arm.score ? strip(arm.score, ends, `${arm.label}: ${text(arm.score.value)}`) : ""),

@@ -92,7 +92,7 @@ class NewStudy {
       element("p", {class: "note"}, `A table (${this.catalog.endings.join(", ")}), SQuAD's JSON or messages.`,
         " The file stays on this machine."),
       element("p", {}, element("label", {for: "path"}, "Or name a file of this machine: "), path, " ", button),
-      element("p", {}, element("label", {for: "task"}, "Or a public task: "), tasks));
+      element("p", {}, element("label", {for: "task"}, "Or a public task: "), tasks), this.hubBox());
     zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
     zone.addEventListener("dragleave", () => zone.classList.remove("over"));
     zone.addEventListener("drop", (event) => {
@@ -101,6 +101,21 @@ class NewStudy {
       if (event.dataTransfer.files.length) this.upload(event.dataTransfer.files[0]);
     });
     return zone;
+  }
+
+  // Any data set on the hub, at a commit.
+  hubBox() {
+    const inputs = ["hub", "revision", "config"].map((id) => element("input", {type: "text", id, size: 28}));
+    const [hub, revision, config] = inputs;
+    const titles = ["Data set (owner/name)", "Commit", "Configuration, if it has several"];
+    const button = element("button", {type: "button", onclick: () => whileBusy(button, this.errors.revision, () => {
+      this.forgetFile();
+      const wish = {hub: hub.value.trim(), revision: revision.value.trim(), config: config.value.trim()};
+      return this.read(() => post("api/preview", wish));
+    })}, "Download and read");
+    return element("details", {}, element("summary", {}, "Or a data set on the hub"),
+      inputs.map((input, i) => element("p", {}, element("label", {for: input.id}, `${titles[i]}: `), input)),
+      this.errorBox("revision"), button);
   }
 
   // How a file is read that is not as most are.
@@ -334,7 +349,8 @@ class NewStudy {
 
   design() {
     const roles = this.file.columns.length && this.file.kind !== "messages" ? ROLES[this.kind] ?? [] : [];
-    return {name: this.name.value.trim(), kind: this.kind, path: this.file.path, messages: this.file.kind === "messages",
+    return {name: this.name.value.trim(), kind: this.kind, path: this.file.path,
+      hub: this.file.hub, revision: this.file.revision, config: this.file.config, messages: this.file.kind === "messages",
       columns: {...Object.fromEntries(roles.map((role) => [role, this.columns[role]])), ...this.file.options},
       models: this.chosenModels(), arms: this.checked("arms"), seeds: this.seeds.value.split(",").map(Number),
       settings: this.settingsByName()};

@@ -48,16 +48,24 @@ def choose_file(tab, page, path: Path) -> None:
     tab.get_by_label("Drop a file here").set_input_files(path)
 
 
-def test_the_whole_way_from_a_file_to_a_labelled_file(page, tab, reviews, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "seeds", "arms"), [("quick", "0", 2), pytest.param("long", "0,1,2", 6, marks=pytest.mark.slow)]
+)
+def test_the_whole_way_from_a_file_to_a_labelled_file(page, tab, reviews, tmp_path, name, seeds, arms):
+    """The long form has three seeds, two more arms, and corrected labels."""
     choose_file(tab, page, reviews)
     tab.get_by_text("Items: train").wait_for()
     assert tab.get_by_label("Text", exact=True).input_value() == "text"
     assert tab.get_by_label("Label", exact=True).input_value() == "label"
     assert tab.locator(".preview tbody tr").count() == 10
     tab.get_by_label("demo built in").check()
-    tab.locator("input[value=lexical]").uncheck()
+    if name == "quick":
+        tab.locator("input[value=lexical]").uncheck()
+    else:
+        tab.locator("input[value=head]").check()
     tab.locator("input[value=lora]").check()
-    tab.get_by_label("Seeds").select_option("0")
+    tab.get_by_label("Seeds").select_option(seeds)
+    tab.get_by_label("Name of the study").fill(name)
     tab.get_by_text("Settings", exact=True).click()
     tab.locator("#settings").fill("train.epochs=4")
     tab.get_by_text("Time, predicted").wait_for()
@@ -72,21 +80,32 @@ def test_the_whole_way_from_a_file_to_a_labelled_file(page, tab, reviews, tmp_pa
     tab = tab.context.new_page()
     tab.set_default_timeout(WAIT_MS)
     tab.goto(page.url)
-    tab.get_by_role("link", name="reviews", exact=True).click()
-    tab.locator(".state.finished").wait_for()
+    tab.get_by_role("link", name=name, exact=True).click()
+    tab.locator(".state.finished").wait_for(timeout=10 * WAIT_MS)
     assert tab.locator("p.verdict").inner_text()
-    assert tab.locator(".arms .state.done").count() == 2
+    assert tab.locator(".arms .state.done").count() == arms
     assert violations(tab) == []
     tab.get_by_role("link", name="Read the report").click()
     report = tab.frame_locator("iframe.report")
     assert report.locator("#verdict h1").inner_text()
     assert violations(tab) == []
-    try_a_text(page, tab)
+    try_a_text(page, tab, name)
     label_a_file(tab, tmp_path)
+    if name == "long":
+        correct_a_label(tab)
 
 
-def try_a_text(page, tab) -> None:
-    tab.goto(f"{page.url}#/study/reviews/try")
+def correct_a_label(tab) -> None:
+    tab.get_by_role("button", name="Find suspected label errors").click()
+    select = tab.locator("table select").first
+    select.select_option(index=1)
+    tab.get_by_role("button", name=re.compile("^Run again with")).click()
+    tab.get_by_role("link", name="long-corrected").first.click()
+    tab.locator(".state.finished").wait_for(timeout=10 * WAIT_MS)
+
+
+def try_a_text(page, tab, name: str) -> None:
+    tab.goto(f"{page.url}#/study/{name}/try")
     tab.get_by_label(re.compile("^Texts")).fill(f"A warm and lovely film.\n{HOSTILE}")
     tab.get_by_role("button", name=re.compile("^(Try|Predict)")).click()
     results = tab.locator("[aria-live] meter")

@@ -33,6 +33,7 @@ from tuneproof.record.study_folder import (
     read_study,
 )
 from tuneproof.report.diagnoses import diagnosis_lines
+from tuneproof.report.recommendation import recommend
 from tuneproof.report.tables import headline
 from tuneproof.study.lock import is_held
 
@@ -51,7 +52,7 @@ def read_board(folder: Path) -> Values:
     current = (progress.get("arm") or {}).get("label") if running else None
     suspect = _under_trained(folder)
     arms = [_arm(folder, entry, current, suspect) for entry in _planned(folder)]
-    (verdict, diagnoses), metric = _conclusion(folder), _primary_metric(folder)
+    (verdict, diagnoses, advice), metric = _conclusion(folder), _primary_metric(folder)
     return {
         "name": folder.name,
         "state": _state(running, arms, bool(verdict)),
@@ -66,6 +67,7 @@ def read_board(folder: Path) -> Values:
         "sizes": _values(folder / SPLITS).get("sizes", {}),
         "verdict": verdict,
         "diagnoses": diagnoses,
+        "recommendation": advice,
         "has_report": (folder / REPORT_HTML).is_file(),
     }
 
@@ -189,13 +191,14 @@ def _read_level(recipe: Path, changed_at: int) -> float:
     return read_recipe(recipe).score.level
 
 
-def _conclusion(folder: Path) -> tuple[str, list[str]]:
-    """The headline and the findings about training, once the study was compared."""
+def _conclusion(folder: Path) -> tuple[str, list[str], list[tuple[str, str]]]:
+    """The headline, the findings about training and the recommendation, once the study was compared."""
     if (folder / COMPARISONS).is_file():
         with suppress(TuneproofError):
             study = read_study(folder)
-            return headline(study), diagnosis_lines(study)
-    return "", []
+            advice = recommend(study)
+            return headline(study), diagnosis_lines(study), list(advice.lines[:2]) if advice else []
+    return "", [], []
 
 
 def _state(running: bool, arms: Sequence[Values], concluded: bool) -> str:

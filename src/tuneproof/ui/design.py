@@ -53,7 +53,9 @@ def checked_recipe(folder: Path, design: Design) -> tuple[Recipe, dict[str, Any]
 
 def _document(folder: Path, design: Design) -> Document:
     wish = _text(design, "name")
-    if not wish or slug(wish) != wish or wish.startswith("."):
+    if not wish:
+        raise RecipeError("name", "the study has no name.", do="Give it one: its folder is called so.")
+    if slug(wish) != wish or wish.startswith("."):
         allowed = "Allowed: letters, digits, dots, dashes and underscores, at most 80."
         raise RecipeError("name", f"{wish!r} cannot name a study's folder.", allowed)
     values: dict[str, Any] = {"task": _task(design)}
@@ -76,6 +78,8 @@ def _document(folder: Path, design: Design) -> Document:
     if not isinstance(settings, Mapping):
         raise RecipeError("settings", "are not NAME=VALUE.")
     for name, value in settings.items():
+        if not str(value).strip():
+            raise RecipeError(f"--set {name}", "is not NAME=VALUE.", do="Write it like train.epochs=2.")
         first, _, last = name.partition(".")
         if first in ("out", "models", "seeds") or (first == "task" and last.endswith((".path", ".hub"))):
             raise RecipeError(f"--set {name}={value}", "is chosen above.", do="Choose it there.")

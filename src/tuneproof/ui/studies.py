@@ -59,6 +59,7 @@ EMPTY_BOARD: dict[str, Any] = {
     "sizes": {},
     "verdict": "",
     "diagnoses": [],
+    "recommendation": [],
     "has_report": False,
 }
 

@@ -85,6 +85,12 @@ class Board {
     }
     if (error) parts.push(element("p", {class: "error", role: "alert"}, error));
     if (verdict) parts.push(element("p", {class: "verdict"}, verdict));
+    const {recommendation} = this.study;
+    if (recommendation.length) {
+      parts.push(element("dl", {class: "recommendation"}, recommendation.map(([title, text]) =>
+        element("div", {}, element("dt", {}, title), element("dd", {}, text)))),
+      element("p", {}, element("a", {href: `#/study/${encodeURIComponent(this.name)}/try`}, "Label a file or try texts with it")));
+    }
     for (const line of diagnoses) parts.push(element("p", {class: "warning"}, line));
     return parts;
   }

@@ -81,7 +81,8 @@ export function duration(seconds) {
 export function bytes(count) {
   if (count === null || count === undefined) return "unknown";
   const power = Math.min(4, Math.max(0, Math.floor(Math.log2(Math.max(1, count)) / 10)));
-  return `${(count / 1024 ** power).toPrecision(3)} ${["bytes", "KiB", "MiB", "GiB", "TiB"][power]}`;
+  const value = count / 1024 ** power;
+  return `${value >= 100 ? Math.round(value) : value.toPrecision(3)} ${["bytes", "KiB", "MiB", "GiB", "TiB"][power]}`;
 }
 
 export const number = (count) => count.toLocaleString("en-US");

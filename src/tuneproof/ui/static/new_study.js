@@ -293,7 +293,9 @@ class NewStudy {
     this.models = this.modelField(chosen.models);
     this.ownModel = element("input", {type: "text", id: "own-model", size: 36, value: chosen.ownModel,
       oninput: () => this.changed()});
-    this.arms = element("fieldset", {class: "field"}, element("legend", {}, "Arms"),
+    this.arms = element("fieldset", {class: "field"}, element("legend", {}, "Arms: the ways to predict that are compared"),
+      element("p", {class: "note"}, "A good start: majority, lexical, head and lora, with one model (demo for a first look, then distilbert). ",
+        "The baselines say whether a language model is needed at all."),
       element("div", {class: "choices"}, arms.map((method) =>
         this.choiceBox("arms", method.name, chosen.arms.includes(method.name), method.title))), this.errorBox("arms"));
     this.seeds = element("select", {id: "seeds", onchange: () => this.changed()},
@@ -408,6 +410,7 @@ class NewStudy {
       location.hash = `#/study/${encodeURIComponent(study)}`;
     } catch (error) {
       this.showError(error);
+      this.root.querySelector(".field-error .error")?.scrollIntoView({block: "center"});
     }
   }
 }

@@ -14,7 +14,7 @@ export async function showReport(root, name) {
     element("p", {class: "note"}, `The file: ${folder}/${name}/report.html`),
     element("iframe", {class: "report", title: `Report of ${name}`, src: address,
       sandbox: "allow-scripts"}),
-    planSection(name), compareSection(name, studies.filter((each) => each.name !== name && each.has_report)));
+    planSection(name), ...[compareSection(name, studies.filter((each) => each.name !== name && each.has_report))].filter(Boolean));
 }
 
 function planSection(name) {

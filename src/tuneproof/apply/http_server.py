@@ -71,13 +71,15 @@ def address_of(host: str, listener: socket.socket) -> str:
     return f"http://{url_host}:{listener.getsockname()[1]}"
 
 
-async def serve_application(application: Any, listener: socket.socket, stop_s: int = STOP_S) -> None:
+async def serve_application(
+    application: Any, listener: socket.socket, stop_s: int = STOP_S, log_level: str = "error"
+) -> None:
     """Answer requests until SIGINT or SIGTERM; those that came before are answered, within `stop_s`."""
     import uvicorn
 
     config = uvicorn.Config(
         application,
-        log_level="error",
+        log_level=log_level,
         access_log=False,
         http="h11",
         ws="none",

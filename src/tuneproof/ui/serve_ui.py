@@ -56,7 +56,8 @@ def serve_ui(folder: Path | str, at: Address, ready: Callable[[str], None] = pri
     page = Page(root, token, names_of(at.host), MAX_UPLOAD_BYTES, at.framed_by)
     with listen(at.host, at.port) as listener:
         ready(f"{address_of(at.host, listener)}/{token}/")
-        asyncio.run(serve_application(application(page, ROUTES), listener, STOP_S))
+        # open streams end with an error that uvicorn would log
+        asyncio.run(serve_application(application(page, ROUTES), listener, STOP_S, "critical"))
 
 
 def open_browser(address: str) -> None:

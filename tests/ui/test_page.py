@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 
 from tests.ui.running_page import MAX_UPLOAD_BYTES, RunningPage, running_page
 from tuneproof.cli.main import main
+from tuneproof.cli.parser import make_parser
+from tuneproof.cli.study_arguments import recipe_from_args
 from tuneproof.errors import RecipeError
 from tuneproof.recipe.recipe import read_recipe
 from tuneproof.ui.serve_ui import Address, open_browser, serve_ui
@@ -134,11 +137,19 @@ def test_the_recipe_and_the_command_are_the_same_study(page, reviews, capsys):
     assert status == 200
     path = page.folder / "twice.yaml"
     path.write_text(answer["yaml"])
-    import shlex
+    args = make_parser().parse_args(shlex.split(answer["command"])[1:])
+    assert recipe_from_args(args).values() == read_recipe(path).values()
 
-    from tuneproof.cli.parser import make_parser
-    from tuneproof.cli.study_arguments import recipe_from_args
 
+@pytest.mark.parametrize(
+    "columns", [{"delimiter": "\t"}, {"id": "1"}, {"instruction": "null"}, {"instruction": "a: b, # c"}]
+)
+def test_what_yaml_would_read_as_something_else_stays_text_in_the_command(page, reviews, columns):
+    chosen = {**design(reviews, "text"), "columns": {"text": "text", "label": "label", **columns}}
+    status, answer = page.ask("api/recipe", chosen)
+    assert status == 200, answer
+    path = page.folder / "text.yaml"
+    path.write_text(answer["yaml"])
     args = make_parser().parse_args(shlex.split(answer["command"])[1:])
     assert recipe_from_args(args).values() == read_recipe(path).values()
 

@@ -28,7 +28,7 @@ from tuneproof.errors import RunError
 from tuneproof.publish.gate import GateResult
 from tuneproof.recipe.recipe import read_recipe
 from tuneproof.record.study_folder import Items, read_items
-from tuneproof.ui import arm_servers, correcting, waiting
+from tuneproof.ui import arm_servers, correcting, studies, waiting
 from tuneproof.ui.app import Page, application
 from tuneproof.ui.arm_servers import ArmServers
 from tuneproof.ui.commands import PROGRAM, CommandError, Commands
@@ -46,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
     def log_message(self, *parts): pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-if "broken" in sys.argv[3]: sys.exit("tuneproof: broken: its weights are missing.")
+if "broken" in sys.argv[2]: sys.exit("tuneproof: broken: its weights are missing.")
 print(f"lexical answers at http://127.0.0.1:1. Ctrl-C stops it.x answers at "
       f"http://127.0.0.1:{server.server_port}. Ctrl-C stops it.", flush=True)
 server.serve_forever()"""
@@ -190,7 +190,9 @@ def test_a_link_and_an_unfinished_arm_are_not_tried(folder, client):
 @pytest.fixture
 def stub_arms(tmp_path, monkeypatch) -> list[Path]:
     """Three arms whose servers echo, start at once and end at the text `end`; the last cannot be served."""
-    monkeypatch.setattr(arm_servers, "PROGRAM", STUB)
+    (tmp_path / "stub_server.py").write_text(STUB)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setattr(arm_servers, "PROGRAM", (sys.executable, "-m", "stub_server"))
     folders = [tmp_path / name for name in ("a", "b", "broken")]
     for folder in folders:
         folder.mkdir()
@@ -266,12 +268,11 @@ def test_the_page_leaves_no_server_behind(folder, stub_arms):
     assert ends(pid)
 
 
-def test_a_page_that_is_killed_leaves_no_server_behind(folder):
+def test_a_page_that_is_killed_leaves_no_server_behind(folder, stub_arms):
     program = (
         "import asyncio, sys, time\nfrom pathlib import Path\n"
         "from tuneproof.ui import arm_servers\n"
-        "watched, _, _ = arm_servers.PROGRAM.partition('from tuneproof.cli')\n"
-        "arm_servers.PROGRAM = watched + sys.argv[2]\n"
+        "arm_servers.PROGRAM = (sys.executable, '-m', 'stub_server')\n"
         "async def main():\n"
         "    servers = arm_servers.ArmServers()\n"
         '    await servers.predict(Path(sys.argv[1]), b\'{"texts": ["a"]}\')\n'
@@ -280,9 +281,7 @@ def test_a_page_that_is_killed_leaves_no_server_behind(folder):
         "asyncio.run(main())"
     )
     arm = folder / "tiny" / "arms" / "majority"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program, str(arm), STUB], stdout=subprocess.PIPE, text=True
-    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(arm)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert is_alive(pid)
@@ -405,7 +404,7 @@ def test_suspected_label_errors_come_with_the_labels_to_choose_from(client):
 
 def test_a_corrected_study_starts_with_the_labels_and_is_linked_to_the_old_one(client, folder, monkeypatch):
     started: list[Any] = []
-    monkeypatch.setattr(correcting, "start_study", lambda page, name, words: started.append((name, words)))
+    monkeypatch.setattr(studies, "start_study", lambda page, name, words: started.append((name, words)))
     items = read_items(folder / "tiny", "train")
     wrong = items.ids[0]
     other = {"negative": "positive", "positive": "negative"}[items.golds[0]]

@@ -6,7 +6,7 @@ Knows nothing of: models, predictions, Starlette.
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,6 +61,22 @@ def check_sender(host: str, headers: Mapping[str, str], names: tuple[str, ...]) 
     site = headers.get("sec-fetch-site", "none")
     if (origin is not None and origin != f"http://{host}") or site not in ("none", "same-origin"):
         raise HttpError(403, "The request comes from the page of another site.")
+
+
+async def read_limited(stream: AsyncIterator[bytes], limit: int, advice: str, announced: int = 0) -> bytes:
+    """A body of at most `limit` bytes. announced: its size by the Content-Length header, where that counts.
+
+    Raises: HttpError 413 as soon as it is larger.
+    """
+    too_large = HttpError(413, f"The body is larger than {limit:,} bytes. {advice}")
+    if announced > limit:
+        raise too_large
+    body = bytearray()
+    async for part in stream:
+        body += part
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
 
 
 def check_key(headers: Mapping[str, str], key: str | None) -> None:

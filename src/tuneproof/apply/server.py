@@ -30,6 +30,7 @@ from tuneproof.apply.http_requests import (
     PredictRequest,
     check_key,
     check_sender,
+    read_limited,
     read_request,
 )
 from tuneproof.apply.http_server import HEADERS
@@ -143,7 +144,8 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         """Predictions of the items in the body, in their order."""
-        body = await self._body(request)
+        limit, size = self.limits.body_bytes, int(request.headers.get("content-length") or 0)
+        body = await read_limited(request.stream(), limit, "Send fewer texts at once.", size)
         content_type = request.headers.get("content-type", "")
         sent = read_request(self.model.kind, content_type, body, self.limits)
         if sent.abstain is not None:
@@ -157,19 +159,6 @@ class Service:
             self.model.abstaining(abstain)
         except RunError as error:
             raise HttpError(422, f"abstain {abstain:g} is not possible: {error.problem}") from None
-
-    async def _body(self, request: Request) -> bytes:
-        """The body. Raises: HttpError 413 as soon as it is too large."""
-        limit = self.limits.body_bytes
-        too_large = HttpError(413, f"The body is larger than {limit:,} bytes. Send fewer texts at once.")
-        if int(request.headers.get("content-length") or 0) > limit:
-            raise too_large
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > limit:
-                raise too_large
-        return bytes(body)
 
     def _predict(self, items: list[Any]) -> list[Any]:
         """A result for each item; in the thread of the batches."""

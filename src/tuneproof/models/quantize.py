@@ -85,8 +85,7 @@ def set_quantized_precision(model: Any) -> None:
 
     On CPUs with bf16 instructions, bitsandbytes would change the layout of weights that do not train and
     compute in bf16: predictions would differ from machine to machine. Backward, it would dequantise to the
-    precision that the weights were read in, float32, and round that: the same values in three times the
-    memory and traffic.
+    precision that the weights were read in, float32, and round that copy: the same values.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from tuneproof.apply.http_requests import HttpError, check_sender
+from tuneproof.apply.http_requests import HttpError, check_sender, read_limited
 from tuneproof.apply.http_server import HEADERS
 from tuneproof.atomic import load_json
 from tuneproof.errors import DataError, ModelError, RecipeError, TuneproofError
@@ -48,7 +48,11 @@ Routes = dict[tuple[str, str], Handler]
 
 @dataclass
 class Page:
-    """What the handlers share. folder: of the studies. framed_by: as in `serve_ui.Address`."""
+    """What the handlers share.
+
+    folder: of the studies. framed_by: as in `serve_ui.Address`. report_token: opens reports alone, since a
+    report's scripts can read the address that they came from.
+    """
 
     folder: Path
     token: str
@@ -58,9 +62,7 @@ class Page:
     commands: Commands = field(default_factory=Commands)
     closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     own: dict[str, Any] = field(default_factory=dict)  # of the rooms of the page, by their name
-    report_token: str = field(
-        default_factory=lambda: secrets.token_urlsafe(18)
-    )  # a report's scripts can read it
+    report_token: str = field(default_factory=lambda: secrets.token_urlsafe(18))
 
     @property
     def uploads(self) -> Path:
@@ -135,11 +137,7 @@ def _guarded(page: Page, handler: Handler) -> Callable[[Request], Awaitable[Resp
 
 async def read_body(request: Request) -> dict[str, Any]:
     """The JSON object in the body. Raises: HttpError where there is none, or a larger one."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HttpError(413, f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+    body = await read_limited(request.stream(), MAX_BODY_BYTES, "Drop a file on the page instead.")
     try:
         value = load_json(body.decode("utf-8"))
     except ValueError:

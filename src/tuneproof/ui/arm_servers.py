@@ -9,10 +9,8 @@ A process ends with this one, even where that is killed. A server of an arm that
 import asyncio
 import http.client
 import json
-import os
 import re
 import secrets
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,17 +22,12 @@ from tuneproof.apply.http_requests import HttpError
 from tuneproof.apply.serve import KEY
 from tuneproof.record.study_folder import ARM
 from tuneproof.redact import redact
-from tuneproof.ui.commands import CommandError, environment
+from tuneproof.ui.commands import PROGRAM, CommandError, ends_with_this_process, environment
 
 AT_ONCE = 2
 IDLE_S = 600.0
 ANSWER_S = 600.0
 STOP_S = 10.0
-PROGRAM = """import sys
-from tuneproof.parent_process import end_with_parent
-end_with_parent(int(sys.argv[1]))
-from tuneproof.cli.main import main
-sys.exit(main(sys.argv[2:]))"""
 READY = re.compile(r".* answers at http://127\.0\.0\.1:(\d+)\. Ctrl-C stops it\.")
 Key = tuple[Path, int]  # an arm's folder, and when the arm was finished
 
@@ -136,13 +129,11 @@ def _is_ready(task: "asyncio.Task[_Server]") -> bool:
 async def _start(arm: Path, ending: "Sequence[asyncio.Task[_Server]]") -> _Server:
     """Serve an arm once these servers have ended. Raises: CommandError where it cannot be served."""
     await asyncio.gather(*(_end(task) for task in ending))
-    words = [str(os.getpid()), "serve", str(arm), "--port", "0"]
+    words = ["serve", str(arm), "--port", "0"]
     key = secrets.token_urlsafe(18)  # other users of the machine do not have it
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            PROGRAM,
+            *ends_with_this_process(PROGRAM),
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -26,7 +26,6 @@ PROGRAM = (sys.executable, "-m", "tuneproof")
 MAX_OUTPUT_BYTES = 32 << 20
 AT_ONCE = 2  # commands that a person waits for, and as many that take minutes
 LONG = ("predict", "label-errors", "export", "publish")
-SOURCE = str(Path(__file__).parents[2])
 WATCHED = """import runpy, sys
 from tuneproof.parent_process import end_with_parent
 end_with_parent(int(sys.argv.pop(1)))
@@ -138,9 +137,8 @@ def _note_end(process: "subprocess.Popen[bytes]", record: Path, values: Mapping[
 
 
 def environment() -> dict[str, str]:
-    """The environment of a command: this one, with this package first."""
-    path = os.pathsep.join([SOURCE, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    """The environment of a command: this one, and its output comes as it is printed."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _end(process: asyncio.subprocess.Process) -> None:

@@ -18,14 +18,14 @@ from tuneproof.apply.http_requests import HttpError
 from tuneproof.atomic import make_folder, read_json, write_json, write_text
 from tuneproof.errors import DataError, RecipeError, TuneproofError
 from tuneproof.recipe.recipe import recipe_from
-from tuneproof.recipe.yaml import Document, dump_yaml, read_yaml
+from tuneproof.recipe.yaml import Document, read_yaml
 from tuneproof.record.csv_text import as_csv
 from tuneproof.record.study_folder import RECIPE, read_items, read_study
 from tuneproof.report.label_errors import NEXT_STEP, label_error_sentences
 from tuneproof.tasks.corrections import CORRECTED
 from tuneproof.ui.app import Page, Routes, read_body
 from tuneproof.ui.design import study_name
-from tuneproof.ui.studies import start_study, study_folder
+from tuneproof.ui.studies import start_recipe, study_folder
 from tuneproof.ui.waiting import answer_when_ready
 
 MAX_ROWS = 200  # of suspected items in an answer
@@ -76,29 +76,31 @@ async def _correct(page: Page, request: Request) -> Response:
     corrections = (await read_body(request)).get("corrections")
     if not isinstance(corrections, dict) or not all(isinstance(label, str) for label in corrections.values()):
         raise HttpError(422, "corrections must be {id: label}.")
-    return JSONResponse(await asyncio.to_thread(_start_corrected, page, folder, corrections))
+    values, link = await asyncio.to_thread(_corrected_recipe, page, folder, corrections)
+    name = await start_recipe(page, values)
+    await asyncio.to_thread(write_json, page.records / "corrected" / f"{name}.json", link)
+    return JSONResponse({"study": name, "corrects": link["study"], "items": link["items"]})
 
 
-def _start_corrected(page: Page, folder: Path, corrections: Mapping[str, str]) -> dict[str, Any]:
-    """{study, corrects, items}. Raises: DataError or RecipeError where the labels cannot be corrected so."""
+def _corrected_recipe(
+    page: Page, folder: Path, corrections: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The recipe of the same study with the corrections, which are written, and what links the two.
+
+    Raises: DataError or RecipeError where the labels cannot be corrected so.
+    """
     values = read_yaml(folder / RECIPE).values
     if reason := why_not_correctable(values):
         raise RecipeError(folder.name, reason)
     rows = _corrected_rows(folder, corrections)
-    name = study_name(page.folder, f"{folder.name}-{CORRECTED}")
-    unique = secrets.token_hex(4)
-    file = make_folder(page.uploads / unique) / f"{folder.name}.corrections.csv"
+    file = make_folder(page.uploads / secrets.token_hex(4)) / f"{folder.name}.corrections.csv"
     options = values["task"]["labels"]
     earlier = options.get("corrections") or []
     options["corrections"] = [*([earlier] if isinstance(earlier, str) else earlier), str(file)]
-    values["out"] = str(page.folder / name)
+    values["out"] = str(page.folder / study_name(page.folder, f"{folder.name}-{CORRECTED}"))
     recipe_from(values, Document(folder.name, values))
     write_text(file, as_csv(rows))
-    path = write_text(page.records / "recipes" / f"{name}.{unique}.yaml", dump_yaml(values))
-    start_study(page, name, ["run", str(path)])
-    link = {"study": folder.name, "items": len(rows), "file": str(file)}
-    write_json(page.records / "corrected" / f"{name}.json", link)
-    return {"study": name, "corrects": folder.name, "items": len(rows)}
+    return values, {"study": folder.name, "items": len(rows), "file": str(file)}
 
 
 def _corrected_rows(folder: Path, corrections: Mapping[str, str]) -> list[dict[str, str]]:

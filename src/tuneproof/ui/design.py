@@ -7,6 +7,7 @@ of a data set, columns {role or reading option (encoding, delimiter, sheet): val
 is of conversations), models [...], arms [...], seeds [...], settings {name: value}}.
 """
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,7 +99,7 @@ def command_line(folder: Path, design: Design) -> str:
         words.append(f"--{kind}")
     for role, column in columns.items():
         short = role in ("text", "label", "group", "id", "test", "dev", "sheet") and kind != "questions"
-        words += [f"--{role}", column] if short else ["--set", f"task.{kind}.{role}={column}"]
+        words += [f"--{role}", column] if short else ["--set", f"task.{kind}.{role}={json.dumps(column)}"]
     for option in ("models", "arms", "seeds"):
         if chosen := design.get(option):
             words += [f"--{option}", ",".join(str(entry) for entry in chosen)]

@@ -29,7 +29,8 @@ from tuneproof.tasks.tables import EXTENSIONS
 from tuneproof.ui.app import Page, Routes, read_body
 from tuneproof.ui.commands import CommandError
 from tuneproof.ui.design import checked_recipe, command_line, study_name
-from tuneproof.ui.studies import is_busy, start_study
+from tuneproof.ui.processes import recipe_of
+from tuneproof.ui.studies import start_recipe
 
 PREVIEW = (sys.executable, "-m", "tuneproof.ui.preview")
 DISCORDANCE = 0.2  # assumed share of items on which two arms differ, before any has run
@@ -156,7 +157,8 @@ async def _check(page: Page, request: Request) -> Response:
     audit_only = bool(design.pop("audit", False))
     recipe, values = await asyncio.to_thread(checked_recipe, page.folder, design)
     tab = slug(str(design.get("tab") or "tab"))
-    path = await asyncio.to_thread(_write_recipe, page, values, f"{CHECKED}{secrets.token_hex(4)}")
+    path = recipe_of(page, f"{CHECKED}{secrets.token_hex(4)}")
+    await asyncio.to_thread(write_text, path, dump_yaml(values))
     words = ["check", str(path), "--json", *(["--no-cost"] if audit_only else [])]
     try:
         plan = await page.commands.output(f"{'audit' if audit_only else 'check'} {tab}", words)
@@ -175,23 +177,11 @@ async def _check(page: Page, request: Request) -> Response:
     return JSONResponse(plan)
 
 
-def _write_recipe(page: Page, values: dict[str, Any], name: str) -> Path:
-    return write_text(page.records / "recipes" / f"{name}.yaml", dump_yaml(values))
-
-
 async def _start(page: Page, request: Request) -> Response:
     """Write the recipe and start the study."""
     design = await read_body(request)
     _, values = await asyncio.to_thread(checked_recipe, page.folder, design)
-    name = Path(values["out"]).name
-    if (page.folder / name).exists():
-        raise RecipeError("name", f"there is a study {name} already.", do="Choose another name.")
-    async with page.own.setdefault("starting", asyncio.Lock()):
-        if is_busy(page, name):
-            raise RecipeError("name", f"a study {name} is starting.", do="Choose another name.")
-        path = await asyncio.to_thread(_write_recipe, page, values, name)
-        await asyncio.to_thread(start_study, page, name, ["run", str(path)])
-    return JSONResponse({"study": name})
+    return JSONResponse({"study": await start_recipe(page, values)})
 
 
 ROUTES: Routes = {

@@ -4,26 +4,17 @@ In: a folder of studies. Out: a frame in the cell; a process that ends with the 
 Knows nothing of: requests, studies.
 """
 
-import os
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from tuneproof.apply.http_server import check_packages
 from tuneproof.errors import RunError
-from tuneproof.ui.commands import environment
+from tuneproof.ui.commands import PROGRAM, ends_with_this_process, environment
 
 HEIGHT = 800  # pixels
 JUPYTER = "http://localhost:* http://127.0.0.1:*"
 COLAB = "https://*.googleusercontent.com https://colab.research.google.com"
-PROGRAM = """
-import sys
-from tuneproof.parent_process import end_with_parent
-from tuneproof.cli.main import main
-end_with_parent(int(sys.argv[1]))
-sys.exit(main(sys.argv[2:]))
-"""
 
 
 class NotebookPage:
@@ -32,7 +23,7 @@ class NotebookPage:
     def __init__(self, folder: Path | str = "studies", framed_by: str = JUPYTER) -> None:
         check_packages("ui")
         words = ["ui", str(folder), "--port", "0", "--no-browser", "--framed-by", framed_by]
-        command = [sys.executable, "-c", PROGRAM, str(os.getpid()), *words]
+        command = [*ends_with_this_process(PROGRAM), *words]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -28,6 +28,11 @@ def record_of(page: Page, name: str) -> Path:
     return page.records / "runs" / f"{name}.json"
 
 
+def recipe_of(page: Page, name: str) -> Path:
+    """Where the page writes the recipe of a study that it starts."""
+    return page.records / "recipes" / f"{name}.yaml"
+
+
 def read_record(page: Page, name: str) -> dict[str, Any]:
     """What the page noted of the study's last command; empty where there is nothing to read."""
     with suppress(TuneproofError, OSError):
@@ -110,7 +115,7 @@ def words_to_go_on(page: Page, name: str) -> list[str]:
     """
     recipe = page.folder / name / RECIPE
     if not recipe.exists():
-        recipe = page.records / "recipes" / f"{name}.yaml"
+        recipe = recipe_of(page, name)
     without_links = page.folder.resolve() / recipe.relative_to(page.folder)
     if not recipe.is_file() or recipe.resolve() != without_links:
         problem = "is a link" if recipe.exists() else "does not exist"

@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from tuneproof.apply.http_requests import HttpError
-from tuneproof.errors import TuneproofError
+from tuneproof.atomic import write_text
+from tuneproof.errors import RecipeError, TuneproofError
 from tuneproof.recipe.recipe import read_recipe
+from tuneproof.recipe.yaml import dump_yaml
 from tuneproof.record.study_folder import (
     ARMS,
     COMPARISONS,
@@ -34,6 +36,7 @@ from tuneproof.ui.processes import (
     is_stopping,
     last_error,
     read_record,
+    recipe_of,
     record_of,
     start_study,
     stop_study,
@@ -277,9 +280,29 @@ async def _go_on(page: Page, request: Request) -> Response:
     return await _start(page, name, [])
 
 
+async def start_recipe(page: Page, values: dict[str, Any]) -> str:
+    """Write the recipe of a new study and start it; returns its name, that of the recipe's folder.
+
+    Raises: RecipeError where a study has the name.
+    """
+    name = Path(values["out"]).name
+    async with _starting(page):
+        if (page.folder / name).exists() or is_busy(page, name):
+            raise RecipeError("name", f"there is a study {name} already.", do="Choose another name.")
+        path = await asyncio.to_thread(write_text, recipe_of(page, name), dump_yaml(values))
+        await asyncio.to_thread(start_study, page, name, ["run", str(path)])
+    return name
+
+
+def _starting(page: Page) -> asyncio.Lock:
+    """Held while a study is started, so that two tabs do not start one."""
+    lock: asyncio.Lock = page.own.setdefault("starting", asyncio.Lock())
+    return lock
+
+
 async def _start(page: Page, name: str, more: list[str]) -> Response:
     words = await asyncio.to_thread(words_to_go_on, page, name)
-    async with page.own.setdefault("starting", asyncio.Lock()):
+    async with _starting(page):
         await asyncio.to_thread(start_study, page, name, [*words, *more])
     return JSONResponse({"study": name})
 

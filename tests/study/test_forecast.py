@@ -93,25 +93,6 @@ def test_the_memory_of_twelve_layers_follows_from_two(models, tmp_path):
     assert 16 * (weights[1] - weights[0]) < peaks[1] - peaks[0] < 10 * peaks[0]
 
 
-def test_the_stage_that_is_highest_at_all_layers_decides(models, tmp_path, monkeypatch):
-    """Predicting takes most at few layers, training grows faster: a line through the higher ones is wrong."""
-
-    class Stages:
-        def __init__(self, layers: int) -> None:
-            self.peaks = {"train": 100 * layers, "predict": 500 + layers}
-
-        def with_overhead(self, peak: int) -> int:
-            return peak
-
-    def simulate(arm, workload):
-        return Stages(arm.config.num_hidden_layers)
-
-    context = context_of(check(small_recipe(tmp_path, [models["llama"]], ["full"])), "full")
-    context = replace(context, spec=replace(context.spec, config=with_layers(context.spec.config, 12)))
-    monkeypatch.setattr("tuneproof.memory.simulate_step.simulate_step", simulate)
-    assert predict_peak(context) == 1200
-
-
 def test_what_cannot_be_timed_is_said_and_the_rest_is_predicted(models, tmp_path, monkeypatch):
     def fail(context, shots):
         raise ValueError("no such layer")

@@ -18,14 +18,12 @@ from tuneproof.context.study_data import StudyData
 from tuneproof.data.prefix_trie import common_prefix_of_all
 from tuneproof.data.question_prompts import QuestionFormat, encode_gold_answers
 from tuneproof.errors import RunError
-from tuneproof.families.blocks import layers_of, with_layers
 from tuneproof.memory.estimate import CONTEXT_BYTES, MemoryEstimate, Peak
 from tuneproof.memory.usage import free_bytes
 from tuneproof.methods.options import TunedOptions, last_layers, trains_words
 from tuneproof.recipe.search import with_values
 from tuneproof.settings import DEFAULT_EPOCHS, parse_memory_size
 from tuneproof.tasks.task import Example
-from tuneproof.throughput.linear_cost import line_through
 
 if TYPE_CHECKING:
     from tuneproof.memory.simulate_step import Workload
@@ -113,13 +111,9 @@ def plan_memory(context: ArmContext) -> MemoryPlan:
 
 
 def predict_peak(context: ArmContext) -> int:
-    """The arm's peak in bytes under its settings as written, from its lowest layers, extended to all.
-
-    Each stage grows along its own line: the highest of few layers need not be the highest of all.
-
-    Raises: ModelError as `simulate_step`.
-    """
-    from tuneproof.memory.simulate_step import SimulatedArm, simulate_step
+    """The arm's peak in bytes under its settings as written. Raises: ModelError as `estimate_step`."""
+    from tuneproof.memory.all_layers import estimate_step
+    from tuneproof.memory.simulate_step import SimulatedArm
 
     spec, arm, recipe = context.spec, context.arm, context.recipe
     device = "cuda" if context.compute.device.type == "cuda" else "cpu"
@@ -131,15 +125,8 @@ def predict_peak(context: ArmContext) -> int:
         predict_batch=recipe.predict.batch_size,
         accumulates=micro_batch < recipe.train.batch_size,
     )
-    layers, lowest = layers_of(spec.config) or 1, last_layers(arm.options) or 1
-    stages: dict[str, dict[int, float]] = {}
-    for depth in {min(layers, lowest), min(layers, lowest + 1)}:
-        shape = with_layers(spec.config, depth)
-        simulated = SimulatedArm(spec.source, shape, spec.family, arm.method, arm.options)
-        estimate = simulate_step(simulated, workload)
-        for stage, peak in estimate.peaks.items():
-            stages.setdefault(stage, {})[depth] = estimate.with_overhead(peak)
-    return round(max(line_through(peaks).at(layers) for peaks in stages.values()))
+    simulated = SimulatedArm(spec.source, spec.config, spec.family, arm.method, arm.options)
+    return estimate_step(simulated, workload).total_bytes
 
 
 def with_settings(study: StudyData, settings: Mapping[str, Any]) -> StudyData:

@@ -108,12 +108,12 @@ class ModelSpec:
 
     def estimate_memory(self, arm: Any, workload: Any) -> Any:
         """The MemoryEstimate of one arm of this model, simulated once for all seeds."""
-        from tuneproof.memory.simulate_step import simulate_step
+        from tuneproof.memory.all_layers import estimate_step
 
         options = arm.options.model_dump_json(exclude={"name"})
         key = f"{arm.method.name} {options} {workload}"
         if key not in self._estimates:
-            self._estimates[key] = simulate_step(arm, workload)
+            self._estimates[key] = estimate_step(arm, workload)
         return self._estimates[key]
 
     def save_model(self, model: Any, folder: Path) -> None:

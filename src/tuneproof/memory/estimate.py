@@ -70,6 +70,11 @@ class Peak:
         return sum(asdict(self).values())
 
 
+def highest(peaks: Mapping[str, Peak]) -> Peak | None:
+    """The highest of several peaks; None of none."""
+    return max(peaks.values(), key=lambda peak: peak.tensors_bytes, default=None)
+
+
 @dataclass(frozen=True)
 class MemoryEstimate:
     """The peaks of an arm's training and predicting; None: not simulated, or the arm does not train.
@@ -77,7 +82,8 @@ class MemoryEstimate:
     whole: further stages of a process that shards its weights, in which it holds all of them: load, dev,
     checkpoint (on a CPU). self_test_bytes: what the self-test takes then; it is left out where it does not
     fit. host_bytes, other_host_bytes: in the machine's memory, of the main one of several processes
-    with a GPU each, and of each other one.
+    with a GPU each, and of each other one. phases: the peaks of parts of the step, the highest of which is
+    train's.
     """
 
     train: Peak | None
@@ -87,6 +93,7 @@ class MemoryEstimate:
     self_test_bytes: int = 0
     host_bytes: int = 0
     other_host_bytes: int = 0
+    phases: Mapping[str, Peak] = field(default_factory=dict)
 
     @property
     def peaks(self) -> dict[str, Peak]:

@@ -19,7 +19,7 @@ from tuneproof.families.family import Family
 from tuneproof.families.models import ModelSource, published_config
 from tuneproof.inference.classify import batch_probabilities
 from tuneproof.inference.label_likelihood import mask_log_probs
-from tuneproof.memory.estimate import MemoryEstimate, Overhead, Peak, estimate_overhead
+from tuneproof.memory.estimate import MemoryEstimate, Overhead, Peak, estimate_overhead, highest
 from tuneproof.memory.fake_processes import fake_processes
 from tuneproof.memory.simulate_prompts import PromptWorkload, make_inputs, simulate_prompts
 from tuneproof.memory.tracker import LiveMemory
@@ -118,7 +118,7 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     trains = arm.method.apply is not None
     shards = trains and workload.shards and workload.processes > 1
     live = LiveMemory(vocabulary=int(arm.config.get_text_config().vocab_size))
-    train: Peak | None = None
+    phases: dict[str, Peak] = {}
     predict: Peak | None = None
     whole: dict[str, Peak] = {}
     resizing = live.resizing() if shards else nullcontext()
@@ -132,7 +132,7 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
             whole["load"] = _load_and_shard(model, workload, live, sizes, mesh)
         if trains:
             with _attention_kernels(fused):
-                train = _train(model, arm, workload, live, kept_alive)
+                phases = _train(model, arm, workload, live, kept_alive)
         if shards and workload.device == "cpu":
             whole["checkpoint"] = _checkpoint(live, sizes)
         if workload.predicts:
@@ -142,13 +142,15 @@ def simulate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
                 whole["dev"] = held
             else:
                 predict = adjust(held)
+    phases = {name: adjust(peak) for name, peak in phases.items()}
     return MemoryEstimate(
-        adjust(train) if train else None,
+        highest(phases),
         predict,
         workload.overhead,
         whole,
         sizes.weights + 2 * sizes.trained if shards else 0,
         *_host_bytes(arm, workload, sizes, shards),
+        phases,
     )
 
 
@@ -280,8 +282,11 @@ def _attention_kernels(fused: bool) -> Iterator[None]:
 
 def _train(
     model: Any, arm: SimulatedArm, workload: Workload, live: LiveMemory, kept_alive: list[Any]
-) -> Peak:
-    """A step in the middle of training: the optimizer has its state, the best weights are kept."""
+) -> dict[str, Peak]:
+    """A step in the middle of training: the optimizer has its state, the best weights are kept.
+
+    Its peaks: of forward passes, of the upper and the lower half of backward passes, of the update.
+    """
     optimizer = make_optimizer(model, 1e-4, 0.01)
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
@@ -295,15 +300,17 @@ def _train(
         with live.part("weights"):
             kept_alive.append(capture_trained(model))
     kept_alive.append(optimizer)
+    phases: dict[str, dict[str, int]] = {}
+    halfway = _Halfway(live, phases, len(trained))
     for parameter in trained:
-        parameter.register_post_accumulate_grad_hook(_count_as_gradient(live))
+        parameter.register_post_accumulate_grad_hook(halfway)
     live.reset_peak()
     loss, part, units = _loss_of(arm, workload)
     model.train()
     parts = 2 if workload.accumulates else 1
     batch = Batch(("fake",), (part,) * parts)
     fake_accelerator: Any = SimpleNamespace(
-        device=torch.device("cpu"), autocast=lambda: _autocast(workload), backward=torch.Tensor.backward
+        device=torch.device("cpu"), autocast=lambda: _autocast(workload), backward=halfway.backward
     )
     accumulate_gradients(model, batch, loss, units * parts, fake_accelerator, 1)
     with live.part("temporary"):
@@ -311,16 +318,37 @@ def _train(
     clip_gradients(trained, 1.0)
     with live.part("optimizer"):
         optimizer.step()
+    live.end_phase(phases, "update")
     optimizer.zero_grad(set_to_none=True)
-    return Peak(**live.peak)
+    return {name: Peak(**peak) for name, peak in phases.items()}
 
 
-def _count_as_gradient(live: LiveMemory) -> Callable[[torch.Tensor], None]:
-    def count(parameter: torch.Tensor) -> None:
+@dataclass
+class _Halfway:
+    """Ends phases: forward, the backward pass until half of the gradients are there, the rest of it.
+
+    At the one end of a backward pass all activations are alive, at the other all gradients.
+    """
+
+    live: LiveMemory
+    phases: dict[str, dict[str, int]]
+    trained: int
+    gradients: int = 0
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """The backward pass of a micro-batch."""
+        self.live.end_phase(self.phases, "forward")
+        self.gradients = 0
+        loss.backward()
+        self.live.end_phase(self.phases, "lower backward")
+
+    def __call__(self, parameter: torch.Tensor) -> None:
+        """Count a gradient that was added to."""
+        self.gradients += 1
         if parameter.grad is not None:
-            live.hold(local_part(parameter.grad), "gradients")
-
-    return count
+            self.live.hold(local_part(parameter.grad), "gradients")
+        if self.gradients == self.trained // 2:
+            self.live.end_phase(self.phases, "upper backward")
 
 
 def _loss_of(arm: SimulatedArm, workload: Workload) -> tuple[LossFn, dict[str, Any], int]:

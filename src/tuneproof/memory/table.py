@@ -14,8 +14,9 @@ from tuneproof.families import family_of
 from tuneproof.families.blocks import layers_of
 from tuneproof.families.family import Family
 from tuneproof.families.models import resolve_model
+from tuneproof.memory.all_layers import estimate_step
 from tuneproof.memory.estimate import MemoryEstimate
-from tuneproof.memory.simulate_step import SimulatedArm, Workload, simulate_step
+from tuneproof.memory.simulate_step import SimulatedArm, Workload
 from tuneproof.memory.usage import free_bytes
 from tuneproof.methods import METHODS
 from tuneproof.methods.compatibility import why_incompatible_method
@@ -240,7 +241,7 @@ def _make_row(arm: SimulatedArm, workload: Workload, batch: int, length: int, si
 
     def estimate(items: int, checkpointing: bool, predicts: bool = True) -> MemoryEstimate:
         sizes: dict[str, Any] = {"micro_batch": items, "predict_batch": items, "accumulates": items < own}
-        return simulate_step(arm, replace(workload, checkpointing=checkpointing, predicts=predicts, **sizes))
+        return estimate_step(arm, replace(workload, checkpointing=checkpointing, predicts=predicts, **sizes))
 
     plain = estimate(own, False)
     predicts = plain.train is None or plain.peak is not plain.train
@@ -336,7 +337,7 @@ def _first_change(arm: SimulatedArm, workload: Workload, size: int) -> str:
     single = replace(
         workload, micro_batch=1, predict_batch=1, accumulates=True, checkpointing=arm.method.apply is not None
     )
-    estimate = simulate_step(arm, single)
+    estimate = estimate_step(arm, single)
     changes: list[tuple[str, SimulatedArm, Workload]] = []
     if workload.precision == "fp32" and workload.device != "cpu":
         changes.append(("--precision bf16", arm, replace(single, precision="bf16")))
@@ -350,7 +351,7 @@ def _first_change(arm: SimulatedArm, workload: Workload, size: int) -> str:
             if method.freezes_base(options):
                 changes.append((method.name, replace(arm, method=method, options=options), single))
     for change, changed_arm, changed_workload in changes:
-        if simulate_step(changed_arm, changed_workload).total_bytes <= size:
+        if estimate_step(changed_arm, changed_workload).total_bytes <= size:
             return f"no batch size fits; first change: {change}"
     train, weights = estimate.train, estimate.peak.weights / 1e9
     if estimate.whole and train is not None and estimate.with_overhead(train) <= size:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch._guards import active_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from tuneproof.models.fsdp import is_shard_type
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "cache", "temporary")
 COMPOSITE = "CompositeImplicitAutograd"
@@ -75,6 +76,12 @@ class LiveMemory(TorchDispatchMode):
         """Restart the peak from what is alive."""
         self.peak_bytes, self.peak, self._count_at_peak = self.total, dict(self.current), self._count
 
+    def end_phase(self, phases: dict[str, dict[str, int]], name: str) -> None:
+        """Note the peak since the last reset as this phase's, if it has none that is higher; restart it."""
+        if name not in phases or self.peak_bytes > sum(phases[name].values()):
+            phases[name] = self.peak
+        self.reset_peak()
+
     @contextmanager
     def resizing(self) -> Iterator[None]:
         """Within the context storages that are resized count by their new size, as FSDP's gathered weights.
@@ -100,7 +107,7 @@ class LiveMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out the operation and count the new tensors among its results."""
-        if DTensor in types:
+        if any(map(is_shard_type, types)):
             return NotImplemented  # it comes back with this process's part
         kwargs = kwargs or {}
         if func is torch.ops.prim.device.default:

@@ -14,6 +14,7 @@ from tuneproof.methods.experts import expert_weights
 from tuneproof.methods.layers import freeze_unread, targets_in_last
 from tuneproof.methods.options import AdapterOptions, last_layers, trains_words
 from tuneproof.methods.without_adapter import weights_without_adapter
+from tuneproof.methods.without_bitsandbytes import adapters_without_bitsandbytes
 
 ApplyFn = Callable[[Any, Family, Any, Sequence[str]], Any]
 
@@ -75,7 +76,8 @@ def _adapt(model: Any, config: Any) -> Any:
     from peft import get_peft_model
 
     try:
-        adapted = get_peft_model(model, config)
+        with adapters_without_bitsandbytes(model):
+            adapted = get_peft_model(model, config)
     except ValueError as error:  # of layers that peft does not know
         reason = str(error).rpartition("] ")[2].split(". ")[0].rstrip(".")
         problem = f"peft cannot put adapters there: {reason}."

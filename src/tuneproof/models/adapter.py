@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from tuneproof.errors import ModelError
+from tuneproof.methods.without_bitsandbytes import adapters_without_bitsandbytes
 from tuneproof.models.adapter_config import ADAPTER_CONFIG, FOREIGN, OWN, Writer, read_adapter_config
 from tuneproof.models.quiet import quiet
 
@@ -23,7 +24,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 def load_adapter(model: Any, folder: Path, base_on_meta: Any) -> Any:
     """The model with the folder's adapter, in eval mode. Raises: as `check_adapter`."""
     check_adapter(folder, base_on_meta)
-    with quiet():
+    with quiet(), adapters_without_bitsandbytes(model):
         from peft import PeftModel
 
         return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
@@ -32,7 +33,7 @@ def load_adapter(model: Any, folder: Path, base_on_meta: Any) -> Any:
 def load_foreign_adapter(model: Any, folder: Path, base_on_meta: Any, merge: bool) -> Any:
     """The model with an adapter of another program, in eval mode. Raises: as `check_adapter`."""
     check_adapter(folder, base_on_meta, FOREIGN)
-    with quiet():
+    with quiet(), adapters_without_bitsandbytes(model):
         from peft import PeftModel
 
         adapted: Any = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
@@ -62,7 +63,8 @@ def _expected_shapes(folder: Path, base_on_meta: Any, writer: Writer) -> dict[st
     if hasattr(config, "init_lora_weights"):
         config.init_lora_weights = True  # PiSSA would take weights apart, which are not there
     try:
-        with quiet(), torch.device("meta"):  # sizes that no file holds take no memory
+        # sizes that no file holds take no memory
+        with quiet(), torch.device("meta"), adapters_without_bitsandbytes(base_on_meta):
             adapted = get_peft_model(base_on_meta, config)
             tensors = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:

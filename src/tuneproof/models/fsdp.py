@@ -6,20 +6,22 @@ Knows nothing of: losses, optimizers' rules, files.
 Source: Zhao et al. 2023, arXiv:2304.11277; torch's `fully_shard`, one shard of every matrix a process.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tuneproof.errors import ModelError
 from tuneproof.families.blocks import blocks_of
 from tuneproof.models.heads import AS_FORWARD, as_forward, inner_model
+
+if TYPE_CHECKING:  # imported where weights are sharded: they take a second
+    from torch.distributed.tensor import DTensor
 
 Tensors = dict[str, torch.Tensor]
 
@@ -36,6 +38,8 @@ def shard(model: nn.Module, dtype: torch.dtype | None = None, mesh: Any = None) 
     Gradients of shards are sums over the processes, as the loop's losses are; those of vectors are each
     process's own until they are summed.
     """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     try:
         blocks = blocks_of(inner_model(model)).modules
@@ -75,7 +79,8 @@ def _prefetch_in_backward(model: Any, blocks: Sequence[Any]) -> None:
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether the model's weights are sharded."""
-    return isinstance(model, FSDPModule)
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(model, fsdp.FSDPModule)
 
 
 @contextmanager
@@ -95,9 +100,15 @@ def unsharded(model: nn.Module) -> Iterator[None]:
             module.reshard()
 
 
-def is_shard(tensor: torch.Tensor) -> bool:
+def is_shard(tensor: torch.Tensor) -> "TypeGuard[DTensor]":
     """Whether this process holds only a part of the tensor."""
-    return isinstance(tensor, DTensor)
+    return is_shard_type(type(tensor))
+
+
+def is_shard_type(kind: type) -> bool:
+    """Whether tensors of a class are parts."""
+    tensors = sys.modules.get("torch.distributed.tensor")
+    return tensors is not None and issubclass(kind, tensors.DTensor)
 
 
 def trained_whole(model: nn.Module) -> list[torch.Tensor]:
@@ -117,18 +128,20 @@ def clip_gradients(parameters: Sequence[torch.Tensor], max_norm: float) -> torch
 
 def _gradient_norm(parameters: Sequence[torch.Tensor]) -> torch.Tensor:
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return norm.full_tensor() if is_shard(norm) else norm
 
 
 def local_part(tensor: torch.Tensor) -> torch.Tensor:
     """This process's part of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_shard(tensor) else tensor
 
 
 def shard_like(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """A full tensor, sharded as `like` is."""
-    if not isinstance(like, DTensor):
+    if not is_shard(like):
         return full
+    from torch.distributed.tensor import distribute_tensor
+
     # src_data_rank=None: every process has the full tensor, nothing is sent
     return distribute_tensor(full.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
@@ -153,12 +166,14 @@ def gather_full_tensor(part: torch.Tensor, like: torch.Tensor, keep: bool = True
 
     keep: False in a process that exchanges its part and needs no full tensor: it gets an empty one.
     """
-    if isinstance(like, DTensor) and not isinstance(part, DTensor) and part.ndim:
+    if is_shard(like) and not is_shard(part) and part.ndim:
+        from torch.distributed.tensor import DTensor
+
         local = (part.to(like.device), like.device_mesh, like.placements)
         part = DTensor.from_local(*local, shape=like.shape, stride=like.stride())
-    full = part.full_tensor() if isinstance(part, DTensor) else part
+    full = part.full_tensor() if is_shard(part) else part
     return full.detach().to("cpu", copy=True).contiguous() if keep else torch.empty(0)
 
 
 def _fsdp_modules(model: nn.Module) -> list[Any]:
-    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+    return [module for module in model.modules() if is_sharded(module)]

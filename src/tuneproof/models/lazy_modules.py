@@ -1,0 +1,225 @@
+"""Modules of other packages that are imported when something in them is first used.
+
+In: nothing. Out: an import system that puts off the modules of `LAZY`. Knows nothing of: who imports them.
+
+transformers and PEFT import torch's compiler, distributed tensors, SciPy's optimisers, scikit-learn's metrics
+and bitsandbytes for what few models need: half of the processor time until a BERT is loaded. Here such a
+module stays empty until one of its attributes is read; then it loads itself, in place. So does `importlib`'s
+LazyLoader; but these modules are imported for a decorator or one function, which is handed out without them.
+"""
+
+import importlib
+import importlib.machinery
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from threading import RLock, get_ident
+from types import ModuleType
+from typing import Any
+
+Later = Callable[[ModuleType, str], Callable[..., Any]]
+_registrations: list[tuple[ModuleType, str, Any]] = []
+
+
+def _decorate_later(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A decorator that changes nothing before the module is loaded: until then nothing is compiled."""
+
+    def decorate(function: Any = None, *args: Any, **options: Any) -> Any:
+        if function is None:
+            return lambda decorated: decorate(decorated, *args, **options)
+        decorated: list[Any] = []
+
+        @wraps(function)
+        def call(*values: Any, **named: Any) -> Any:
+            if not decorated:
+                if not _is_loaded(module):
+                    return function(*values, **named)
+                decorated.append(getattr(module, name)(function, *args, **options))
+            return decorated[0](*values, **named)
+
+        return call
+
+    return decorate
+
+
+def _register_later(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A function that returns its argument, which the module registers once it is loaded."""
+
+    def register(function: Any) -> Any:
+        _registrations.append((module, name, function))
+        return function
+
+    return register
+
+
+def _call_later(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A function that loads the module when it is called."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        return getattr(_loaded(module), name)(*args, **options)
+
+    return call
+
+
+def _nothing(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A function that does nothing where nothing is compiled."""
+    return lambda: getattr(module, name)() if _is_loaded(module) else None
+
+
+LAZY: dict[str, dict[str, Later]] = {  # a module: names in it that are handed out without loading it
+    "torch._dynamo": {
+        "allow_in_graph": _register_later,
+        "assume_constant_result": _decorate_later,
+        "disable": _decorate_later,
+        "graph_break": _nothing,
+    },
+    "bitsandbytes": {},
+    "scipy.optimize": {"linear_sum_assignment": _call_later},
+    "sklearn.metrics": {"roc_curve": _call_later},
+}
+ALONE = (  # submodules that need nothing of their package
+    "torch._dynamo._trace_wrapped_higher_order_op",
+    "torch._dynamo.config",
+)
+
+
+class _LazyModule(ModuleType):
+    """A module that loads itself when an attribute is read that it does not have yet."""
+
+    def __getattribute__(self, name: str) -> Any:
+        names = super().__getattribute__("__dict__")  # __file__, which inspect reads, and `ALONE`
+        if name in names or hasattr(ModuleType, name):
+            return super().__getattribute__(name)
+        loader = names["__spec__"].loader
+        if loader.loading_thread == get_ident():
+            return super().__getattribute__(name)
+        later = LAZY[names["__name__"]].get(name)
+        return later(self, name) if later else getattr(_loaded(self), name)
+
+
+class _LazyLoader:
+    """Leaves the module empty; `load` fills it with the loader that it would have had."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader, self.loading_thread, self.lock = loader, 0, RLock()
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return ModuleType(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Load nothing yet."""
+        module.__class__ = _LazyModule
+
+    def load(self, module: ModuleType) -> None:
+        """Raises: what the module raises; it is gone then, as after any import that failed."""
+        self.loading_thread = get_ident()  # what it imports may import it, and sees what is there so far
+        try:
+            self.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(module.__name__, None)
+            raise
+        finally:
+            self.loading_thread = 0
+        if not _is_loaded(module):
+            module.__class__ = ModuleType
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self.loader
+        for other, name, function in _registrations:
+            if other is module:
+                getattr(module, name)(function)
+
+    def __getattr__(self, name: str) -> Any:  # is_package, get_source, get_data, …
+        return getattr(self.loader, name)
+
+
+class _PresentLoader:
+    """Hands out a module that is there already: the import system would make a second one of its spec."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module, self.spec, self.loader = module, module.__spec__, module.__loader__
+
+    @classmethod
+    def spec_of(cls, module: ModuleType) -> importlib.machinery.ModuleSpec:
+        """A spec with this loader, which is the module's until it is handed out."""
+        module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, cls(module))  # type: ignore[arg-type]
+        return module.__spec__
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Take back what the import system has set."""
+        module.__spec__, module.__loader__ = self.spec, self.loader
+
+
+def _is_loaded(module: ModuleType) -> bool:
+    return type(module) is not _LazyModule
+
+
+def _loaded(module: ModuleType) -> ModuleType:
+    """The module itself, loaded. Raises: what the module raises while it is imported."""
+    loader = module.__loader__
+    if isinstance(loader, _LazyLoader):
+        with loader.lock:
+            if not loader.loading_thread and not _is_loaded(module):
+                loader.load(module)
+    return module
+
+
+class _LazyFinder:
+    """Finds the modules of `LAZY` as others find them, to be loaded later."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        parent = name.rpartition(".")[0]
+        if parent in LAZY and name not in ALONE and parent in sys.modules:
+            _loaded(sys.modules[parent])
+            if name in sys.modules:  # its package imported it just now
+                return _PresentLoader.spec_of(sys.modules[name])
+        if name == "transformers.distributed":
+            _leave_out_process_groups()
+        if name not in LAZY:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LazyLoader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _NotSharded:
+    """In place of torch.distributed.tensor, of which PEFT reads an attribute without importing it."""
+
+    class DTensor:
+        """The type of no tensor while the module is not imported."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("torch.distributed.tensor"), name)
+
+
+def _leave_out_process_groups() -> None:
+    """Let transformers take torch for a build without distributed tensors where this process is alone.
+
+    transformers asks once, and shards nothing here: our own code does.
+    """
+    import torch.distributed
+    from transformers.utils import is_torch_distributed_available
+
+    groups = torch.distributed
+    if "WORLD_SIZE" in os.environ or not groups.is_available() or groups.is_initialized():
+        return
+    if "torch.distributed.tensor" not in sys.modules:
+        groups.tensor = _NotSharded()  # type: ignore[assignment]  # an import replaces it
+    is_available = groups.is_available
+    groups.is_available = lambda: False
+    try:
+        is_torch_distributed_available()
+    finally:
+        groups.is_available = is_available
+
+
+def put_off_imports() -> None:
+    """Import the modules of `LAZY` when they are first used. Those already imported stay as they are."""
+    if not any(isinstance(finder, _LazyFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LazyFinder())

@@ -110,6 +110,58 @@ def test_functions_registered_early_are_registered_once_the_compiler_is_there() 
     assert run(code) == "_LazyModule True"
 
 
+def test_questions_about_symbols_have_torchs_own_answers_for_plain_values() -> None:
+    code = """
+    import tuneproof, sys, torch
+    from torch.fx.experimental import symbolic_shapes as shapes
+    values = (True, False)
+    def answers():
+        size = torch.Size([2, 3])
+        return [
+            *(getattr(shapes, name)(value) for value in values for name in (
+                "expect_true", "guard_or_false", "guard_or_true", "guard_size_oblivious",
+                "statically_known_true", "sym_and", "sym_or")),
+            *(shapes.sym_and(a, b) for a in values for b in values),
+            *(shapes.sym_or(a, b) for a in values for b in values),
+            shapes.sym_eq(size, [2, 3]), shapes.sym_eq(size, (2, 3, 1)),
+            shapes.sym_eq(4, 4), shapes.sym_eq((), []),
+            shapes.is_nested_int(3), shapes.is_nested_int(2.5),
+        ]
+    early = answers()
+    assert type(shapes).__name__ == "_LazyModule", "a plain value loaded it"
+    shapes.ShapeEnv
+    print(type(shapes).__name__, early == answers())
+    """
+    assert run(code) == "module True"
+
+
+def test_a_class_handed_out_early_is_the_class_where_it_is_used() -> None:
+    code = """
+    import tuneproof, sys
+    from sympy import Basic
+    lazy = isinstance(3, Basic), type(sys.modules["sympy"]).__name__
+    class Own(Basic):
+        pass
+    import sympy
+    instances = isinstance(Own(), sympy.Basic), isinstance(sympy.Symbol("x"), Basic)
+    print(*lazy, *instances, Own.__bases__[0].__module__)
+    """
+    assert run(code) == "False _LazyModule True True sympy.core.basic"
+
+
+def test_symbolic_shapes_are_computed_as_ever() -> None:
+    code = """
+    import tuneproof
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+    with FakeTensorMode(shape_env=ShapeEnv()) as mode:
+        x = mode.from_tensor(torch.ones(4, 5))
+        print(tuple(map(int, (x.new_ones(3, 4) @ x).shape)))
+    """
+    assert run(code) == "(3, 5)"
+
+
 def test_a_launched_process_keeps_distributed_tensors() -> None:
     code = """
     import tuneproof

@@ -27,7 +27,7 @@ def estimate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     layers = layers_of(arm.config)
     below = last_layers(arm.options) or 1
     depths = (below + 1, below + 2)
-    if layers is None or layers < 2 * depths[1] or workload.shards or not _are_alike(arm, layers, depths):
+    if layers is None or layers <= 2 * depths[1] or workload.shards or not _are_alike(arm, layers, depths):
         return simulate_step(arm, workload)
     low, high = (
         simulate_step(replace(arm, config=with_layers(arm.config, depth)), workload) for depth in depths

@@ -18,7 +18,7 @@ from threading import RLock, get_ident
 from types import ModuleType
 from typing import Any
 
-Later = Callable[[ModuleType, str], Callable[..., Any]]
+Later = Callable[[ModuleType, str], Any]
 _registrations: list[tuple[ModuleType, str, Any]] = []
 
 
@@ -62,17 +62,81 @@ def _call_later(module: ModuleType, name: str) -> Callable[..., Any]:
     return call
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a number, or a sequence of them, holds no symbol."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (int, float))
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_are_equal, one, other))
+    return bool(one == other)
+
+
+def _if_plain(answer: Callable[..., Any], kinds: type | tuple[type, ...] = bool) -> Later:
+    """A function of values, plain or symbolic: the answer for plain ones, which do not need the module."""
+
+    def later(module: ModuleType, name: str) -> Callable[..., Any]:
+        def call(*values: Any, **options: Any) -> Any:
+            if not options and all(isinstance(value, kinds) and _is_plain(value) for value in values):
+                return answer(*values)
+            return getattr(_loaded(module), name)(*values, **options)
+
+        return call
+
+    return later
+
+
+class _TypeLater:
+    """In place of a class that has no instances before its module is loaded, for isinstance."""
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        self._module, self._name = module, name
+
+    def __instancecheck__(self, value: Any) -> bool:
+        return _is_loaded(self._module) and isinstance(value, self._loaded_type())
+
+    def __mro_entries__(self, bases: Any) -> tuple[type, ...]:
+        return (self._loaded_type(),)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._loaded_type()(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loaded_type(), name)
+
+    def _loaded_type(self) -> Any:
+        return getattr(_loaded(self._module), self._name)
+
+
 def _nothing(module: ModuleType, name: str) -> Callable[..., Any]:
     """A function that does nothing where nothing is compiled."""
     return lambda: getattr(module, name)() if _is_loaded(module) else None
 
 
+_same = _if_plain(lambda value: value)
 LAZY: dict[str, dict[str, Later]] = {  # a module: names in it that are handed out without loading it
     "torch._dynamo": {
         "allow_in_graph": _register_later,
         "assume_constant_result": _decorate_later,
         "disable": _decorate_later,
         "graph_break": _nothing,
+    },
+    "sympy": {"Basic": _TypeLater},
+    "torch.fx.experimental.symbolic_shapes": {  # every check of a shape asks for these
+        "expect_true": _same,
+        "guard_or_false": _same,
+        "guard_or_true": _same,
+        "guard_size_oblivious": _same,
+        "guarding_hint_or_throw": _call_later,
+        "has_guarding_hint": _call_later,
+        "is_nested_int": _if_plain(lambda value: False, (int, float)),
+        "statically_known_true": _same,
+        "sym_and": _if_plain(lambda *values: all(values)),
+        "sym_eq": _if_plain(_are_equal, (int, list, tuple)),
+        "sym_or": _if_plain(lambda *values: any(values)),
     },
     "bitsandbytes": {},
     "scipy.optimize": {"linear_sum_assignment": _call_later},
@@ -89,7 +153,7 @@ class _LazyModule(ModuleType):
 
     def __getattribute__(self, name: str) -> Any:
         names = super().__getattribute__("__dict__")  # __file__, which inspect reads, and `ALONE`
-        if name in names or hasattr(ModuleType, name):
+        if name in names or name == "__path__" or hasattr(ModuleType, name):  # no package, no path
             return super().__getattribute__(name)
         loader = names["__spec__"].loader
         if loader.loading_thread == get_ident():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tuneproof.errors import ModelError
 from tuneproof.families import family_of
@@ -163,6 +164,21 @@ def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
     raise ModelError(source.name, f"transformers {missing}", do="Use another arm or another model.")
 
 
+class _Uninitialized(TorchFunctionMode):
+    """Leaves tensors as they are that would be drawn: without data there is nothing to draw.
+
+    On the meta device torch would import sympy for it, which takes longer than to build the model.
+    """
+
+    DRAWS = frozenset(("normal_", "uniform_", "trunc_normal_", "zero_", "fill_", "constant_"))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in self.DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _on_meta(auto: Any, config: Any) -> Any:
     """The auto class's model without weights."""
     return _build_on_meta(lambda copied: auto.from_config(copied, trust_remote_code=False), config)
@@ -171,7 +187,7 @@ def _on_meta(auto: Any, config: Any) -> Any:
 def _build_on_meta(build: Callable[[Any], Any], config: Any) -> Any:
     """Raises: ModelError where the configuration's values do not make a model."""
     try:
-        with torch.device("meta"), quiet():
+        with torch.device("meta"), _Uninitialized(), quiet():
             return build(copy.deepcopy(config))
     except Exception as error:  # each class fails in its own way at values that it does not expect
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -61,6 +61,7 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "reliability": ("reliability", None),
     "streaming": ("streaming", None),
     "statistics": ("simulate_statistics", None),
+    "study": ("whole_study", None),
 }
 
 

@@ -442,3 +442,10 @@ def test_real_tokenizers_read_special_strings_as_text(name) -> None:
     markers = 2 if family.kind == "encoder" else 1
     assert sum(i in special for i in encoded.ids[0].tolist()) == markers
     assert encoded.tokens_N[1] == 256, "what the tokenizer's own file says of length is not used"
+
+
+def test_special_strings_are_seen_wherever_a_text_holds_them() -> None:
+    specials = ("</s>", "[MASK]", "<extra_1>")
+    assert [contains_special(text, specials) for text in ("a </s>", "a [MASK]", "<extra_1>")] == [True] * 3
+    assert [contains_special(text, specials) for text in ("a < s", "[mask]", "", "extra_1>")] == [False] * 4
+    assert not contains_special("anything", ())

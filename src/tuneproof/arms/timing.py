@@ -37,6 +37,7 @@ from tuneproof.train.optimizer import make_optimizer, make_schedule
 
 WORK_FLOPS = {"cpu": 1e11, "cuda": 1e13, "mps": 3e11}  # of the layers, in what is timed at once
 LEAST_ITEMS = 4  # beside one: what a call takes whatever its items is not multiplied by them
+SHARE_TIMED = 16  # at most one in so many items is timed at once: a forecast must not cost what it predicts
 MOST_CALLS, ENOUGH_S = 4, 0.03  # of the same work
 GROWTH = 2.5  # of a call's time, from which on the time of an item stands out of that of the call
 MANY_WEIGHTS = 30_000_000
@@ -65,8 +66,10 @@ class ArmTimes:
     trained_weights: LayeredCost | None = None
 
 
-def time_arm(context: ArmContext, shots: Sequence[Example]) -> ArmTimes:
+def time_arm(context: ArmContext, shots: Sequence[Example], held_out: int) -> ArmTimes:
     """Time the arm's work on the sample in its context; what is random elsewhere stays as it is.
+
+    held_out: items of dev and test in all; a small share of them is timed.
 
     Raises: ModelError where the architecture does not allow it.
     """
@@ -75,7 +78,7 @@ def time_arm(context: ArmContext, shots: Sequence[Example]) -> ArmTimes:
     costs: dict[str, dict[int, Line]] = {}
     with torch.random.fork_rng(devices=[]):
         for depth in depths_to_build(layers, weights):
-            timer = _Timer(context, shots, depth, depth * weights)
+            timer = _Timer(context, shots, depth, depth * weights, held_out)
             for name, line in timer.lines():
                 costs.setdefault(name, {})[depth] = line
             objective = timer.objective
@@ -96,6 +99,7 @@ class _Timer:
     shots: Sequence[Example]
     depth: int
     weights: int
+    held_out: int
 
     def __post_init__(self) -> None:
         context, method = self.context, self.context.arm.method
@@ -112,7 +116,8 @@ class _Timer:
         context, method = self.context, self.context.arm.method
         held_out = [*context.splits.dev, *context.splits.test]
         examples = sorted(held_out, key=lambda example: len(example.text))
-        limit = min(context.recipe.predict.batch_size, len(examples))
+        most = max(LEAST_ITEMS, self.held_out // SHARE_TIMED)
+        limit = min(context.recipe.predict.batch_size, len(examples), most)
         count = self._items(FORWARD, self._mean_tokens(examples), limit)
         middle = examples[(len(examples) - count) // 2 :][:count]
         yield "weights", Line(float(sum(weight.numel() for weight in self.model.parameters())), 0.0)

@@ -63,7 +63,11 @@ def special_strings(tokenizer: Any) -> tuple[str, ...]:
 
     Not those that no space breaks up, such as the ! that pads in CLIP: in a text they are text.
     """
-    strings = {*_markup_of(tokenizer).values(), *tokenizer.all_special_tokens}
+    return _breakable(frozenset((*_markup_of(tokenizer).values(), *tokenizer.all_special_tokens)))
+
+
+@lru_cache(maxsize=8)
+def _breakable(strings: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(filter(_break_up, strings), key=lambda token: (-len(token), token)))
 
 
@@ -75,7 +79,15 @@ def _break_up(special: str) -> str:
 
 def contains_special(text: str, specials: Sequence[str]) -> bool:
     """Whether a text contains the string of a special token, such as </s> or [MASK]."""
-    return any(special in text for special in specials)
+    first_characters = _first_characters(tuple(specials))  # few texts hold one, some vocabularies thousands
+    return any(character in text for character in first_characters) and any(
+        special in text for special in specials
+    )
+
+
+@lru_cache(maxsize=8)
+def _first_characters(specials: tuple[str, ...]) -> str:
+    return "".join({special[0] for special in specials if special})
 
 
 def escape_special(text: str, specials: Sequence[str]) -> str:

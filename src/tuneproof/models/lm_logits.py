@@ -14,6 +14,8 @@ MAX_PIECE_TOKENS = 512  # tokens of a row in one piece
 MIN_PIECE_TOKENS = 32
 MAX_ATTENTION_PAIRS = 2**18  # query-key pairs of a row at once: bounds the attention scores
 MAX_FLOAT32_LOGITS = 2**22  # 16 MiB
+# with fewer rows torch's float32 product over 262,144 words, backward, rounds 15 times as much
+MIN_ROWS = 4
 
 
 def lm_head_logits(
@@ -34,14 +36,16 @@ def lm_head_logits(
         extra["past_key_values"] = cache
 
     def select(states: torch.Tensor) -> torch.Tensor:
-        return states[:, -keep:].flatten(0, 1)[positions_S][None]
+        rows = states[:, -keep:].flatten(0, 1)[positions_S]
+        missing = MIN_ROWS - len(rows) if torch.is_grad_enabled() else 0
+        return torch.nn.functional.pad(rows, (0, 0, 0, max(0, missing)))[None]
 
     head = inner.get_output_embeddings()
     if head is None:
-        return select(model(**model_inputs(inner, batch), **extra).logits)[0]
+        return select(model(**model_inputs(inner, batch), **extra).logits)[0][: len(positions_S)]
     hook = head.register_forward_pre_hook(lambda module, inputs: (select(inputs[0]),))
     try:
-        return model(**model_inputs(inner, batch), **extra).logits[0]
+        return model(**model_inputs(inner, batch), **extra).logits[0][: len(positions_S)]
     finally:
         hook.remove()
 

@@ -263,7 +263,9 @@ class _Speeds:
             return _time_baseline(self.plan.study, run)
         from tuneproof.arms.timing import time_arm
 
-        return time_arm(self._context(run, self.sample), shots_of(self.plan.study, run.arm, run.random_seed))
+        shots = shots_of(self.plan.study, run.arm, run.random_seed)
+        counts = self.counts(run)
+        return time_arm(self._context(run, self.sample), shots, counts.dev + counts.test)
 
     def _context(self, run: ArmRun, study: StudyData) -> ArmContext:
         """The arm's context with a sample of the items, which no other context encodes."""

@@ -162,6 +162,18 @@ def test_symbolic_shapes_are_computed_as_ever() -> None:
     assert run(code) == "(3, 5)"
 
 
+def test_the_type_of_sharded_tensors_is_there_to_compare_with() -> None:
+    code = """
+    import tuneproof
+    import torch, sys
+    from transformers.distributed import sharding_utils
+    same = torch.ones(2)
+    equal = sharding_utils._tied_params_are_equal(same, same.clone())
+    print(equal, "torch.distributed.tensor" in sys.modules)
+    """
+    assert run(code) == "True False"
+
+
 def test_a_launched_process_keeps_distributed_tensors() -> None:
     code = """
     import tuneproof

@@ -244,11 +244,18 @@ class _LazyFinder:
                 return _PresentLoader.spec_of(sys.modules[name])
         if name == "transformers.distributed":
             _leave_out_process_groups()
-        if name not in LAZY:
+        loader = (
+            _LazyLoader
+            if name in LAZY
+            else _UnshardedLoader
+            if parent == "transformers.distributed"
+            else None
+        )
+        if loader is None:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _LazyLoader(spec.loader)  # type: ignore[assignment]
+            spec.loader = loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
@@ -260,6 +267,20 @@ class _NotSharded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module("torch.distributed.tensor"), name)
+
+
+class _UnshardedLoader:
+    """Gives transformers' modules the name of the type that they compare with without having imported it."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        module.__dict__.setdefault("DTensor", _NotSharded.DTensor)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
 
 
 def _leave_out_process_groups() -> None:

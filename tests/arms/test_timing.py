@@ -1,5 +1,7 @@
 """How many items the forecast times at once."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tuneproof.arms.timing import _Timer
@@ -24,3 +26,11 @@ def test_a_call_that_grows_with_its_items_is_timed_twice() -> None:
     timer._seconds = lambda items: timed.append(items) or 0.1 + items  # type: ignore[method-assign, assignment, func-returns-value]
     timer._line(4, 64, lambda items: items)  # type: ignore[arg-type, return-value]
     assert timed == [1, 4]
+
+
+@pytest.mark.parametrize(("predicted", "most"), [(74, 4), (320, 20), (100_000, 32)])
+def test_a_small_study_times_a_small_share_of_its_items_at_once(predicted: int, most: int) -> None:
+    timer = object.__new__(_Timer)
+    timer.predicted = predicted
+    timer.context = SimpleNamespace(recipe=SimpleNamespace(predict=SimpleNamespace(batch_size=32)))  # type: ignore[assignment]
+    assert timer._most_at_once() == most

@@ -104,10 +104,14 @@ def test_functions_registered_early_are_registered_once_the_compiler_is_there() 
         return x + 1
     assert torch._dynamo.allow_in_graph(opaque) is opaque
     lazy = type(torch._dynamo).__name__
+    from torch._dynamo import allow_in_graph
     from torch._dynamo.trace_rules import is_callable_allowed
-    print(lazy, is_callable_allowed(opaque))
+    def later(x):
+        return x
+    allow_in_graph(later)
+    print(lazy, is_callable_allowed(opaque), is_callable_allowed(later))
     """
-    assert run(code) == "_LazyModule True"
+    assert run(code) == "_LazyModule True True"
 
 
 def test_questions_about_symbols_have_torchs_own_answers_for_plain_values() -> None:

@@ -30,7 +30,7 @@ from tuneproof.models.checkpoint_files import (
     require_lm_head,
     weight_names,
 )
-from tuneproof.models.load import load_model, pretrained_on_meta
+from tuneproof.models.load import _Uninitialized, load_model, pretrained_on_meta
 
 
 @pytest.fixture(scope="module")
@@ -385,3 +385,12 @@ def test_real_models_have_their_published_number_of_parameters() -> None:
     source = resolve_model(shared_model("minilm-l6"))
     meta = pretrained_on_meta(source, read_config(source))
     assert sum(parameter.numel() for parameter in meta.parameters()) == 22_713_216
+
+
+def test_only_tensors_without_data_are_left_undrawn() -> None:
+    with _Uninitialized():
+        drawn = torch.nn.init.constant_(torch.empty(3), 2.0)
+        filled = torch.empty(3).fill_(2.0)
+        undrawn = torch.nn.init.normal_(torch.empty(3, device="meta"))
+    assert drawn.tolist() == filled.tolist() == [2.0] * 3
+    assert undrawn.is_meta

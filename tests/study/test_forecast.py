@@ -94,7 +94,7 @@ def test_the_memory_of_twelve_layers_follows_from_two(models, tmp_path):
 
 
 def test_what_cannot_be_timed_is_said_and_the_rest_is_predicted(models, tmp_path, monkeypatch):
-    def fail(context, shots, held_out):
+    def fail(context, shots, predicted):
         raise ValueError("no such layer")
 
     monkeypatch.setattr("tuneproof.arms.timing.time_arm", fail)

@@ -37,7 +37,7 @@ from tuneproof.train.optimizer import make_optimizer, make_schedule
 
 WORK_FLOPS = {"cpu": 1e11, "cuda": 1e13, "mps": 3e11}  # of the layers, in what is timed at once
 LEAST_ITEMS = 4  # beside one: what a call takes whatever its items is not multiplied by them
-SHARE_TIMED = 16  # at most one in so many items is timed at once: a forecast must not cost what it predicts
+TIMED_ONE_IN = 16  # items at most are timed at once: a forecast must not cost what it predicts
 MOST_CALLS, ENOUGH_S = 4, 0.03  # of the same work
 GROWTH = 2.5  # of a call's time, from which on the time of an item stands out of that of the call
 MANY_WEIGHTS = 30_000_000
@@ -66,10 +66,10 @@ class ArmTimes:
     trained_weights: LayeredCost | None = None
 
 
-def time_arm(context: ArmContext, shots: Sequence[Example], held_out: int) -> ArmTimes:
+def time_arm(context: ArmContext, shots: Sequence[Example], predicted: int) -> ArmTimes:
     """Time the arm's work on the sample in its context; what is random elsewhere stays as it is.
 
-    held_out: items of dev and test in all; a small share of them is timed.
+    predicted: how many items of dev and test the arm predicts; one in `TIMED_ONE_IN` is timed at most.
 
     Raises: ModelError where the architecture does not allow it.
     """
@@ -78,7 +78,7 @@ def time_arm(context: ArmContext, shots: Sequence[Example], held_out: int) -> Ar
     costs: dict[str, dict[int, Line]] = {}
     with torch.random.fork_rng(devices=[]):
         for depth in depths_to_build(layers, weights):
-            timer = _Timer(context, shots, depth, depth * weights, held_out)
+            timer = _Timer(context, shots, depth, depth * weights, predicted)
             for name, line in timer.lines():
                 costs.setdefault(name, {})[depth] = line
             objective = timer.objective
@@ -99,7 +99,7 @@ class _Timer:
     shots: Sequence[Example]
     depth: int
     weights: int
-    held_out: int
+    predicted: int
 
     def __post_init__(self) -> None:
         context, method = self.context, self.context.arm.method
@@ -116,8 +116,7 @@ class _Timer:
         context, method = self.context, self.context.arm.method
         held_out = [*context.splits.dev, *context.splits.test]
         examples = sorted(held_out, key=lambda example: len(example.text))
-        most = max(LEAST_ITEMS, self.held_out // SHARE_TIMED)
-        limit = min(context.recipe.predict.batch_size, len(examples), most)
+        limit = min(len(examples), self._most_at_once())
         count = self._items(FORWARD, self._mean_tokens(examples), limit)
         middle = examples[(len(examples) - count) // 2 :][:count]
         yield "weights", Line(float(sum(weight.numel() for weight in self.model.parameters())), 0.0)
@@ -170,6 +169,11 @@ class _Timer:
         limit = WORK_FLOPS.get(self.context.compute.device.type, WORK_FLOPS["cpu"])
         affordable = int(limit / (flops_per_weight * self.weights * tokens))
         return min(most, max(LEAST_ITEMS, affordable))
+
+    def _most_at_once(self) -> int:
+        """How many items are predicted at once at most while timing."""
+        few = max(LEAST_ITEMS, self.predicted // TIMED_ONE_IN)
+        return min(self.context.recipe.predict.batch_size, few)
 
     def _mean_tokens(self, examples: Sequence[Example]) -> float:
         """Tokens of an item with its prompt, from a few."""

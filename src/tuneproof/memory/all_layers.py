@@ -10,13 +10,10 @@ is left out. Where a model's layers are not alike in weights, all of them are si
 from dataclasses import asdict, replace
 
 from tuneproof.families.blocks import layers_of, with_layers
-from tuneproof.families.models import ModelSource
 from tuneproof.memory.estimate import MemoryEstimate, Peak, highest
 from tuneproof.memory.simulate_step import SimulatedArm, Workload, simulate_step
 from tuneproof.methods.options import last_layers
-from tuneproof.models.load import model_on_meta
-
-_weights_at: dict[tuple[ModelSource, str], int] = {}
+from tuneproof.models.shallow import base_weights
 
 
 def estimate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
@@ -32,7 +29,6 @@ def estimate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     low, high = (
         simulate_step(replace(arm, config=with_layers(arm.config, depth)), workload) for depth in depths
     )
-
     further = layers - depths[0]
     phases = {name: _extended(peak, high.phases[name], further) for name, peak in low.phases.items()}
     hosts = {
@@ -51,15 +47,7 @@ def _extended(low: Peak, high: Peak, further: int) -> Peak:
 
 def _are_alike(arm: SimulatedArm, layers: int, depths: tuple[int, int]) -> bool:
     """Whether every layer has as many weights as the others."""
-    low, high, whole = (_weights(arm, depth) for depth in (*depths, layers))
+    low, high, whole = (
+        base_weights(arm.source, with_layers(arm.config, depth)) for depth in (*depths, layers)
+    )
     return whole == low + (layers - depths[0]) * (high - low)
-
-
-def _weights(arm: SimulatedArm, depth: int) -> int:
-    """The weights of the base at a depth, counted once."""
-    config = with_layers(arm.config, depth)
-    key = (arm.source, config.to_json_string())
-    if key not in _weights_at:
-        model = model_on_meta(arm.source, config, head="base")
-        _weights_at[key] = sum(parameter.numel() for parameter in model.parameters())
-    return _weights_at[key]

@@ -58,7 +58,7 @@ def table_sentences(table: MemoryTable) -> list[str]:
     each = f", one of {table.processes} processes ({table.parallel})" if table.processes > 1 else ""
     first = (
         f"{table.model} on {device} with {table.memory_bytes / GIGABYTE:.1f} GB, {table.precision}{each}: "
-        "estimated peaks in GB (10⁹ bytes), from one real step on fake tensors."
+        "estimated peaks in GB (10⁹ bytes), from real steps on fake tensors."
     )
     reason = [table.precision_reason] if table.precision_reason else []
     rows = [sentence for row in table.rows for sentence in _sentences(row, table)]

@@ -2,10 +2,10 @@
 
 In: nothing. Out: an import system that puts off the modules of `LAZY`. Knows nothing of: who imports them.
 
-transformers and PEFT import torch's compiler, distributed tensors, SciPy's optimisers, scikit-learn's metrics
-and bitsandbytes for what few models need: half of the processor time until a BERT is loaded. Here such a
-module stays empty until one of its attributes is read; then it loads itself, in place. So does `importlib`'s
-LazyLoader; but these modules are imported for a decorator or one function, which is handed out without them.
+transformers and PEFT import torch's compiler, sympy, distributed tensors, SciPy's optimisers, scikit-learn's
+metrics and bitsandbytes for what few models need: half of the processor time until a BERT is loaded. Here
+such a module stays empty until one of its attributes is read; then it loads itself, in place. So does
+`importlib`'s LazyLoader; but these are imported for a decorator or one function, which is handed out first.
 """
 
 import importlib
@@ -47,6 +47,8 @@ def _register_later(module: ModuleType, name: str) -> Callable[..., Any]:
     """A function that returns its argument, which the module registers once it is loaded."""
 
     def register(function: Any) -> Any:
+        if _is_loaded(module):
+            return getattr(module, name)(function)
         _registrations.append((module, name, function))
         return function
 
@@ -244,18 +246,12 @@ class _LazyFinder:
                 return _PresentLoader.spec_of(sys.modules[name])
         if name == "transformers.distributed":
             _leave_out_process_groups()
-        loader = (
-            _LazyLoader
-            if name in LAZY
-            else _UnshardedLoader
-            if parent == "transformers.distributed"
-            else None
-        )
-        if loader is None:
+        if name not in LAZY and parent != "transformers.distributed":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = loader(spec.loader)  # type: ignore[assignment]
+            wrap = _LazyLoader if name in LAZY else _UnshardedLoader
+            spec.loader = wrap(spec.loader)  # type: ignore[assignment]
         return spec
 
 

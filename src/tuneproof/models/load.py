@@ -165,9 +165,9 @@ def _auto_class(source: ModelSource, config: Any, head: Head) -> Any:
 
 
 class _Uninitialized(TorchFunctionMode):
-    """Leaves tensors as they are that would be drawn: without data there is nothing to draw.
+    """Leaves tensors without data as they are where they would be drawn.
 
-    On the meta device torch would import sympy for it, which takes longer than to build the model.
+    For them torch imports sympy, which takes longer than to build the model.
     """
 
     DRAWS = frozenset(("normal_", "uniform_", "trunc_normal_", "zero_", "fill_", "constant_"))
@@ -175,7 +175,9 @@ class _Uninitialized(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") in self.DRAWS:
-            return args[0] if args else kwargs["tensor"]
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
         return func(*args, **kwargs)
 
 

@@ -15,6 +15,7 @@ from tuneproof.models.load import Head, model_on_meta
 FULL_DEPTH_WEIGHTS = 120_000_000  # of layers: as many as are built
 SCALE = 0.02  # standard deviation, as most models start
 TILE = 1 << 16  # numbers that are drawn, then repeated
+_base_weights: dict[tuple[ModelSource, str], int] = {}
 
 
 def depths_to_build(layers: int, weights_per_layer: int) -> tuple[int, ...]:
@@ -23,13 +24,19 @@ def depths_to_build(layers: int, weights_per_layer: int) -> tuple[int, ...]:
     return (layers,) if affordable >= layers else (1, affordable)
 
 
+def base_weights(source: ModelSource, config: Any) -> int:
+    """The weights of a model without a head, counted once in a process."""
+    key = (source, config.to_json_string())
+    if key not in _base_weights:
+        model = model_on_meta(source, config, head="base")
+        _base_weights[key] = sum(parameter.numel() for parameter in model.parameters())
+    return _base_weights[key]
+
+
 def layer_weights(source: ModelSource, config: Any) -> int:
     """The weights of one layer: the difference that a second layer makes."""
-    sizes = [
-        sum(parameter.numel() for parameter in model_on_meta(source, shape, head="base").parameters())
-        for shape in (with_layers(config, 1), with_layers(config, 2))
-    ]
-    return sizes[1] - sizes[0]
+    one, two = (base_weights(source, with_layers(config, layers)) for layers in (1, 2))
+    return two - one
 
 
 def shallow_model(

@@ -114,6 +114,6 @@ def peak_memory(rows: Sequence[ArmRow]) -> dict[str, Any] | None:
         "axis": _axis(scale),
         "legend": [(NAMES.get(n, n), _ink(i)) for i, n in enumerate(names) if n in used],
         "table": Table(HEADER, cells, (False, True, True, True, True, True, False, True)),
-        "note": f"Predicted: one real step on fake tensors, plus overhead ({overhead}). Measured: "
+        "note": f"Predicted: real steps on fake tensors, plus overhead ({overhead}). Measured: "
         f"{measured_by}. For several seeds the highest peak is shown.",
     }

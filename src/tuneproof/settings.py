@@ -21,6 +21,7 @@ from pydantic import (
 
 from tuneproof.errors import RecipeError
 
+MIN_TIMING_S, MAX_TIMING_S = 1.0, 5.0  # of an arm's predictions, where the recipe does not say
 UNITS = {
     "B": 1,
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
@@ -227,9 +228,16 @@ class PredictSettings(Settings):
     batch_size: int = Field(32, ge=1)
     """Items on the device at once. It changes results by rounding alone: float32 sums in another order move a
     log-probability by about 1e-5."""
-    timing_s: float = Field(5.0, ge=0, le=3600)
-    """Seconds at most that each arm is timed after it has predicted, on dev items: one item at a time, and
-    batches of up to batch_size. 0: it is not timed. It changes no result."""
+    timing_s: float | None = Field(None, ge=0, le=3600)
+    """Seconds at most that an arm is timed after it has predicted, on dev items: one item at a time, and
+    batches of up to batch_size. Of several seeds, which predict alike, the first is timed. 0: it is not
+    timed. Default: a tenth of what the arm took, from 1 to 5 seconds. It changes no result."""
+
+    def timing_limit_s(self, arm_s: float) -> float:
+        """Seconds at most that an arm is timed which took so many."""
+        if self.timing_s is not None:
+            return self.timing_s
+        return min(MAX_TIMING_S, max(MIN_TIMING_S, arm_s / 10))
 
 
 class ScoreSettings(Settings):

@@ -3,6 +3,7 @@
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -237,3 +238,46 @@ def test_a_base_whose_spans_depend_on_padding_fails_the_arm(tmp_path, monkeypatc
         RunError, match=r"self-test failed: the states of q\d+-\d in a batch padded on the right"
     ):
         run_recorded(recipe)
+
+
+@pytest.mark.parametrize(
+    ("arms", "tests"),
+    [
+        (
+            ["zero-shot", {"few-shot": {"shots": 1}}],
+            ["zero-shot", "few-shot"],
+        ),  # longer prompts are tested again
+        (["lora", {"lora": {"name": "wide", "rank": 4}}], ["lora", "wide"]),
+    ],
+)
+def test_seeds_share_the_test_of_an_arm(tmp_path, models, monkeypatch, arms, tests) -> None:
+    from tuneproof.arms import prompted, tuned
+
+    names = []
+
+    def record(original, context, *arguments):
+        names.append(context.arm.name)
+        return original(context, *arguments)
+
+    for module, name in ((prompted, "self_test_prompts"), (tuned, "self_test")):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, partial(record, original))
+    run_recorded(small_recipe(tmp_path, [models["llama"]], arms, seeds=[0, 1, 2]))
+    assert names == tests
+
+
+def test_a_seed_after_one_that_failed_is_tested(tmp_path, models, monkeypatch) -> None:
+    from tuneproof.arms import tuned
+
+    seeds, original = [], tuned.self_test
+
+    def fail_first(context, *arguments):
+        seeds.append(context.seed)
+        if len(seeds) == 1:
+            raise RunError("lora", "the self-test failed")
+        return original(context, *arguments)
+
+    monkeypatch.setattr(tuned, "self_test", fail_first)
+    with pytest.raises(RunError, match="self-test failed"):
+        run_recorded(small_recipe(tmp_path, [models["bert"]], ["lora"], seeds=[0, 1, 2]))
+    assert seeds == [0, 1]

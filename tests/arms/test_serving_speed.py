@@ -12,6 +12,7 @@ from tests.tiny_models import tiny_model
 from tuneproof.arms import serving_speed
 from tuneproof.arms.serving_speed import Timing, time_serving
 from tuneproof.errors import RunError
+from tuneproof.settings import PredictSettings
 from tuneproof.tasks.task import Example
 
 ITEMS = [Example(str(i), f"text {i}", 0, str(i)) for i in range(10)]
@@ -105,3 +106,31 @@ def test_timing_changes_no_bit_of_a_result(studies) -> None:
         for folder in studies
     ]
     assert facts[0] == facts[1]
+
+
+def test_the_first_of_an_arms_seeds_is_timed(tmp_path, monkeypatch) -> None:
+    limits = {}
+
+    def record(serve, examples, timing):
+        limits[timing.seconds] = serve
+        return {"reason": "not now"}
+
+    monkeypatch.setattr("tuneproof.study.arm_session.time_serving", record)
+    recipe = small_recipe(
+        tmp_path, [tiny_model(tmp_path / "model", "bert")], ["lexical", "lora"], seeds=[3, 1]
+    )
+    run_recorded(recipe)
+    timed = {
+        path.parent.name: json.loads(path.read_text())["serving"] is not None
+        for path in Path(recipe.out).glob("arms/*/arm.json")
+    }
+    assert sorted(timed.values()) == [False, True, True]
+    assert next(was_timed for name, was_timed in timed.items() if "seed1" in name) is False
+    assert all(1 <= seconds <= 5 for seconds in limits)
+
+
+@pytest.mark.parametrize(
+    ("setting", "arm_s", "limit_s"), [(None, 3, 1), (None, 30, 3), (None, 900, 5), (60, 3, 60)]
+)
+def test_an_arm_is_timed_for_a_tenth_of_its_own_time(setting, arm_s, limit_s) -> None:
+    assert PredictSettings(timing_s=setting).timing_limit_s(arm_s) == limit_s

@@ -262,6 +262,8 @@ def test_a_mark_that_is_not_called_special_is_text_in_a_text_too() -> None:
     tokenizer.add_tokens([AddedToken("\n\n", special=False), AddedToken("user", special=False)])
     tokenizer.chat_template += "\n\nuser"
     assert not {"\n\n", "user"} & set(special_strings(tokenizer))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["good"]})  # a word of the vocabulary
+    assert "good" in special_strings(tokenizer)
 
 
 @pytest.mark.parametrize("mark", ["!", "a", " a", "  ", "\n", "aa", "a b", "a  b", "a\n\n", " "])

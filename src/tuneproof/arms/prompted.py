@@ -37,6 +37,7 @@ from tuneproof.objectives.label_words import label_scores
 from tuneproof.objectives.objective import FloatArray
 from tuneproof.tasks.task import Example
 
+SIMILAR_LENGTH = 1.25  # a prompt so many times as long as a tested one is tested by it
 SELF_TEST_CANDIDATES = 32  # short items from which the self-test takes some of different lengths
 
 
@@ -76,16 +77,25 @@ def _shared_model(context: ArmContext) -> Any:
 
 
 def _self_test(context: ArmContext, model: Any, predictor: "LabelPredictor | AnswerObjective") -> None:
-    """The self-test on a few prompts, unless it is turned off."""
+    """The self-test on a few prompts, unless it is turned off, or the loaded model has passed it.
+
+    What it tests holds for other shots, too; for longer prompts it is repeated.
+    """
     if not context.recipe.train.self_test:
         return
-    context.monitor.stage("self-test")
     short = sorted(context.splits.dev, key=lambda example: len(example.text))[:SELF_TEST_CANDIDATES]
     prompts = predictor.prompts(short)
     chosen = select_items([len(prompt) for prompt in prompts])
     rows, ids = [prompts[i] for i in chosen], [short[i].id for i in chosen]
+    longest, loaded = max(map(len, rows)), context.loaded
+    is_loaded = loaded.model is model
+    if is_loaded and longest <= SIMILAR_LENGTH * loaded.tested_tokens:
+        return
+    context.monitor.stage("self-test")
     if not self_test_prompts(context, model, rows, ids):
         context.monitor.message("The self-test was skipped: out of memory.", recorded=True)
+    elif is_loaded:
+        loaded.tested_tokens = longest
 
 
 def make_predictor(

@@ -4,6 +4,7 @@ In: study data, an arm, its folder, a monitor. Out: an ArmResult.
 Knows nothing of: where replies come from, models, torch.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -94,7 +95,7 @@ def _request_of(study: StudyData, arm: Arm, shots: Sequence[Example], folder: Pa
         folder,
         prices=own.per_million_tokens if own and own.per_million_tokens else prices.per_million_tokens,
         currency=prices.currency,
-        timing_s=study.recipe.predict.timing_s,
+        timing_s=study.recipe.predict.timing_limit_s(math.inf),
         threads=study.recipe.compute.threads,
     )
 

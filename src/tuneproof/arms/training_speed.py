@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tuneproof.context.compute import Compute
+from tuneproof.context.arm_context import ArmContext
 from tuneproof.models.oom import release_memory, run_or_oom
 from tuneproof.objectives.objective import Objective
 from tuneproof.throughput.device_peak import DevicePeak
@@ -33,19 +33,26 @@ from tuneproof.throughput.flops import TrainingCost, measure_training_cost
 SAMPLED_ROWS = 4
 
 
-def sample_training_cost(
-    model: Any, objective: Objective, compute: Compute, recompute: bool
-) -> TrainingCost | None:
-    """The cost of training per token, from a few rows of different lengths; None if memory is too small."""
-    parts = [objective.collate(np.array([row])) for row in sample_rows(objective.lengths)]
-    done, cost = run_or_oom(
-        lambda: measure_training_cost(
-            model, objective.loss, parts, compute.device, compute.autocast, recompute
+def sample_training_cost(context: ArmContext, model: Any, objective: Objective) -> TrainingCost | None:
+    """The cost of training per token, from a few rows of different lengths; None if memory is too small.
+
+    It is the same for all seeds that learn from the same items.
+    """
+    compute, recompute = context.compute, context.recipe.train.gradient_checkpointing
+    rows = sample_rows(objective.lengths)
+
+    def measure() -> TrainingCost | None:
+        parts = [objective.collate(np.array([row])) for row in rows]
+        done, cost = run_or_oom(
+            lambda: measure_training_cost(
+                model, objective.loss, parts, compute.device, compute.autocast, recompute
+            )
         )
-    )
-    if not done:
-        release_memory()
-    return cost
+        if not done:
+            release_memory()
+        return cost
+
+    return context.once("cost of training", objective.lengths, measure)
 
 
 def sample_rows(lengths: Sequence[int] | np.ndarray) -> list[int]:

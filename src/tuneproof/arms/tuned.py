@@ -159,12 +159,16 @@ def _apply_method(context: ArmContext, model: Any, loaded: LoadResult) -> Any:
 
 
 def _self_test(context: ArmContext, model: Any, objective: Objective, seconds: dict[str, float]) -> None:
-    """The self-test, unless it is turned off."""
+    """The self-test, unless it is turned off or another seed on the same items has passed it."""
     if not context.recipe.train.self_test:
         return
-    with _timed(seconds, "self-test"):
+
+    def test() -> bool:
         context.monitor.stage("self-test")
-        if not self_test(context, model, objective):
+        return self_test(context, model, objective)
+
+    with _timed(seconds, "self-test"):
+        if not context.once("self-test", objective.lengths, test):
             context.monitor.message("The self-test was skipped: out of memory.", recorded=True)
 
 
@@ -259,8 +263,8 @@ def _training_speed(context: ArmContext, training: Training, sharded: bool) -> d
     """
     if not training.group.is_main:
         return {}
-    compute, recompute = context.compute, context.recipe.train.gradient_checkpointing
-    cost = sample_training_cost(training.model, training.objective, compute, recompute)
+    compute = context.compute
+    cost = sample_training_cost(context, training.model, training.objective)
     peak = measure_device_peak(compute.device, compute.precision)
     entry = training_speed_entry(training.steps_file, cost, peak, training.group.world_size)
     if sharded and entry:

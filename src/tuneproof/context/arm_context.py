@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tuneproof.context.compute import Compute
 from tuneproof.context.model_spec import ModelSpec
@@ -24,13 +27,20 @@ if TYPE_CHECKING:
     from tuneproof.models.resume_log import ResumeLog, ResumeLogs
     from tuneproof.train.resume import CheckpointManager
 
+PACE = {"name", "learning_rate", "epochs", "more_epochs"}  # options that change how far training goes alone
+T = TypeVar("T")
+
 
 @dataclass
 class LoadedModel:
-    """The model that consecutive prompt arms share: none of them changes it, so it is loaded once."""
+    """The model that consecutive prompt arms share: none of them changes it, so it is loaded once.
+
+    tested_tokens: the longest prompt with which it has passed the self-test.
+    """
 
     spec: ModelSpec | None = None
     model: Any = None
+    tested_tokens: int = 0
 
     def get(self, spec: ModelSpec, load: Callable[[], Any]) -> Any:
         """The model of `spec`, loaded where it is not there."""
@@ -42,6 +52,7 @@ class LoadedModel:
     def release(self) -> None:
         """Free the weights."""
         self.spec = self.model = None
+        self.tested_tokens = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,17 @@ class ArmContext:
     def options(self) -> Any:
         """The options of the arm's method."""
         return self.arm.options
+
+    def once(self, name: str, lengths: NDArray[np.int64], work: Callable[[], T]) -> T:
+        """The result of work on the arm and its rows of train, which all seeds share: done for the first.
+
+        lengths: of the rows, which differ where seeds draw other shots. A false result is worked out again.
+        """
+        train = self.recipe.train
+        options = self.options.model_dump_json(exclude=PACE)
+        settings = self.compute.precision, train.micro_batch, train.gradient_checkpointing
+        rows = self.study.train_name, len(lengths), int(lengths.sum())
+        return self.spec.once(f"{name} {self.arm.method_name} {options} {settings} {rows}", work)
 
     def test_attention(self) -> AbstractContextManager[None]:
         """The context in which test is predicted: its items may be longer than those of train and dev."""

@@ -4,11 +4,11 @@ In: a model choice and the recipe's settings. Out: ModelSpec; the reason why an 
 Knows nothing of: scores, files of a study.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from tuneproof.atomic import sha256_of_file, sha256_of_sample
 from tuneproof.data.encode import EncodedTexts, encode_texts
@@ -33,6 +33,7 @@ from tuneproof.recipe.recipe import Arm, ModelChoice
 from tuneproof.settings import EncodeSettings
 from tuneproof.tasks.task import Example, Task
 
+T = TypeVar("T")
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
@@ -57,7 +58,7 @@ class ModelSpec:
     details: tuple[str, ...] = ()
     adapter: Path | None = None
     _encoded: dict[str, EncodedTexts] = field(default_factory=dict, repr=False)
-    _estimates: dict[str, Any] = field(default_factory=dict, repr=False)
+    _results: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def is_complete(self) -> bool:
@@ -111,10 +112,15 @@ class ModelSpec:
         from tuneproof.memory.all_layers import estimate_step
 
         options = arm.options.model_dump_json(exclude={"name"})
-        key = f"{arm.method.name} {options} {workload}"
-        if key not in self._estimates:
-            self._estimates[key] = estimate_step(arm, workload)
-        return self._estimates[key]
+        return self.once(
+            f"memory {arm.method.name} {options} {workload}", lambda: estimate_step(arm, workload)
+        )
+
+    def once(self, key: str, work: Callable[[], T]) -> T:
+        """The result of work whose result is the same for equal keys; a false one is worked out again."""
+        if not self._results.get(key):
+            self._results[key] = work()
+        return cast(T, self._results[key])
 
     def save_model(self, model: Any, folder: Path) -> None:
         """Write a model of this base as safetensors, with its tokenizer."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,27 +36,40 @@ class TokenView:
     supervised: bool
 
 
-def _added(tokenizer: Any) -> tuple[tuple[int, str, bool], ...]:
-    """Every added token: id, string, whether it is marked special."""
-    return tuple((i, str(t), t.special) for i, t in tokenizer.added_tokens_decoder.items())
+@dataclass(frozen=True)
+class _Markup:
+    """What only markup may produce: tokens by id, and the strings that are read as such, longest first."""
+
+    tokens: dict[int, str]
+    strings: tuple[str, ...]
 
 
-@lru_cache(maxsize=8)
-def _markup(added: tuple[tuple[int, str, bool], ...], template: str) -> dict[int, str]:
+# Thousands of added tokens take longer to read than a short text takes in a model, so each tokenizer's are
+# read once, and again where its vocabulary, chat template or special tokens have changed.
+_MARKUP: WeakKeyDictionary[Any, tuple[tuple[Any, ...], _Markup]] = WeakKeyDictionary()
+
+
+def _markup_of(tokenizer: Any) -> _Markup:
+    version = len(tokenizer), str(tokenizer.chat_template or ""), tuple(tokenizer.all_special_tokens)
+    cached = _MARKUP.get(tokenizer)
+    if cached is None or cached[0] != version:
+        cached = _MARKUP[tokenizer] = version, _read_markup(tokenizer)
+    return cached[1]
+
+
+def _read_markup(tokenizer: Any) -> _Markup:
     """The added tokens that are special, or that the chat template writes and that look like tags.
 
     Some models do not mark the tags of their turns as special. Runs of spaces and words are not markup.
     """
-    return {
-        i: token
-        for i, token, special in added
-        if special or (token in template and BRACKETED.fullmatch(token))
+    template = str(tokenizer.chat_template or "")
+    tokens = {
+        i: str(token)
+        for i, token in tokenizer.added_tokens_decoder.items()
+        if token.special or (str(token) in template and BRACKETED.fullmatch(str(token)))
     }
-
-
-def _markup_of(tokenizer: Any) -> dict[int, str]:
-    template = tokenizer.chat_template or ""
-    return _markup(_added(tokenizer), str(template))
+    strings = filter(_break_up, {*tokens.values(), *tokenizer.all_special_tokens})
+    return _Markup(tokens, tuple(sorted(strings, key=lambda token: (-len(token), token))))
 
 
 def special_strings(tokenizer: Any) -> tuple[str, ...]:
@@ -63,12 +77,7 @@ def special_strings(tokenizer: Any) -> tuple[str, ...]:
 
     Not those that no space breaks up, such as the ! that pads in CLIP: in a text they are text.
     """
-    return _breakable(frozenset((*_markup_of(tokenizer).values(), *tokenizer.all_special_tokens)))
-
-
-@lru_cache(maxsize=8)
-def _breakable(strings: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted(filter(_break_up, strings), key=lambda token: (-len(token), token)))
+    return _markup_of(tokenizer).strings
 
 
 def _break_up(special: str) -> str:
@@ -109,7 +118,7 @@ def escape_in_place(text: str, specials: Sequence[str]) -> str:
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
     """Ids that only markup may produce: those of special tokens, except the unknown token."""
-    ids = {*_markup_of(tokenizer), *tokenizer.all_special_ids}
+    ids = {*_markup_of(tokenizer).tokens, *tokenizer.all_special_ids}
     return frozenset(ids - {tokenizer.unk_token_id})
 
 

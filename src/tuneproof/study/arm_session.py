@@ -122,7 +122,7 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
             seconds, peaks = time.perf_counter() - started, peak_bytes(device)
             write_tests(run, memory.study, predict_tests(run, result, memory.study, monitor))
         ledger = {"memory": memory.record(peaks, resident), **result.training_speed()}
-        measured = {"wall_s": seconds, "peaks": peaks, **_time_arm(run, memory.study, result)}
+        measured = {"wall_s": seconds, "peaks": peaks, **_time_arm(run, memory.study, result, seconds)}
         _write(plan, run, result, ledger, {**measured, "notes": monitor.notes})
         line = _primary_score(plan, result)
     except StoppedError:
@@ -254,18 +254,22 @@ def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmCon
     return replace(context, study=memory.study), memory
 
 
-def _time_arm(run: ArmRun, study: StudyData, result: ArmResult) -> dict[str, Any]:
-    """The entry `serving` of arm.json, timed on items spread over dev; empty where the arm is not timed."""
+def _time_arm(run: ArmRun, study: StudyData, result: ArmResult, arm_s: float) -> dict[str, Any]:
+    """The entry `serving` of arm.json, timed on items spread over dev; empty where the arm is not timed.
+
+    Seeds of an arm predict with the same operations, so that the first is timed for all.
+    """
     settings, dev = study.recipe.predict, study.splits.dev
-    is_alone = current_group().world_size == 1
     if result.serving is not None:
         return {"serving": result.serving}
-    if result.serve is None or run.train_size is not None or not settings.timing_s or not is_alone:
+    is_first = run.train_size is None and run.seed in (None, study.recipe.seeds[0])
+    is_alone = current_group().world_size == 1
+    limit_s = settings.timing_limit_s(arm_s)
+    if result.serve is None or not is_first or not is_alone or not limit_s:
         return {}
     largest = TIMED_ITEMS if run.spec is None else min(settings.batch_size, TIMED_ITEMS)
     examples = dev[:: max(1, len(dev) // TIMED_ITEMS)][:TIMED_ITEMS]
-    timing = Timing(settings.timing_s, largest, result.items_per_s)
-    return {"serving": time_serving(result.serve, examples, timing)}
+    return {"serving": time_serving(result.serve, examples, Timing(limit_s, largest, result.items_per_s))}
 
 
 def _write(

@@ -271,7 +271,7 @@ class _Speeds:
         """The arm's context with a sample of the items, which no other context encodes."""
         assert run.spec is not None
         name = f"{run.spec.name} {len(study.splits.test)} {study is self.sample}"
-        spec = self._specs.setdefault(name, replace(run.spec, _encoded={}, _estimates={}))
+        spec = self._specs.setdefault(name, replace(run.spec, _encoded={}, _results={}))
         if self.compute is None:
             longest = max(
                 int(spec.encode(part, study.splits.part(part), study.recipe.encode).tokens_N.max())

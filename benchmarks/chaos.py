@@ -197,7 +197,7 @@ def run(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Count]]:
     chaos = Chaos(folder, args.seed)
     until = time.monotonic() + 60 * args.minutes
     for name, (arms, where) in TARGETS.items():
-        if args.only not in name or not args.every:
+        if not args.every or not any(part in name for part in args.only.split(",")):
             continue
         for power in (False, True):
             count = Count()
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of the operations each so many; 0: none")
     parser.add_argument("--whole", type=int, default=6, help="of a whole run's, times that")
-    parser.add_argument("--only", default="", help="operations of the kinds whose name holds this")
+    parser.add_argument("--only", default="", help="operations of the kinds whose names hold one of these")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     args = parser.parse_args(arguments)
     parent = str(TMPFS) if TMPFS.is_dir() else None

@@ -1,9 +1,9 @@
 """Labels' words scored after prompts: ours and lm-evaluation-harness's HFLM in turn.
 
-In: real texts, a decoder of random weights. Out: a table of ratios of process-CPU time.
+In: real texts, a decoder of random or real weights. Out: a table of ratios of process-CPU time.
 Knows nothing of: tasks, recipes, accuracy.
 
-    python -m benchmarks labels [--short FILE.parquet] [--long FILE.parquet]
+    python -m benchmarks labels [--short FILE.parquet] [--long FILE.parquet] [--model FOLDER]
 
 Both score the same token ids, so that no tokenizer is timed; log-probabilities must agree.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.alternating import row, timed
-from benchmarks.stand_ins import common_options, read_texts, small_decoder, word_tokenizer
+from benchmarks.stand_ins import common_options, read_texts, real_decoder, small_decoder, word_tokenizer
 
 LOG_BAR = 1e-4
 CLASSES = 20
@@ -46,9 +46,9 @@ CASES = (
 )
 
 
-def _encoded(case: Case, texts: Sequence[str], tokenizer: Any, items: int) -> Any:
+def _encoded(case: Case, texts: Sequence[str], model: Any, tokenizer: Any, items: int) -> Any:
     from tuneproof.data.encode import encode_prompts
-    from tuneproof.families import FAMILIES
+    from tuneproof.families import family_of
     from tuneproof.tasks.task import Example, Prompt
 
     words = case.words
@@ -66,7 +66,7 @@ def _encoded(case: Case, texts: Sequence[str], tokenizer: Any, items: int) -> An
     cut = [" ".join(text.split()[:CUT]) for text in texts]
     shots = [Example(f"s{at}", cut[at], at % 2, "") for at in range(case.shots)]
     examples = [Example(str(at), cut[at], 0, "") for at in range(10, 10 + items)]
-    return encode_prompts(tokenizer, FAMILIES["llama"], prompt, examples, shots, 4096, "end")
+    return encode_prompts(tokenizer, family_of(model.config), prompt, examples, shots, 4096, "end")
 
 
 def scores_by_peer(peer: Any, prompts: Any) -> Any:
@@ -88,7 +88,7 @@ def _row(case: Case, model: Any, tokenizer: Any, texts: Sequence[str], options: 
     from tuneproof.models.matmul_backend import choose_matmul
     from tuneproof.models.oom import AdaptiveBatchSize
 
-    prompts = _encoded(case, texts, tokenizer, min(options.items, case.items))
+    prompts = _encoded(case, texts, model, tokenizer, min(options.items, case.items))
     longest = int(prompts.tokens_N.max())
     peer = HFLM(
         pretrained=model, tokenizer=tokenizer, batch_size=options.batch, max_length=4096, device="cpu"
@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short-column", default="sentence")
     parser.add_argument("--long", help="a Parquet file of long texts (default: short ones joined)")
     parser.add_argument("--long-column", default="text")
+    parser.add_argument("--model", help="a decoder's folder (default: random weights of hidden x layers)")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     options = parser.parse_args(arguments)
     import lm_eval
@@ -130,13 +131,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     short = read_texts(options.short, options.short_column)
     joined = [" ".join(short[at : at + 20]) for at in range(0, len(short), 20)]
     long = read_texts(options.long, options.long_column) if options.long else joined
-    tokenizer = word_tokenizer([*short[:READ], *long[: READ // 10]])
-    model = small_decoder(options.hidden, options.layers)
+    if options.model:
+        model = real_decoder(options.model)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(options.model, local_files_only=True)
+    else:
+        tokenizer = word_tokenizer([*short[:READ], *long[: READ // 10]])
+        model = small_decoder(options.hidden, options.layers)
+    config = model.config
     print(
         f"ours against lm-eval {lm_eval.__version__} (transformers {transformers.__version__}, torch "
         f"{torch.__version__}), one thread, process-CPU time, median (spread) of {options.times} "
         f"alternations; {options.items} items, batch {options.batch}, "
-        f"hidden {options.hidden} x {options.layers}"
+        f"hidden {config.hidden_size} x {config.num_hidden_layers}, {config.vocab_size:,} words"
     )
     agreed = True
     for case in CASES:

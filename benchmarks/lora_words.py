@@ -1,9 +1,9 @@
 """LoRA on a label's words: our loop, the Hugging Face Trainer and TRL's SFTTrainer in turn.
 
-In: real texts' lengths, a decoder of random weights. Out: a table of ratios of process-CPU time.
+In: real texts' lengths, a decoder of random or real weights. Out: a table of ratios of process-CPU time.
 Knows nothing of: tasks, recipes, accuracy.
 
-    python -m benchmarks lora [--texts FILE.parquet --column sentence] [--shape small|1b] [--times 5]
+    python -m benchmarks lora [--texts FILE.parquet --column sentence] [--shape small|1b|FOLDER] [--times 5]
 
 A token is a word's place in the vocabulary (by its CRC), the answer is one token, and the loss counts on
 it alone.
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.alternating import Timed, row, timed, widest
-from benchmarks.stand_ins import read_texts, texts_as_ids
+from benchmarks.stand_ins import read_texts, real_decoder, texts_as_ids
 from benchmarks.training import CLIP, Items, by_trainer, by_us, fresh_state, kernels, padded, silence
 
 RATE, RANK = 2e-4, 8
@@ -46,6 +46,8 @@ def _model(shape: str) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    if shape not in SHAPES:
+        return real_decoder(shape)
     torch.manual_seed(0)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -188,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks lora")
     parser.add_argument("--texts", help="a Parquet file of real texts (default: the demo's)")
     parser.add_argument("--column", default="sentence")
-    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--shape", default="small", help="small, 1b, or a decoder's folder")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--times", type=int, default=5)
@@ -197,16 +199,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import transformers
 
     torch.set_num_threads(1)
-    ids = texts_as_ids(
-        read_texts(options.texts, options.column),
-        options.batch * options.steps,
-        SHAPES[options.shape]["vocab_size"],
-    )
+    vocabulary = _model(options.shape).config.vocab_size
+    ids = texts_as_ids(read_texts(options.texts, options.column), options.batch * options.steps, vocabulary)
     data = Items(ids, [5 + len(item_ids) % 2 for item_ids in ids], options.batch)
     print(
         f"ours against transformers {transformers.__version__}, torch {torch.__version__}, one thread, "
-        f"process-CPU time, median (spread) of {options.times} alternations; {options.shape}: "
-        f"{SHAPES[options.shape]}, batch {options.batch}, {statistics.mean(map(len, ids)):.0f} tokens"
+        f"process-CPU time, median (spread) of {options.times} alternations; {options.shape}, "
+        f"{vocabulary:,} words, batch {options.batch}, {statistics.mean(map(len, ids)):.0f} tokens"
     )
     shape = options.shape
     mine = lambda: ours(shape, data)  # noqa: E731

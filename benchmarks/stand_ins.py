@@ -97,6 +97,14 @@ def small_decoder(hidden: int, layers: int, tied: bool = True) -> Any:
     return LlamaForCausalLM(config).eval()
 
 
+def real_decoder(folder: str) -> Any:
+    """A decoder from its folder, in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+
+
 def common_options(name: str) -> argparse.ArgumentParser:
     """The options that benchmarks against peers share."""
     parser = argparse.ArgumentParser(prog=f"benchmarks {name}")

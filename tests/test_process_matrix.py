@@ -137,6 +137,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 def test_sharded_weights_train_as_whole_ones_do(tmp_path, models) -> None:
     pairs = []
     for (task, kind), names in QUICK.items():

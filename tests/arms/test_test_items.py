@@ -70,7 +70,7 @@ def first():
     return {}
 
 
-@pytest.mark.parametrize("model", ["distilbert", "llama"])
+@pytest.mark.parametrize("model", ["distilbert", pytest.param("llama", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "other",
     [[*SHORT, LONG], SHORT[::-1], SHORT[3:9], [*SHORT, *rows_of(LABELS)[::7]]],

@@ -32,11 +32,18 @@ def models(tmp_path_factory):
     return {kind: tiny_model(root / kind, kind) for kind in ("distilbert", "llama")}
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("kind", ["distilbert", "llama"])
+@pytest.mark.parametrize(
+    ("kind", "arm"),
+    [
+        ("distilbert", "full"),
+        ("llama", "full, words"),
+        ("llama", "lora"),
+        ("llama", "lp-ft"),
+        *(pytest.param("distilbert", arm, marks=pytest.mark.slow) for arm in ("lora", "lp-ft")),
+        pytest.param("llama", "full", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, kind, arm) -> None:
-    if kind == "distilbert" and "words" in arm:
-        pytest.skip("an encoder continues no words")
     name = next(iter(ARMS[arm]))
     recipes = [
         small_recipe(tmp_path, [models[kind]], [ARMS[arm]], out=out, train=SOON)

@@ -53,7 +53,7 @@ def arms_by_status(recipe) -> dict[str, list[str]]:
     return statuses
 
 
-@pytest.mark.parametrize("kind", ["llama", "distilbert"])
+@pytest.mark.parametrize("kind", ["llama", pytest.param("distilbert", marks=pytest.mark.slow)])
 def test_every_arm_of_labels_runs_on_mps_and_predicts_as_on_a_cpu(tmp_path, kind) -> None:
     model = tiny_model(tmp_path / "model", kind)
     arms = [*LABELS, WORDS] if kind == "llama" else [arm for arm in LABELS if "few-shot" not in arm]
@@ -78,6 +78,7 @@ def test_every_arm_of_questions_runs_on_mps(tmp_path) -> None:
     assert list(arms_by_status(recipe)) == ["done"]
 
 
+@pytest.mark.slow
 def test_the_demos_arms_run_on_mps(tmp_path) -> None:
     from tuneproof.recipe.recipe import recipe_from
 

@@ -40,9 +40,9 @@ def arm_of(config: Any, method: str, **options: Any) -> SimulatedArm:
     [
         ("llama", "zero-shot", 16, 64),
         ("bert", "head", 16, 64),
-        ("bert", "lora", 16, 64),
+        pytest.param("bert", "lora", 16, 64, marks=pytest.mark.slow),
         ("llama", "lora", 1, 8),
-        ("bert", "full", 1, 8),
+        pytest.param("bert", "full", 1, 8, marks=pytest.mark.slow),
         ("llama", "full", 64, 4),
     ],
 )
@@ -55,7 +55,14 @@ def test_the_peak_is_that_of_all_layers(kind: str, method: str, items: int, leng
         assert estimate.peaks[stage].tensors_bytes == pytest.approx(peak.tensors_bytes, rel=0.005), stage
 
 
-@pytest.mark.parametrize("changes", [{"checkpointing": True}, {"accumulates": True}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpointing": True},
+        pytest.param({"accumulates": True}, marks=pytest.mark.slow),
+        pytest.param({"precision": "bf16"}, marks=pytest.mark.slow),
+    ],
+)
 def test_so_it_is_with_recomputing_several_parts_and_half_precision(changes: dict[str, Any]) -> None:
     arm = arm_of(CONFIGS["llama"], "full")
     workload = replace(Workload(micro_batch=8, length=32), **changes)
@@ -63,6 +70,7 @@ def test_so_it_is_with_recomputing_several_parts_and_half_precision(changes: dic
     assert estimate.total_bytes == pytest.approx(whole.total_bytes, rel=0.005)
 
 
+@pytest.mark.slow
 def test_quantised_layers_and_trained_top_layers_alone_count_at_all_layers() -> None:
     pytest.importorskip("bitsandbytes")
     for arm in (arm_of(CONFIGS["llama"], "qlora"), arm_of(CONFIGS["llama"], "lora", layers="last 2")):

@@ -74,6 +74,7 @@ def assert_as_predicted(path, case, measured) -> None:
         assert predicted[stage] == pytest.approx(measured[stage], rel=0.05), stage
 
 
+@pytest.mark.slow
 def test_one_of_two_processes_holds_what_is_predicted(path) -> None:
     measured = measure_in_two(path, QUICK)
     for case in QUICK:

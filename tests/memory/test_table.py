@@ -43,7 +43,7 @@ def estimate_of(fixed: int, per_item: int, items: int, other: int = 0) -> Memory
     )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=50)
 @given(
     st.integers(10**6, 10**10),
     st.integers(10**3, 10**9),

@@ -178,6 +178,7 @@ def test_the_type_of_sharded_tensors_is_there_to_compare_with() -> None:
     assert run(code) == "True False"
 
 
+@pytest.mark.slow
 def test_a_launched_process_keeps_distributed_tensors() -> None:
     code = """
     import tuneproof

@@ -585,7 +585,10 @@ ARMS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama", "mistral", "modernbert"])
+@pytest.mark.parametrize(
+    "kind",
+    ["bert", "llama", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mistral", "modernbert"))],
+)
 def test_the_ledger_of_a_run_is_the_one_that_was_counted_ahead(kind, tmp_path):
     folder = tiny_model(tmp_path / kind, kind)
     arms = []

@@ -29,14 +29,14 @@ FLOAT, INT8 = ExportOptions("onnx"), ExportOptions("onnx", "int8", margin=100)
 @pytest.mark.parametrize(
     ("study", "arm"),
     [
-        ("encoder", "bert.lora.seed0"),
+        pytest.param("encoder", "bert.lora.seed0", marks=pytest.mark.slow),
         pytest.param("encoder", "bert.embeddings", marks=pytest.mark.slow),
-        pytest.param("encoder", "bert.head", marks=pytest.mark.slow),
+        ("encoder", "bert.head"),
         pytest.param("encoder", "bert.first", marks=pytest.mark.slow),
         pytest.param("decoder", "llama.head", marks=pytest.mark.slow),
         pytest.param("decoder", "llama.full.seed0", marks=pytest.mark.slow),
         ("decoder", "llama.words.seed0"),
-        ("questions", "bert.lora.seed0"),
+        pytest.param("questions", "bert.lora.seed0", marks=pytest.mark.slow),
     ],
 )
 def test_onnx_predicts_every_test_item_as_the_arm_does(study, arm, request, tmp_path):

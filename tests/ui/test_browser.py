@@ -241,7 +241,9 @@ def test_text_is_selected_where_there_is_no_clipboard(page, tab, reviews):
     assert tab.evaluate("getSelection().toString()").startswith("task:")
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize(
+    "width", [390, *(pytest.param(width, marks=pytest.mark.slow) for width in (1280, 1920))]
+)
 def test_nothing_is_wider_than_the_window(page, tab, reviews, width):
     tab.set_viewport_size({"width": width, "height": 900})
     choose_file(tab, page, reviews)

@@ -92,11 +92,13 @@ _Items = Sequence[tuple[str, Example]]
 
 
 def _group_equal(items: _Items) -> list[list[int]]:
-    """The indices of items with equal normalised texts."""
+    """The indices of items with equal normalised texts, of two items or more."""
+    hashes_N = np.fromiter((hash(normalise_text(item.text)) for _, item in items), np.int64, len(items))
+    _, inverse_N, counts = np.unique(hashes_N, return_inverse=True, return_counts=True)
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, (_, item) in enumerate(items):
-        groups[normalise_text(item.text)].append(index)
-    return list(groups.values())
+    for index in np.flatnonzero(counts[inverse_N] > 1).tolist():  # equal hashes, almost always equal texts
+        groups[normalise_text(items[index][1].text)].append(index)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _empty(items: _Items) -> list[Finding]:
@@ -192,7 +194,9 @@ def _repeated(splits: Splits, items: _Items, groups: Sequence[Sequence[int]]) ->
 def _near(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:
     """Near duplicates among different texts; equal ones are counted elsewhere."""
     rule = f"Jaccard similarity of 5-word shingles {NEAR} or more"
-    representatives = [group[0] for group in groups]
+    is_first = np.ones(len(items), dtype=bool)
+    is_first[[index for group in groups for index in group[1:]]] = False
+    representatives = np.flatnonzero(is_first).tolist()
     near = find_near_pairs([items[index][1].text for index in representatives])
     held_out: dict[str, set[int]] = {"dev": set(), "test": set()}
     pairs = []

@@ -4,13 +4,14 @@ In: texts. Out: pairs of similar texts. Knows nothing of: labels, splits, what a
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data.number_sets import NumberSets, count_shared, split_pairs
 from tuneproof.tasks.normalise import split_words
 from tuneproof.tasks.spans import scramble
 
@@ -19,6 +20,7 @@ NEAR = 0.8  # Jaccard
 _SAMPLES = 12  # shingles that represent a text; a pair at 0.8 shares about ten of them
 _WINDOW = 16  # neighbours compared among the texts that share a shingle
 _BLOCK = 4000  # texts at a time, to bound memory
+_SAMPLES_AT_ONCE = 1 << 18  # of all texts' sampled shingles, for the same
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ def _shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> tuple[NDArray
     return hashes, np.repeat(np.arange(len(texts)), lengths)[starts].astype(np.uint64)
 
 
-def _sample_shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> tuple[NDArray[np.uint64], ...]:
+def _sample_shingles(
+    texts: Sequence[str], vocabulary: dict[str, int]
+) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """About _SAMPLES shingles of each text, chosen by their hash, so that similar texts choose the same."""
     samples, owners = [], []
     for start in range(0, len(texts), _BLOCK):
@@ -55,7 +59,7 @@ def _sample_shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> tuple[
         counts = np.bincount(text_of.astype(np.int64))[text_of.astype(np.int64)]
         chosen = (hashes >> np.uint64(11)) < np.minimum(1.0, _SAMPLES / counts) * 2.0**53
         samples.append(hashes[chosen])
-        owners.append(text_of[chosen].astype(np.int64) + start)
+        owners.append(text_of[chosen].astype(np.int32) + np.int32(start))
     return np.concatenate(samples), np.concatenate(owners)
 
 
@@ -72,41 +76,67 @@ def find_near_pairs(texts: Sequence[str]) -> NearPairs:
     if len(texts) < 2:
         return NearPairs(empty, empty, np.zeros(0))
     vocabulary: dict[str, int] = defaultdict(count().__next__)
-    hashes, owners = _sample_shingles(texts, vocabulary)
-    rank = scramble(np.arange(len(texts), dtype=np.uint64))  # so that neighbours are not all of one part
+    parts = []
+    for first, second in _likely_pairs(*_sample_shingles(texts, vocabulary), len(texts)):
+        similarity = _jaccard(texts, first, second, vocabulary)
+        near = similarity >= NEAR
+        parts.append((first[near], second[near], similarity[near]))
+    return NearPairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _likely_pairs(
+    hashes: NDArray[np.uint64], owners: NDArray[np.int32], count: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of `count` texts that share many of their sampled shingles, for some first texts at a time."""
+    rank = scramble(np.arange(count, dtype=np.uint64))  # so that neighbours are not all of one part
     order = np.lexsort((rank[owners], hashes))
     hashes, owners = hashes[order], owners[order]
+    del order, rank
     is_first = np.ones(len(hashes), dtype=bool)
     is_first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
     hashes, owners = hashes[is_first], owners[is_first]
-    sampled = np.bincount(owners, minlength=len(texts))
-    codes = []
-    for step in range(1, _WINDOW + 1):
-        same = np.flatnonzero(hashes[step:] == hashes[:-step])
-        a, b = owners[same], owners[same + step]
-        codes.append(np.minimum(a, b) * len(texts) + np.maximum(a, b))
-    pairs, shared = np.unique(np.concatenate(codes), return_counts=True)
-    first, second = pairs // len(texts), pairs % len(texts)
-    likely = shared >= 0.4 * np.minimum(sampled[first], sampled[second])
-    first, second = first[likely], second[likely]
-    similarity = _jaccard(texts, first, second, vocabulary)
-    near = similarity >= NEAR
-    return NearPairs(first[near], second[near], similarity[near])
+    sampled = np.bincount(owners, minlength=count)
+    size = -(-count // (1 + len(hashes) // _SAMPLES_AT_ONCE))
+    for start in range(0, count, size):
+        codes = []
+        for step in range(1, _WINDOW + 1):
+            lower = np.minimum(owners[step:], owners[:-step])
+            is_pair = (hashes[step:] == hashes[:-step]) & (lower >= start) & (lower < start + size)
+            same = np.flatnonzero(is_pair)
+            upper = np.maximum(owners[same], owners[same + step])
+            codes.append(lower[same].astype(np.int64) * count + upper)
+        pairs, shared = np.unique(np.concatenate(codes), return_counts=True)
+        first, second = pairs // count, pairs % count
+        likely = shared >= 0.4 * np.minimum(sampled[first], sampled[second])
+        yield first[likely], second[likely]
 
 
 def _jaccard(
     texts: Sequence[str], first: NDArray[np.int64], second: NDArray[np.int64], vocabulary: dict[str, int]
 ) -> NDArray[np.float64]:
+    """The similarity of the shingles of each pair of texts."""
     needed = np.unique(np.concatenate([first, second]))
-    sets: dict[int, set[int]] = {int(index): set() for index in needed}
-    for start in range(0, len(needed), _BLOCK):
-        block = needed[start : start + _BLOCK]
-        hashes, text_of = _shingles([texts[index] for index in block], vocabulary)
-        cuts = np.searchsorted(text_of, np.arange(1, len(block), dtype=np.uint64))
-        for index, shingles in zip(block, np.split(hashes, cuts), strict=True):
-            sets[int(index)] = set(shingles.tolist())
+    sets = _shingle_sets([texts[index] for index in needed], vocabulary)
+    a_M, b_M = np.searchsorted(needed, first), np.searchsorted(needed, second)
+    sizes_M = sets.sizes[a_M] + sets.sizes[b_M]
     values = np.zeros(len(first))
-    for pair, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        common = len(sets[a] & sets[b])
-        values[pair] = common / (len(sets[a]) + len(sets[b]) - common)
+    for part in split_pairs(sizes_M):
+        common = count_shared(sets, a_M[part], sets, b_M[part])
+        values[part] = common / (sizes_M[part] - common)
     return values
+
+
+def _shingle_sets(texts: Sequence[str], vocabulary: dict[str, int]) -> NumberSets:
+    """The different shingles of each text, by the rank of their hash among all."""
+    flat, sizes = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(texts), _BLOCK):
+        block = texts[start : start + _BLOCK]
+        hashes, text_of = _shingles(block, vocabulary)
+        order = np.lexsort((hashes, text_of))
+        hashes, text_of = hashes[order], text_of[order].astype(np.int64)
+        is_first = np.ones(len(hashes), dtype=bool)
+        is_first[1:] = (hashes[1:] != hashes[:-1]) | (text_of[1:] != text_of[:-1])
+        flat.append(hashes[is_first])
+        sizes.append(np.bincount(text_of[is_first], minlength=len(block)))
+    _, ranks = np.unique(np.concatenate(flat), return_inverse=True)
+    return NumberSets(ranks.astype(np.int64), np.concatenate([[0], np.cumsum(np.concatenate(sizes))]))

@@ -8,7 +8,7 @@ import html
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tuneproof.data.number_sets import NumberSets, count_shared, split_pairs
 from tuneproof.tasks.normalise import split_words
 from tuneproof.tasks.spans import scramble
 
@@ -25,8 +26,9 @@ MIN_CONTAINED = 4  # words of the smaller text
 _POSTINGS = (0, 32, 256, 2048)  # texts of one word that are compared; the next ones if none was alike
 _WORDS_PER_TEXT = 50_000  # compared for one test text, its rarest words first
 _WORDS_IN_ALL = 300_000_000  # compared for all test texts by one measure; about a minute of CPU time
+_TEXTS = 50_000  # whose words are sorted at a time
+_SORTED = 1 << 20  # words and texts sorted at a time
 _PAIRS = 200_000  # compared at a time, to bound memory
-_WORDS = 4_000_000  # of both texts of the pairs compared at a time
 
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _CONFUSABLE = dict(
@@ -55,32 +57,22 @@ class Lookalikes:
         return np.where(self.jaccard_index_H >= 0, self.jaccard_index_H, self.containment_index_H)
 
 
-class _Sets(NamedTuple):
-    """The words of N texts: ranks from the rarest word, ascending within a text."""
-
-    words: NDArray[np.int64]
-    starts: NDArray[np.int64]
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        return np.diff(self.starts)
-
-    def first(self, counts: NDArray[np.int64]) -> "_Postings":
-        """The first words of each text, as many as `counts` says."""
-        text = np.repeat(np.arange(len(counts)), self.sizes)
-        included = np.arange(len(self.words)) - self.starts[text] < counts[text]
-        return _Postings(self.words[included], text[included])
-
-    def part(self, start: int, end: int) -> "_Sets":
-        starts = self.starts[start : end + 1]
-        return _Sets(self.words[starts[0] : starts[-1]], starts - starts[0])
-
-
 class _Postings(NamedTuple):
     """Words, and the text that each belongs to."""
 
-    words: NDArray[np.int64]
-    texts: NDArray[np.int64]
+    words: NDArray[np.int32]
+    texts: NDArray[np.int32]
+
+
+def _first_words(sets: NumberSets, counts: NDArray[np.int64]) -> _Postings:
+    """The first words of each text, the rarest, as many as `counts` says."""
+    counts = np.minimum(counts, sets.sizes)
+    begins = np.zeros(len(sets.numbers) + 1, dtype=np.int8)
+    has_words = counts > 0
+    begins[sets.starts[:-1][has_words]] += 1
+    begins[(sets.starts[:-1] + counts)[has_words]] -= 1
+    included = np.cumsum(begins[:-1], dtype=np.int8).astype(bool)
+    return _Postings(sets.numbers[included], np.repeat(np.arange(len(counts), dtype=np.int32), counts))
 
 
 def comparable_words(text: str) -> list[str]:
@@ -92,35 +84,56 @@ def comparable_words(text: str) -> list[str]:
     return split_words(text.casefold().translate(_FOLD))
 
 
-def _word_sets(texts: Sequence[str]) -> _Sets:
+def _word_sets(texts: Sequence[str]) -> NumberSets:
     vocabulary: dict[str, int] = defaultdict(count().__next__)
-    numbers, sizes = array("q"), array("q")
+    numbers, sizes = array("i"), array("q")
     for text in texts:
         words = {vocabulary[word] for word in comparable_words(text)}
         numbers.extend(words)
         sizes.append(len(words))
-    flat, lengths = np.array(numbers, dtype=np.int64), np.array(sizes, dtype=np.int64)
+    flat, lengths = np.frombuffer(numbers, dtype=np.int32), np.array(sizes, dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
     rank = np.empty(len(vocabulary), dtype=np.int64)
     rank[np.argsort(np.bincount(flat, minlength=len(vocabulary)), kind="stable")] = np.arange(len(rank))
-    codes = np.sort(np.repeat(np.arange(len(texts)), lengths) * max(1, len(rank)) + rank[flat])
-    return _Sets(codes % max(1, len(rank)), np.concatenate([[0], np.cumsum(lengths)]))
+    ranks = np.empty(len(flat), dtype=np.int32)
+    for block in range(0, len(texts), _TEXTS):
+        own = lengths[block : block + _TEXTS]
+        part = slice(starts[block], starts[block] + own.sum())
+        codes = np.sort(np.repeat(np.arange(len(own)), own) * max(1, len(rank)) + rank[flat[part]])
+        ranks[part] = codes % max(1, len(rank))
+    return NumberSets(ranks, starts)
+
+
+def _texts_by_word(indexed: _Postings, ends: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The texts of each word, one word after the other, in an order that has nothing to do with theirs.
+
+    ends: where each word's texts end.
+    """
+    texts = np.empty(len(indexed.texts), dtype=np.int32)
+    cuts = np.searchsorted(ends, np.arange(0, len(texts), _SORTED))  # words, sorted in ranges to bound memory
+    for low, high in pairwise([*np.unique(cuts), len(ends)]):
+        chosen = np.flatnonzero((indexed.words >= low) & (indexed.words < high))
+        own = indexed.texts[chosen]
+        start = ends[low - 1] if low else 0
+        order = np.lexsort((scramble(own.astype(np.uint64)), indexed.words[chosen]))
+        texts[start : start + len(own)] = own[order]
+    return texts
 
 
 class _Search:
     """The best earlier text of each test text by one measure, over one or more joins."""
 
-    def __init__(self, earlier: _Sets, test: _Sets, by_jaccard: bool) -> None:
+    def __init__(self, earlier: NumberSets, test: NumberSets, by_jaccard: bool) -> None:
         self.earlier, self.test, self.by_jaccard = earlier, test, by_jaccard
-        self.words = 1 + max(earlier.words.max(initial=0), test.words.max(initial=0))
+        self.words = 1 + max(earlier.numbers.max(initial=0), test.numbers.max(initial=0))
         self.index_H = np.full(len(test.sizes), -1, dtype=np.int64)
         self.similarity_H = np.zeros(len(test.sizes))
 
     def join(self, probes: _Postings, indexed: _Postings) -> None:
         """Compare the test texts with the earlier texts that share one of these words."""
-        order = np.lexsort((scramble(indexed.texts.astype(np.uint64)), indexed.words))
-        texts = indexed.texts[order]
         ends = np.cumsum(np.bincount(indexed.words, minlength=self.words))
         begins = np.concatenate([[0], ends[:-1]])
+        texts = _texts_by_word(indexed, ends)
         for low, high in pairwise(_POSTINGS):
             open_ = self.index_H[probes.texts] < 0
             probes = _Postings(probes.words[open_], probes.texts[open_])
@@ -133,7 +146,7 @@ class _Search:
         """The words that are compared for one test text."""
         return min(_WORDS_PER_TEXT, _WORDS_IN_ALL / max(1, len(self.test.sizes)))
 
-    def _before(self, texts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _before(self, texts: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many pairs the rarer words of the same text have."""
         total = np.cumsum(counts) - counts
         is_first = np.diff(texts, prepend=-1) > 0
@@ -141,18 +154,18 @@ class _Search:
 
     def _compare_in_blocks(
         self,
-        probes: NDArray[np.int64],
+        probes: NDArray[np.int32],
         begin: NDArray[np.int64],
         counts: NDArray[np.int64],
-        texts: NDArray[np.int64],
+        texts: NDArray[np.int32],
     ) -> None:
         total = np.cumsum(counts)
         cuts = np.searchsorted(total, np.arange(_PAIRS, total[-1] if len(total) else 0, _PAIRS)) + 1
         for block in np.split(np.arange(len(probes)), np.unique(cuts)):
             sizes = counts[block]
             offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-            held = np.repeat(probes[block], sizes)
-            earlier = texts[np.repeat(begin[block], sizes) + offsets]
+            held = np.repeat(probes[block], sizes).astype(np.int64)
+            earlier = texts[np.repeat(begin[block], sizes) + offsets].astype(np.int64)
             near = self._sizes_allow(self.test.sizes[held], self.earlier.sizes[earlier])
             near &= self._is_open(held, earlier)
             pairs = np.unique(held[near] * len(self.earlier.sizes) + earlier[near])
@@ -164,9 +177,9 @@ class _Search:
 
     def _compare(self, held: NDArray[np.int64], earlier: NDArray[np.int64]) -> None:
         """Keep the best earlier text of each test text among these pairs."""
-        for part in _split_by_words(self.test.sizes[held] + self.earlier.sizes[earlier]):
+        for part in split_pairs(self.test.sizes[held] + self.earlier.sizes[earlier]):
             h, e = held[part], earlier[part]
-            shared = _count_shared(self.test, h, self.earlier, e)
+            shared = count_shared(self.test, h, self.earlier, e)
             a, b = self.test.sizes[h], self.earlier.sizes[e]
             whole = a + b - shared if self.by_jaccard else np.minimum(a, b)
             alike = 5 * shared >= 3 * whole if self.by_jaccard else 10 * shared >= 9 * whole
@@ -187,7 +200,7 @@ class _Search:
 class _Links(_Search):
     """The clusters of texts that look alike, also by way of others; pairs within one are not compared."""
 
-    def __init__(self, texts: _Sets, by_jaccard: bool, cluster_N: NDArray[np.int64]) -> None:
+    def __init__(self, texts: NumberSets, by_jaccard: bool, cluster_N: NDArray[np.int64]) -> None:
         super().__init__(texts, texts, by_jaccard)
         self.cluster_N = cluster_N
 
@@ -204,27 +217,6 @@ class _Links(_Search):
         size = int(self.cluster_N.max(initial=0)) + 1
         links = coo_array((np.ones(len(h)), (self.cluster_N[h], self.cluster_N[e])), shape=(size, size))
         self.cluster_N = connected_components(links, directed=False)[1].astype(np.int64)[self.cluster_N]
-
-
-def _split_by_words(sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    total = np.cumsum(sizes)
-    cuts = np.searchsorted(total, np.arange(_WORDS, total[-1] if len(total) else 0, _WORDS)) + 1
-    return iter(np.split(np.arange(len(sizes)), np.unique(cuts)))
-
-
-def _count_shared(a: _Sets, a_M: NDArray[np.int64], b: _Sets, b_M: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of words that each pair of texts shares."""
-    codes = []
-    width = 1 + max(a.words.max(initial=0), b.words.max(initial=0))
-    for sets, texts in ((a, a_M), (b, b_M)):
-        sizes = sets.sizes[texts]
-        offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        words = sets.words[np.repeat(sets.starts[texts], sizes) + offsets]
-        codes.append(np.repeat(np.arange(len(texts)), sizes) * width + words)
-    both = np.concatenate(codes)
-    both.sort(kind="stable")  # merges two sorted runs
-    shared = both[1:][both[1:] == both[:-1]] // width
-    return np.bincount(shared, minlength=len(a_M))
 
 
 def find_lookalikes(earlier_texts: Sequence[str], test_texts: Sequence[str]) -> Lookalikes:
@@ -260,7 +252,7 @@ def cluster_lookalikes(texts: Sequence[str]) -> NDArray[np.int64]:
 
 def _join_by_jaccard(search: _Search) -> None:
     prefixes = [part.sizes - (3 * part.sizes + 4) // 5 + 1 for part in (search.test, search.earlier)]
-    search.join(search.test.first(prefixes[0]), search.earlier.first(prefixes[1]))
+    search.join(_first_words(search.test, prefixes[0]), _first_words(search.earlier, prefixes[1]))
 
 
 def _join_by_containment(search: _Search) -> None:
@@ -269,5 +261,5 @@ def _join_by_containment(search: _Search) -> None:
         np.where(part.sizes >= MIN_CONTAINED, part.sizes - (9 * part.sizes + 9) // 10 + 1, 0)
         for part in (test, earlier)
     ]
-    search.join(test.first(prefixes[0]), earlier.first(earlier.sizes))
-    search.join(test.first(test.sizes), earlier.first(prefixes[1]))
+    search.join(_first_words(test, prefixes[0]), _first_words(earlier, earlier.sizes))
+    search.join(_first_words(test, test.sizes), _first_words(earlier, prefixes[1]))

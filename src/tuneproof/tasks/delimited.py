@@ -6,6 +6,7 @@ Knows nothing of: files, labels, prompts.
 
 import csv
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tuneproof.tasks.swallowed_rows import LongRecord, check_swallowed_rows
 
 MAX_CELL_LENGTH = 50_000_000  # characters
 MAX_COLUMNS = 10_000
+SHORT_CELL, MAX_SHARED = 24, 10_000  # characters of a cell, and cells, that rows share, such as labels
 _DECLARATION = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]+')
 
 
@@ -55,8 +57,9 @@ def read_delimited(name: str, text: str, delimiter: str, quotes: bool | None) ->
     more or fewer cells than the header, or quotation marks that do not match.
     """
     _check_delimiter(delimiter)
-    records: list[list[str]] = []
-    numbers: list[int] = []
+    columns: list[list[str]] = []
+    numbers = array("q")
+    shared: dict[str, str] = {}
     long_records: list[LongRecord] = []
     header: list[str] = []
     blank_lines = 0
@@ -68,19 +71,23 @@ def read_delimited(name: str, text: str, delimiter: str, quotes: bool | None) ->
             elif not header:
                 header += [cell.strip() for cell in record]
                 check_header(name, header)
+                columns = [[] for _ in header]
             elif len(record) != len(header):
                 raise _ragged(name, row, len(record), header, delimiter)
             else:
                 if last > first:
-                    long_records.append(LongRecord(len(records), row, first, last))
-                records.append(record)
+                    long_records.append(LongRecord(len(numbers), row, first, last))
+                for column, cell in zip(columns, record, strict=True):
+                    if len(cell) <= SHORT_CELL:
+                        cell = shared.setdefault(cell, cell) if len(shared) < MAX_SHARED else cell
+                    column.append(cell)
                 numbers.append(row)
     finally:
         csv.field_size_limit(limit)
     if quotes is None:
-        check_swallowed_rows(name, header, records, long_records, delimiter)
-    _check_repeated_header(name, header, records, numbers)
-    return DelimitedColumns(_to_columns(header, records), numbers, blank_lines)
+        check_swallowed_rows(name, header, columns, long_records, delimiter)
+    _check_repeated_header(name, header, columns, numbers)
+    return DelimitedColumns(dict(zip(header, columns, strict=True)), numbers, blank_lines)
 
 
 def _records(
@@ -106,14 +113,14 @@ def _records(
 
 
 def _check_repeated_header(
-    name: str, header: Sequence[str], records: Sequence[Sequence[str]], numbers: Sequence[int]
+    name: str, header: Sequence[str], columns: Sequence[Sequence[str]], numbers: Sequence[int]
 ) -> None:
     """Raises DataError where files were joined with their headers."""
     repeated = [
-        number
-        for number, record in zip(numbers, records, strict=True)
-        if len(header) > 1 and record[-1].strip() == header[-1]
-        if [cell.strip().lstrip("\ufeff") for cell in record] == header
+        numbers[index]
+        for index, cell in enumerate(columns[-1] if len(header) > 1 else ())
+        if cell.strip() == header[-1]
+        if [column[index].strip().lstrip("\ufeff") for column in columns] == header
     ]
     if repeated:
         rows = "row" if len(repeated) == 1 else "rows"
@@ -127,11 +134,6 @@ def suggest_delimiter(header: Sequence[str]) -> str:
     sign = next((sign for sign in ";\t|," if len(header) == 1 and sign in header[0]), "")
     name = "\\t" if sign == "\t" else sign
     return f'If {name} separates its cells, set delimiter: "{name}".' if sign else ""
-
-
-def _to_columns(header: Sequence[str], records: Sequence[Sequence[str]]) -> dict[str, Sequence[str]]:
-    empty: list[tuple[str, ...]] = [()] * len(header)
-    return dict(zip(header, zip(*records, strict=True) if records else empty, strict=True))
 
 
 def _check_delimiter(delimiter: str) -> None:

@@ -1,6 +1,6 @@
 """Rows that a quotation mark swallowed: cells of several lines that look like rows.
 
-In: the records of a CSV or TSV. Out: an error that names the rows. Knows nothing of: files, labels.
+In: the columns of a CSV or TSV. Out: an error that names the rows. Knows nothing of: files, labels.
 
 Two texts that hold one half of a quotation each turn all rows between them into one cell. A poem or an
 address also has several lines, but these do not have the cells of a row.
@@ -28,19 +28,19 @@ class LongRecord:
 def check_swallowed_rows(
     name: str,
     header: Sequence[str],
-    records: Sequence[Sequence[str]],
+    columns: Sequence[Sequence[str]],
     long_records: Sequence[LongRecord],
     delimiter: str,
 ) -> None:
     """Raises DataError with the lines of the first cell that looks like rows."""
     counts: dict[int, Counter[str]] = {}
     for record in long_records:
-        own = records[record.index]
+        own = [column[record.index] for column in columns]
         for column, cell in enumerate(own):
             lines = _split_lines(cell, delimiter)
             rest = _cells_of_other_columns(lines, column, len(header))
             for index in {index for index, _ in rest} - counts.keys():
-                counts[index] = Counter(cells[index] for cells in records)
+                counts[index] = Counter(columns[index])
             if rest and (_is_long_table(lines, rest) or _repeats_values(rest, own, counts)):
                 raise _swallowed(name, record, header[column])
 

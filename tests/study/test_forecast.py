@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.arms.questions import question_models, question_recipe
@@ -14,10 +15,11 @@ from tests.monitoring import run_recorded
 from tests.tiny_models import tiny_model
 from tuneproof.arms.memory_plan import predict_peak
 from tuneproof.context.monitor import StudyForecast
+from tuneproof.errors import RunError
 from tuneproof.families.blocks import with_layers
 from tuneproof.models.load import model_on_meta
 from tuneproof.study.forecast import ArmForecast, Forecast, announce_forecast, forecast_plan
-from tuneproof.study.forecast_process import forecast_checked
+from tuneproof.study.forecast_process import ForecastProcess, forecast_here
 from tuneproof.study.plan import check
 
 KEYS = {"label", "arm", "model", "seed", "train_size", "steps", "time_s", "memory_bytes"}
@@ -130,8 +132,9 @@ def test_a_run_writes_the_forecast_and_tells_it_first(models, tmp_path, monkeypa
 
 def test_a_forecast_from_another_process_is_the_same_but_for_the_clock(tmp_path):
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    plan = check(recipe)
-    here, apart = (forecast_checked(plan, apart=apart) for apart in (False, True))
+    with ForecastProcess(recipe) as process:
+        plan = check(recipe)
+        here, apart = forecast_here(plan), process.forecast(plan)
     assert here is not None
     assert apart is not None
     assert [arm.label for arm in apart.arms] == [arm.label for arm in here.arms]
@@ -140,12 +143,25 @@ def test_a_forecast_from_another_process_is_the_same_but_for_the_clock(tmp_path)
 
 def test_a_process_that_dies_leaves_a_note(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    plan = check(small_recipe(tmp_path, [], ["majority"]))
-    forecast = forecast_checked(plan, apart=True)
+    recipe = small_recipe(tmp_path, [], ["majority"])
+    with ForecastProcess(recipe) as process:
+        forecast = process.forecast(check(recipe))
     assert forecast is not None
     assert forecast.notes == (
         "The cost cannot be predicted: the process that times the arms ended with code 1.",
     )
+
+
+def test_the_process_ends_with_the_plan_that_fails(tmp_path):
+    process = ForecastProcess(small_recipe(tmp_path, [], ["majority"]))
+
+    def fail():
+        with process:
+            raise RunError("here", "there is no plan.")
+
+    with pytest.raises(RunError, match="no plan"):
+        fail()
+    assert not psutil.pid_exists(process._process.pid)
 
 
 def test_a_study_of_baselines_is_forecast_without_torch(tmp_path):

@@ -21,7 +21,7 @@ from pydantic import (
 
 from tuneproof.errors import RecipeError
 
-MIN_TIMING_S, MAX_TIMING_S = 1.0, 5.0  # of an arm's predictions, where the recipe does not say
+MIN_TIMING_S, MAX_TIMING_S = 2.0, 5.0  # of an arm's predictions, where the recipe does not say
 UNITS = {
     "B": 1,
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
@@ -230,8 +230,8 @@ class PredictSettings(Settings):
     log-probability by about 1e-5."""
     timing_s: float | None = Field(None, ge=0, le=3600)
     """Seconds at most that an arm is timed after it has predicted, on dev items: one item at a time, and
-    batches of up to batch_size. Of several seeds, which predict alike, the first is timed. 0: it is not
-    timed. Default: a tenth of what the arm took, from 1 to 5 seconds. It changes no result."""
+    batches of up to batch_size. Of several seeds without a search the first is timed. 0: none is timed.
+    Default: a tenth of what the arm took, from 2 to 5 seconds. It changes no result."""
 
     def timing_limit_s(self, arm_s: float) -> float:
         """Seconds at most that an arm is timed which took so many."""

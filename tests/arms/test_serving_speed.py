@@ -108,29 +108,52 @@ def test_timing_changes_no_bit_of_a_result(studies) -> None:
     assert facts[0] == facts[1]
 
 
-def test_the_first_of_an_arms_seeds_is_timed(tmp_path, monkeypatch) -> None:
-    limits = {}
+TIMED = {
+    "latency_s": {"p50": 0.1, "mean": 0.1, "calls": 9},
+    "items_per_s": {"1": 10.0},
+    "batch_size": 1,
+    "item_s": [0.1] * 3,
+    "reason": None,
+}
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_one_of_an_arms_seeds_is_timed(tmp_path, monkeypatch, failures) -> None:
+    limits, fails = [], iter([True] * failures + [False] * 9)
 
     def record(serve, examples, timing):
-        limits[timing.seconds] = serve
-        return {"reason": "not now"}
+        limits.append(timing.seconds)
+        return {"reason": "RuntimeError while it was timed"} if next(fails) else TIMED
 
     monkeypatch.setattr("tuneproof.study.arm_session.time_serving", record)
-    recipe = small_recipe(
-        tmp_path, [tiny_model(tmp_path / "model", "bert")], ["lexical", "lora"], seeds=[3, 1]
-    )
+    model = tiny_model(tmp_path / "model", "bert")
+    recipe = small_recipe(tmp_path, [model], ["lora"], seeds=[3, 1, 2])
     run_recorded(recipe)
     timed = {
-        path.parent.name: json.loads(path.read_text())["serving"] is not None
+        path.parent.name.rpartition("seed")[2]: json.loads(path.read_text())["serving"]
         for path in Path(recipe.out).glob("arms/*/arm.json")
     }
-    assert sorted(timed.values()) == [False, True, True]
-    assert next(was_timed for name, was_timed in timed.items() if "seed1" in name) is False
-    assert all(1 <= seconds <= 5 for seconds in limits)
+    last = ("3", "1")[failures]
+    assert {seed: bool(entry and "item_s" in entry) for seed, entry in timed.items()} == {
+        seed: seed == last for seed in "312"
+    }
+    assert len(limits) == 1 + failures
+    assert all(2 <= seconds <= 5 for seconds in limits)
+
+
+def test_a_batch_that_takes_no_more_than_the_time_is_timed_three_times() -> None:
+    items = [Example(str(i), f"text {i}", 0, str(i)) for i in range(8)]
+
+    def serve(size):
+        return lambda examples: time.sleep(0.05 + 0.002 * len(examples))
+
+    entry = time_serving(serve, items, Timing(0.8, 8, items_per_s=100))
+    assert entry["batch_size"] == 8
+    assert len(entry["item_s"]) >= 3
 
 
 @pytest.mark.parametrize(
-    ("setting", "arm_s", "limit_s"), [(None, 3, 1), (None, 30, 3), (None, 900, 5), (60, 3, 60)]
+    ("setting", "arm_s", "limit_s"), [(None, 3, 2), (None, 30, 3), (None, 900, 5), (60, 3, 60), (0, 30, 0)]
 )
 def test_an_arm_is_timed_for_a_tenth_of_its_own_time(setting, arm_s, limit_s) -> None:
     assert PredictSettings(timing_s=setting).timing_limit_s(arm_s) == limit_s

@@ -145,3 +145,9 @@ def test_utf_16_without_a_mark_is_named(tmp_path, encoding):
     path.write_bytes(bytes(range(9)) * 20 + b"text,label\n")
     with pytest.raises(DataError, match="Name a CSV"):
         read_table(path)
+
+
+def test_rows_share_their_labels_beside_many_other_short_cells():
+    rows = [f"t{n},id{n},{('neg', 'pos')[n % 2]}" for n in range(12_000)]
+    labels = read(table(rows, "text,id,label")).columns["label"]
+    assert len({id(label) for label in labels}) == 2

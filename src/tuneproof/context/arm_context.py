@@ -18,6 +18,7 @@ from tuneproof.context.model_spec import ModelSpec
 from tuneproof.context.monitor import Monitor
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.splits import Splits
+from tuneproof.methods.options import last_layers
 from tuneproof.recipe.recipe import Arm, Recipe
 from tuneproof.recipe.search import SearchSpace
 from tuneproof.tasks.task import Example
@@ -94,7 +95,10 @@ class ArmContext:
         """The result of work on the arm and its rows of train, which all seeds share: done for the first.
 
         lengths: of the rows, which differ where seeds draw other shots. A false result is worked out again.
+        Where the last layers train, what is below may be cached for one seed and not for another: each works.
         """
+        if last_layers(self.options) is not None:
+            return work()
         train = self.recipe.train
         options = self.options.model_dump_json(exclude=PACE)
         settings = self.compute.precision, train.micro_batch, train.gradient_checkpointing

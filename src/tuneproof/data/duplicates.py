@@ -20,6 +20,7 @@ NEAR = 0.8  # Jaccard
 _SAMPLES = 12  # shingles that represent a text; a pair at 0.8 shares about ten of them
 _WINDOW = 16  # neighbours compared among the texts that share a shingle
 _BLOCK = 4000  # texts at a time, to bound memory
+_MAX_PARTS = 16  # each of which reads all sampled shingles that two texts share
 _SAMPLES_AT_ONCE = 1 << 18  # of all texts' sampled shingles, for the same
 
 
@@ -96,7 +97,10 @@ def _likely_pairs(
     is_first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
     hashes, owners = hashes[is_first], owners[is_first]
     sampled = np.bincount(owners, minlength=count)
-    size = -(-count // (1 + len(hashes) // _SAMPLES_AT_ONCE))
+    repeats = hashes[1:] == hashes[:-1]
+    is_shared = np.append(repeats, False)[: len(hashes)] | np.append(False, repeats)[: len(hashes)]
+    hashes, owners = hashes[is_shared], owners[is_shared]
+    size = -(-count // min(_MAX_PARTS, 1 + len(hashes) // _SAMPLES_AT_ONCE))
     for start in range(0, count, size):
         codes = []
         for step in range(1, _WINDOW + 1):

@@ -5,7 +5,6 @@ Knows nothing of: how a format is written, the hub.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def export_arm(arm: Path | str, options: ExportOptions, to: Path | str | None = 
         _refuse_difference(publication, parity, precision)
         size = sum(file.stat().st_size for file in inside.iterdir() if file.is_file())
         result = ExportResult(
-            target, options.format, precision, parity, size, made.single_s, _single_s(record.about)
+            target, options.format, precision, parity, size, made.single_s, _single_s(publication)
         )
         about = {**made.about, "origin": _origin(publication), "parity": parity.as_json()}
         text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
@@ -167,7 +166,11 @@ def _origin(publication: Publication) -> dict[str, Any]:
     }
 
 
-def _single_s(about: Mapping[str, Any]) -> float | None:
-    """The arm's own median seconds of one item, where it was timed."""
-    latency = (about.get("serving") or {}).get("latency_s") or {}
-    return latency.get("p50")
+def _single_s(publication: Publication) -> float | None:
+    """The arm's own median seconds of one item, or those of another of its seeds, where one was timed."""
+    own = publication.record.about
+    for about in (own, *(record.about for record in publication.study.arms)):
+        latency = (about.get("serving") or {}).get("latency_s") or {}
+        if (about["arm"], about.get("model")) == (own["arm"], own.get("model")) and "p50" in latency:
+            return float(latency["p50"])
+    return None

@@ -91,7 +91,7 @@ class ArmCosts:
         assert run.spec is not None
         load_s = 0.0 if self._loaded == run.spec.name else _load_s(times)
         self._loaded = run.spec.name
-        return load_s + self._self_test_s(times) + self._predict_s(times, times.layers, counts)
+        return load_s + self._self_test_s(run, times) + self._predict_s(times, times.layers, counts)
 
     def _head(self, run: ArmRun, times: "ArmTimes", counts: Counts) -> float:
         """Features of all train items serve every sample; those of spans are computed for each run."""
@@ -112,7 +112,7 @@ class ArmCosts:
         assert times.step is not None
         planned, last = planned_steps(run, self.recipe, counts.train_rows), last_layers(run.arm.options)
         layers = times.layers if last is None else min(last, times.layers)
-        seconds = _load_s(times) + self._self_test_s(times)
+        seconds = _load_s(times) + self._self_test_s(run, times)
         if run.arm.method.fits_head:
             seconds += times.predict.at(times.layers, counts.train + counts.dev) + self._fit_s(run, counts, 1)
         seed = run.seed if starts_random(run.arm.options) else None
@@ -135,9 +135,14 @@ class ArmCosts:
                 seconds += batches * times.more_tokens * times.token.at(layers, 1)
         return seconds
 
-    def _self_test_s(self, times: "ArmTimes") -> float:
-        """Four short items alone and together, on both sides; their gradient whole and in halves."""
+    def _self_test_s(self, run: ArmRun, times: "ArmTimes") -> float:
+        """Four short items alone and together, on both sides; their gradient whole and in halves; seeds share
+        it."""
+        assert run.spec is not None
         if not self.recipe.train.self_test:
+            return 0.0
+        key = ("self-test", run.spec.name, run.arm.name, run.train_size)
+        if not self._is_new(key) and last_layers(run.arm.options) is None:
             return 0.0
         forward_s = 6 * times.predict.at(times.layers, 1)
         return forward_s + (3 * times.step.at(times.layers, 2) if times.step is not None else 0.0)

@@ -38,7 +38,7 @@ from tuneproof.score.verdict import join_names
 from tuneproof.study.arm_runs import ArmRun
 from tuneproof.study.further_tests import missing_tests, predict_later, predict_tests, write_tests
 from tuneproof.study.plan import Plan
-from tuneproof.study.resume import as_started
+from tuneproof.study.resume import as_started, is_finished
 
 ONE_PROCESS = "Finished arms are not scored on {} under a launcher: run the study in one process."
 TIMED_ITEMS = 256
@@ -122,7 +122,7 @@ def run_arm(session: ArmSession, run: ArmRun, notes: Sequence[str] = ()) -> bool
             seconds, peaks = time.perf_counter() - started, peak_bytes(device)
             write_tests(run, memory.study, predict_tests(run, result, memory.study, monitor))
         ledger = {"memory": memory.record(peaks, resident), **result.training_speed()}
-        measured = {"wall_s": seconds, "peaks": peaks, **_time_arm(run, memory.study, result, seconds)}
+        measured = {"wall_s": seconds, "peaks": peaks, **_time_arm(plan, run, result, seconds)}
         _write(plan, run, result, ledger, {**measured, "notes": monitor.notes})
         line = _primary_score(plan, result)
     except StoppedError:
@@ -254,22 +254,29 @@ def _prepare(session: ArmSession, run: ArmRun, monitor: Monitor) -> tuple[ArmCon
     return replace(context, study=memory.study), memory
 
 
-def _time_arm(run: ArmRun, study: StudyData, result: ArmResult, arm_s: float) -> dict[str, Any]:
-    """The entry `serving` of arm.json, timed on items spread over dev; empty where the arm is not timed.
-
-    Seeds of an arm predict with the same operations, so that the first is timed for all.
-    """
-    settings, dev = study.recipe.predict, study.splits.dev
+def _time_arm(plan: Plan, run: ArmRun, result: ArmResult, arm_s: float) -> dict[str, Any]:
+    """The entry `serving` of arm.json, timed on items spread over dev; empty where the arm is not timed."""
+    settings, dev = plan.recipe.predict, plan.study.splits.dev
     if result.serving is not None:
         return {"serving": result.serving}
-    is_first = run.train_size is None and run.seed in (None, study.recipe.seeds[0])
     is_alone = current_group().world_size == 1
     limit_s = settings.timing_limit_s(arm_s)
-    if result.serve is None or not is_first or not is_alone or not limit_s:
+    if result.serve is None or run.train_size is not None or not is_alone or not limit_s:
+        return {}
+    if run.search is None and _is_timed(plan, run):
         return {}
     largest = TIMED_ITEMS if run.spec is None else min(settings.batch_size, TIMED_ITEMS)
     examples = dev[:: max(1, len(dev) // TIMED_ITEMS)][:TIMED_ITEMS]
     return {"serving": time_serving(result.serve, examples, Timing(limit_s, largest, result.items_per_s))}
+
+
+def _is_timed(plan: Plan, run: ArmRun) -> bool:
+    """Whether another seed of the arm is: it predicts with the same operations."""
+    seeds = [other for other in plan.arms if other.arm == run.arm and other.spec is run.spec]
+    finished = [
+        other for other in seeds if other is not run and other.train_size is None and is_finished(other)
+    ]
+    return any((read_object(other.folder / ARM).get("serving") or {}).get("item_s") for other in finished)
 
 
 def _write(

@@ -79,7 +79,8 @@ def read_delimited(name: str, text: str, delimiter: str, quotes: bool | None) ->
                     long_records.append(LongRecord(len(numbers), row, first, last))
                 for column, cell in zip(columns, record, strict=True):
                     if len(cell) <= SHORT_CELL:
-                        cell = shared.setdefault(cell, cell) if len(shared) < MAX_SHARED else cell
+                        is_full = len(shared) >= MAX_SHARED
+                        cell = shared.get(cell, cell) if is_full else shared.setdefault(cell, cell)
                     column.append(cell)
                 numbers.append(row)
     finally:

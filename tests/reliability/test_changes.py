@@ -236,6 +236,7 @@ OTHERS = {
     "full.more_epochs": [1],
     "full.models": ["bert"],
     "compute.parallel": "fsdp",
+    "predict.timing_s": 3.0,
     "full.engine": "trainer",
     "task.labels.prompt": None,
     "split.kind": "auto",

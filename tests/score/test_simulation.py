@@ -7,7 +7,7 @@ from benchmarks import simulate_statistics as simulation
 
 @pytest.fixture(scope="module")
 def rows():
-    return simulation.simulate(short=True, studies=80, say=str, settle=False)
+    return simulation.simulate(short=True, studies=150, say=str, settle=False)
 
 
 def test_intervals_of_scores_and_differences_hold_the_truth(rows):

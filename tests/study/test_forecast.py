@@ -19,7 +19,7 @@ from tuneproof.errors import RunError
 from tuneproof.families.blocks import with_layers
 from tuneproof.models.load import model_on_meta
 from tuneproof.study.forecast import ArmForecast, Forecast, announce_forecast, forecast_plan
-from tuneproof.study.forecast_process import ForecastProcess, forecast_here
+from tuneproof.study.forecast_process import forecast_apart, forecast_here
 from tuneproof.study.plan import check
 
 KEYS = {"label", "arm", "model", "seed", "train_size", "steps", "time_s", "memory_bytes"}
@@ -132,9 +132,9 @@ def test_a_run_writes_the_forecast_and_tells_it_first(models, tmp_path, monkeypa
 
 def test_a_forecast_from_another_process_is_the_same_but_for_the_clock(tmp_path):
     recipe = small_recipe(tmp_path, [], ["majority", "lexical"])
-    with ForecastProcess(recipe) as process:
+    with forecast_apart(recipe) as forecast:
         plan = check(recipe)
-        here, apart = forecast_here(plan), process.forecast(plan)
+        here, apart = forecast_here(plan), forecast(plan)
     assert here is not None
     assert apart is not None
     assert [arm.label for arm in apart.arms] == [arm.label for arm in here.arms]
@@ -144,8 +144,8 @@ def test_a_forecast_from_another_process_is_the_same_but_for_the_clock(tmp_path)
 def test_a_process_that_dies_leaves_a_note(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     recipe = small_recipe(tmp_path, [], ["majority"])
-    with ForecastProcess(recipe) as process:
-        forecast = process.forecast(check(recipe))
+    with forecast_apart(recipe) as read:
+        forecast = read(check(recipe))
     assert forecast is not None
     assert forecast.notes == (
         "The cost cannot be predicted: the process that times the arms ended with code 1.",
@@ -153,15 +153,20 @@ def test_a_process_that_dies_leaves_a_note(tmp_path, monkeypatch):
 
 
 def test_the_process_ends_with_the_plan_that_fails(tmp_path):
-    process = ForecastProcess(small_recipe(tmp_path, [], ["majority"]))
+    def children():
+        return [child for child in psutil.Process().children() if "forecast_process" in str(child.cmdline())]
+
+    started = []
 
     def fail():
-        with process:
+        with forecast_apart(small_recipe(tmp_path, [], ["majority"])):
+            started.extend(children())
             raise RunError("here", "there is no plan.")
 
     with pytest.raises(RunError, match="no plan"):
         fail()
-    assert not psutil.pid_exists(process._process.pid)
+    assert started
+    assert not children()
 
 
 def test_a_study_of_baselines_is_forecast_without_torch(tmp_path):

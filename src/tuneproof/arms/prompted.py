@@ -37,7 +37,7 @@ from tuneproof.objectives.label_words import label_scores
 from tuneproof.objectives.objective import FloatArray
 from tuneproof.tasks.task import Example
 
-SIMILAR_LENGTH = 1.25  # a prompt so many times as long as a tested one is tested by it
+SIMILAR_LENGTH = 1.25  # a prompt up to so many times as long as a tested one needs no test
 SELF_TEST_CANDIDATES = 32  # short items from which the self-test takes some of different lengths
 
 

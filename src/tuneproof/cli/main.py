@@ -90,16 +90,16 @@ def _check(args: argparse.Namespace) -> int:
 
         hide_torch()
     from tuneproof.cli.terminal import print_plan
-    from tuneproof.study.forecast_process import ForecastProcess, forecast_here
+    from tuneproof.study.forecast_process import forecast_apart, forecast_here
     from tuneproof.study.plan import check
 
     if args.no_cost or not args.own_process:
         plan = check(recipe)
         print_plan(plan, None if args.no_cost else partial(forecast_here, plan), as_json=args.json)
         return 0
-    with ForecastProcess(recipe) as process:
+    with forecast_apart(recipe) as forecast:
         plan = check(recipe)
-        print_plan(plan, partial(process.forecast, plan), as_json=args.json)
+        print_plan(plan, partial(forecast, plan), as_json=args.json)
     return 0
 
 

@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 
 from tuneproof.parent_process import end_with_parent
 from tuneproof.recipe.recipe import Recipe, recipe_from
@@ -27,44 +28,39 @@ def _can_forecast(plan: Plan) -> bool:
     return plan.data is not None and all(spec.is_complete for spec in plan.models)
 
 
-class ForecastProcess:
-    """A process that plans a recipe and forecasts it, while this one plans it, too.
+@contextmanager
+def forecast_apart(recipe: Recipe) -> Iterator[Callable[[Plan], Forecast | None]]:
+    """Start a process that plans the recipe and forecasts it, while this one plans it, too.
 
-    It ends with the block that it is started for.
+    Yields what waits for its forecast: None as `forecast_here`; where the process fails, a note says so. The
+    process ends with the block.
     """
-
-    def __init__(self, recipe: Recipe) -> None:
-        command = [sys.executable, "-W", "ignore", "-m", "tuneproof.study.forecast_process", str(os.getpid())]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self._recipe = json.dumps(recipe.values())
-
-    def __enter__(self) -> "ForecastProcess":
-        assert self._process.stdin is not None
+    command = [sys.executable, "-W", "ignore", "-m", "tuneproof.study.forecast_process", str(os.getpid())]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
         with suppress(BrokenPipeError):  # it has died: its forecast says so
-            self._process.stdin.write(self._recipe)
-            self._process.stdin.close()
-        return self
+            process.stdin.write(json.dumps(recipe.values()))
+            process.stdin.close()
+        yield partial(_read_forecast, process)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
-    def forecast(self, plan: Plan) -> Forecast | None:
-        """Its forecast, once it is there; None as `forecast_here`. Where the process fails, it says so."""
-        if not _can_forecast(plan):
-            return None
-        assert self._process.stdout is not None
-        printed = self._process.stdout.read()
-        if code := self._process.wait():
-            return Forecast((), (FAILED.format(code),))
-        values = json.loads(printed.splitlines()[-1])
-        return Forecast(tuple(ArmForecast(**arm) for arm in values["arms"]), tuple(values["notes"]))
+def _read_forecast(process: "subprocess.Popen[str]", plan: Plan) -> Forecast | None:
+    if not _can_forecast(plan):
+        return None
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    if code := process.wait():
+        return Forecast((), (FAILED.format(code),))
+    values = json.loads(printed.splitlines()[-1])
+    return Forecast(tuple(ArmForecast(**arm) for arm in values["arms"]), tuple(values["notes"]))
 
 
 def main() -> None:

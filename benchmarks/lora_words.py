@@ -96,14 +96,18 @@ def ours(
     """Seconds of an epoch, and the losses. model: with its adapter (None: a new one)."""
     import torch
 
+    from tuneproof.methods.lora_linear import fuse_updates
     from tuneproof.train.losses import answer_loss
+
+    model = model or adapted(shape)
+    fuse_updates(model)
 
     def extra(chosen: Any) -> dict[str, Any]:
         answers = torch.tensor([items.labels[i] for i in chosen])
         return {"keep": 1, "positions": torch.arange(len(chosen)), "answers": answers}
 
     return by_us(
-        model or adapted(shape),
+        model,
         items,
         answer_loss,
         extra,

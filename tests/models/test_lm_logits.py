@@ -156,6 +156,18 @@ def test_the_gradient_of_few_rows_over_a_large_vocabulary_is_that_of_many(rows: 
     assert float((gradient(torch.float32) - exact).norm() / exact.norm()) < 5e-6
 
 
+@pytest.mark.parametrize(("mkl", "width"), [(True, 16), (False, 8)])
+def test_a_number_of_rows_that_mkl_multiplies_slowly_is_padded(opened, monkeypatch, mkl, width) -> None:
+    monkeypatch.setattr(room, "uses_mkl", lambda: mkl)
+    widths = []
+    head = inner_model(opened.model).get_output_embeddings()
+    hook = head.register_forward_hook(lambda module, inputs, logits: widths.append(logits.shape[1]))
+    logits = lm_head_logits(opened.model, batch_of((5, 4) * 4), 1, torch.arange(8))
+    hook.remove()
+    assert widths == [width]
+    assert len(logits) == 8
+
+
 def test_rows_that_need_no_gradient_are_not_padded(opened) -> None:
     widths = []
     head = inner_model(opened.model).get_output_embeddings()

@@ -1,12 +1,15 @@
-"""Encoders that skip padding: the same outputs and gradients, in every family, and nothing left behind."""
+"""Models that skip padding: the same outputs and gradients, in every family, and nothing left behind."""
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from tuneproof.families import FAMILIES
+from tuneproof.families.blocks import blocks_of
 from tuneproof.models.heads import class_logits
-from tuneproof.models.unpadded import NAME, STACKS, Layout, skip_padding
+from tuneproof.models.lm_logits import lm_head_logits
+from tuneproof.models.prefix_cache import shares_prefixes
+from tuneproof.models.unpadded import NAME, ROTARY, STACKS, Layout, skip_padding
 
 SIZES = {
     "vocab_size": 60,
@@ -20,6 +23,18 @@ SIZES = {
     "attention_probs_dropout_prob": 0.0,
 }
 DISTILLED = {"vocab_size": 60, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
+DECODER = SIZES | {
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "sliding_window": 4,
+    "max_position_embeddings": 64,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+}
 LENGTHS = (3, 9, 1, 6)
 
 
@@ -59,6 +74,60 @@ def test_logits_and_gradients_are_those_of_the_padded_batch(name):
         logits.square().sum().backward()
     for one, other in zip(plain.parameters(), skipping.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def decoder_of(name: str):
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **DECODER)).eval()
+
+
+def left_padded():
+    torch.manual_seed(1)
+    mask = (torch.arange(max(LENGTHS)) >= max(LENGTHS) - torch.tensor(LENGTHS)[:, None]).long()
+    ids, positions = torch.randint(3, 60, mask.shape) * mask, (mask.cumsum(1) - 1).clamp(min=0)
+    return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+
+
+def rows_of_layers(model) -> list[int]:
+    """How many rows each call of a linear layer of the first block got; an expert gets some of them."""
+    read: list[int] = []
+    for module in blocks_of(model.base_model).modules[0].modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, args, out: read.append(out.shape[:-1].numel()))
+    return read
+
+
+@pytest.mark.parametrize(
+    ("name", "recompute"), [*((name, False) for name in sorted(ROTARY)), ("gemma3_text", True)]
+)
+def test_decoders_score_answers_and_learn_as_on_the_padded_batch(name, recompute):
+    plain, skipping = decoder_of(name), decoder_of(name)
+    batch, last = left_padded(), torch.arange(len(LENGTHS))
+    if recompute:
+        skipping.train().gradient_checkpointing_enable()
+    read = rows_of_layers(skipping)
+    expected = plain(**batch, use_cache=False).logits[:, -1]
+    scored = lm_head_logits(skipping, batch, 1, last)
+    assert max(read) == sum(LENGTHS)
+    torch.testing.assert_close(scored, expected, rtol=0, atol=1e-6)
+    for logits in (expected, scored):
+        logits.square().sum().backward()
+    for one, other in zip(plain.parameters(), skipping.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_decoder_that_skipped_padding_shares_prefixes_and_generates_as_before():
+    plain, used = decoder_of("llama"), decoder_of("llama")
+    batch = left_padded()
+    lm_head_logits(used, batch, 1, torch.arange(len(LENGTHS)))
+    assert used.config._attn_implementation == NAME
+    assert shares_prefixes(plain)
+    assert shares_prefixes(used)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    texts = [model.generate(**inputs, max_new_tokens=5, do_sample=False) for model in (plain, used)]
+    assert texts[0].equal(texts[1])
 
 
 def test_recomputed_activations_skip_padding_too():

@@ -24,8 +24,8 @@ class LiveMemory(TorchDispatchMode):
     """While it is on, every new storage counts until its last tensor dies; views count once.
 
     A new tensor belongs to the part that `part(...)` names. Otherwise it is part of the logits, if its
-    last dimension is `vocabulary`; of the activations, if autograd records a graph, which keeps it for
-    the backward pass; else temporary. What a kernel allocates internally is not seen. `widest_logits`:
+    last dimension is `vocabulary`; of the activations, if autograd records a graph or saves it for the
+    backward pass; else temporary. What a kernel allocates internally is not seen. `widest_logits`:
     the most elements of a tensor whose last dimension is `vocabulary`. Of a tensor that is sharded over
     processes this process's part counts.
 
@@ -45,11 +45,29 @@ class LiveMemory(TorchDispatchMode):
         self._live: dict[int, tuple[int, str, Any, int]] = {}  # bytes, part, reference, number
         self._count = self._count_at_peak = 0
         self._fake_mode: Any = None
+        self._depth = 0
+        self._saves = torch.autograd.graph.saved_tensors_hooks(self._note_saved, lambda tensor: tensor)
 
     def __enter__(self) -> "LiveMemory":
         self._fake_mode = active_fake_mode()
         super().__enter__()
+        self._depth += 1
+        if self._depth == 1:
+            self._saves.__enter__()
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._depth == 1:
+            self._saves.__exit__(*error)
+        self._depth -= 1
+        super().__exit__(*error)
+
+    def _note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Saved tensors of an autograd.Function are activations, although it computes without a graph."""
+        entry = self._live.get(int(tensor.untyped_storage()._cdata))
+        if entry is not None and entry[1] == "temporary":
+            self.hold(tensor, "activations")
+        return tensor
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

@@ -84,6 +84,9 @@ def _adapt(model: Any, config: Any) -> Any:
         raise ModelError(type(model).__name__, problem, do="Use head or full.") from None
     if any(p.dtype in (torch.bfloat16, torch.float16) for p in adapted.parameters()):
         _hold_in_float32(adapted)
+    from tuneproof.methods.lora_linear import fuse_updates
+
+    fuse_updates(adapted)
     return adapted
 
 

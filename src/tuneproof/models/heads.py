@@ -85,7 +85,8 @@ def base_states(model: Any, family: Family, batch: dict[str, torch.Tensor]) -> t
         with skip_padding(base, batch["attention_mask"]):
             return base(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
     extra = {"use_cache": False} if accepts_argument(base, "use_cache") else {}
-    return base(**model_inputs(base, batch), **extra)[0]
+    with skip_padding(base, batch["attention_mask"]):
+        return base(**model_inputs(base, batch), **extra)[0]
 
 
 def head_layer(model: Any, family: Family) -> Any:

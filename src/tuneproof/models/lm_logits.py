@@ -4,11 +4,14 @@ In: a decoder, a left-padded batch, positions. Out: logits there, log-likelihood
 Knows nothing of: labels, losses, the text of prompts.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from tuneproof.models.heads import accepts_argument, inner_model, model_inputs
+from tuneproof.models.matmul_backend import uses_mkl
+from tuneproof.models.unpadded import skip_padding
 
 MAX_PIECE_TOKENS = 512  # tokens of a row in one piece
 MIN_PIECE_TOKENS = 32
@@ -16,6 +19,8 @@ MAX_ATTENTION_PAIRS = 2**18  # query-key pairs of a row at once: bounds the atte
 MAX_FLOAT32_LOGITS = 2**22  # 16 MiB
 # with fewer rows torch's float32 product over 262,144 words, backward, rounds 15 times as much
 MIN_ROWS = 4
+# MKL multiplies 6 to 15 rows in up to two and a half times the time of 16
+SLOW_ROWS = range(6, 16)
 
 
 def lm_head_logits(
@@ -37,17 +42,28 @@ def lm_head_logits(
 
     def select(states: torch.Tensor) -> torch.Tensor:
         rows = states[:, -keep:].flatten(0, 1)[positions_S]
-        missing = MIN_ROWS - len(rows) if torch.is_grad_enabled() else 0
-        return torch.nn.functional.pad(rows, (0, 0, 0, max(0, missing)))[None]
+        return torch.nn.functional.pad(rows, (0, 0, 0, _rows_to_compute(rows) - len(rows)))[None]
 
     head = inner.get_output_embeddings()
+    skipping = skip_padding(inner.base_model, batch["attention_mask"]) if cache is None else nullcontext()
     if head is None:
-        return select(model(**model_inputs(inner, batch), **extra).logits)[0][: len(positions_S)]
+        with skipping:
+            return select(model(**model_inputs(inner, batch), **extra).logits)[0][: len(positions_S)]
     hook = head.register_forward_pre_hook(lambda module, inputs: (select(inputs[0]),))
     try:
-        return model(**model_inputs(inner, batch), **extra).logits[0][: len(positions_S)]
+        with skipping:
+            return model(**model_inputs(inner, batch), **extra).logits[0][: len(positions_S)]
     finally:
         hook.remove()
+
+
+def _rows_to_compute(rows: torch.Tensor) -> int:
+    """How many rows the head reads where gradients are needed: some numbers round more, or take longer."""
+    if not torch.is_grad_enabled():
+        return len(rows)
+    if len(rows) in SLOW_ROWS and rows.device.type == "cpu" and rows.dtype == torch.float32 and uses_mkl():
+        return SLOW_ROWS.stop
+    return max(len(rows), MIN_ROWS)
 
 
 def prefill(

@@ -73,6 +73,11 @@ def attention_for(longest: int) -> Iterator[None]:
         torch.backends.cuda.enable_flash_sdp(before)
 
 
+def uses_mkl() -> bool:
+    """Whether MKL computes a CPU's float32 products in this process, as torch does by default."""
+    return torch.backends.mkl.is_available() and torch.get_float32_matmul_precision() == "highest"
+
+
 def uses_onednn() -> bool:
     """Whether `choose_matmul` picks oneDNN here, which caches kernels and runs short attention unfused."""
     return not _is_intel() and _errors()[1] <= FLOAT32_ERROR

@@ -25,6 +25,7 @@ from tuneproof.models.lm_logits import (
     token_log_probs,
 )
 from tuneproof.models.oom import release_memory, run_or_oom
+from tuneproof.models.unpadded import uses_sdpa
 
 IntArray = NDArray[np.int64]
 
@@ -44,7 +45,7 @@ def shares_prefixes(model: Any) -> bool:
         return False
     config = inner.config.get_text_config()
     follows_mask = getattr(inner, "_supports_attention_backend", False)
-    if not follows_mask or config._attn_implementation not in ("sdpa", "eager"):
+    if not follows_mask or not (uses_sdpa(config) or config._attn_implementation == "eager"):
         return False
     other_masks = ("attention_chunk_size", "use_bidirectional_attention")
     has_other_mask = any(getattr(config, name, None) for name in other_masks)
@@ -220,7 +221,7 @@ class PrefixTrieBatch:
     def _attention_mask(self, visible_BQK: torch.Tensor) -> torch.Tensor:
         """A mask [B, 1, Q, K] in the form that the model's attention expects."""
         inner = inner_model(self.model)
-        if inner.config.get_text_config()._attn_implementation == "sdpa":
+        if uses_sdpa(inner.config.get_text_config()):
             return visible_BQK[:, None]
         mask_BQK = torch.zeros(visible_BQK.shape, dtype=inner.dtype, device=self.device)
         return mask_BQK.masked_fill_(~visible_BQK, torch.finfo(inner.dtype).min)[:, None]

@@ -106,16 +106,7 @@ def ours(
         answers = torch.tensor([items.labels[i] for i in chosen])
         return {"keep": 1, "positions": torch.arange(len(chosen)), "answers": answers}
 
-    return by_us(
-        model,
-        items,
-        answer_loss,
-        extra,
-        RATE,
-        words=True,
-        precision=precision,
-        device=device,
-    )
+    return by_us(model, items, answer_loss, extra, RATE, words=True, precision=precision, device=device)
 
 
 def by_the_trainer(

@@ -3,7 +3,7 @@
 In: a name and its options. Out: what the benchmark prints. Knows nothing of: what is measured.
 
     python -m benchmarks [NAME [OPTIONS]]
-    python -m benchmarks all --shared FOLDER
+    python -m benchmarks all --shared FOLDER [--decoder FOLDER] [--only NAME,...]
 """
 
 import argparse
@@ -63,6 +63,16 @@ BENCHMARKS: dict[str, tuple[str, list[list[str]] | None]] = {
     "statistics": ("simulate_statistics", None),
     "study": ("whole_study", None),
 }
+# what `all` runs besides where it has a real decoder
+LABELS = ["--short", SHORT, "--long", LONG, "--model", "{decoder}", "--times", "3"]
+REAL: dict[str, list[list[str]]] = {
+    "lora": [["--texts", SHORT, "--shape", "{decoder}", "--steps", "3", "--times", "3"]],
+    "labels": [
+        [*LABELS, "--items", "24", "--batch", "8", "--only", "SST-2"],
+        [*LABELS, "--items", "12", "--batch", "4", "--only", "IMDB"],
+    ],
+    "study": [[*SST2[:2], "--model", "{decoder}", "--train", "40", "--dev", "24", "--test", "50"]],
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,11 +98,14 @@ def _all(arguments: Sequence[str]) -> int:
     """Every row of the table, each benchmark in a process of its own; 1 where one of them says no."""
     parser = argparse.ArgumentParser(prog="benchmarks all")
     parser.add_argument("--shared", required=True, help="a folder with data/ and models/")
+    parser.add_argument("--decoder", help="a real decoder's folder, for the rows on a real model")
+    parser.add_argument("--only", default="", help="names of benchmarks, separated by commas")
     args = parser.parse_args(arguments)
-    started, missed = time.monotonic(), []
+    started, missed, names = time.monotonic(), [], args.only.split(",") if args.only else list(BENCHMARKS)
     for name, (_, runs) in BENCHMARKS.items():
-        for options in runs or ():
-            values = [word.format(shared=args.shared) for word in options]
+        real = REAL.get(name, []) if args.decoder else []
+        for options in [*(runs or ()), *real] if name in names else ():
+            values = [word.format(shared=args.shared, decoder=args.decoder) for word in options]
             print(f"\n{name} {' '.join(values)}", flush=True)
             command = [sys.executable, "-W", "ignore", "-m", "benchmarks", name, *values]
             if subprocess.run(command).returncode:

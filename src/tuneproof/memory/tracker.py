@@ -67,7 +67,7 @@ class LiveMemory(TorchDispatchMode):
         entry = self._live.get(int(tensor.untyped_storage()._cdata))
         if entry is not None and entry[1] == "temporary":
             self.hold(tensor, "activations")
-        return tensor
+        return tensor.detach()  # the tensor itself would hold its graph, and the graph the tensor
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

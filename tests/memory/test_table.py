@@ -44,6 +44,15 @@ def estimate_of(fixed: int, per_item: int, items: int, other: int = 0) -> Memory
     )
 
 
+@pytest.fixture
+def no_search(monkeypatch) -> None:
+    """Rows without the search for the largest number of items, which has tests of its own."""
+    monkeypatch.setattr(
+        "tuneproof.memory.table.find_max_items",
+        lambda estimate, first, size: first[0] if first[1].total_bytes <= size else 0,
+    )
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     st.integers(10**6, 10**10),
@@ -103,7 +112,7 @@ def test_what_fits_is_simulated_to_fit_and_one_more_item_is_not(method, tmp_path
         assert simulate_step(arm, more).total_bytes > memory
 
 
-def test_a_table_over_methods_batches_and_lengths_is_one_call(tmp_path) -> None:
+def test_a_table_over_methods_batches_and_lengths_is_one_call(tmp_path, no_search) -> None:
     simulated_arm(tmp_path)
     table = estimate_memory(str(tmp_path / "small.json"), "1GB", ["full", "head"], [2, 4], [16, 32])
     assert [(c.method, c.batch, c.length) for c in table.rows] == [
@@ -206,7 +215,7 @@ def test_a_cpus_kernels_are_counted_only_where_onednn_is_chosen(monkeypatch) -> 
         assert ("oneDNN" in overhead.description) is counted
 
 
-def test_methods_that_an_encoder_cannot_do_are_listed(tmp_path) -> None:
+def test_methods_that_an_encoder_cannot_do_are_listed(tmp_path, no_search) -> None:
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     path = tmp_path / "encoder.json"
     path.write_text(json.dumps({"model_type": "bert", "vocab_size": 2000, **sizes}))
@@ -217,7 +226,7 @@ def test_methods_that_an_encoder_cannot_do_are_listed(tmp_path) -> None:
         estimate_memory(str(path), "1GB", ["few-shot"], [2], [16])
 
 
-def test_shots_are_added_to_the_length(tmp_path) -> None:
+def test_shots_are_added_to_the_length(tmp_path, no_search) -> None:
     simulated_arm(tmp_path)
     name = str(tmp_path / "small.json")
     one_shot, eight_shots = (
@@ -240,7 +249,7 @@ def test_the_length_of_predictions_changes_nothing_about_a_training_step(tmp_pat
     assert short.predict != long.predict
 
 
-def test_a_batch_is_divided_over_the_processes(tmp_path) -> None:
+def test_a_batch_is_divided_over_the_processes(tmp_path, no_search) -> None:
     simulated_arm(tmp_path)
     name = str(tmp_path / "small.json")
     two, one = (
@@ -276,7 +285,7 @@ def test_a_sharded_model_is_named_that_every_process_must_hold_whole(tmp_path) -
     assert json.loads(json.dumps(tight.as_json()))["rows"][0]["estimate"]["whole"].keys() == {"load", "dev"}
 
 
-def test_what_cannot_be_sharded_is_refused_or_listed(tmp_path) -> None:
+def test_what_cannot_be_sharded_is_refused_or_listed(tmp_path, monkeypatch) -> None:
     simulated_arm(tmp_path)
     name, sharded = str(tmp_path / "small.json"), {"processes": 2, "parallel": "fsdp"}
     with pytest.raises(RecipeError, match=r"qlora.*cannot shard"):
@@ -287,5 +296,7 @@ def test_what_cannot_be_sharded_is_refused_or_listed(tmp_path) -> None:
         estimate_memory(name, "1GB", ["full"], [2], [16], processes=0)
     with pytest.raises(RecipeError, match=r"'zero' is unknown"):
         estimate_memory(name, "1GB", ["full"], [2], [16], parallel="zero")
+    monkeypatch.setattr("tuneproof.memory.table._make_row", lambda arm, *_: arm.method.name)
     everything = estimate_memory(name, "1GB", (), [2], [16], **sharded)
+    assert "lora" in everything.rows
     assert any(line.startswith("qlora: ") for line in everything.unsupported)

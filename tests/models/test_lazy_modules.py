@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import run_forked
 from tests.open_model import SHARED
 from tuneproof.models import lazy_modules
 
@@ -48,7 +49,7 @@ torch.optim.AdamW(model.parameters()).zero_grad()
 print(*(state(name) for name in sys.argv[1:]))
 """
     )
-    states = run(code, *HEAVY, "torch.distributed.tensor").split()
+    states = run_forked(code, *HEAVY, "torch.distributed.tensor").split()
     assert "loaded" not in states, dict(zip((*HEAVY, "torch.distributed.tensor"), states, strict=True))
 
 
@@ -61,7 +62,7 @@ def test_a_lazy_module_loads_when_an_attribute_is_read() -> None:
     print(lazy, type(scipy.optimize).__name__, round(minimum, 4))
     assert scipy.optimize is sys.modules["scipy.optimize"]
     """
-    assert run(code) == "_LazyModule module 2.0"
+    assert run_forked(code) == "_LazyModule module 2.0"
 
 
 def test_a_function_handed_out_early_loads_its_module_when_called() -> None:
@@ -73,7 +74,7 @@ def test_a_function_handed_out_early_loads_its_module_when_called() -> None:
     rows, columns = linear_sum_assignment([[4, 1], [2, 3]])
     print(lazy, list(map(int, columns)))
     """
-    assert run(code) == "_LazyModule [1, 0]"
+    assert run_forked(code) == "_LazyModule [1, 0]"
 
 
 def test_compiled_code_is_compiled_and_what_is_left_out_of_it_stays_out() -> None:
@@ -93,7 +94,7 @@ def test_compiled_code_is_compiled_and_what_is_left_out_of_it_stays_out() -> Non
     compiled = torch.compile(whole, backend=backend)(torch.ones(1)).item()
     print(eager, compiled, len(graphs) > 0, type(torch._dynamo).__name__)
     """
-    assert run(code) == "5.0 5.0 True module"
+    assert run_forked(code) == "5.0 5.0 True module"
 
 
 def test_functions_registered_early_are_registered_once_the_compiler_is_there() -> None:
@@ -111,7 +112,7 @@ def test_functions_registered_early_are_registered_once_the_compiler_is_there() 
     allow_in_graph(later)
     print(lazy, is_callable_allowed(opaque), is_callable_allowed(later))
     """
-    assert run(code) == "_LazyModule True True"
+    assert run_forked(code) == "_LazyModule True True"
 
 
 def test_questions_about_symbols_have_torchs_own_answers_for_plain_values() -> None:
@@ -136,7 +137,7 @@ def test_questions_about_symbols_have_torchs_own_answers_for_plain_values() -> N
     shapes.ShapeEnv
     print(type(shapes).__name__, early == answers())
     """
-    assert run(code) == "module True"
+    assert run_forked(code) == "module True"
 
 
 def test_a_class_handed_out_early_is_the_class_where_it_is_used() -> None:
@@ -150,7 +151,7 @@ def test_a_class_handed_out_early_is_the_class_where_it_is_used() -> None:
     instances = isinstance(Own(), sympy.Basic), isinstance(sympy.Symbol("x"), Basic)
     print(*lazy, *instances, Own.__bases__[0].__module__)
     """
-    assert run(code) == "False _LazyModule True True sympy.core.basic"
+    assert run_forked(code) == "False _LazyModule True True sympy.core.basic"
 
 
 def test_symbolic_shapes_are_computed_as_ever() -> None:
@@ -163,7 +164,7 @@ def test_symbolic_shapes_are_computed_as_ever() -> None:
         x = mode.from_tensor(torch.ones(4, 5))
         print(tuple(map(int, (x.new_ones(3, 4) @ x).shape)))
     """
-    assert run(code) == "(3, 5)"
+    assert run_forked(code) == "(3, 5)"
 
 
 def test_the_type_of_sharded_tensors_is_there_to_compare_with() -> None:
@@ -175,7 +176,7 @@ def test_the_type_of_sharded_tensors_is_there_to_compare_with() -> None:
     equal = sharding_utils._tied_params_are_equal(same, same.clone())
     print(equal, "torch.distributed.tensor" in sys.modules)
     """
-    assert run(code) == "True False"
+    assert run_forked(code) == "True False"
 
 
 @pytest.mark.slow
@@ -282,12 +283,6 @@ run_study(recipe_from({
 print(*(state(name) for name in names))
 """
     )
-    states = run(
-        code,
-        str(SHARED / "models/minilm-l6"),
-        str(tmp_path),
-        "torch._dynamo",
-        "bitsandbytes",
-        HF_HUB_OFFLINE="1",
-    )
+    names = ("torch._dynamo", "bitsandbytes")
+    states = run_forked(code, str(SHARED / "models/minilm-l6"), str(tmp_path), *names)
     assert "loaded" not in states.split()

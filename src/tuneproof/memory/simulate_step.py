@@ -337,6 +337,7 @@ class _Halfway:
 
     def backward(self, loss: torch.Tensor) -> None:
         """The backward pass of a micro-batch."""
+        self.live.end_forward()
         self.live.end_phase(self.phases, "forward")
         self.gradients = 0
         loss.backward()

@@ -18,16 +18,17 @@ from tuneproof.models.fsdp import is_shard_type
 
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "cache", "temporary")
 COMPOSITE = "CompositeImplicitAutograd"
+DEVICE, META = torch.ops.prim.device.default, torch.device("meta")
 
 
 class LiveMemory(TorchDispatchMode):
     """While it is on, every new storage counts until its last tensor dies; views count once.
 
     A new tensor belongs to the part that `part(...)` names. Otherwise it is part of the logits, if its
-    last dimension is `vocabulary`; of the activations, if autograd records a graph or saves it for the
-    backward pass; else temporary. What a kernel allocates internally is not seen. `widest_logits`:
-    the most elements of a tensor whose last dimension is `vocabulary`. Of a tensor that is sharded over
-    processes this process's part counts.
+    last dimension is `vocabulary`; of the activations, if autograd records a graph, which keeps it for
+    the backward pass, or if it is alive when the forward pass ends; else temporary. What a kernel
+    allocates internally is not seen. `widest_logits`: the most elements of a tensor whose last dimension
+    is `vocabulary`. Of a tensor that is sharded over processes this process's part counts.
 
     limit: bytes of a simulated device; exceeding it raises torch.OutOfMemoryError.
 
@@ -45,29 +46,21 @@ class LiveMemory(TorchDispatchMode):
         self._live: dict[int, tuple[int, str, Any, int]] = {}  # bytes, part, reference, number
         self._count = self._count_at_peak = 0
         self._fake_mode: Any = None
-        self._depth = 0
-        self._saves = torch.autograd.graph.saved_tensors_hooks(self._note_saved, lambda tensor: tensor)
 
     def __enter__(self) -> "LiveMemory":
         self._fake_mode = active_fake_mode()
         super().__enter__()
-        self._depth += 1
-        if self._depth == 1:
-            self._saves.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if self._depth == 1:
-            self._saves.__exit__(*error)
-        self._depth -= 1
-        super().__exit__(*error)
+    def end_forward(self) -> None:
+        """What is alive now and was temporary is kept for the backward pass: it belongs to the activations.
 
-    def _note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Saved tensors of an autograd.Function are activations, although it computes without a graph."""
-        entry = self._live.get(int(tensor.untyped_storage()._cdata))
-        if entry is not None and entry[1] == "temporary":
-            self.hold(tensor, "activations")
-        return tensor.detach()  # the tensor itself would hold its graph, and the graph the tensor
+        An autograd.Function of ours computes without a graph.
+        """
+        for key, (size, part, reference, number) in self._live.items():
+            if part == "temporary":
+                self._live[key] = (size, "activations", reference, number)
+                self._move(size, part, "activations", number)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -84,11 +77,14 @@ class LiveMemory(TorchDispatchMode):
         if key in self._live:
             size, old, reference, number = self._live[key]
             self._live[key] = (size, part, reference, number)
-            for bytes_by_part in (self.current, *([self.peak] if number <= self._count_at_peak else [])):
-                bytes_by_part[old] -= size
-                bytes_by_part[part] += size
+            self._move(size, old, part, number)
         else:
             self._add(tensor, part, "hold")
+
+    def _move(self, size: int, old: str, part: str, number: int) -> None:
+        for bytes_by_part in (self.current, *([self.peak] if number <= self._count_at_peak else [])):
+            bytes_by_part[old] -= size
+            bytes_by_part[part] += size
 
     def reset_peak(self) -> None:
         """Restart the peak from what is alive."""
@@ -125,11 +121,14 @@ class LiveMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out the operation and count the new tensors among its results."""
+        if func is DEVICE:  # the backward pass asks for it several times an operation
+            tensor = args[0]
+            if not isinstance(tensor, FakeTensor):
+                return func(*args)
+            return META if tensor.fake_mode.in_kernel_invocation else tensor.fake_device
         if any(map(is_shard_type, types)):
             return NotImplemented  # it comes back with this process's part
         kwargs = kwargs or {}
-        if func is torch.ops.prim.device.default:
-            return func(*args, **kwargs)
         if func not in self._is_composite:
             self._is_composite[func] = (
                 func.namespace == "aten"

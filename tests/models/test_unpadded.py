@@ -118,6 +118,15 @@ def test_decoders_score_answers_and_learn_as_on_the_padded_batch(name, recompute
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_compiled_layers_read_padded_batches():
+    model, batch = decoder_of("llama"), left_padded()
+    for layer in model.model.layers:
+        layer._compiled_call_impl = layer._call_impl
+    read = rows_of_layers(model)
+    lm_head_logits(model, batch, 1, torch.arange(len(LENGTHS)))
+    assert set(read) == {batch["input_ids"].numel()}
+
+
 def test_a_decoder_that_skipped_padding_shares_prefixes_and_generates_as_before():
     plain, used = decoder_of("llama"), decoder_of("llama")
     batch = left_padded()

@@ -141,6 +141,8 @@ def _layers(base: Any) -> tuple[Any, ...]:
         stack = getattr(base, STACKS.get(kind, ""), None)
         return (stack,) if isinstance(stack, nn.Module) else ()
     layers = blocks_of(base).modules
+    if layers[0]._compiled_call_impl is not None:  # its hooks would be compiled, too, anew for every batch
+        return ()
     recomputes = base.training and getattr(layers[0], "gradient_checkpointing", False)
     # in older versions of transformers a recomputed layer calls its hooks again, outside of the context
     return () if recomputes and type(layers[0]).__call__ is not nn.Module.__call__ else layers

@@ -4,6 +4,7 @@ In: a file or text. Out: plain values that know their lines, and back to text.
 Knows nothing of: what a recipe is.
 """
 
+from functools import lru_cache
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -161,7 +162,20 @@ def _refuse_anchor_or_tag(event: Any, line: str) -> None:
 
 
 def _parse(text: str, where: str) -> Any:
-    """Refuse what a recipe never needs, then load the values with their lines."""
+    """The values with their lines, which nobody changes. A study reads its recipe several times."""
+    try:
+        return _parse_once(text)
+    except RecipeError:
+        return _parse_at(text, where)  # raises it with the place
+
+
+@lru_cache(maxsize=4)
+def _parse_once(text: str) -> Any:
+    return _parse_at(text, "")
+
+
+def _parse_at(text: str, where: str) -> Any:
+    """Refuse what a recipe never needs, then load the values."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 

@@ -101,7 +101,11 @@ def _all(arguments: Sequence[str]) -> int:
     parser.add_argument("--decoder", help="a real decoder's folder, for the rows on a real model")
     parser.add_argument("--only", default="", help="names of benchmarks, separated by commas")
     args = parser.parse_args(arguments)
-    started, missed, names = time.monotonic(), [], args.only.split(",") if args.only else list(BENCHMARKS)
+    with_rows = [name for name, (_, runs) in BENCHMARKS.items() if runs or (args.decoder and name in REAL)]
+    names = args.only.split(",") if args.only else with_rows
+    if unknown := [name for name in names if name not in with_rows]:
+        parser.error(f"--only: {unknown[0]!r} has no rows here. Allowed: {', '.join(with_rows)}.")
+    started, missed = time.monotonic(), []
     for name, (_, runs) in BENCHMARKS.items():
         real = REAL.get(name, []) if args.decoder else []
         for options in [*(runs or ()), *real] if name in names else ():

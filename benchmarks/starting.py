@@ -112,7 +112,7 @@ def _seconds_to_predict(model: str, rows: Path) -> Callable[[], float]:
     folder, tuneproof = rows.parent, [sys.executable, "-m", "tuneproof"]
     columns = ["--text", "text", "--label", "label", "--models", model, "--arms", "head"]
     _seconds([*tuneproof, "run", str(rows), *columns, "--out", str(folder / "study")])
-    (head,) = (path.parent for path in (folder / "study" / "arms").glob("*/head.safetensors"))
+    (head,) = (weights.parents[1] for weights in (folder / "study").rglob("head.safetensors"))
     texts = folder / "texts.csv"
     lines = [f"row {index} is fine" for index in range(TEXTS)]
     texts.write_text("\n".join(["text", *lines]), encoding="utf-8")

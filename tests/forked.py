@@ -12,6 +12,8 @@ from functools import cache
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 
+PATIENCE_S = 300.0
+
 
 @cache
 def _server() -> ForkServerContext:
@@ -26,11 +28,15 @@ def run_forked(code: str, *arguments: str) -> str:
     process = _server().Process(target=_execute, args=(textwrap.dedent(code), arguments, send))
     process.start()
     send.close()
+    printed, errors = "", "the process ended without an answer"
     try:
-        printed, errors = receive.recv()
+        if receive.poll(PATIENCE_S):
+            printed, errors = receive.recv()
     except EOFError:
-        printed, errors = "", "the process ended without an answer"
-    process.join()
+        pass
+    finally:
+        process.kill()
+        process.join()
     assert not errors, errors
     return printed.strip()
 

@@ -10,6 +10,8 @@ from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import nn
 
 from tuneproof.methods.lora_linear import LoraLinear, _Update, fuse_updates
+from tuneproof.throughput.flops import measure_training_cost
+from tuneproof.train.gradients import LossSum
 
 
 class Net(nn.Module):
@@ -112,6 +114,42 @@ def test_its_output_may_be_changed_in_place() -> None:
         output.sum().backward()
         outputs.append(next(p.grad for p in net.parameters() if p.requires_grad))
     torch.testing.assert_close(*outputs)
+
+
+def test_without_rows_the_output_has_none() -> None:
+    _, fused = pair()
+    assert fused(torch.ones(0, 12)).shape == (0, 6)
+
+
+def test_a_base_that_trains_is_left_to_peft() -> None:
+    nets = pair(bias="all")
+    gradients = []
+    for net in nets:
+        net(torch.ones(4, 12)).sum().backward()
+        gradients.append([p.grad for p in net.parameters() if p.requires_grad])
+    assert len(gradients[0]) == 5
+    for expected, fused in zip(*gradients, strict=True):
+        torch.testing.assert_close(fused, expected)
+
+
+def test_it_costs_what_pefts_costs() -> None:
+    parts = [{"states": torch.randn(6, 12)}]
+
+    def loss(net: nn.Module, part: dict[str, torch.Tensor]) -> LossSum:
+        return LossSum(net(part["states"]).sum(), 6, 6)
+
+    plain, fused = (
+        measure_training_cost(net, loss, parts, torch.device("cpu"), nullcontext) for net in pair()
+    )
+    assert fused == plain
+    assert plain.weights_bytes > 0
+
+
+def test_on_the_meta_device_it_has_a_graph() -> None:
+    with torch.device("meta"):
+        _, fused = pair()
+        output = fused(torch.ones(4, 12))
+    assert one_operation(output)
 
 
 def test_hooks_on_the_adapter_are_called() -> None:

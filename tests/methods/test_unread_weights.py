@@ -87,8 +87,10 @@ def test_the_ledger_counts_and_names_them() -> None:
     assert ledger.trainable == ledger.total - 5
 
 
-def test_adapters_in_an_unread_tower_are_frozen_and_named_by_it() -> None:
-    model = apply_lora(build("gemma3"), family_of(CONFIGS["gemma3"]), LoraOptions(rank=2))
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_adapters_in_an_unread_tower_are_frozen_and_named_by_it(device) -> None:
+    with torch.device(device):
+        model = apply_lora(build("gemma3", device), family_of(CONFIGS["gemma3"]), LoraOptions(rank=2))
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert trained
     assert not any("vision_tower" in name for name in trained)

@@ -57,10 +57,12 @@ class LiveMemory(TorchDispatchMode):
 
         An autograd.Function of ours computes without a graph.
         """
-        for key, (size, part, reference, number) in self._live.items():
-            if part == "temporary":
+        for key in list(self._live):
+            entry = self._live.get(key)  # storages may die meanwhile
+            if entry is not None and entry[1] == "temporary":
+                size, old, reference, number = entry
                 self._live[key] = (size, "activations", reference, number)
-                self._move(size, part, "activations", number)
+                self._move(size, old, "activations", number)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A linear layer with a LoRA update as one operation, in place of the six that peft makes of it.
+"""A linear layer with its low-rank update as one operation, in place of the six that peft makes of it.
 
 In: a model that peft adapted. Out: the same model; its layers compute the same to rounding, in less time.
 Knows nothing of: options, tasks, the loop.
@@ -14,6 +14,9 @@ import torch
 from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules import module as module_hooks
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class LoraLinear(PeftLinear):
@@ -30,24 +33,28 @@ class LoraLinear(PeftLinear):
         output_MN: torch.Tensor = _Update.apply(
             rows_MD, base.weight, base.bias, down, up, self.scaling[adapter]
         )
-        return output_MN.view(*x.shape[:-1], -1)
+        return output_MN.view(*x.shape[:-1], output_MN.shape[-1])
 
     def _only_adapter(self, x: torch.Tensor) -> str | None:
         """The adapter's name where the layer is a plain one; None: leave it to peft."""
         if self.disable_adapters or self.merged or len(self.active_adapters) != 1:
             return None
         adapter: str = self.active_adapters[0]
-        if (
-            adapter not in self.lora_A
-            or adapter in self.lora_variant
-            or torch.is_autocast_enabled(x.device.type)
-        ):
+        if adapter not in self.lora_A or adapter in self.lora_variant or _is_watched(x):
             return None
-        parts = (self.base_layer, self.lora_A[adapter], self.lora_B[adapter])
+        base, up = self.base_layer, self.lora_B[adapter]
+        parts = (base, self.lora_A[adapter], up)
         plain = all(type(part) is nn.Linear and part.weight.dtype == x.dtype for part in parts)
-        hooked = any(part._forward_hooks or part._forward_pre_hooks for part in parts)
-        without = isinstance(self.lora_dropout[adapter], nn.Identity) and parts[2].bias is None
-        return adapter if plain and without and not hooked else None
+        hooked = any(any(getattr(part, hooks) for hooks in HOOKS) for part in parts)
+        frozen = not any(parameter.requires_grad for parameter in base.parameters())
+        without = isinstance(self.lora_dropout[adapter], nn.Identity) and up.bias is None
+        return adapter if plain and frozen and without and not hooked else None
+
+
+def _is_watched(x: torch.Tensor) -> bool:
+    """Whether products have another dtype than the weights, or the calls of all modules are counted."""
+    autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    return autocast or bool(module_hooks._has_any_global_hook())
 
 
 class _Update(torch.autograd.Function):

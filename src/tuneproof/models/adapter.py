@@ -27,7 +27,11 @@ def load_adapter(model: Any, folder: Path, base_on_meta: Any) -> Any:
     with quiet(), adapters_without_bitsandbytes(model):
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
+        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
+    from tuneproof.methods.lora_linear import fuse_updates
+
+    fuse_updates(adapted)  # as it trained, to the bit
+    return adapted
 
 
 def load_foreign_adapter(model: Any, folder: Path, base_on_meta: Any, merge: bool) -> Any:

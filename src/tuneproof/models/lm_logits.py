@@ -61,7 +61,8 @@ def _rows_to_compute(rows: torch.Tensor) -> int:
     """How many rows the head reads where gradients are needed: some numbers round more, or take longer."""
     if not torch.is_grad_enabled():
         return len(rows)
-    if len(rows) in SLOW_ROWS and rows.device.type == "cpu" and rows.dtype == torch.float32 and uses_mkl():
+    is_float32 = rows.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if len(rows) in SLOW_ROWS and rows.device.type == "cpu" and is_float32 and uses_mkl():
         return SLOW_ROWS.stop
     return max(len(rows), MIN_ROWS)
 

@@ -26,38 +26,12 @@ STACKS = dict.fromkeys(("albert", "bert", "camembert", "electra", "roberta", "xl
 STACKS["distilbert"] = "transformer"
 # model types whose layers read their tokens' rotary embeddings as an argument, and derive nothing else from
 # the shape of their input
-ROTARY = frozenset(
-    (
-        "arcee",
-        "cohere",
-        "cohere2",
-        "ernie4_5",
-        "exaone4",
-        "gemma",
-        "gemma3_text",
-        "glm",
-        "glm4",
-        "gpt_neox",
-        "granite",
-        "helium",
-        "llama",
-        "ministral",
-        "mistral",
-        "mixtral",
-        "olmo",
-        "olmo2",
-        "olmo3",
-        "olmoe",
-        "phi",
-        "phi3",
-        "qwen2",
-        "qwen3",
-        "qwen3_moe",
-        "seed_oss",
-        "smollm3",
-        "starcoder2",
-    )
+_ROTARY = (
+    "arcee cohere cohere2 ernie4_5 exaone4 gemma gemma3_text glm glm4 gpt_neox granite helium llama "
+    "ministral mistral mixtral olmo olmo2 olmo3 olmoe phi phi3 qwen2 qwen3 qwen3_moe seed_oss smollm3 "
+    "starcoder2"
 )
+ROTARY = frozenset(_ROTARY.split())
 
 
 @dataclass(frozen=True)
@@ -114,7 +88,7 @@ def skip_padding(base: Any, mask_BT: torch.Tensor) -> Iterator[None]:
 
     Only on a CPU (a GPU would have to wait to locate the padding), for models of `STACKS` and `ROTARY`
     with scaled dot product attention; otherwise, and without padding, nothing changes. No cache of keys
-    and values may be in use. Outputs at real tokens are the same to rounding, zero at padding; dropout
+    and values may be filled before. Outputs at real tokens are the same to rounding, zero at padding; dropout
     draws other masks of the same distribution.
     """
     layers = _layers(base)
@@ -141,7 +115,9 @@ def _layers(base: Any) -> tuple[Any, ...]:
         stack = getattr(base, STACKS.get(kind, ""), None)
         return (stack,) if isinstance(stack, nn.Module) else ()
     layers = blocks_of(base).modules
-    if layers[0]._compiled_call_impl is not None:  # its hooks would be compiled, too, anew for every batch
+    if any(layer._compiled_call_impl is not None for layer in layers):  # hooks would be compiled, too
+        return ()
+    if getattr(base.config, "output_router_logits", False):  # a loss of its own is computed from all tokens
         return ()
     recomputes = base.training and getattr(layers[0], "gradient_checkpointing", False)
     # in older versions of transformers a recomputed layer calls its hooks again, outside of the context

@@ -161,21 +161,14 @@ def _refuse_anchor_or_tag(event: Any, line: str) -> None:
         raise RecipeError(line, f"contains the tag {event.tag}.", do="Remove it.")
 
 
-def _parse(text: str, where: str) -> Any:
-    """The values with their lines, which nobody changes. A study reads its recipe several times."""
-    try:
-        return _parse_once(text)
-    except RecipeError:
-        return _parse_at(text, where)  # raises it with the place
-
-
 @lru_cache(maxsize=4)
-def _parse_once(text: str) -> Any:
-    return _parse_at(text, "")
+def _parse_file(text: str, where: str) -> Any:
+    """As `_parse`; nobody changes the values. A study reads its recipe several times."""
+    return _parse(text, where)
 
 
-def _parse_at(text: str, where: str) -> Any:
-    """Refuse what a recipe never needs, then load the values."""
+def _parse(text: str, where: str) -> Any:
+    """Refuse what a recipe never needs, then load the values with their lines."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -205,7 +198,7 @@ def read_yaml(path: Path) -> Document:
     text = read_text(path)
     if "\0" in text:
         raise RecipeError(str(path), "contains a zero byte, so it is not a text file.")
-    tree = _parse(text, str(path))
+    tree = _parse_file(text, str(path))
     if not isinstance(tree, dict):
         raise RecipeError(str(path), "contains no settings.", do="Start with task: and arms:.")
     return Document(str(path), _to_plain(tree), tree)

@@ -75,6 +75,8 @@ def _adapt(model: Any, config: Any) -> Any:
     import torch
     from peft import get_peft_model
 
+    from tuneproof.methods.lora_linear import fuse_updates
+
     try:
         with adapters_without_bitsandbytes(model):
             adapted = get_peft_model(model, config)
@@ -84,8 +86,6 @@ def _adapt(model: Any, config: Any) -> Any:
         raise ModelError(type(model).__name__, problem, do="Use head or full.") from None
     if any(p.dtype in (torch.bfloat16, torch.float16) for p in adapted.parameters()):
         _hold_in_float32(adapted)
-    from tuneproof.methods.lora_linear import fuse_updates
-
     fuse_updates(adapted)
     return adapted
 

@@ -47,8 +47,8 @@ class LoraLinear(PeftLinear):
         plain = all(type(part) is nn.Linear and part.weight.dtype == x.dtype for part in parts)
         hooked = any(any(getattr(part, hooks) for hooks in HOOKS) for part in parts)
         frozen = not any(parameter.requires_grad for parameter in base.parameters())
-        without = isinstance(self.lora_dropout[adapter], nn.Identity) and up.bias is None
-        return adapter if plain and frozen and without and not hooked else None
+        no_dropout = isinstance(self.lora_dropout[adapter], nn.Identity)
+        return adapter if plain and frozen and no_dropout and up.bias is None and not hooked else None
 
 
 def _is_watched(x: torch.Tensor) -> bool:

@@ -27,11 +27,11 @@ def load_adapter(model: Any, folder: Path, base_on_meta: Any) -> Any:
     with quiet(), adapters_without_bitsandbytes(model):
         from peft import PeftModel
 
-        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
-    from tuneproof.methods.lora_linear import fuse_updates
+        from tuneproof.methods.lora_linear import fuse_updates
 
-    fuse_updates(adapted)  # as it trained, to the bit
-    return adapted
+        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True).eval()
+        fuse_updates(adapted)  # it predicts by the same operations as when it was trained
+        return adapted
 
 
 def load_foreign_adapter(model: Any, folder: Path, base_on_meta: Any, merge: bool) -> Any:

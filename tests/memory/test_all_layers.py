@@ -145,3 +145,22 @@ def test_the_phase_that_is_highest_at_all_layers_decides(monkeypatch: pytest.Mon
 
 def peak_of(weights: int) -> Peak:
     return Peak(weights, 0, 0, 0, 0, 0, 0)
+
+
+def test_methods_that_do_the_same_are_simulated_once(monkeypatch) -> None:
+    simulated = []
+    monkeypatch.setattr(
+        all_layers, "simulate_step", lambda arm, workload: simulated.append(1) or simulate_step(arm, workload)
+    )
+    head = arm_of(CONFIGS["bert"], "head")
+    first = estimate_step(head, Workload(micro_batch=2, predict_batch=2))
+    count = len(simulated)
+    again = replace(head, method=METHODS["embeddings"], options=METHODS["embeddings"].options(name=None))
+    assert estimate_step(again, Workload(micro_batch=2, predict_batch=2)) is first
+    assert len(simulated) == count > 0
+    larger = estimate_step(again, Workload(micro_batch=2, predict_batch=4))
+    assert larger.total_bytes > first.total_bytes
+    lora = METHODS["lora"]
+    ranks = [replace(head, method=lora, options=lora.options(rank=rank)) for rank in (4, 64)]
+    four, many = (estimate_step(arm, Workload(micro_batch=2)) for arm in ranks)
+    assert many.total_bytes > four.total_bytes, "other options are other work"

@@ -35,7 +35,7 @@ FLOAT, INT8 = ExportOptions("onnx"), ExportOptions("onnx", "int8", margin=100)
         pytest.param("encoder", "bert.first", marks=pytest.mark.slow),
         pytest.param("decoder", "llama.head", marks=pytest.mark.slow),
         pytest.param("decoder", "llama.full.seed0", marks=pytest.mark.slow),
-        ("decoder", "llama.words.seed0"),
+        pytest.param("decoder", "llama.words.seed0", marks=pytest.mark.slow),
         pytest.param("questions", "bert.lora.seed0", marks=pytest.mark.slow),
     ],
 )

@@ -45,7 +45,7 @@ def asked(workspace: Workspace, url: str, *words: str, arms: str = "head") -> su
 @pytest.mark.parametrize(
     ("file", "wrong"),
     [
-        ("config.json", "html"),
+        pytest.param("config.json", "html", marks=pytest.mark.slow),
         pytest.param("config.json", "503", marks=pytest.mark.slow),  # the hub is asked for half a minute
         pytest.param("config.json", "file:///etc/passwd", marks=pytest.mark.slow),
         ("model.safetensors", "html"),

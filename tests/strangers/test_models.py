@@ -5,6 +5,7 @@ import json
 import struct
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def test_04_a_foreign_pickle_in_a_study_is_never_opened(workspace: Workspace, ti
     assert done.out.count("\n") == 41
 
 
+@cache
 def calls(file: Path) -> list[str]:
     """Dotted names of what a file calls, with its keywords."""
     found = []
@@ -79,6 +81,7 @@ def calls(file: Path) -> list[str]:
     return found
 
 
+@cache
 def imported(file: Path) -> set[str]:
     """Modules that a file imports."""
     found = set()

@@ -162,6 +162,7 @@ def accuracy(out: str) -> dict[str, float]:
 
 
 @needs_shared
+@pytest.mark.slow
 def test_a_real_encoders_head_beats_the_majority(tmp_path) -> None:
     recipe = recipe_from(
         {

@@ -359,6 +359,7 @@ def test_a_body_that_is_no_object_is_refused(page, body):
     assert page.ask("api/recipe", body=body)[0] in (413, 422)
 
 
+@pytest.mark.slow
 def test_a_running_study_stops_and_goes_on_from_the_page(page, reviews):
     chosen = design(reviews, "long", models=["demo"], arms=["majority", "full"])
     chosen["settings"] = {"train.epochs": "3", "arms.full.learning_rate": "1e-4"}

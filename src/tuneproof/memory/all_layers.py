@@ -19,8 +19,17 @@ from tuneproof.models.shallow import base_weights
 def estimate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     """Estimate the memory of one arm: a training step if it trains, then a batch of predictions.
 
+    The same work is simulated once: all methods that read frozen features do the same.
+
     Raises: as `simulate_step`.
     """
+    method = arm.objective if arm.objective == "features" else (arm.method.name, repr(arm.options))
+    if (method, workload) not in arm.estimates:
+        arm.estimates[method, workload] = _estimate_step(arm, workload)
+    return arm.estimates[method, workload]
+
+
+def _estimate_step(arm: SimulatedArm, workload: Workload) -> MemoryEstimate:
     layers = layers_of(arm.config)
     below = last_layers(arm.options) or 1
     depths = (below + 1, below + 2)

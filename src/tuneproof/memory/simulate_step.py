@@ -7,7 +7,7 @@ Knows nothing of: data, the devices of this machine.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -88,13 +88,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class SimulatedArm:
-    """What is simulated: a model by its configuration, and a method with its options."""
+    """What is simulated: a model by its configuration, and a method; the model's estimates so far."""
 
     source: ModelSource
     config: Any
     family: Family
     method: Method
     options: Any
+    estimates: dict[Any, MemoryEstimate] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def objective(self) -> str:

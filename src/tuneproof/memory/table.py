@@ -138,6 +138,7 @@ def estimate_memory(
         problem, allowed = f"{max(lengths)} tokens are too many.", f"{source.name} can read {limit:,}."
         raise RecipeError("--length", problem, allowed, "Use a smaller length.")
     rows, unsupported = [], []
+    estimates: dict[Any, MemoryEstimate] = {}  # of all methods
     each = Workload(device, precision, processes=processes, shards=shards)  # type: ignore[arg-type]
     for arm in arms:
         obstacle = why_incompatible_method(arm.method, arm.options, family, source.name, layers_of(config))
@@ -148,7 +149,7 @@ def estimate_memory(
         if obstacle:
             unsupported.append(f"{arm.method_name}: {obstacle}")
             continue
-        simulated = SimulatedArm(source, config, family, arm.method, arm.options)
+        simulated = SimulatedArm(source, config, family, arm.method, arm.options, estimates)
         for length in lengths:
             tokens = _tokens_with_shots(simulated, length, limit)
             workload = replace(each, length=tokens, predict_length=tokens)

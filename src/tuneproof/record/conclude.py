@@ -78,14 +78,6 @@ def _verdict(
     return {**verdict, "sentence": " ".join(sentences)}
 
 
-def read_claims(folder: Path) -> list[Comparison]:
-    """The claims of a study, from its predictions.
-
-    Raises: RunError if the folder holds no study.
-    """
-    return read_finished_study(study_folder.read_study(folder)).claims_and_further()[0]
-
-
 def conclude_again(folder: Path) -> bool:
     """Conclude a study again whose conclusions lack what this version adds: diagnoses, scores on dev.
 

@@ -7,7 +7,7 @@ import torch
 from tuneproof.methods import span_head
 from tuneproof.methods.linear_head import SpanStates
 from tuneproof.methods.options import StrengthsOption
-from tuneproof.methods.span_head import fit_span_head, span_loss
+from tuneproof.methods.span_head import CentredStates, fit_span_head, span_loss
 
 
 def made(windows: int, seed: int, width: int = 6, noise: float = 0.3) -> SpanStates:
@@ -47,7 +47,7 @@ def test_loss_and_slope_are_torchs_however_it_is_cut(monkeypatch, tokens):
     expected = loss_by_torch(data, weight)
     expected.backward()
     gradient = np.zeros((2, 6))
-    loss = span_loss(data, weight.detach().numpy().astype(float), np.zeros(6), gradient)
+    loss = span_loss(CentredStates(data, np.zeros(6)), weight.detach().numpy().astype(float), gradient)
     assert loss == pytest.approx(float(expected), abs=1e-5)
     np.testing.assert_allclose(gradient, weight.grad.numpy(), atol=1e-5)
 
@@ -55,17 +55,32 @@ def test_loss_and_slope_are_torchs_however_it_is_cut(monkeypatch, tokens):
 def test_the_mean_of_the_states_changes_no_loss():
     data = made(20, 1)
     weight = np.random.default_rng(0).normal(size=(2, 6))
-    moved = span_loss(data, weight, np.full(6, 0.7))
-    assert moved == pytest.approx(span_loss(data, weight, np.zeros(6)), abs=1e-5)
+    moved = span_loss(CentredStates(data, np.full(6, 0.7)), weight)
+    assert moved == pytest.approx(span_loss(CentredStates(data, np.zeros(6)), weight), abs=1e-5)
 
 
 def test_the_marks_are_found_and_dev_chooses_the_strength():
     train, dev = made(300, 2), made(100, 3)
     head = fit_span_head(StrengthsOption(strengths=(0.01, 1.0)), train, dev)
-    even = span_loss(dev, np.zeros((2, 6)), np.zeros(6))
+    even = span_loss(CentredStates(dev, np.zeros(6)), np.zeros((2, 6)))
     assert head.chosen["dev_loss"] < even / 3
     assert head.chosen["strength"] == 1.0
     noise = fit_span_head(
         StrengthsOption(strengths=(0.0001, 100.0)), made(30, 4, 40, 3.0), made(100, 5, 40, 3.0)
     )
     assert noise.chosen["strength"] == 0.0001
+
+
+@pytest.mark.parametrize(("tokens", "are_kept"), [(200_000, True), (17, False)])
+def test_states_that_fit_at_once_are_converted_once(monkeypatch, tokens, are_kept):
+    monkeypatch.setattr(span_head, "TOKENS_AT_ONCE", tokens)
+    read, runs = CentredStates._read, []
+    monkeypatch.setattr(
+        CentredStates, "_read", lambda self, *run: runs.append((id(self), *run)) or read(self, *run)
+    )
+    train, dev = made(40, 0), made(10, 1)
+    head = fit_span_head(StrengthsOption(strengths=(0.01, 1.0)), train, dev)
+    assert (len(runs) == len(set(runs)) == 2) is are_kept
+    monkeypatch.undo()
+    whole = fit_span_head(StrengthsOption(strengths=(0.01, 1.0)), train, dev)
+    np.testing.assert_allclose(head.weight_2D, whole.weight_2D, atol=1e-4)

@@ -6,6 +6,7 @@ Knows nothing of: how states are computed, windows, files.
 Shapes: W windows, P tokens of all windows, D width; 2 rows of the head: start, end.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,20 +40,34 @@ def _chunks(data: SpanStates) -> list[tuple[int, int]]:
     return [*chunks, (first, len(data.start_W) - 1)]
 
 
+class CentredStates:
+    """States less their mean [D], as float32; what fits into one run of windows is converted once."""
+
+    def __init__(self, data: SpanStates, mean_D: NDArray[np.float64]) -> None:
+        self.data, self.mean_D, self.chunks = data, mean_D.astype(np.float32), _chunks(data)
+        self.only_PD = self._read(*self.chunks[0]) if len(self.chunks) == 1 else None
+
+    def _read(self, first: int, last: int) -> NDArray[np.float32]:
+        states_PD = self.data.states_PD[self.data.start_W[first] : self.data.start_W[last]]
+        centred_PD = states_PD.astype(np.float32)
+        centred_PD -= self.mean_D
+        return centred_PD
+
+    def __iter__(self) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+        """Runs of windows, from which to which, with their states."""
+        for first, last in self.chunks:
+            yield first, last, self._read(first, last) if self.only_PD is None else self.only_PD
+
+
 def span_loss(
-    data: SpanStates,
-    weight_2D: NDArray[np.float64],
-    mean_D: NDArray[np.float64],
-    gradient_2D: NDArray[np.float64] | None = None,
+    states: CentredStates, weight_2D: NDArray[np.float64], gradient_2D: NDArray[np.float64] | None = None
 ) -> float:
     """Mean over windows of the cross-entropy (nats) of start and end; adds to `gradient_2D` in place."""
+    data, weight = states.data, weight_2D.astype(np.float32)
     total, windows = 0.0, len(data.start_W) - 1
-    weight = weight_2D.astype(np.float32)
-    for first, last in _chunks(data):
-        start, end = data.start_W[first], data.start_W[last]
-        states_PD = data.states_PD[start:end].astype(np.float32) - mean_D.astype(np.float32)
+    for first, last, states_PD in states:
         logits_P2 = states_PD @ weight.T
-        start_W = (data.start_W[first:last] - start).astype(np.int64)
+        start_W = (data.start_W[first:last] - data.start_W[first]).astype(np.int64)
         sizes_W = np.diff(data.start_W[first : last + 1])
         top_W2 = np.maximum.reduceat(logits_P2, start_W, axis=0)
         share_P2 = np.exp(logits_P2 - np.repeat(top_W2, sizes_W, axis=0))
@@ -79,13 +94,14 @@ def fit_span_head(options: StrengthsOption, train: SpanStates, dev: SpanStates) 
     shape = (2, train.states_PD.shape[1])
     heads: list[LinearSpanHead] = []
     start = np.zeros(shape)
+    train_states, dev_states = CentredStates(train, mean_D), CentredStates(dev, mean_D)
     for strength in sorted(options.strengths):
         penalty = 1 / (strength * 1000)
 
         def value(flat: NDArray[np.float64], penalty: float = penalty) -> tuple[float, Any]:
             scaled_2D = flat.reshape(shape)
             gradient_2D = np.zeros(shape)
-            loss = span_loss(train, scaled_2D / deviation_D, mean_D, gradient_2D)
+            loss = span_loss(train_states, scaled_2D / deviation_D, gradient_2D)
             slope_2D = gradient_2D / deviation_D + penalty * scaled_2D
             return loss + penalty / 2 * float((scaled_2D**2).sum()), slope_2D.ravel()
 
@@ -94,7 +110,7 @@ def fit_span_head(options: StrengthsOption, train: SpanStates, dev: SpanStates) 
         weight_2D = start / deviation_D
         chosen = {
             "strength": strength,
-            "dev_loss": span_loss(dev, weight_2D, mean_D),
+            "dev_loss": span_loss(dev_states, weight_2D),
             "converged": bool(fit.nit < MAX_ITERATIONS),
             "by": "lowest loss on dev",
         }

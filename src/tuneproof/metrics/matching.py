@@ -26,24 +26,12 @@ def normalise_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", bare).split())
 
 
-def exact_match(gold: str, predicted: str) -> float:
-    """1 where the normalised answers are equal, else 0."""
-    return float(normalise_answer(gold) == normalise_answer(predicted))
-
-
-def token_f1(gold: str, predicted: str) -> float:
-    """Harmonic mean of precision and recall over the words of the normalised answers, 0 to 1.
-
-    Where one of them has no word, 1 if the other has none either, else 0.
-    """
-    return _f1(_split(normalise_answer(gold)), _split(normalise_answer(predicted)))
-
-
 def _split(normal: str) -> list[str]:
     return space_characters(normal).split()
 
 
 def _f1(gold_words: list[str], words: list[str]) -> float:
+    """Harmonic mean of precision and recall."""
     if not gold_words or not words:
         return float(gold_words == words)
     same = sum((Counter(gold_words) & Counter(words)).values())

@@ -321,7 +321,7 @@ def test_no_text_of_an_error_steers_the_terminal(here, capsys):
 def test_check_on_a_local_model_loads_no_torch(here):
     code = (
         "import sys; from tuneproof.cli.main import main\n"
-        f"sys.argv = ['tuneproof', 'check', *{OWN!r}, '--models', 'demo', '--arms', 'few-shot,head']\n"
+        f"sys.argv = ['tuneproof', 'check', *{OWN!r}, '--models', 'demo', '--arms', 'few-shot,head,lora']\n"
         "code = main()\n"
         "print([name for name in ('torch', 'accelerate', 'peft', 'sklearn') if name in sys.modules])\n"
         "sys.exit(code)"

@@ -437,7 +437,6 @@ def python(tree: Path, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_the_contract_tests_pass_for_what_was_added(extended) -> None:
     tree, tests = extended
     variants = "distilbert or bert or ia3-words or ia3-last"  # left to the slow test

@@ -56,12 +56,12 @@ def scores_of(recipe) -> dict[str, dict]:
     return {arm.folder.name: arm.scores for arm in read_study(Path(recipe.out)).arms}
 
 
-@pytest.mark.slow
-def test_arms_on_two_workers_end_with_the_local_scores(tmp_path, model, cluster) -> None:
+@pytest.mark.parametrize("arms", [[ARMS[0], ARMS[-1]], pytest.param(SIX, marks=pytest.mark.slow)])
+def test_arms_on_two_workers_end_with_the_local_scores(tmp_path, model, cluster, arms) -> None:
     sections = {"seeds": [0], "claim": {"arm": "full", "over": "majority"}}
-    here = small_recipe(tmp_path, [model], SIX, out="here", **sections)
+    here = small_recipe(tmp_path, [model], arms, out="here", **sections)
     run_study(here)
-    there = small_recipe(tmp_path, [model], SIX, out="there", **sections)
+    there = small_recipe(tmp_path, [model], arms, out="there", **sections)
     monitor = RecordingMonitor()
     run_study(there, monitor, on="ray")
     events = monitor.events
@@ -69,14 +69,14 @@ def test_arms_on_two_workers_end_with_the_local_scores(tmp_path, model, cluster)
     assert sorted(event.label for event in ended if event.status == "done") == sorted(
         event.label for event in run_recorded(here).events if isinstance(event, ArmFinished)
     )
-    assert len(ended) == len(SIX)
+    assert len(ended) == len(arms)
     assert scores_of(there) == scores_of(here)
     assert any(isinstance(event, Progress) and event.note for event in events)
     names = [{p.relative_to(r.out).as_posix() for p in Path(r.out).rglob("*")} for r in (here, there)]
     assert names[0] == names[1], "the same directory as of the local run"
     assert [event.status for event in run_recorded(there).events if isinstance(event, ArmFinished)] == [
         "skipped"
-    ] * len(SIX)
+    ] * len(arms)
 
 
 def workers() -> list[int]:
@@ -139,7 +139,6 @@ def test_stopped_on_the_cluster_arms_keep_what_they_have(tmp_path, model, cluste
     assert any("resumes after step" in note for note in arm_of(recipe, "full")["notes"])
 
 
-@pytest.mark.slow
 def test_more_threads_than_a_node_has_are_refused(tmp_path, model, cluster) -> None:
     recipe = small_recipe(tmp_path, [model], ["head"], compute={"threads": 7})
     with pytest.raises(Exception, match="7 CPUs are requested, and the largest node has 1"):

@@ -56,12 +56,12 @@ def measured(path: Path, model: str) -> dict[str, float]:
     from tuneproof.data.encode import encode_stream
     from tuneproof.families import family_of
     from tuneproof.families.models import resolve_model
-    from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+    from tuneproof.models.checkpoint_files import read_config, read_tokenizer_with_notes
 
     source = resolve_model(model)
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     started = time.perf_counter()
     pieces = (piece.column("text").to_pylist() for piece in pq.ParquetFile(path).iter_batches(AT_ONCE))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneproof.families import Family, family_of
 from tuneproof.families.models import resolve_model
-from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer_with_notes
 from tuneproof.models.load import load_model
 
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -34,6 +34,6 @@ def open_model(folder: Path, head: Any, labels: Sequence[str] = (), seed: int | 
     source = resolve_model(folder)
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     loaded = load_model(source, config, tokenizer, family, head=head, labels=labels, seed=seed)
     return Opened(loaded.model, tokenizer, config, family, loaded.fresh, loaded.notes)

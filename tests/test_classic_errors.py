@@ -20,7 +20,7 @@ from tuneproof.atomic import sha256_of_file
 from tuneproof.context.few_shot import draw_shots
 from tuneproof.data.audit import audit_encoding, audit_shots, stop_on_errors
 from tuneproof.data.batches import Batch
-from tuneproof.data.encode import encode_answers
+from tuneproof.data.encode import encode_answers, encode_prompts
 from tuneproof.data.tokens import pad_batch
 from tuneproof.errors import DataError, ModelError, RecipeError, RunError
 from tuneproof.families import family_of
@@ -30,7 +30,7 @@ from tuneproof.inference.prediction import Predictions, read_predictions, write_
 from tuneproof.metrics import METRICS, LabelItems, evaluate
 from tuneproof.metrics.labels import confusion
 from tuneproof.metrics.metric import UNPARSED
-from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer_with_notes
 from tuneproof.models.heads import class_logits
 from tuneproof.models.load import load_model
 from tuneproof.recipe.recipe import recipe_from
@@ -74,14 +74,14 @@ def opened(folder: Path) -> tuple[Any, Any, Any, Any]:
     source = resolve_model(str(folder))
     config = read_config(source)
     family = family_of(config)
-    return source, config, read_tokenizer(source, config, family), family
+    return source, config, read_tokenizer_with_notes(source, config, family)[0], family
 
 
 def answers(folder: Path, texts: Sequence[str], max_length: int) -> tuple[Any, Any]:
     """Label 1 after each text, encoded for training on the label's words; and the tokenizer."""
     _, _, tokenizer, family = opened(folder)
     items = [Example(str(place), text, 1, str(place)) for place, text in enumerate(texts)]
-    encoded = encode_answers(tokenizer, family, PROMPT, items, (), max_length, "end")
+    encoded = encode_answers(encode_prompts(tokenizer, family, PROMPT, items, (), max_length, "end"), items)
     return encoded, tokenizer
 
 

@@ -32,12 +32,10 @@ def test_half_a_text_is_not_near():
     assert pairs([" ".join(words), " ".join(words[:100])]) == set()
 
 
-def test_the_similarity_is_the_exact_jaccard():
-    words = [f"w{i}" for i in range(104)]  # 100 shingles; five of them go when one word changes
-    other = words.copy()
-    other[50] = "x"
-    found = find_near_pairs([" ".join(words), " ".join(other)])
-    assert found.similarity_M.tolist() == [95 / 105]
+def test_pairs_are_near_from_an_exact_jaccard_of_eight_tenths():
+    for words, expected in ((13, {(0, 1)}), (12, set())):  # 8 of 10 shingles are shared, 7 of 9
+        text = [f"w{i}" for i in range(words)]
+        assert pairs([" ".join(text), " ".join([*text[:-1], "changed"])]) == expected
 
 
 def test_every_text_of_a_crowd_of_near_equals_has_a_pair():
@@ -50,3 +48,20 @@ def test_every_text_of_a_crowd_of_near_equals_has_a_pair():
 def test_no_text_and_short_texts_give_no_pairs():
     for texts in ([], ["one"], ["a b", "a b c"], ["", ""]):
         assert pairs(texts) == set()
+
+
+def test_pairs_are_the_same_however_many_samples_are_read_at_once(monkeypatch):
+    texts = crowd(200, 40)
+    near = [[*words[:-1], "changed"] for words in texts[:120]]
+    joined = [" ".join(words) for words in [*texts, *near, *([*words, "more"] for words in texts[60:])]]
+    at_once = find_near_pairs(joined)
+    monkeypatch.setattr("tuneproof.data.duplicates._SAMPLES_AT_ONCE", 50)
+    monkeypatch.setattr("tuneproof.data.duplicates._PAIRS_AT_ONCE", 7)
+    in_pieces = find_near_pairs(joined)
+    assert len(at_once.first_M) == 120 + 140 + 60  # 60 of the changed texts are also near the longer one
+    for column in ("first_M", "second_M"):
+        assert getattr(in_pieces, column).tolist() == getattr(at_once, column).tolist()
+    assert (at_once.first_M < at_once.second_M).all()
+    assert sorted(zip(at_once.first_M, at_once.second_M, strict=True)) == list(
+        zip(at_once.first_M, at_once.second_M, strict=True)
+    )

@@ -346,8 +346,8 @@ def test_a_label_that_begins_another_is_refused(decoder) -> None:
 def test_the_loss_sees_the_answer_alone(decoder) -> None:
     tokenizer, family = decoder
     examples = items("good", "bad", LONG)
-    answers = encode_answers(tokenizer, family, PROMPT, examples, SHOTS, 150, "end")
     prompts = encode_prompts(tokenizer, family, PROMPT, examples, SHOTS, 150, "end")
+    answers = encode_answers(prompts, examples)
     for place, example in enumerate(examples):
         ids, seen = answers.ids[place], answers.supervised[place]
         assert seen.sum() >= 1
@@ -410,7 +410,8 @@ def test_positions_count_real_tokens(side) -> None:
 
 def test_shown_tokens_mark_what_is_supervised(decoder) -> None:
     tokenizer, family = decoder
-    answers = encode_answers(tokenizer, family, PROMPT, items("good"), [], 150, "end")
+    examples = items("good")
+    answers = encode_answers(encode_prompts(tokenizer, family, PROMPT, examples, [], 150, "end"), examples)
     shown = show_tokens(tokenizer, answers.ids[0].tolist(), answers.supervised[0].tolist())
     assert len(shown) == len(answers.ids[0])
     said = [token.token for token in shown if token.supervised]
@@ -432,12 +433,12 @@ def test_real_tokenizers_read_special_strings_as_text(name) -> None:
     if not folder.is_dir():
         pytest.skip(f"the real model is not here (../shared/models/{name})")
     from tuneproof.families.models import resolve_model
-    from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+    from tuneproof.models.checkpoint_files import read_config, read_tokenizer_with_notes
 
     source = resolve_model(folder)
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     texts = items("a </s> b <s> [MASK] [SEP] [CLS] <unk> [PAD]", "a " * 400)
     encoded = encode_texts(tokenizer, family, texts, 256, "end")
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}

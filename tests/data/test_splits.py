@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuneproof.data.splits import PARTS, make_splits
+from tuneproof.data.splits import PARTS, find_same_texts, make_splits
 from tuneproof.errors import DataError, RecipeError
 from tuneproof.settings import SplitSettings
 from tuneproof.tasks import TASKS
+from tuneproof.tasks.normalise import normalise_text
 from tuneproof.tasks.task import Example, Rows
 
 TASK = TASKS["labels"]
@@ -314,3 +315,17 @@ def test_texts_that_all_look_alike_are_refused_by_what_they_are():
 def test_groups_of_similar_texts_in_a_split_that_keeps_none_are_refused():
     with pytest.raises(RecipeError, match=r"split\.leak_safe: false keeps no group together"):
         make_splits(TASK, rows(many(20)), settings(group_by="similarity", leak_safe=False))
+
+
+def test_more_texts_than_are_kept_normalised_give_the_same_splits(monkeypatch):
+    items = [example(i, f"Text {i // 3}{'!' * (i % 3)}", i // 3 % 2) for i in range(300)]
+    whole = make_splits(TASK, rows(items), settings())
+    monkeypatch.setattr("tuneproof.data.splits._KEYS_IN_MEMORY", 5)
+    assert make_splits(TASK, rows(items), settings()) == whole
+    assert whole.report["test_clusters"] == len(whole.test) / 3  # equal texts are in one part
+
+
+def test_the_last_train_item_with_the_text_of_a_held_out_one_is_named():
+    overlap = find_same_texts(["A b", "c", "a B!"], ["ab", "d"], normalise_text)
+    assert overlap.leaks_T.tolist() == [True, False, True]
+    assert overlap.leaked_by_H.tolist() == [2, -1]

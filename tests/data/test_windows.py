@@ -21,7 +21,7 @@ from tuneproof.errors import DataError
 from tuneproof.families import family_of
 from tuneproof.families.models import resolve_model
 from tuneproof.metrics.matching import best_of
-from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer_with_notes
 from tuneproof.tasks.question_rows import QuestionRow, build_examples
 from tuneproof.tasks.task import Example
 
@@ -188,7 +188,7 @@ def test_real_answers_survive_the_way_to_tokens_and_back(name):
     source = resolve_model(str(folder) if name == "minilm" else "demo")
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     items = official()
     assert len(items) == 5_928
     found = encode_windows(tokenizer, family, items, 384, 128)

@@ -26,7 +26,7 @@ from tuneproof.families.models import resolve_model
 from tuneproof.models.checkpoint_files import (
     check_tokenizer,
     read_config,
-    read_tokenizer,
+    read_tokenizer_with_notes,
     require_lm_head,
     weight_names,
 )
@@ -103,7 +103,7 @@ def test_random_weights_are_drawn_only_when_asked_for(folders) -> None:
     source = resolve_model(folders["llama"])
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     drawn = load_model(source, config, tokenizer, family, head="words", random=True, seed=3)
     assert drawn.notes == ("All weights are random: no pretrained weights were loaded.",)
     loaded = load_model(source, config, tokenizer, family, head="words")
@@ -161,7 +161,7 @@ def test_the_tokenizers_of_two_real_models_swapped_are_refused(model, tokenizer,
     source = resolve_model(tmp_path)
     config = read_config(source)
     with pytest.raises(ModelError) as error:
-        read_tokenizer(source, config, family_of(config))
+        read_tokenizer_with_notes(source, config, family_of(config))
     assert f"the tokenizer is another model's: {found}." in str(error.value)
 
 
@@ -363,7 +363,7 @@ def test_a_causal_model_is_no_masked_model(folders) -> None:
     source = resolve_model(folders["llama"])
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     with pytest.raises(ModelError, match="transformers has no AutoModelForMaskedLM for llama"):
         load_model(source, config, tokenizer, family, head="cloze")
 

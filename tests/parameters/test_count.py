@@ -20,7 +20,7 @@ from tuneproof.cli.main import main
 from tuneproof.errors import ModelError
 from tuneproof.families.models import MODELS
 from tuneproof.families.published import CONFIGS
-from tuneproof.models.checkpoint_files import make_config, read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import make_config, read_config, read_tokenizer_with_notes
 from tuneproof.models.load import load_model, model_on_meta, pretrained_on_meta
 from tuneproof.parameters.architecture import GROUPS
 from tuneproof.parameters.count import Count, count
@@ -563,7 +563,7 @@ def test_fresh_weights_are_named_before_loading(kind, tmp_path):
     source = resolve_model(tiny_model(tmp_path / kind, kind))
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     loaded = load_model(source, config, tokenizer, family, head="labels", labels=("a", "b"))
     model = model_on_meta(source, config, head="labels", labels=("a", "b"))
     ahead = fresh_weight_names(model, pretrained_on_meta(source, config))

@@ -21,7 +21,12 @@ from tuneproof.errors import ModelError, TuneproofError
 from tuneproof.families import family_of
 from tuneproof.families.models import ModelSource, resolve_model
 from tuneproof.models.adapter import check_adapter
-from tuneproof.models.checkpoint_files import ignored_code_notes, make_config, read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import (
+    ignored_code_notes,
+    make_config,
+    read_config,
+    read_tokenizer_with_notes,
+)
 from tuneproof.models.load import model_on_meta
 from tuneproof.record.study_folder import read_study
 
@@ -86,7 +91,7 @@ def test_a_tokenizer_that_fails_at_an_unknown_word_is_refused_when_it_is_read(tm
     source = resolve_model(folder)
     config = read_config(source)
     with pytest.raises(ModelError, match=r"its tokenizer cannot be read: .*Missing \[UNK\]"):
-        read_tokenizer(source, config, family_of(config))
+        read_tokenizer_with_notes(source, config, family_of(config))
 
 
 @pytest.mark.parametrize("token", ["unk_token", "pad_token", "eos_token"])
@@ -97,7 +102,7 @@ def test_a_special_token_that_is_empty_is_refused(tmp_path, token) -> None:
     source = resolve_model(folder)
     config = read_config(source)
     with pytest.raises(ModelError, match=f"cannot be read: its {token} '' is no token of its vocabulary"):
-        read_tokenizer(source, config, family_of(config))
+        read_tokenizer_with_notes(source, config, family_of(config))
 
 
 @pytest.mark.parametrize(

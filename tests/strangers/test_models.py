@@ -14,7 +14,7 @@ from tests.strangers.workspace import Workspace
 from tuneproof.errors import ModelError
 from tuneproof.families import family_of
 from tuneproof.families.models import ModelSource
-from tuneproof.models.checkpoint_files import read_config, read_tokenizer
+from tuneproof.models.checkpoint_files import read_config, read_tokenizer_with_notes
 from tuneproof.models.load import load_model
 
 SOURCES = sorted((Path(__file__).parents[2] / "src").rglob("*.py"))
@@ -25,7 +25,7 @@ def opened(folder: Path, name: str = "model", local: bool = True):
     source = ModelSource(name, str(folder), None, local)
     config = read_config(source)
     family = family_of(config)
-    tokenizer = read_tokenizer(source, config, family)
+    tokenizer = read_tokenizer_with_notes(source, config, family)[0]
     return load_model(source, config, tokenizer, family, head="labels", labels=["a", "b"])
 
 

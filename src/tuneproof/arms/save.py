@@ -30,6 +30,9 @@ from tuneproof.record.study_folder import (
 )
 from tuneproof.score.scores import as_json, score
 from tuneproof.tasks.question_rows import question_to_json
+from tuneproof.tasks.task import Example
+
+ROWS_AT_ONCE = 50_000  # of items.parquet
 
 
 def applicable_metrics(names: Sequence[str], predictions: AnyPredictions) -> list[str]:
@@ -90,18 +93,23 @@ def write_items(folder: Path, splits: Splits, tests: Sequence[FurtherSet] = ()) 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [(part, example) for part in PARTS for example in splits.part(part)]
-    rows += [(further_part(further.name), example) for further in tests for example in further.items]
-    columns: dict[str, list[str | None]] = {
-        "id": [example.id for _, example in rows],
-        "part": [part for part, _ in rows],
-        "text": [example.text for _, example in rows],
-        "gold": [splits.labels[example.label] for _, example in rows],
-        "group": [example.group for _, example in rows],
-    }
-    for column, name in enumerate(splits.columns):
-        columns[f"{OWN}{name}"] = [example.values[column] if example.values else None for _, example in rows]
-    if splits.test[0].question is not None:
-        columns["question"] = [question_to_json(example.required_question) for _, example in rows]
-    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-    write_with(folder / ITEMS, lambda file: pq.write_table(table, file))
+    parts = [(part, splits.part(part)) for part in PARTS]
+    parts += [(further_part(further.name), further.items) for further in tests]
+    own = [f"{OWN}{name}" for name in splits.columns]
+    question = [] if splits.test[0].question is None else ["question"]
+    names = ["id", "part", "text", "gold", "group", *own, *question]
+    schema = pa.schema([(name, pa.string()) for name in names])
+
+    def row(part: str, item: Example) -> tuple[str | None, ...]:
+        values = item.values or [None] * len(own)
+        answers = [question_to_json(item.required_question)] if question else []
+        return item.id, part, item.text, splits.labels[item.label], item.group, *values, *answers
+
+    def write(file: Path) -> None:
+        with pq.ParquetWriter(file, schema) as writer:
+            for part, items in parts:
+                for start in range(0, len(items), ROWS_AT_ONCE):
+                    rows = [row(part, item) for item in items[start : start + ROWS_AT_ONCE]]
+                    writer.write_table(pa.table(list(map(list, zip(*rows, strict=True))), schema=schema))
+
+    write_with(folder / ITEMS, write)

@@ -196,25 +196,22 @@ def _near(items: _Items, groups: Sequence[Sequence[int]]) -> list[Finding]:
     rule = f"Jaccard similarity of 5-word shingles {NEAR} or more"
     is_first = np.ones(len(items), dtype=bool)
     is_first[[index for group in groups for index in group[1:]]] = False
-    representatives = np.flatnonzero(is_first).tolist()
-    near = find_near_pairs([items[index][1].text for index in representatives])
-    held_out: dict[str, set[int]] = {"dev": set(), "test": set()}
-    pairs = []
-    in_train: set[int] = set()
-    for first, second in zip(near.first_M.tolist(), near.second_M.tolist(), strict=True):
-        earlier, later = sorted((representatives[first], representatives[second]))
-        if items[earlier][0] == items[later][0] == "train":
-            in_train.add(later)
-        elif items[earlier][0] != items[later][0]:
-            held_out[items[later][0]].add(later)
-            pairs.append((later, earlier))
+    representatives = np.flatnonzero(is_first).astype(np.int32)
+    near = find_near_pairs([items[index][1].text for index in representatives.tolist()])
+    earlier_M, later_M = representatives[near.first_M], representatives[near.second_M]
+    part_N = np.fromiter((PARTS.index(part) for part, _ in items), np.int8, len(items))
+    across_M = part_N[earlier_M] != part_N[later_M]
+    in_train = np.unique(later_M[~across_M & (part_N[later_M] == PARTS.index("train"))]).tolist()
+    later, earlier = later_M[across_M], earlier_M[across_M]
+    held_out = {part: set(later[part_N[later] == PARTS.index(part)].tolist()) for part in ("dev", "test")}
+    pairs = list(zip(later[:MAX_EXAMPLES].tolist(), earlier[:MAX_EXAMPLES].tolist(), strict=True))
     findings = []
     if pairs:
         problem = f"nearly the same as an item of an earlier part, {rule}"
         findings.append(_across("near_duplicates_across", problem, held_out, pairs, items))
     if in_train:
         subject = plural(len(in_train), "training item nearly repeats", "training items nearly repeat")
-        examples = [_describe(items[index][1], "train") for index in sorted(in_train)[:MAX_EXAMPLES]]
+        examples = [_describe(items[index][1], "train") for index in in_train[:MAX_EXAMPLES]]
         message = f"{subject} another one ({rule})."
         findings.append(Finding("near_duplicates_in_train", "note", message, len(in_train), examples))
     return findings

@@ -3,10 +3,11 @@
 In: texts. Out: pairs of similar texts. Knows nothing of: labels, splits, what a duplicate means.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,20 @@ NEAR = 0.8  # Jaccard
 _SAMPLES = 12  # shingles that represent a text; a pair at 0.8 shares about ten of them
 _WINDOW = 16  # neighbours compared among the texts that share a shingle
 _BLOCK = 4000  # texts at a time, to bound memory
-_MAX_PARTS = 16  # each of which reads all sampled shingles that two texts share
+_MAX_PARTS = 64  # each of which reads the sampled shingles that two texts share
 _SAMPLES_AT_ONCE = 1 << 18  # of all texts' sampled shingles, for the same
+_PAIRS_AT_ONCE = 1 << 14  # whose texts' shingles are compared
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)  # of a sample: the shingle above, the text below
+_MIX = 2654435761  # odd, so that i * _MIX mod 2^32 is all i in another order
+_UNMIX = np.uint64(pow(_MIX, -1, 1 << 32))
 
 
 @dataclass(frozen=True)
 class NearPairs:
-    """M pairs of texts by index, the smaller first, and the Jaccard similarity of their shingles."""
+    """M pairs of texts by index, the smaller first, in ascending order."""
 
-    first_M: NDArray[np.int64]
-    second_M: NDArray[np.int64]
-    similarity_M: NDArray[np.float64]
+    first_M: NDArray[np.int32]
+    second_M: NDArray[np.int32]
 
 
 def _shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> tuple[NDArray[np.uint64], ...]:
@@ -50,18 +54,19 @@ def _shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> tuple[NDArray
     return hashes, np.repeat(np.arange(len(texts)), lengths)[starts].astype(np.uint64)
 
 
-def _sample_shingles(
-    texts: Sequence[str], vocabulary: dict[str, int]
-) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """About _SAMPLES shingles of each text, chosen by their hash, so that similar texts choose the same."""
-    samples, owners = [], []
+def _sample_shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> NDArray[np.uint64]:
+    """About _SAMPLES shingles of each text, chosen by their hash, so that similar texts choose the same.
+
+    The numbers of the texts are mixed, so that neighbours are not all of one part of a split.
+    """
+    samples = array("Q")
     for start in range(0, len(texts), _BLOCK):
         hashes, text_of = _shingles(texts[start : start + _BLOCK], vocabulary)
         counts = np.bincount(text_of.astype(np.int64))[text_of.astype(np.int64)]
         chosen = (hashes >> np.uint64(11)) < np.minimum(1.0, _SAMPLES / counts) * 2.0**53
-        samples.append(hashes[chosen])
-        owners.append(text_of[chosen].astype(np.int32) + np.int32(start))
-    return np.concatenate(samples), np.concatenate(owners)
+        mixed = (text_of[chosen] + np.uint64(start)) * np.uint64(_MIX) & _LOW
+        samples.frombytes((hashes[chosen] << _HALF | mixed).tobytes())
+    return np.frombuffer(samples, dtype=np.uint64)
 
 
 def find_near_pairs(texts: Sequence[str]) -> NearPairs:
@@ -73,46 +78,83 @@ def find_near_pairs(texts: Sequence[str]) -> NearPairs:
     neighbours only. Texts under five words have no shingles and no pairs.
     Source: Broder 1997, On the resemblance and containment of documents (the mod-m sketch).
     """
-    empty = np.zeros(0, dtype=np.int64)
-    if len(texts) < 2:
-        return NearPairs(empty, empty, np.zeros(0))
     vocabulary: dict[str, int] = defaultdict(count().__next__)
-    parts = []
-    for first, second in _likely_pairs(*_sample_shingles(texts, vocabulary), len(texts)):
-        similarity = _jaccard(texts, first, second, vocabulary)
-        near = similarity >= NEAR
-        parts.append((first[near], second[near], similarity[near]))
-    return NearPairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    samples = _sample_shingles(texts, vocabulary)
+    codes = [np.zeros(0, dtype=np.int64)]
+    for one, other in _likely_pairs(samples, len(texts)) if len(samples) else ():
+        for start in range(0, len(one), _PAIRS_AT_ONCE):
+            a, b = one[start : start + _PAIRS_AT_ONCE], other[start : start + _PAIRS_AT_ONCE]
+            near = _jaccard(texts, a, b, vocabulary) >= NEAR
+            codes.append(np.minimum(a, b)[near] * len(texts) + np.maximum(a, b)[near])
+    pairs = np.concatenate(codes)
+    del codes
+    pairs.sort()
+    first_M = (pairs // max(1, len(texts))).astype(np.int32)
+    return NearPairs(first_M, (pairs % max(1, len(texts))).astype(np.int32))
+
+
+def _slices(samples: NDArray[np.uint64], start: int = 0) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """Views of the samples from `start` on, and where each begins; those of one shingle stay together."""
+    at_once = samples[start + _SAMPLES_AT_ONCE :: _SAMPLES_AT_ONCE]
+    cuts = np.searchsorted(samples, at_once >> _HALF << _HALF)
+    for begin, end in pairwise([start, *np.unique(cuts[cuts > start]).tolist(), len(samples)]):
+        yield begin, samples[begin:end]
+
+
+def _texts_of(samples: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return ((samples & _LOW) * _UNMIX & _LOW).astype(np.int64)
+
+
+def _keep_shared(samples: NDArray[np.uint64], sampled_N: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """The samples of shingles that several texts have, in place; `sampled_N` counts those of each text."""
+    end = 0
+    for _, part in _slices(samples):
+        part = np.unique(part)
+        np.add.at(sampled_N, _texts_of(part), 1)
+        repeats = np.diff(part >> _HALF) == 0
+        shared = part[np.append(repeats, False) | np.append(False, repeats)]
+        samples[end : end + len(shared)] = shared
+        end += len(shared)
+    return samples[:end]
 
 
 def _likely_pairs(
-    hashes: NDArray[np.uint64], owners: NDArray[np.int32], count: int
+    samples: NDArray[np.uint64], count: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of `count` texts that share many of their sampled shingles, for some first texts at a time."""
-    rank = scramble(np.arange(count, dtype=np.uint64))  # so that neighbours are not all of one part
-    order = np.lexsort((rank[owners], hashes))
-    hashes, owners = hashes[order], owners[order]
-    del order, rank
-    is_first = np.ones(len(hashes), dtype=bool)
-    is_first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
-    hashes, owners = hashes[is_first], owners[is_first]
-    sampled = np.bincount(owners, minlength=count)
-    repeats = hashes[1:] == hashes[:-1]
-    is_shared = np.append(repeats, False)[: len(hashes)] | np.append(False, repeats)[: len(hashes)]
-    hashes, owners = hashes[is_shared], owners[is_shared]
-    size = -(-count // min(_MAX_PARTS, 1 + len(hashes) // _SAMPLES_AT_ONCE))
+    """Pairs of `count` texts that share many of their samples, for some texts at a time; sorts the samples.
+
+    Texts are numbered by their first shared sample, so that similar ones are compared at one time.
+    """
+    samples.sort()
+    sampled_N = np.zeros(count, dtype=np.int32)
+    samples = _keep_shared(samples, sampled_N)
+    first_N = np.full(count, len(samples))
+    for begin, part in _slices(samples):
+        np.minimum.at(first_N, _texts_of(part), np.arange(begin, begin + len(part)))
+    order = np.argsort(first_N, kind="stable")
+    number_N = np.empty(count, dtype=np.uint64)
+    number_N[order] = np.arange(count, dtype=np.uint64)
+    for _, part in _slices(samples):
+        part[:] = part >> _HALF << _HALF | number_N[_texts_of(part)]
+    size = -(-count // min(_MAX_PARTS, 1 + 4 * len(samples) // _SAMPLES_AT_ONCE))
     for start in range(0, count, size):
-        codes = []
-        for step in range(1, _WINDOW + 1):
-            lower = np.minimum(owners[step:], owners[:-step])
-            is_pair = (hashes[step:] == hashes[:-step]) & (lower >= start) & (lower < start + size)
-            same = np.flatnonzero(is_pair)
-            upper = np.maximum(owners[same], owners[same + step])
-            codes.append(lower[same].astype(np.int64) * count + upper)
+        codes = [np.zeros(0, dtype=np.int64)]
+        for _, part in _slices(samples, int(first_N[order[start]])):
+            codes += _codes(part, range(start, start + size), count)
         pairs, shared = np.unique(np.concatenate(codes), return_counts=True)
-        first, second = pairs // count, pairs % count
-        likely = shared >= 0.4 * np.minimum(sampled[first], sampled[second])
-        yield first[likely], second[likely]
+        one, other = order[pairs // count], order[pairs % count]
+        likely = shared >= 0.4 * np.minimum(sampled_N[one], sampled_N[other])
+        yield one[likely], other[likely]
+
+
+def _codes(part: NDArray[np.uint64], lowest: range, count: int) -> Iterator[NDArray[np.int64]]:
+    """For each shingle that two texts share, the pair as one number, if `lowest` has its lower text."""
+    shingles, texts = part >> _HALF, (part & _LOW).astype(np.int64)
+    for step in range(1, _WINDOW + 1):
+        lower = np.minimum(texts[step:], texts[:-step])
+        is_pair = (shingles[step:] == shingles[:-step]) & (lower >= lowest.start) & (lower < lowest.stop)
+        same = np.flatnonzero(is_pair)
+        yield lower[same] * count + np.maximum(texts[same], texts[same + step])
 
 
 def _jaccard(

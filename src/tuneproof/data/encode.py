@@ -166,36 +166,12 @@ def encode_prompts(
         continuations.append(tuple(np.array(ids, dtype=np.int64) for ids in words))
     prompts = [np.array(ids[0], dtype=np.int64) for ids in fitted.ids]
     tokens_N = np.array([max(map(len, ids)) for ids in fitted.ids], dtype=np.int64)
-    return EncodedPrompts(
-        contexts,
-        continuations,
-        prompts,
-        tokens_N,
-        fitted.untruncated_N,
-        fitted.truncated_N,
-        fitted.counts,
-        chat=frame.has_markup,
-        first=fitted.first,
-    )
+    about = (fitted.untruncated_N, fitted.truncated_N, fitted.counts, frame.has_markup, fitted.first)
+    return EncodedPrompts(contexts, continuations, prompts, tokens_N, *about)
 
 
-def encode_answers(
-    tokenizer: Any,
-    family: Family,
-    prompt: Prompt,
-    examples: Sequence[Example],
-    shots: Sequence[Example],
-    max_length: int,
-    truncate: TruncateSide,
-    chat: Literal["auto", "never"] = "auto",
-) -> EncodedAnswers:
-    """Each item's prompt with its gold label's words; the loss counts the words only.
-
-    The tokens are those that `encode_prompts` scores: training and scoring use the same.
-
-    Raises: as `encode_prompts`.
-    """
-    prompts = encode_prompts(tokenizer, family, prompt, examples, shots, max_length, truncate, chat)
+def encode_answers(prompts: EncodedPrompts, examples: Sequence[Example]) -> EncodedAnswers:
+    """The examples' prompts with their gold labels' words, as they are scored; the loss counts the words."""
     ids, supervised = [], []
     for example, context, words in zip(examples, prompts.contexts, prompts.continuations, strict=True):
         answer = words[example.label]

@@ -95,13 +95,12 @@ def _word_sets(texts: Sequence[str]) -> NumberSets:
     starts = np.concatenate([[0], np.cumsum(lengths)])
     rank = np.empty(len(vocabulary), dtype=np.int64)
     rank[np.argsort(np.bincount(flat, minlength=len(vocabulary)), kind="stable")] = np.arange(len(rank))
-    ranks = np.empty(len(flat), dtype=np.int32)
     for block in range(0, len(texts), _TEXTS):
         own = lengths[block : block + _TEXTS]
         part = slice(starts[block], starts[block] + own.sum())
         codes = np.sort(np.repeat(np.arange(len(own)), own) * max(1, len(rank)) + rank[flat[part]])
-        ranks[part] = codes % max(1, len(rank))
-    return NumberSets(ranks, starts)
+        flat[part] = codes % max(1, len(rank))
+    return NumberSets(flat, starts)
 
 
 def _texts_by_word(indexed: _Postings, ends: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -134,6 +133,7 @@ class _Search:
         ends = np.cumsum(np.bincount(indexed.words, minlength=self.words))
         begins = np.concatenate([[0], ends[:-1]])
         texts = _texts_by_word(indexed, ends)
+        del indexed  # as large as the sets
         for low, high in pairwise(_POSTINGS):
             open_ = self.index_H[probes.texts] < 0
             probes = _Postings(probes.words[open_], probes.texts[open_])

@@ -7,9 +7,9 @@ Knows nothing of: tokens, models, files.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from tuneproof.tasks.task import Example, Overlap, Rows, Task
 Key = Callable[[str], str]
 OverlapRule = Callable[[Sequence[str], Sequence[str]], Overlap]
 PARTS = ("train", "dev", "test")
+_KEYS_IN_MEMORY = 150_000  # normalised texts; of more, each is normalised whenever it is needed
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
         rows = group_by_similarity(rows)
     random = np.random.default_rng([settings.seed, 1])
     dropped: Counter[str] = Counter(dict(rows.dropped))
-    key: Key = cache(normalise_text)
+    key: Key = lru_cache(_KEYS_IN_MEMORY)(normalise_text)
     if kind == "official":
         parts = {name: list(items) for name, items in rows.parts.items()}
         own_parts = {"dev"} - set(parts)
@@ -131,9 +132,11 @@ def _choose_kind(rows: Rows, settings: SplitSettings) -> str:
     return ("official" if has_test else "shares") if settings.kind == "auto" else settings.kind
 
 
-def _number_groups(names: Sequence[str]) -> NDArray[np.int64]:
-    seen: dict[str, int] = {}
-    return np.array([seen.setdefault(name, len(seen)) for name in names], dtype=np.int64)
+def _number_groups(names: Iterable[str], count: int) -> NDArray[np.int64]:
+    """The number of each of `count` names in the order of first appearance; equal hashes count as equal."""
+    hashes_N = np.fromiter(map(hash, names), np.int64, count)
+    _, first, inverse_N = np.unique(hashes_N, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse_N]
 
 
 def _cut(
@@ -147,7 +150,8 @@ def _cut(
     """The items in one part per share; leak-safe splits keep groups or equal texts together."""
     groups = np.arange(len(items))
     if settings.leak_safe:
-        groups = _number_groups([item.group if rows.grouped else key(item.text) for item in items])
+        names = (item.group if rows.grouped else key(item.text) for item in items)
+        groups = _number_groups(names, len(items))
     if len(items) > 1 and groups.max(initial=0) == 0:
         reason, do = "have the same text", "Check that text: names the right column."
         if settings.group_by == "similarity":
@@ -164,12 +168,12 @@ def _cut(
 
 def find_same_texts(train: Sequence[str], held: Sequence[str], key: Key) -> Overlap:
     """Train texts that equal a held-out text when both are normalised."""
-    train_keys = [key(text) for text in train]
-    held_keys = [key(text) for text in held]
-    index_of = {name: index for index, name in enumerate(train_keys)}
-    leaked_by_H = np.array([index_of.get(name, -1) for name in held_keys], dtype=np.int64)
-    held_set = set(held_keys)
-    leaks_T = np.array([name in held_set for name in train_keys], dtype=bool)
+    index_of = dict.fromkeys(map(key, held), -1)
+    leaks_T = np.zeros(len(train), dtype=bool)
+    for index, name in enumerate(map(key, train)):
+        if name in index_of:
+            leaks_T[index], index_of[name] = True, index
+    leaked_by_H = np.array([index_of[key(text)] for text in held], dtype=np.int64)
     return Overlap(leaks_T, leaked_by_H, np.zeros(len(held), dtype=bool))
 
 

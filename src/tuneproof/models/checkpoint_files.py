@@ -168,11 +168,6 @@ def make_config(raw: Mapping[str, Any], path: str) -> Any:
     return config
 
 
-def read_tokenizer(source: ModelSource, config: Any, family: Family) -> Any:
-    """The tokenizer of `read_tokenizer_with_notes`, without its notes. Raises: as it."""
-    return read_tokenizer_with_notes(source, config, family)[0]
-
-
 def read_tokenizer_with_notes(source: ModelSource, config: Any, family: Family) -> tuple[Any, list[str]]:
     """The fast tokenizer of the model, its pad token set by the family's rule.
 

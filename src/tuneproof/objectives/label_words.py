@@ -39,17 +39,8 @@ class LabelWordsObjective:
     @cached_property
     def train(self) -> EncodedAnswers:
         """The tokens of train, the answers marked."""
-        context, settings = self.context, self.context.recipe.encode
-        return encode_answers(
-            context.spec.tokenizer,
-            context.spec.family,
-            context.study.prompt,
-            context.splits.train,
-            (),
-            context.spec.max_length,
-            settings.truncate,
-            settings.chat,
-        )
+        train = self.context.splits.train
+        return encode_answers(encode_label_prompts(self.context.study, self.context.spec, train, ()), train)
 
     def encode(self, name: str, examples: Sequence[Example]) -> EncodedPrompts:
         """A part's prompts with every label's words."""

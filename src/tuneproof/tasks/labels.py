@@ -5,7 +5,7 @@ Knows nothing of: splits, models, scores.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,7 +19,7 @@ from tuneproof.tasks.label_spellings import merge_spellings
 from tuneproof.tasks.messages import has_messages, read_conversations
 from tuneproof.tasks.several_labels import read_one_vs_rest, refuse_indicator_columns, refuse_several_labels
 from tuneproof.tasks.tables import Sheet, Table, TextFormat, read_table
-from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions
+from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions, contains
 
 _LICENCE = "the user's own"
 
@@ -62,9 +62,9 @@ class LabelsOptions(TaskOptions):
     """What a model says for each label, in the order of labels (default: the labels)."""
     instruction: str | None = Field(None, min_length=1)
     """The prompt's first line (default: one that names the words)."""
-    template: str = "Text: {text}\nLabel:"
+    template: Annotated[str, contains("{text}")] = "Text: {text}\nLabel:"
     """The prompt of an item; contains {text} once."""
-    cloze: str = "{text} This is {mask}."
+    cloze: Annotated[str, contains("{text}"), contains("{mask}")] = "{text} This is {mask}."
     """An encoder's prompt; contains {text} and {mask} once each."""
     drop_empty: bool = False
     """Leave out rows with an empty text and count them; false: an error."""
@@ -93,20 +93,6 @@ class LabelsOptions(TaskOptions):
         if names and (len(set(names)) < len(names) or not all(name.strip() for name in names)):
             raise ValueError("one is repeated or empty")
         return names
-
-    @field_validator("template", "cloze")
-    @classmethod
-    def _check_text_field(cls, template: str) -> str:
-        if template.count("{text}") != 1:
-            raise ValueError("it must contain {text} once")
-        return template
-
-    @field_validator("cloze")
-    @classmethod
-    def _check_mask_field(cls, cloze: str) -> str:
-        if cloze.count("{mask}") != 1:
-            raise ValueError("it must contain {mask} once")
-        return cloze
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:

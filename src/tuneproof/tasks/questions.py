@@ -5,9 +5,9 @@ In: the user's own files. Out: rows and a prompt. Knows nothing of: splits, mode
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tuneproof.errors import DataError
 from tuneproof.tasks.question_columns import QuestionColumns, read_question_rows
@@ -23,7 +23,7 @@ from tuneproof.tasks.question_rows import (
 )
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
 from tuneproof.tasks.tables import Sheet, TextFormat, read_table
-from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions
+from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions, contains
 
 _LICENCE = "the user's own"
 LOWERCASE = "Lower-case questions, contexts and answers: for data whose casing gives the label away."
@@ -56,7 +56,9 @@ class QuestionsOptions(TaskOptions):
     """What a model says if there is no answer."""
     instruction: str | None = Field(None, min_length=1)
     """The prompt's first line (default: one that contains no_answer)."""
-    template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
+    template: Annotated[str, contains("{context}", "{question}")] = (
+        "Context: {context}\nQuestion: {question}\nAnswer:"
+    )
     """The prompt of an item; contains {context} and {question} once each."""
     encoding: str = Field("utf-8-sig", min_length=1)
     """The text files' encoding."""
@@ -68,13 +70,6 @@ class QuestionsOptions(TaskOptions):
     sheet: Sheet = None
     """Of an .xlsx file: the sheet to read, or one for each part, as {train: NAME, test: NAME} (default: the
     only visible one with content)."""
-
-    @field_validator("template")
-    @classmethod
-    def _check_fields(cls, template: str) -> str:
-        if template.count("{context}") != 1 or template.count("{question}") != 1:
-            raise ValueError("it must contain {context} and {question} once each")
-        return template
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -9,8 +9,21 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from tuneproof.settings import DescribedModel
+
+
+def contains(*fields: str) -> AfterValidator:
+    """The check of a setting that contains each of the fields, such as {text}, once."""
+
+    def check(template: str) -> str:
+        if any(template.count(field) != 1 for field in fields):
+            each = " each" if len(fields) > 1 else ""
+            raise ValueError(f"it must contain {' and '.join(fields)} once{each}")
+        return template
+
+    return AfterValidator(check)
 
 
 class TaskOptions(DescribedModel):

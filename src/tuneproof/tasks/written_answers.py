@@ -7,9 +7,9 @@ the text, and every text has an answer.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 import tuneproof.tasks.label_columns as label_columns
 from tuneproof.errors import DataError
@@ -27,6 +27,7 @@ from tuneproof.tasks.task import (
     Rows,
     Task,
     TaskOptions,
+    contains,
 )
 from tuneproof.tasks.whole_characters import check_whole_characters
 
@@ -54,7 +55,7 @@ class AnswersOptions(TaskOptions):
     """A column of groups: a group stays on one side of a split and counts as a whole in intervals."""
     instruction: str | None = Field(None, min_length=1)
     """The prompt's first lines (default: the system turn that all messages share, else a plain one)."""
-    template: str = "Text: {text}\nAnswer:"
+    template: Annotated[str, contains("{text}")] = "Text: {text}\nAnswer:"
     """The prompt of an item; contains {text} once."""
     encoding: str = Field("utf-8-sig", min_length=1)
     """The text files' encoding."""
@@ -66,13 +67,6 @@ class AnswersOptions(TaskOptions):
     sheet: Sheet = None
     """Of an .xlsx file: the sheet to read, or one for each part, as {train: NAME, test: NAME} (default: the
     only visible one with content)."""
-
-    @field_validator("template")
-    @classmethod
-    def _check_text_field(cls, template: str) -> str:
-        if template.count("{text}") != 1:
-            raise ValueError("it must contain {text} once")
-        return template
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:

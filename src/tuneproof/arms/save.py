@@ -97,8 +97,7 @@ def write_items(folder: Path, splits: Splits, tests: Sequence[FurtherSet] = ()) 
     parts += [(further_part(further.name), further.items) for further in tests]
     own = [f"{OWN}{name}" for name in splits.columns]
     question = [] if splits.test[0].question is None else ["question"]
-    names = ["id", "part", "text", "gold", "group", *own, *question]
-    schema = pa.schema([(name, pa.string()) for name in names])
+    schema = pa.schema(dict.fromkeys(["id", "part", "text", "gold", "group", *own, *question], pa.string()))
 
     def row(part: str, item: Example) -> tuple[str | None, ...]:
         values = item.values or [None] * len(own)
@@ -109,7 +108,7 @@ def write_items(folder: Path, splits: Splits, tests: Sequence[FurtherSet] = ()) 
         with pq.ParquetWriter(file, schema) as writer:
             for part, items in parts:
                 for start in range(0, len(items), ROWS_AT_ONCE):
-                    rows = [row(part, item) for item in items[start : start + ROWS_AT_ONCE]]
-                    writer.write_table(pa.table(list(map(list, zip(*rows, strict=True))), schema=schema))
+                    rows = (row(part, item) for item in items[start : start + ROWS_AT_ONCE])
+                    writer.write_table(pa.table([*map(list, zip(*rows, strict=True))], schema=schema))
 
     write_with(folder / ITEMS, write)

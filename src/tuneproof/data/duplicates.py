@@ -62,7 +62,7 @@ def _sample_shingles(texts: Sequence[str], vocabulary: dict[str, int]) -> NDArra
     samples = array("Q")
     for start in range(0, len(texts), _BLOCK):
         hashes, text_of = _shingles(texts[start : start + _BLOCK], vocabulary)
-        counts = np.bincount(text_of.astype(np.int64))[text_of.astype(np.int64)]
+        counts = np.bincount(text_of.astype(np.int64))[text_of]
         chosen = (hashes >> np.uint64(11)) < np.minimum(1.0, _SAMPLES / counts) * 2.0**53
         mixed = (text_of[chosen] + np.uint64(start)) * np.uint64(_MIX) & _LOW
         samples.frombytes((hashes[chosen] << _HALF | mixed).tobytes())
@@ -86,9 +86,7 @@ def find_near_pairs(texts: Sequence[str]) -> NearPairs:
             a, b = one[start : start + _PAIRS_AT_ONCE], other[start : start + _PAIRS_AT_ONCE]
             near = _jaccard(texts, a, b, vocabulary) >= NEAR
             codes.append(np.minimum(a, b)[near] * len(texts) + np.maximum(a, b)[near])
-    pairs = np.concatenate(codes)
-    del codes
-    pairs.sort()
+    pairs = np.sort(np.concatenate(codes))
     first_M = (pairs // max(1, len(texts))).astype(np.int32)
     return NearPairs(first_M, (pairs % max(1, len(texts))).astype(np.int32))
 

@@ -98,8 +98,7 @@ def make_splits(task: Task, rows: Rows, settings: SplitSettings) -> Splits:
     # a text that occurs ten times is answered ten times alike: its items are not ten pieces of evidence
     parts["test"] = join_groups(parts["test"], [key(item.text) for item in parts["test"]])
     clusters = len({item.group for item in parts["test"]})
-    report |= {"clustered": clusters < len(parts["test"]), "test_clusters": clusters}
-    report["merged_groups"] = merged
+    report |= {"clustered": clusters < len(parts["test"]), "test_clusters": clusters, "merged_groups": merged}
     report |= {"corrections": corrections} if corrections else {}
     return Splits(**parts, labels=rows.labels, grouped=rows.grouped, report=report, columns=rows.columns)
 

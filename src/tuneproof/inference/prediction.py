@@ -175,26 +175,30 @@ def read_predictions(path: Path) -> AnyPredictions:
     try:
         table = pq.read_table(path)
         about = json.loads((table.schema.metadata or {})[b"tuneproof"])
-        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+
+        def column(name: str) -> list[Any]:
+            return table.column(name).to_pylist()  # one at a time: lists take ten times as much as the table
+
         if about.get("kind") == "questions":
-            return read_answer_columns(columns, about)
+            return read_answer_columns({name: column(name) for name in table.column_names}, about)
         labels = tuple(about["labels"])
-        index_of = {None: UNPARSED, **{label: index for index, label in enumerate(labels)}}
+        ids, index_of = column("id"), {None: UNPARSED} | {label: index for index, label in enumerate(labels)}
 
         def matrix(name: str) -> NDArray[np.float64] | None:
-            return None if None in columns[name] else finite_column(columns, name)
+            values = {"id": ids, name: column(name)}
+            return None if table.column(name).null_count else finite_column(values, name)
 
         return Predictions(
             labels=labels,
-            ids=columns["id"],
-            groups=columns["group"],
-            gold_N=np.array([index_of[gold] for gold in columns["gold"]], dtype=np.int64),
-            predicted_N=np.array([index_of[label] for label in columns["predicted"]], dtype=np.int64),
+            ids=ids,
+            groups=column("group"),
+            gold_N=np.array([index_of[gold] for gold in column("gold")], dtype=np.int64),
+            predicted_N=np.array([index_of[label] for label in column("predicted")], dtype=np.int64),
             probabilities_NC=matrix("probabilities"),
             uncalibrated_NC=matrix("uncalibrated"),
-            texts=None if None in columns["text"] else columns["text"],
-            tokens_N=np.array(columns["tokens"], dtype=np.int64),
-            truncated_N=np.array(columns["truncated"], dtype=bool),
+            texts=None if table.column("text").null_count else column("text"),
+            tokens_N=np.array(column("tokens"), dtype=np.int64),
+            truncated_N=np.array(column("truncated"), dtype=bool),
             costs_CC=_read_costs(about, len(labels)),
         )
     except FileNotFoundError:

@@ -94,9 +94,10 @@ def _bins(items: LabelItems) -> Floats:
     confidence_N = probabilities_NC.max(axis=1)
     right_N = (top_N == items.gold_N) & (items.predicted_N != UNPARSED)
     bin_N = np.clip(np.ceil(confidence_N * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    in_bin_NM = (bin_N[:, None] == np.arange(BINS)).astype(np.float64)
-    values_4N = [np.ones_like(confidence_N), confidence_N, right_N, (right_N - confidence_N) ** 2]
-    return np.hstack([in_bin_NM * values_N[:, None] for values_N in values_4N])
+    totals_NK, rows_N = np.zeros((len(bin_N), 4 * BINS)), np.arange(len(bin_N))
+    for part, values_N in enumerate((1.0, confidence_N, right_N, (right_N - confidence_N) ** 2)):
+        totals_NK[rows_N, part * BINS + bin_N] = values_N
+    return totals_NK
 
 
 def squared_calibration_error(totals_K: Floats, _labels: int) -> Floats:

@@ -23,6 +23,14 @@ def test_the_command_that_resumes_repeats_nothing_that_was_to_be_done_once(argv,
     assert resume_command(argv) == command
 
 
+@pytest.mark.parametrize(("world", "launcher"), [(4, ""), (8, "--nnodes 2 ")])
+def test_the_command_that_resumes_names_the_nodes_and_their_processes(monkeypatch, world, launcher) -> None:
+    for name, value in {"RANK": 0, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": 4}.items():
+        monkeypatch.setenv(name, str(value))
+    command = f"torchrun {launcher}--nproc-per-node 4 -m tuneproof run r.yaml"
+    assert resume_command(["run", "r.yaml"]) == command
+
+
 def test_a_signal_stops_a_stage_at_its_next_event() -> None:
     monitor = RecordingMonitor()
     with stop_on_signals(monitor.stop_request, "tuneproof run r.yaml"):

@@ -75,6 +75,7 @@ def resume_command(argv: Sequence[str]) -> str:
     once = ("--restart=", "--accept-change")
     program = "tuneproof"
     if launched():
-        count = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
-        program = f"torchrun --nproc-per-node {count} -m tuneproof"
+        count = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        nodes = int(os.environ["WORLD_SIZE"]) // count
+        program = f"torchrun {f'--nnodes {nodes} ' * (nodes > 1)}--nproc-per-node {count} -m tuneproof"
     return f"{program} " + shlex.join(word for word in arguments if not word.startswith(once))

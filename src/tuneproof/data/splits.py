@@ -26,7 +26,7 @@ from tuneproof.tasks.task import Example, Overlap, Rows, Task
 Key = Callable[[str], str]
 OverlapRule = Callable[[Sequence[str], Sequence[str]], Overlap]
 PARTS = ("train", "dev", "test")
-_KEYS_IN_MEMORY = 150_000  # normalised texts; of more, each is normalised whenever it is needed
+_KEYS_IN_MEMORY = 2_000_000  # normalised texts; of more, each is normalised whenever it is needed
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ _SAMPLES = 12  # shingles that represent a text; a pair at 0.8 shares about ten 
 _WINDOW = 16  # neighbours compared among the texts that share a shingle
 _BLOCK = 4000  # texts at a time, to bound memory
 _MAX_PARTS = 64  # each of which reads the sampled shingles that two texts share
-_SAMPLES_AT_ONCE = 1 << 18  # of all texts' sampled shingles, for the same
+_SAMPLES_AT_ONCE = 1 << 16  # of all texts' sampled shingles, for the same
 _PAIRS_AT_ONCE = 1 << 14  # whose texts' shingles are compared
 _HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)  # of a sample: the shingle above, the text below
 _MIX = 2654435761  # odd, so that i * _MIX mod 2^32 is all i in another order
@@ -99,7 +99,7 @@ def _slices(samples: NDArray[np.uint64], start: int = 0) -> Iterator[tuple[int, 
         yield begin, samples[begin:end]
 
 
-def _texts_of(samples: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _texts_of(samples: NDArray[np.uint64]) -> NDArray[np.int64]:  # before they are numbered anew
     return ((samples & _LOW) * _UNMIX & _LOW).astype(np.int64)
 
 
@@ -134,7 +134,7 @@ def _likely_pairs(
     number_N[order] = np.arange(count, dtype=np.uint64)
     for _, part in _slices(samples):
         part[:] = part >> _HALF << _HALF | number_N[_texts_of(part)]
-    size = -(-count // min(_MAX_PARTS, 1 + 4 * len(samples) // _SAMPLES_AT_ONCE))
+    size = -(-count // min(_MAX_PARTS, 1 + len(samples) // _SAMPLES_AT_ONCE))
     for start in range(0, count, size):
         codes = [np.zeros(0, dtype=np.int64)]
         for _, part in _slices(samples, int(first_N[order[start]])):

@@ -167,12 +167,13 @@ def _cut(
 
 def find_same_texts(train: Sequence[str], held: Sequence[str], key: Key) -> Overlap:
     """Train texts that equal a held-out text when both are normalised."""
-    index_of = dict.fromkeys(map(key, held), -1)
+    held_keys = list(map(key, held))
+    index_of = dict.fromkeys(held_keys, -1)
     leaks_T = np.zeros(len(train), dtype=bool)
     for index, name in enumerate(map(key, train)):
         if name in index_of:
             leaks_T[index], index_of[name] = True, index
-    leaked_by_H = np.array([index_of[key(text)] for text in held], dtype=np.int64)
+    leaked_by_H = np.array([index_of[name] for name in held_keys], dtype=np.int64)
     return Overlap(leaks_T, leaked_by_H, np.zeros(len(held), dtype=bool))
 
 

@@ -185,8 +185,8 @@ def read_predictions(path: Path) -> AnyPredictions:
         ids, index_of = column("id"), {None: UNPARSED} | {label: index for index, label in enumerate(labels)}
 
         def matrix(name: str) -> NDArray[np.float64] | None:
-            values = {"id": ids, name: column(name)}
-            return None if table.column(name).null_count else finite_column(values, name)
+            nulls = table.column(name).null_count
+            return None if nulls else finite_column({"id": ids, name: column(name)}, name)
 
         return Predictions(
             labels=labels,

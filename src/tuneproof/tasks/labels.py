@@ -19,7 +19,7 @@ from tuneproof.tasks.label_spellings import merge_spellings
 from tuneproof.tasks.messages import has_messages, read_conversations
 from tuneproof.tasks.several_labels import read_one_vs_rest, refuse_indicator_columns, refuse_several_labels
 from tuneproof.tasks.tables import Sheet, Table, TextFormat, read_table
-from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions, contains
+from tuneproof.tasks.task import Example, Prompt, Remark, Rows, Task, TaskOptions, contains_once
 
 _LICENCE = "the user's own"
 
@@ -62,9 +62,9 @@ class LabelsOptions(TaskOptions):
     """What a model says for each label, in the order of labels (default: the labels)."""
     instruction: str | None = Field(None, min_length=1)
     """The prompt's first line (default: one that names the words)."""
-    template: Annotated[str, contains("{text}")] = "Text: {text}\nLabel:"
+    template: Annotated[str, contains_once("{text}")] = "Text: {text}\nLabel:"
     """The prompt of an item; contains {text} once."""
-    cloze: Annotated[str, contains("{text}"), contains("{mask}")] = "{text} This is {mask}."
+    cloze: Annotated[str, contains_once("{text}"), contains_once("{mask}")] = "{text} This is {mask}."
     """An encoder's prompt; contains {text} and {mask} once each."""
     drop_empty: bool = False
     """Leave out rows with an empty text and count them; false: an error."""

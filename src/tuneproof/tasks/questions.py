@@ -23,7 +23,7 @@ from tuneproof.tasks.question_rows import (
 )
 from tuneproof.tasks.squad_file import is_squad_file, read_squad
 from tuneproof.tasks.tables import Sheet, TextFormat, read_table
-from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions, contains
+from tuneproof.tasks.task import Example, QuestionPrompt, Rows, Task, TaskOptions, contains_once
 
 _LICENCE = "the user's own"
 LOWERCASE = "Lower-case questions, contexts and answers: for data whose casing gives the label away."
@@ -56,7 +56,7 @@ class QuestionsOptions(TaskOptions):
     """What a model says if there is no answer."""
     instruction: str | None = Field(None, min_length=1)
     """The prompt's first line (default: one that contains no_answer)."""
-    template: Annotated[str, contains("{context}", "{question}")] = (
+    template: Annotated[str, contains_once("{context}", "{question}")] = (
         "Context: {context}\nQuestion: {question}\nAnswer:"
     )
     """The prompt of an item; contains {context} and {question} once each."""

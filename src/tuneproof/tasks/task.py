@@ -14,13 +14,12 @@ from pydantic import AfterValidator
 from tuneproof.settings import DescribedModel
 
 
-def contains(*fields: str) -> AfterValidator:
-    """The check of a setting that contains each of the fields, such as {text}, once."""
+def contains_once(*fields: str) -> AfterValidator:
+    """A check that a setting contains each field, such as {text}, once."""
 
     def check(template: str) -> str:
         if any(template.count(field) != 1 for field in fields):
-            each = " each" if len(fields) > 1 else ""
-            raise ValueError(f"it must contain {' and '.join(fields)} once{each}")
+            raise ValueError(f"it must contain {' and '.join(fields)} once{' each' * (len(fields) > 1)}")
         return template
 
     return AfterValidator(check)

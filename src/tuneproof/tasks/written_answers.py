@@ -27,7 +27,7 @@ from tuneproof.tasks.task import (
     Rows,
     Task,
     TaskOptions,
-    contains,
+    contains_once,
 )
 from tuneproof.tasks.whole_characters import check_whole_characters
 
@@ -55,7 +55,7 @@ class AnswersOptions(TaskOptions):
     """A column of groups: a group stays on one side of a split and counts as a whole in intervals."""
     instruction: str | None = Field(None, min_length=1)
     """The prompt's first lines (default: the system turn that all messages share, else a plain one)."""
-    template: Annotated[str, contains("{text}")] = "Text: {text}\nAnswer:"
+    template: Annotated[str, contains_once("{text}")] = "Text: {text}\nAnswer:"
     """The prompt of an item; contains {text} once."""
     encoding: str = Field("utf-8-sig", min_length=1)
     """The text files' encoding."""

@@ -73,6 +73,7 @@ def small_recipe(
         "split": {"kind": "shares", "shares": [60, 20, 20], "leak_safe": False},
         "encode": {"max_length": 224},
         "train": {"epochs": 2, "batch_size": 8, "schedule": "constant", "warmup_share": 0},
+        "predict": {"timing_s": 0},  # to time an arm takes longer than a tiny study
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
     }

@@ -127,7 +127,7 @@ def test_one_of_an_arms_seeds_is_timed(tmp_path, monkeypatch, failures) -> None:
 
     monkeypatch.setattr("tuneproof.study.arm_session.time_serving", record)
     model = tiny_model(tmp_path / "model", "bert")
-    recipe = small_recipe(tmp_path, [model], ["lora"], seeds=[3, 1, 2])
+    recipe = small_recipe(tmp_path, [model], ["lora"], seeds=[3, 1, 2], predict={"timing_s": None})
     run_recorded(recipe)
     timed = {
         path.parent.name.rpartition("seed")[2]: json.loads(path.read_text())["serving"]

@@ -18,6 +18,7 @@ ARMS = (
     {"lora": {"learning_rate": 5e-3, "dropout": 0.1, "rank": 2}},
     {"lora": {"name": "words", "objective": "words", "learning_rate": 5e-3}},
 )
+MEASURE = tuned._training_speed  # tests/conftest.py leaves it out
 COST = TrainingCost(flops=6000, tokens=10, weights_bytes=100, trained_bytes=40, dense_trained_bytes=30)
 PEAK = DevicePeak(flops_per_s=1e6, bandwidth_bytes_per_s=1e4)
 
@@ -41,8 +42,9 @@ def studies(tmp_path_factory):
     root = tmp_path_factory.mktemp("rates")
     model = tiny_model(root / "llama", "llama")
     recipes = [small_recipe(root, [model], ARMS, out=out) for out in ("counted", "uncounted")]
-    run_recorded(recipes[0])
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuned, "_training_speed", MEASURE)
+        run_recorded(recipes[0])
         patch.setattr(tuned, "sample_training_cost", lambda *_: None)
         run_recorded(recipes[1])
     return recipes

@@ -65,6 +65,8 @@ def quick(reviews: Path, model: str, out: Path) -> list[str]:
         "majority,zero-shot,head",
         "--out",
         str(out),
+        "--set",
+        "predict.timing_s=0",
     ]
 
 
@@ -93,16 +95,16 @@ def test_a_hub_model_is_checked_without_its_weights_and_run_from_them(served, re
 
 def test_a_model_that_the_hub_does_not_have_is_named(served, reviews, tmp_path):
     with running_hub(served) as hub:
-        done = tuneproof(hub.url, tmp_path / "home", "check", *quick(reviews, "tiny/nothing", tmp_path / "s"))
+        words = "check", "--no-cost", *quick(reviews, "tiny/nothing", tmp_path / "s")
+        done = tuneproof(hub.url, tmp_path / "home", *words)
     assert done.returncode == 2
     assert "tiny/nothing: the hub has no such model" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_without_a_hub_the_error_says_what_to_do(reviews, tmp_path):
-    done = tuneproof(
-        "http://127.0.0.1:9", tmp_path / "home", "check", *quick(reviews, "tiny/llama", tmp_path / "s")
-    )
+    words = "check", "--no-cost", *quick(reviews, "tiny/llama", tmp_path / "s")
+    done = tuneproof("http://127.0.0.1:9", tmp_path / "home", *words)
     assert done.returncode == 2
     assert "could not be downloaded" in done.stderr
     assert "name a folder that holds the model" in done.stderr

@@ -74,7 +74,7 @@ def exported(encoder, tmp_path_factory):
 
 def test_an_export_is_an_arm_of_a_study(encoder, exported, tmp_path):
     arms = f"arms=[majority, lora, {{exported: {{folder: '{exported}'}}}}]"
-    recipe = read_recipe(encoder / "recipe.yaml", [arms, f"out={tmp_path / 'study'}"])
+    recipe = read_recipe(encoder / "recipe.yaml", [arms, f"out={tmp_path / 'study'}", "predict.timing_s=0.2"])
     run_recorded(recipe)
     study = read_study(tmp_path / "study")
     arm, source = (next(a for a in study.arms if a.about["method"] == name) for name in ("exported", "lora"))

@@ -142,14 +142,6 @@ def test_r09_a_second_signal_stops_at_once() -> None:
     assert process.wait(5) == -signal.SIGTERM
 
 
-@pytest.fixture
-def keyboard():
-    """Ctrl-C as a terminal has it; a shell's background command would ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_r09_an_ignored_signal_stays_ignored(keyboard) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = StopRequest()

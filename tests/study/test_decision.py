@@ -15,6 +15,7 @@ from tests.tiny_models import tiny_model
 from tuneproof.apply.labels import predict
 from tuneproof.arms.baseline import run_baseline
 from tuneproof.arms.decide import decide_on_dev
+from tuneproof.arms.further_tests import with_test
 from tuneproof.context.monitor import Monitor
 from tuneproof.errors import RecipeError
 from tuneproof.inference.prediction import read_predictions
@@ -123,10 +124,10 @@ def test_test_items_choose_nothing(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         recipe = recipe_of(folder, ["lexical"], decision={"threshold": "dev", "metric": "f1"})
-        plan = check(recipe)
+        study = check(recipe).study
         if name == "reversed":
-            plan.study.splits.test[:] = [_other(item) for item in plan.study.splits.test]
-        result = decide_on_dev(run_baseline(plan.study, recipe.arm("lexical"), Monitor()), recipe)
+            study = with_test(study, [_other(item) for item in study.splits.test])
+        result = decide_on_dev(run_baseline(study, recipe.arm("lexical"), Monitor()), recipe)
         thresholds.append(result.chosen["decision"])
     assert thresholds[0] == thresholds[1]
     assert 0 < thresholds[0]["threshold"] < 0.5

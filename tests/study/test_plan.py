@@ -113,7 +113,7 @@ def test_a_hub_that_answers_is_not_skipped(tmp_path):
             "HF_HUB_OFFLINE": "0",
         }
         done = subprocess.run(
-            [sys.executable, "-m", "tuneproof", "check", str(RECIPES[0])],
+            [sys.executable, "-m", "tuneproof", "check", "--no-cost", str(RECIPES[0])],
             capture_output=True,
             text=True,
             env=environment,

@@ -1,6 +1,8 @@
 """The main path: what is known before weights load, batches of sorted files, real models."""
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from tests.tiny_models import tiny_model
 from tuneproof.data.batches import plan_batches
 from tuneproof.errors import RecipeError
 from tuneproof.recipe.recipe import recipe_from
-from tuneproof.study.plan import check
+from tuneproof.study import run
+from tuneproof.study.plan import check, plan_study
+from tuneproof.study.run import write_report
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real data are not beside us")
 
@@ -111,6 +115,28 @@ def test_every_arm_sees_the_same_items_in_the_same_order(tmp_path) -> None:
         assert len(found) == 12
         assert all(one.ids == found[0].ids and len(one) == 12 for one in found)
         assert all(np.array_equal(one.gold_N, found[0].gold_N) for one in found)
+
+
+def test_the_report_is_written_when_the_items_are_free_again(tmp_path, monkeypatch) -> None:
+    plans, free = [], []
+
+    def remember(*args, **options):
+        plan = plan_study(*args, **options)
+        plans.extend(
+            [weakref.ref(plan.study), weakref.ref(plan.study.splits.train), weakref.ref(plan.models[0])]
+        )
+        return plan
+
+    def write(*args):
+        gc.collect()
+        free.extend(plan() is None for plan in plans)
+        return write_report(*args)
+
+    monkeypatch.setattr(run, "plan_study", remember)
+    monkeypatch.setattr(run, "write_report", write)
+    model = tiny_model(tmp_path / "bert", "bert")
+    run.run_study(small_recipe(tmp_path, [model], ["majority", "lora"], train={"epochs": 1}))
+    assert free == [True, True, True]
 
 
 def test_the_test_part_chooses_nothing(tmp_path) -> None:

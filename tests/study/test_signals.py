@@ -31,7 +31,7 @@ def test_the_command_that_resumes_names_the_nodes_and_their_processes(monkeypatc
     assert resume_command(["run", "r.yaml"]) == command
 
 
-def test_a_signal_stops_a_stage_at_its_next_event() -> None:
+def test_a_signal_stops_a_stage_at_its_next_event(keyboard) -> None:
     monitor = RecordingMonitor()
     with stop_on_signals(monitor.stop_request, "tuneproof run r.yaml"):
         monitor.stage("train", 3, "steps")

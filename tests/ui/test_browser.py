@@ -67,7 +67,7 @@ def test_the_whole_way_from_a_file_to_a_labelled_file(page, tab, reviews, tmp_pa
     tab.get_by_label("Seeds").select_option(seeds)
     tab.get_by_label("Name of the study").fill(name)
     tab.get_by_text("Settings", exact=True).click()
-    tab.locator("#settings").fill("train.epochs=4")
+    tab.locator("#settings").fill("train.epochs=4\npredict.timing_s=0")
     tab.get_by_text("Time, predicted").wait_for()
     assert "points on" in tab.locator(".cost").inner_text()
     tab.get_by_role("button", name="Run the study").click()

@@ -5,6 +5,7 @@ Knows nothing of: gold answers, metrics.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def answer_file(arm: Path, source: NewFile | None, target: str | None) -> None:
     clash = [name for name in ADDED_COLUMNS if name in columns]
     if clash:
         raise DataError(source.path, f"already has a column {clash[0]!r}.", do="Rename it.")
-    answers = LoadedArm(arm).answer_rows([_without_answers(row, i) for i, row in enumerate(rows)])
+    unanswered = [replace(row, id=str(i), title="", answers=(), starts=()) for i, row in enumerate(rows)]
+    answers = LoadedArm(arm).answer_rows(unanswered)
     values = {
         "predicted": answers.texts,
         "null_score": [round(value, 4) for value in answers.null_N.tolist()],
@@ -94,8 +96,3 @@ def _read_questions(source: NewFile, options: Any) -> tuple[list[QuestionRow], d
     table = source.read(options)
     question, context = getattr(options, "question", "question"), getattr(options, "context", "context")
     return read_question_rows(table, QuestionColumns(question, context, answers=None)), dict(table.columns)
-
-
-def _without_answers(row: QuestionRow, index: int) -> QuestionRow:
-    """The row without answers, under a unique id."""
-    return QuestionRow(row.where, str(index), "", row.context, row.question, (), ())

@@ -106,7 +106,8 @@ def read_new_texts(
 
 def write_rows(rows: Sequence[dict[str, Any]], target: str | None) -> None:
     """Write CSV, or JSONL if the file is called so, into a file or to standard output."""
-    text = _as_jsonl(rows) if target and target.endswith(".jsonl") else as_csv(rows)
+    lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+    text = "".join(lines) if target and target.endswith(".jsonl") else as_csv(rows)
     if target:
         write_text(Path(target), text)
     else:
@@ -118,7 +119,3 @@ def _probabilities(predictions: Predictions) -> dict[str, list[float]]:
         return {}
     columns = np.round(predictions.probabilities_NC.T, 6).tolist()
     return {f"p_{label}": column for label, column in zip(predictions.labels, columns, strict=True)}
-
-
-def _as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)

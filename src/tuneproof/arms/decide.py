@@ -4,6 +4,7 @@ In: what an arm returns, the recipe. Out: the same with decided labels, and the 
 Knows nothing of: how the arm predicts, costs, thresholds.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tuneproof.arms.reload import at_dev_threshold
@@ -21,7 +22,7 @@ def decide_on_dev(result: ArmResult, recipe: Recipe) -> ArmResult:
         return result
     chosen, predict = {**result.chosen, "decision": entry}, result.predict
 
-    def predict_decided(examples: list[Example], part: str) -> AnyPredictions:
+    def predict_decided(examples: Sequence[Example], part: str) -> AnyPredictions:
         assert predict is not None
         return at_dev_threshold(predict(examples, part), chosen)
 

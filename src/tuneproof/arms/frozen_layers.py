@@ -6,7 +6,6 @@ Knows nothing of: optimizers, what a head makes of states.
 
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from tuneproof.methods.options import last_layers, starts_random
 from tuneproof.models.activation_cache import (
     DAMAGED,
     ActivationCache,
-    TokenRow,
     cached_bytes,
     folder_bytes,
     has_states,
@@ -85,7 +83,8 @@ def _fill_cache(
     sample = frozen.compute_states(spec.family, rows["train"][:1], spec.pad.id, compute.device)
     if sample is None:
         return "this architecture's layers return more than states"
-    sizes = {part: _size_bytes(rows[part], sample) for part in PARTS}
+    token_bytes = sample.shape[-1] * sample.element_size()
+    sizes = {part: token_bytes * sum(map(len, rows[part])) for part in PARTS}
     name = _cache_name(context, frozen)
     folders = {part: states_folder(context.study.cache, name, rows[part]) for part in PARTS if rows[part]}
     missing = [part for part, folder in folders.items() if not has_states(folder, rows[part], sample)]
@@ -125,10 +124,6 @@ def _fill_cache(
     return None
 
 
-def _size_bytes(rows: list[TokenRow], sample: torch.Tensor) -> int:
-    return sum(map(len, rows)) * sample.shape[-1] * sample.element_size()
-
-
 def _megabytes(size: int) -> str:
     return f"{size / 10**6:,.1f} MB"
 
@@ -151,15 +146,11 @@ def _no_room(context: ArmContext, needed: int, total: int) -> str | None:
     if needed and used + needed > limit:
         beside = f" beside {_megabytes(used)} already cached" if used else ""
         return f"their states would take {_megabytes(total)}{beside}, and compute.disk is {disk}"
-    free = shutil.disk_usage(_existing_parent(cache)).free
+    existing = next(path for path in (cache.absolute(), *cache.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
     if needed and needed > free - FREE_DISK_BYTES:
         return f"their states would take {_megabytes(total)}, and the disk has {_megabytes(free)} left"
     return None
-
-
-def _existing_parent(folder: Path) -> Path:
-    """The folder, or the first of its parents that exists."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def _is_equal(

@@ -5,6 +5,7 @@ Knows nothing of: where the model is from, how it predicts.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tuneproof.context.arm_context import ArmContext
@@ -38,7 +39,7 @@ def frozen_result(
     predict_s = time.perf_counter() - started
     pretrained = pretrained_on_meta(spec.source, spec.config)
 
-    def predict(examples: list[Example], part: str) -> AnyPredictions:
+    def predict(examples: Sequence[Example], part: str) -> AnyPredictions:
         with context.attention(part, examples):
             predictions: AnyPredictions = predictor.predict(model, examples, part)
             return predictions

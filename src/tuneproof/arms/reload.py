@@ -4,7 +4,7 @@ In: the arm's context, its weights, what its record says was chosen. Out: a func
 predictions. Knows nothing of: where the items come from, gold labels, scores.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tuneproof.inference.prediction import AnyPredictions
 from tuneproof.score.decision import decided
 from tuneproof.tasks.task import Example
 
-PredictPart = Callable[[ArmContext, list[Example], str], AnyPredictions]
+PredictPart = Callable[[ArmContext, Sequence[Example], str], AnyPredictions]
 
 
 def reload_model(context: ArmContext, weights: Path, chosen: Mapping[str, Any]) -> PredictPart:

@@ -251,7 +251,7 @@ class _Timer:
             for size in planned:
                 indices = np.resize(order, size)
                 parts = split_micro(indices, train.micro_batch, lengths.tolist())
-                ids = tuple(objective.item_ids[i] for i in indices)
+                ids = tuple(objective.item_ids[i] for i in indices.tolist())
                 yield Batch(ids, tuple(objective.collate(part) for part in parts), tuple(parts))
 
         steps = fit(

@@ -235,7 +235,7 @@ def _predictors(context: ArmContext, training: Training) -> dict[str, Any]:
 
 
 def _predict_part(
-    context: ArmContext, training: Training, examples: list[Example], part: str
+    context: ArmContext, training: Training, examples: Sequence[Example], part: str
 ) -> AnyPredictions:
     with _saving_on_stop(training), context.attention(part, examples):
         return training.objective.predict(training.model, examples, part)

@@ -44,7 +44,8 @@ def setting_rows() -> dict[str, list[Row]]:
     """Every setting below the title of its part: the recipe, its sections, the tasks, the methods."""
     rows = {"A recipe": [*TOP, *_rows(Claim, "claim"), *_rows(ModelChoice, "models.ID")]}
     for name, section in SECTIONS.items():
-        rows[_first_sentence(section.__doc__ or name)] = list(_rows(section, name))
+        first_sentence = re.split(r"(?<!et al)\. ", " ".join((section.__doc__ or name).split()))[0]
+        rows[first_sentence.rstrip(".")] = list(_rows(section, name))
     for name in ("labels", "questions"):
         title = f"--set task.{name}.NAME=VALUE: {TASKS[name].title}"
         rows[title] = list(_rows(TASKS[name].options, f"task.{name}"))
@@ -83,17 +84,8 @@ def _method_rows() -> list[Row]:
     for name, method in METHODS.items():
         for row in _rows(method.options, "ARM"):
             methods.setdefault(row, []).append(name)
-    return [
-        (name, default, f"{meaning} [{_names(users)}]") for (name, default, meaning), users in methods.items()
-    ]
-
-
-def _names(users: list[str]) -> str:
-    return "all" if len(users) == len(METHODS) else ", ".join(users)
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<!et al)\. ", " ".join(text.split()))[0].rstrip(".")
+    names = {row: "all" if len(users) == len(METHODS) else ", ".join(users) for row, users in methods.items()}
+    return [(name, default, f"{meaning} [{used}]") for (name, default, meaning), used in names.items()]
 
 
 def _line(row: Row, width: int | None) -> str:

@@ -5,6 +5,7 @@ In: study data, a model spec, an arm. Out: findings. Knows nothing of: weights, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -53,11 +54,12 @@ def audit_texts(study: StudyData, spec: ModelSpec, audited_items: int | None) ->
 def audit_readable(study: StudyData, spec: ModelSpec, audited_items: int | None) -> list[Finding]:
     """Texts of which the model reads nothing, or unknown tokens alone."""
     items, parts = _encode_parts(study, spec, audited_items)
+    ids, blank = zip(*((item.id, not item.text.strip()) for item in items), strict=True)
     findings = audit_unreadable(
         np.concatenate([part.text_tokens_N for part in parts]),
         np.concatenate([part.unknown_N for part in parts]),
-        [item.id for item in items],
-        [not item.text.strip() for item in items],
+        ids,
+        blank,
     )
     return [_of_model(finding, spec) for finding in findings]
 
@@ -83,15 +85,13 @@ def audit_further_texts(study: StudyData, spec: ModelSpec, audited_items: int | 
 
 def _encode_parts(
     study: StudyData, spec: ModelSpec, audited_items: int | None
-) -> tuple[list[Example], list[EncodedTexts]]:
-    items: list[Example] = []
-    parts = []
+) -> tuple[Iterable[Example], list[EncodedTexts]]:
+    items, parts = list[Sequence[Example]](), []
     for part in PARTS:
-        examples = study.splits.part(part)[:audited_items]
+        items.append(study.splits.part(part)[:audited_items])
         name = part if audited_items is None else f"first {audited_items} of {part}"
-        parts.append(spec.encode(name, examples, study.recipe.encode))
-        items += examples
-    return items, parts
+        parts.append(spec.encode(name, items[-1], study.recipe.encode))
+    return chain(*items), parts
 
 
 def _has_bos(spec: ModelSpec) -> bool:

@@ -50,7 +50,7 @@ def audit_windows(study: StudyData, spec: ModelSpec, audited_items: int | None) 
         split += int(encoded.split_N.sum())
         for example, context in zip(examples, encoded.contexts, strict=True):
             counts[example.required_question.context] = (len(context.ids), context.ids.count(unknown))
-        missing = np.flatnonzero(encoded.outside_N)
+        missing = np.flatnonzero(encoded.outside_N).tolist()
         outside += len(missing)
         examples_outside += [{"part": part, "id": examples[i].id} for i in missing]
     findings = _audit_contexts(counts, spec)

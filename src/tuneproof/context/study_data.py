@@ -29,7 +29,7 @@ class Sample:
 
     indices: NDArray[np.int64]
     seed: int
-    whole: list[Example]
+    whole: Sequence[Example]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class ArmResult:
     save: Callable[[Path], None] | None = None
     training_speed: Callable[[], dict[str, Any]] = dict
     serve: Callable[[int], Callable[[Sequence[Example]], Any]] | None = None
-    predict: Callable[[list[Example], str], AnyPredictions] | None = None
+    predict: Callable[[Sequence[Example], str], AnyPredictions] | None = None
     serving: dict[str, Any] | None = None
 
     @property

@@ -24,7 +24,7 @@ def audit_conflicts(
         by_text: dict[str, list[Example]] = defaultdict(list)
         for index in group:
             by_text[" ".join(items[index].text.split())].append(items[index])
-        conflicts = [one for one in by_text.values() if _labels_of(one) > 1]
+        conflicts = [one for one in by_text.values() if len({item.label for item in one}) > 1]
         same += conflicts
         if not conflicts:
             alike.append([items[index] for index in group])
@@ -44,10 +44,6 @@ def audit_conflicts(
         )
         findings.append(_finding("labels_by_punctuation", message, alike, labels))
     return findings
-
-
-def _labels_of(items: Sequence[Example]) -> int:
-    return len({item.label for item in items})
 
 
 def _finding(name: str, message: str, groups: Sequence[Sequence[Example]], labels: Sequence[str]) -> Finding:

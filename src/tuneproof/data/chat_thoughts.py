@@ -41,10 +41,6 @@ def closing_mark(mark: str, template: str) -> str | None:
     """What closes a mark, by the usual spelling or as the template spells it; None: it is not known."""
     if re.fullmatch(r"[<\[◁][^|]*[>\]▷]", mark):
         return f"{mark[0]}/{mark[1:]}"
-    other = re.sub("start|begin", lambda match: _like("end", match[0]), mark, flags=re.IGNORECASE)
+    other = re.sub("start|begin", "end", re.sub("START|BEGIN", "END", mark), flags=re.IGNORECASE)
     candidates = (other, mark.replace("<|", "<|/"), mark.replace("<|", "<|end_"), mark.replace("<|", "</|"))
     return next((closer for closer in candidates if closer != mark and closer in template), None)
-
-
-def _like(word: str, example: str) -> str:
-    return word.upper() if example.isupper() else word

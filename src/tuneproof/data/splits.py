@@ -35,16 +35,16 @@ class Splits:
 
     `columns` names the items' further values, by which the report slices the scores.
 
-    `report` is the content of splits.json: kind, shares, leak_safe, seed, grouped; for each part sizes,
-    labels, groups, fingerprints and ids; `dropped` by reason; `overlap` and `lookalikes` of test in train;
-    `merged_groups` by name; `corrections` of labels: the file, how many in which part, if any;
+    `report` is the content of splits.json without the ids: kind, shares, leak_safe, seed, grouped; for
+    each part sizes, labels, groups and fingerprints; `dropped` by reason; `overlap` and `lookalikes` of
+    test in train; `merged_groups` by name; `corrections` of labels: the file, how many in which part, if any;
     `test_clusters`, the groups of test joined where they share a text, which are the
     items' `group` and what varies independently, and whether they are fewer than its items (`clustered`).
     """
 
-    train: list[Example]
-    dev: list[Example]
-    test: list[Example]
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    test: Sequence[Example]
     labels: tuple[str, ...]
     grouped: bool
     report: dict[str, Any]
@@ -55,7 +55,7 @@ class Splits:
         """Whether several test items share a group or a text."""
         return bool(self.report.get("clustered", self.grouped))
 
-    def part(self, name: str) -> list[Example]:
+    def part(self, name: str) -> Sequence[Example]:
         """The part called train, dev or test."""
         return {"train": self.train, "dev": self.dev, "test": self.test}[name]
 
@@ -354,5 +354,4 @@ def _report(
         "source": dict(rows.source),
         "remarks": list(map(asdict, rows.remarks)),
         "fingerprints": {name: fingerprint(parts[name], rows.labels) for name in PARTS},
-        "ids": {name: [item.id for item in parts[name]] for name in PARTS},
     }

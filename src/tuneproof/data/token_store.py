@@ -3,6 +3,7 @@
 In: rows of token ids, as they come. Out: a sequence of them. Knows nothing of: tokenizers, what a row is for.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, overload
@@ -10,15 +11,20 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-TOKENS_IN_MEMORY = 1 << 24  # 64 MiB of int32; more go to disk
+TOKENS_IN_MEMORY = 1 << 20  # 4 MiB of int32; more go to disk
 IntArray = NDArray[np.int64]
 
 
 class TokenRows(Sequence[IntArray]):
-    """N rows of token ids, each read as an int64 array; `lengths_N` are their lengths."""
+    """N rows of token ids, each read as an int64 array; `lengths_N` are their lengths.
 
-    def __init__(self, flat: NDArray[np.int32], lengths_N: IntArray) -> None:
-        self._flat, self.lengths_N = flat, lengths_N
+    flat: the tokens; None: they are read from the file, of which nothing stays in this process.
+    """
+
+    def __init__(
+        self, lengths_N: IntArray, flat: NDArray[np.int32] | None = None, file: IO[bytes] | None = None
+    ) -> None:
+        self._flat, self._file, self.lengths_N = flat, file, lengths_N
         self._ends_N = np.cumsum(lengths_N)
 
     def __len__(self) -> int:
@@ -33,8 +39,12 @@ class TokenRows(Sequence[IntArray]):
             return [self[row] for row in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        end = int(self._ends_N[index])
-        return self._flat[end - int(self.lengths_N[index]) : end].astype(np.int64)
+        end, length = int(self._ends_N[index]), int(self.lengths_N[index])
+        if self._flat is not None:
+            return self._flat[end - length : end].astype(np.int64)
+        assert self._file is not None
+        read = os.pread(self._file.fileno(), 4 * length, 4 * (end - length))
+        return np.frombuffer(read, dtype=np.int32).astype(np.int64)
 
     def __iter__(self) -> Iterator[IntArray]:
         return (self[row] for row in range(len(self)))
@@ -42,7 +52,7 @@ class TokenRows(Sequence[IntArray]):
     @property
     def on_disk(self) -> bool:
         """Whether the tokens are in a file, which disappears with this object."""
-        return isinstance(self._flat, np.memmap)
+        return self._file is not None
 
 
 class TokenWriter:
@@ -77,6 +87,7 @@ class TokenWriter:
         lengths_N = np.concatenate([np.empty(0, dtype=np.int64), *self._lengths])
         if self._file is None:
             flat = np.concatenate([np.empty(0, dtype=np.int32), *self._pieces])
-            return TokenRows(flat, lengths_N)
+            return TokenRows(lengths_N, flat)
         self._file.flush()
-        return TokenRows(np.memmap(self._file, dtype=np.int32, mode="r"), lengths_N)
+        mapped = {} if hasattr(os, "pread") else {"flat": np.memmap(self._file, dtype=np.int32, mode="r")}
+        return TokenRows(lengths_N=lengths_N, file=self._file, **mapped)

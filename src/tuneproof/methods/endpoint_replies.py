@@ -190,16 +190,13 @@ def _about(
         "tries": sum(int(_number(row.get("tries"))) for row in rows),
         "first_request": dict(requests[0][0].body) if requests else {},
     }
-    notes = [f"Replies of {options.model} at {options.address.shown}, {_period(first, last)}."]
+    period = first if first == last else f"{first} to {last}"
+    notes = [f"Replies of {options.model} at {options.address.shown}, {period}."]
     others = models - Counter({"": models[""], options.model: models[options.model]})
     if others:
         names = ", ".join(list(others)[:5])
         notes.append(f"{others.total():,} replies name another model than {options.model}: {names}.")
     return about, notes
-
-
-def _period(first: str, last: str) -> str:
-    return first if first == last else f"{first} to {last}"
 
 
 def _number(value: Any) -> float:

@@ -111,7 +111,8 @@ def _constraint(constraint: str, answers: Sequence[str]) -> dict[str, Any]:
     if constraint == "regex":
         return {"regex": f"({'|'.join(re.escape(answer) for answer in answers)})"}
     if constraint == "grammar":
-        return {"grammar": f"root ::= {' | '.join(_quote(answer) for answer in answers)}"}
+        literals = (json.dumps(answer, ensure_ascii=False) for answer in answers)  # of llama.cpp's grammars
+        return {"grammar": f"root ::= {' | '.join(literals)}"}
     properties = {"label": {"type": "string", "enum": list(answers)}}
     schema = {
         "type": "object",
@@ -125,11 +126,6 @@ def _constraint(constraint: str, answers: Sequence[str]) -> dict[str, Any]:
             "json_schema": {"name": "label", "strict": True, "schema": schema},
         }
     }
-
-
-def _quote(text: str) -> str:
-    """A literal of llama.cpp's grammars."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def describe_cost(options: Any, request: SystemRequest, pending: Sequence[ServerRequest]) -> str:

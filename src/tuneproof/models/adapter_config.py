@@ -35,10 +35,6 @@ def _are_names(value: Any) -> bool:
 INITIAL: tuple[Any, ...] = (True, False, "gaussian")  # how it began changes nothing of what it is
 
 
-def _are_indices(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_integer(index, 0, 10_000) for index in value)
-
-
 TASK_TYPES = ("SEQ_CLS", "QUESTION_ANS", "CAUSAL_LM")
 TEXT_OR_NULL: Rule = ("a text or null", lambda value: value is None or isinstance(value, str))
 NAMES_OR_NULL: Rule = ("null or a list of names", lambda value: value is None or _are_names(value))
@@ -91,7 +87,10 @@ FOREIGN = Writer(
         ),
         "layers_to_transform": (
             "null or a list of numbers",
-            lambda value: value is None or _are_indices(value),
+            lambda value: (
+                value is None
+                or (isinstance(value, list) and all(_is_integer(index, 0, 10_000) for index in value))
+            ),
         ),
     },
     "Only peft's own value is read.",

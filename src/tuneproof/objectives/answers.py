@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_encoding import question_format
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
 from tuneproof.context.study_data import as_answers
@@ -29,7 +28,7 @@ from tuneproof.models.activation_cache import TokenRow
 from tuneproof.models.device import to_device
 from tuneproof.models.oom import run_in_batches
 from tuneproof.models.resume_log import ResumeLog, ResumeLogs
-from tuneproof.objectives.objective import IntArray, Part
+from tuneproof.objectives.objective import IntArray, ItemObjective, Part
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
 from tuneproof.train.losses import answer_loss
@@ -55,10 +54,9 @@ def collate_answers(train: EncodedAnswers, indices: IntArray, pad_id: int) -> Pa
 
 
 @dataclass
-class AnswerObjective:
+class AnswerObjective(ItemObjective):
     """Cross-entropy of the gold answer, or of the no-answer string; a token is one unit."""
 
-    context: ArmContext
     shots: Sequence[Example] = ()
     resume_logs: ResumeLogs | None = None
     _golds: dict[str, EncodedAnswers] = field(default_factory=dict, repr=False)
@@ -83,16 +81,6 @@ class AnswerObjective:
     def train(self) -> EncodedAnswers:
         """The tokens of train, the answers marked."""
         return self.encode_golds(self.context.study.train_name, self.context.splits.train)
-
-    @property
-    def lengths(self) -> IntArray:
-        """Tokens of every train question."""
-        return self.train.tokens_N
-
-    @property
-    def item_ids(self) -> list[str]:
-        """The train questions."""
-        return [example.id for example in self.context.splits.train]
 
     def rows(self, part: str) -> list[TokenRow]:
         """Prompts with their gold answers; none of test, whose answers are written token by token."""

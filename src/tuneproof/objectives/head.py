@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from tuneproof.context.arm_context import ArmContext
 from tuneproof.context.prompt_samples import SAMPLE_ITEMS, prompt_sample
 from tuneproof.context.study_data import as_predictions
 from tuneproof.data.class_weights import weighted_mean
@@ -21,17 +20,15 @@ from tuneproof.data.tokens import pad_batch
 from tuneproof.inference.classify import class_probabilities
 from tuneproof.inference.prediction import Predictions
 from tuneproof.models.activation_cache import TokenRow
-from tuneproof.objectives.objective import FloatArray, IntArray, Part
+from tuneproof.objectives.objective import FloatArray, IntArray, ItemObjective, Part
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
 from tuneproof.train.losses import head_loss
 
 
 @dataclass
-class HeadObjective:
+class HeadObjective(ItemObjective):
     """Cross-entropy of a classification head."""
-
-    context: ArmContext
 
     def encode(self, name: str, examples: Sequence[Example]) -> EncodedTexts:
         """The tokens of a part."""
@@ -46,21 +43,6 @@ class HeadObjective:
     def labels(self) -> torch.Tensor:
         """Gold label indices [N] of train."""
         return torch.tensor([example.label for example in self.context.splits.train])
-
-    @cached_property
-    def weights_C(self) -> FloatArray | None:
-        """The weights of the labels; None: all weigh the same."""
-        return self.context.study.class_weights_C
-
-    @property
-    def lengths(self) -> IntArray:
-        """Tokens of every train item."""
-        return self.train.tokens_N
-
-    @property
-    def item_ids(self) -> list[str]:
-        """The train items."""
-        return [example.id for example in self.context.splits.train]
 
     def rows(self, part: str) -> list[TokenRow]:
         """The items' tokens."""

@@ -23,17 +23,16 @@ from tuneproof.models.lm_logits import MAX_PIECE_TOKENS
 from tuneproof.models.resume_log import ResumeLog
 from tuneproof.objectives.answers import collate_answers
 from tuneproof.objectives.head import dev_values, unit_weights
-from tuneproof.objectives.objective import FloatArray, IntArray, Part
+from tuneproof.objectives.objective import FloatArray, IntArray, ItemObjective, Part
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
 from tuneproof.train.losses import answer_loss
 
 
 @dataclass
-class LabelWordsObjective:
+class LabelWordsObjective(ItemObjective):
     """Cross-entropy of the gold label's words after the prompt."""
 
-    context: ArmContext
     _prompts: dict[str, EncodedPrompts] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -47,16 +46,6 @@ class LabelWordsObjective:
         if name not in self._prompts:
             self._prompts[name] = encode_label_prompts(self.context.study, self.context.spec, examples, ())
         return self._prompts[name]
-
-    @property
-    def lengths(self) -> IntArray:
-        """Tokens of every train item."""
-        return self.train.tokens_N
-
-    @property
-    def item_ids(self) -> list[str]:
-        """The train items."""
-        return [example.id for example in self.context.splits.train]
 
     def rows(self, part: str) -> list[TokenRow]:
         """Prompts with the gold label's words; of dev and test with each label's but its last token."""
@@ -73,11 +62,6 @@ class LabelWordsObjective:
         train = self.context.splits.train
         label_S = [train[i].label for i in indices for _ in range(int(self.train.supervised[i].sum()))]
         return part | unit_weights(self.weights_C, np.array(label_S))
-
-    @cached_property
-    def weights_C(self) -> FloatArray | None:
-        """The weights of the labels; None: all weigh the same."""
-        return self.context.study.class_weights_C
 
     def count(self, part: Part) -> float:
         """Tokens of answers, or the sum of their weights."""

@@ -1,15 +1,19 @@
 """The interface of an objective: what a tuned model learns from and how it predicts.
 
-In: nothing. Out: the protocol that every objective fulfils.
+In: nothing. Out: the protocol that every objective fulfils, and what those with a train row an item share.
 Knows nothing of: optimizers, checkpoints, which weights train.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from numpy import float64, int64
 from numpy.typing import NDArray
 
+from tuneproof.context.arm_context import ArmContext
+from tuneproof.data.encode import EncodedAnswers, EncodedTexts
 from tuneproof.models.activation_cache import TokenRow
 from tuneproof.tasks.task import Example
 from tuneproof.train.gradients import LossSum
@@ -27,7 +31,7 @@ class Objective(Protocol):
         """Tokens of every train row."""
 
     @property
-    def item_ids(self) -> list[str]:
+    def item_ids(self) -> Sequence[str]:
         """The item of every train row."""
 
     def rows(self, part: str) -> list[TokenRow]:
@@ -50,3 +54,43 @@ class Objective(Protocol):
 
     def samples(self) -> list[dict[str, Any]]:
         """Three items as the model sees them."""
+
+
+@dataclass(frozen=True)
+class ItemIds(Sequence[str]):
+    """The ids of items, each read when it is needed."""
+
+    items: Sequence[Example]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index].id
+
+
+@dataclass
+class ItemObjective:
+    """The train rows of an objective in which every train item is one."""
+
+    context: ArmContext
+
+    @cached_property
+    def train(self) -> EncodedTexts | EncodedAnswers:
+        """The tokens of train."""
+        raise NotImplementedError
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of every train item."""
+        return self.train.tokens_N
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """The train items."""
+        return ItemIds(self.context.splits.train)
+
+    @cached_property
+    def weights_C(self) -> FloatArray | None:
+        """The weights of the labels; None: all weigh the same."""
+        return self.context.study.class_weights_C

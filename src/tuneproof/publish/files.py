@@ -190,17 +190,13 @@ def _load_spec(
     if form == "head":
         extra["pooling"] = load_head(record.folder / WEIGHTS).pooling
     if objective == "labels" and form == "adapter":
-        extra["resizes"] = spec.config.num_labels != len(labels) and _holds_head(spec)
+        has_head = any(name.split(".")[0] in spec.family.head_modules for name in spec.weights)
+        extra["resizes"] = has_head and spec.config.num_labels != len(labels)
         extra["pad_id"] = None if spec.family.keeps_pad_id(spec.config) else spec.pad.id
     extra |= {"dtype": half if form != "model" else "float32", "quantized": quantized}
     if quantized:
         extra["unquantized"] = (*sorted(spec.family.head_modules), "lm_head")
     return LoadSpec(form, objective, labels, spec.max_length, **extra)
-
-
-def _holds_head(spec: ModelSpec) -> bool:
-    """Whether the base's checkpoint holds weights of a head."""
-    return any(name.split(".")[0] in spec.family.head_modules for name in spec.weights)
 
 
 def write_weights(publication: Publication, folder: Path) -> LoadSpec:

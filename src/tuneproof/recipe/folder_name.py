@@ -23,18 +23,13 @@ def folder_name(task: str, file: str | None, models: Sequence[str], arm: str | N
         return str(before)
     words = [
         _word(PureWindowsPath(file).stem) if file else "",
-        *map(_model_word, models[:1]),
+        *(_word(PureWindowsPath(model).name) for model in models[:1]),
         _word(arm or ""),
     ]
     if len(models) > 1:
         words[1] = f"{len(models)}-models"
     words[0] = words[0] or task
     return str(Path(STUDIES) / "-".join([*dict.fromkeys(word for word in words if word), digest]))
-
-
-def _model_word(model: str) -> str:
-    """The last part of a path or hub id."""
-    return _word(PureWindowsPath(model).name)
 
 
 def _word(name: str) -> str:

@@ -4,6 +4,7 @@ In: a file or text. Out: plain values that know their lines, and back to text.
 Knows nothing of: what a recipe is.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from io import StringIO
 from itertools import pairwise
@@ -133,12 +134,14 @@ def _to_plain(node: Any) -> Any:
     return str(node)  # dates stay text
 
 
-def _refuse_non_data(text: str, where: str) -> None:
-    """Refuse what a recipe never needs: aliases, tags, deep nesting, keys that are not words."""
-    from ruamel.yaml import YAML, events
+def _refusing_non_data(next_event: Callable[[], Any], where: str) -> Callable[[], Any]:
+    """The events, without what a recipe never needs: aliases, tags, deep nesting, keys that are not words."""
+    from ruamel.yaml import events
 
     open_nodes: list[list[int]] = []  # per open mapping or list: whether it is a mapping, nodes so far
-    for event in YAML(typ="safe", pure=True).parse(text):
+
+    def checked() -> Any:
+        event = next_event()
         line = f"{where}, line {event.start_mark.line + 1}"
         _refuse_anchor_or_tag(event, line)
         if isinstance(event, events.NodeEvent) and open_nodes:
@@ -152,6 +155,9 @@ def _refuse_non_data(text: str, where: str) -> None:
                 raise RecipeError(line, f"is nested deeper than {MAX_DEPTH} levels.")
         elif isinstance(event, (events.MappingEndEvent, events.SequenceEndEvent)):
             open_nodes.pop()
+        return event
+
+    return checked
 
 
 def _refuse_anchor_or_tag(event: Any, line: str) -> None:
@@ -168,14 +174,14 @@ def _parse_file(text: str, where: str) -> Any:
 
 
 def _parse(text: str, where: str) -> Any:
-    """Refuse what a recipe never needs, then load the values with their lines."""
+    """The values with their lines. Refuses what a recipe never needs."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="rt", pure=True)
     yaml.version = (1, 2)
+    yaml.parser.get_event = _refusing_non_data(yaml.parser.get_event, where)
     try:
-        _refuse_non_data(text, where)
         return yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

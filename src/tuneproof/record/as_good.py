@@ -32,8 +32,9 @@ BEST, LEFT_OUT = "best on dev", "worse on dev"
 
 
 def study_on_dev(study: FinishedStudy, record: StudyRecord) -> FinishedStudy:
-    """The study with the predictions of dev, of the arms that have any."""
-    arms = [arm for arm in finished_arms(record.arms, DEV_PREDICTIONS) if _has_dev(arm)]
+    """The study with the predictions of dev, of the arms that have any: a file may hold test alone."""
+    arms = finished_arms(record.arms, DEV_PREDICTIONS)
+    arms = [arm for arm in arms if not all(_is_missing(run) for run in arm.runs)]
     return replace(study, arms=arms, skipped=[])
 
 
@@ -134,11 +135,6 @@ def _dev_score(study: FinishedStudy, arm: FinishedArm, metric: str) -> float | N
         return score(arm.runs, [metric], study.recipe.score, study.grouped)[metric].value
     except RunError:  # it gives no probabilities, which the metric needs
         return None
-
-
-def _has_dev(arm: FinishedArm) -> bool:
-    """Whether the arm predicted dev: a file of predictions may hold test alone."""
-    return not all(_is_missing(run) for run in arm.runs)
 
 
 def _is_missing(run: AnyPredictions) -> bool:

@@ -129,13 +129,10 @@ def _sentences(study: FinishedStudy, there: _There) -> list[str]:
 def _named_arms(study: FinishedStudy, there: _There) -> list[str]:
     """The arms of the claims, then those with the largest drops that are shown."""
     claimed = [name for claim in there.claims for name in (claim.arm, claim.over)]
-    clear = sorted((name for name, drop in there.drops.items() if drop.is_shown), key=_size_in(there.drops))
+    clear = [name for name, drop in there.drops.items() if drop.is_shown]
+    clear.sort(key=lambda name: -abs(there.drops[name].value))
     named = dict.fromkeys(name for name in [*claimed, *clear, *there.drops] if name in there.drops)
     return list(named)[: MAX_NAMED if claimed or clear else 1]
-
-
-def _size_in(drops: Mapping[str, Drop]) -> Any:
-    return lambda name: -abs(drops[name].value)
 
 
 def _drops_text(study: FinishedStudy, drops: Mapping[str, Drop]) -> str:
@@ -158,14 +155,10 @@ def _drops_text(study: FinishedStudy, drops: Mapping[str, Drop]) -> str:
         else:
             unshown.append(f"{name} ({number(drop.value)}{unit}, {number(drop.low)} to {number(drop.high)})")
     if unshown:
-        corrected = " after Holm's correction" if any(_is_near(drop) for drop in drops.values()) else ""
+        excludes_0 = any(not drop.is_shown and (drop.low > 0 or drop.high < 0) for drop in drops.values())
+        corrected = " after Holm's correction" if excludes_0 else ""
         parts.append(f"no drop is shown{corrected} for {join_names(unshown)}")
     return "; ".join(parts)
-
-
-def _is_near(drop: Drop) -> bool:
-    """Whether an interval excludes zero although the correction shows nothing."""
-    return not drop.is_shown and (drop.low > 0 or drop.high < 0)
 
 
 def further_sentences(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -66,7 +66,8 @@ def judge_study(folder: Path, claim: Claim | None, margin: float | None, on: str
         raise RecipeError(error.where, error.problem, error.allowed, error.do) from error
     main = read_finished_study(record)
     study = main if on is None else study_on(main, record, on)
-    questions = [claim] if claim else [_with_margin(each, margin) for each in main.recipe.claims]
+    update = {} if margin is None else {"margin": margin}
+    questions = [claim] if claim else [each.model_copy(update=update) for each in main.recipe.claims]
     if not questions:
         problem = "is missing, and the recipe makes no claim."
         raise RecipeError("--claim", problem, do='Write --claim "ARM over ARM".')
@@ -90,10 +91,6 @@ def _count_hypotheses(study: FinishedStudy, pairs: Sequence[Comparison], registe
     if registered and not study.registration["claim_changes"]:
         return len(claims)
     return len(claims) + len(further) + len(pairs)
-
-
-def _with_margin(claim: Claim, margin: float | None) -> Claim:
-    return claim if margin is None else claim.model_copy(update={"margin": margin})
 
 
 def _is_registered(claim: Claim, study: FinishedStudy) -> bool:

@@ -133,7 +133,8 @@ def _held_out(record: StudyRecord, skipped: list[str]) -> _Pool | None:
         skipped.append("Dev and test: no arm with probabilities is better on dev than the label shares.")
         return None
     parts = ["dev"] * len(dev.ids) + ["test"] * len(test.ids)
-    return _Pool("dev and test", labels, parts, _joined(dev, test), labels_N, models)
+    both = Items(dev.ids + test.ids, dev.texts + test.texts, dev.golds + test.golds, dev.groups + test.groups)
+    return _Pool("dev and test", labels, parts, both, labels_N, models)
 
 
 _FILES = (study_folder.DEV_PREDICTIONS, study_folder.PREDICTIONS)
@@ -185,10 +186,6 @@ def _train(folder: Path, features: Mapping[str, NDArray[Any]], skipped: list[str
         skipped.append("Train: its texts have no words, and no arm has features of them.")
         return None
     return _Pool("train", labels, ["train"] * len(items.ids), items, labels_N, models)
-
-
-def _joined(a: Items, b: Items) -> Items:
-    return Items(a.ids + b.ids, a.texts + b.texts, a.golds + b.golds, a.groups + b.groups)
 
 
 def _pairs(expected_CC: Ints, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -187,7 +187,9 @@ def _choose_before(study: _Study, arms: Sequence[ArmPredictions]) -> tuple[ArmPr
     prompts, tuned = _of_kind(arms, "prompt"), _of_kind(arms, "tuned")
     heads = [arm for arm in tuned if _fits_head_alone(arm)]
     choices = {
-        "the pretrained model without training or examples": [arm for arm in prompts if not _shots(arm)],
+        "the pretrained model without training or examples": [
+            arm for arm in prompts if not (arm.row.records[0].about.get("chosen") or {}).get("shots")
+        ],
         "the pretrained model without training, with examples in its prompt": prompts,
         "a linear head on the features of the pretrained model, whose own weights are not trained": (
             heads if len(heads) < len(tuned) else []
@@ -211,10 +213,6 @@ def _fits_head_alone(arm: ArmPredictions) -> bool:
     """Whether the model's own weights stay as they are and a head on its features is fitted."""
     method = METHODS.get(arm.row.method)
     return method is not None and method.kind == "tuned" and method.apply is None
-
-
-def _shots(arm: ArmPredictions) -> int:
-    return len((arm.row.records[0].about.get("chosen") or {}).get("shots") or [])
 
 
 def _choose(

@@ -88,10 +88,6 @@ def _seed_pairs(over: ArmPredictions, arm: ArmPredictions) -> list[tuple[AnyPred
     return pairs or [(over.runs[0], arm.runs[0])]
 
 
-def _most_common(names: Sequence[str]) -> str:
-    return max(dict.fromkeys(names), key=names.count)
-
-
 def _answer_name(run: AnyPredictions, row: int) -> str:
     if isinstance(run, AnswerPredictions):
         return run.texts[row] or NO_ANSWER
@@ -111,7 +107,8 @@ def _gold_probability(cells: Sequence[Cell]) -> float | None:
 def _flip(id_: str, old: list[Cell], new: list[Cell], gained: int, lost: int) -> Flip:
     run, row = new[0]
     gold = run.labels[int(run.gold_N[row])]
-    before, after = (_most_common([_answer_name(*cell) for cell in cells]) for cells in (old, new))
+    names = [[_answer_name(*cell) for cell in cells] for cells in (old, new)]
+    before, after = (max(dict.fromkeys(each), key=each.count) for each in names)  # the most common
     return Flip(id_, gold, gained, lost, before, after, _gold_probability(old), _gold_probability(new))
 
 

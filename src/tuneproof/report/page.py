@@ -72,11 +72,6 @@ def _format_example(example: Any) -> str:
     return str(example)
 
 
-def _keep_units(text: str) -> str:
-    """The text with units and sizes that stay on the line of their number."""
-    return text.replace(" %", "\u00a0%").replace("n = ", "n\u00a0=\u00a0")
-
-
 @cache
 def environment() -> Any:
     """The Jinja environment, which escapes everything and shows hidden characters."""
@@ -109,7 +104,8 @@ def page_html(study: StudyRecord, before_after: Sequence[BeforeAfter]) -> str:
     parts = build_sections(study)
     outcome = str((study.comparisons.get("verdict") or {}).get("outcome") or "")
     note = overlap_note(study)
-    sentences = [_keep_units(part) for part in headlines(study) if part != note]
+    sentences = [part.replace(" %", "\u00a0%") for part in headlines(study) if part != note]  # on one line
+    sentences = [part.replace("n = ", "n\u00a0=\u00a0") for part in sentences]
     lead, *rest = re.split(r"(?<=[.!?]) (?=[A-Z])", sentences[0], maxsplit=1)
     return fill_template(
         "page.html",

@@ -40,7 +40,8 @@ def _search_table(name: str, about: dict[str, Any]) -> SearchTable:
     losses: dict[tuple[str, ...], dict[int, str]] = {}
     for trial in trials:
         candidate = tuple(_format_setting(value) for value in trial["settings"].values())
-        losses.setdefault(candidate, {})[trial["rung"]] = _format_loss(trial.get("dev_loss"))
+        loss = trial.get("dev_loss")
+        losses.setdefault(candidate, {})[trial["rung"]] = "diverged" if loss is None else f"{loss:.4f}"
     names, rungs = list(trials[0]["settings"]), sorted(steps)
     header = (*names, *(f"dev loss, {formatting.count(steps[rung])} steps" for rung in rungs))
     rows = [(*key, *(by_rung.get(rung, STOPPED) for rung in rungs)) for key, by_rung in losses.items()]
@@ -61,7 +62,3 @@ def _format_setting(value: Any) -> str:
         return formatting.format_number(value) if isinstance(value, float) else str(value)
     digits, _, exponent = f"{value:.2e}".partition("e")
     return f"{float(digits):g}e{int(exponent)}".replace("-", formatting.MINUS)
-
-
-def _format_loss(loss: float | None) -> str:
-    return "diverged" if loss is None else f"{loss:.4f}"

@@ -175,10 +175,6 @@ def _failure_reasons(records: list[ArmRecord]) -> str:
     return "; ".join(dict.fromkeys(reasons))
 
 
-def _many_models(study: StudyRecord) -> bool:
-    return len({arm.about["model"] for arm in study.arms if arm.about.get("model")}) > 1
-
-
 def _row(study: StudyRecord, records: list[ArmRecord], scores: dict[str, Score]) -> ArmRow:
     """Average times over the seeds, so that arms with one and three seeds are comparable."""
     first = next((r for r in records if r.about.get("status") == "done"), records[0])
@@ -202,7 +198,7 @@ def _row(study: StudyRecord, records: list[ArmRecord], scores: dict[str, Score])
         peak_memory_bytes=max(peaks, default=None),
         items_per_s=_mean([r.about.get("items_per_s") for r in records]),
         records=tuple(records),
-        many_models=_many_models(study),
+        many_models=len({arm.about["model"] for arm in study.arms if arm.about.get("model")}) > 1,
         finding=first_finding(study, records),
         dev_scores=_dev_scores(study, records),
         training_s=_mean([training_seconds(about) for about in timed]),

@@ -9,7 +9,6 @@ the study's recipe completes it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tuneproof.atomic import make_folder, rename_folder
 from tuneproof.errors import RecipeError, did_you_mean
@@ -125,7 +124,8 @@ def _next_cycles(recipe: Recipe, arm: Arm, stored: Arm) -> list[int]:
     done = [
         r.about for r in read_study(folder).arms if (r.about["arm"], r.about["status"]) == (arm.name, "done")
     ]
-    if cycles and (_moved_unfinished(folder, arm.name) or any(_cycles(about) != cycles for about in done)):
+    finished = [list(about["options"].get(MORE_EPOCHS) or []) for about in done]
+    if cycles and (_moved_unfinished(folder, arm.name) or any(each != cycles for each in finished)):
         return cycles
     if not done:
         raise RecipeError(WHERE, f"{arm.name} has not finished.", do=f"Run it without {WHERE} first.")
@@ -141,10 +141,6 @@ def _next_cycles(recipe: Recipe, arm: Arm, stored: Arm) -> list[int]:
 def _is_stopped_early(curve: Sequence[Mapping[str, float]], patience: int | None) -> bool:
     losses = [evaluation["dev_loss"] for evaluation in curve]
     return patience is not None and len(losses) - 1 - losses.index(min(losses)) >= patience
-
-
-def _cycles(about: Mapping[str, Any]) -> list[int]:
-    return list(about["options"].get(MORE_EPOCHS) or [])
 
 
 def _moved_unfinished(folder: Path, name: str) -> bool:

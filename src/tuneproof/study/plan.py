@@ -20,6 +20,7 @@ from tuneproof.context.finished_model import make_finished_spec
 from tuneproof.context.model_spec import ModelSpec, declare_model_spec, explain_limit, make_model_spec
 from tuneproof.context.study_data import StudyData
 from tuneproof.data.audit import Finding, audit_splits, stop_on_errors
+from tuneproof.data.compact_items import compact_splits
 from tuneproof.data.further_tests import FurtherSet, audit_further_set, make_further_set
 from tuneproof.data.splits import Splits, make_splits
 from tuneproof.errors import DataUnreachedError, ModelUnreachedError
@@ -136,7 +137,9 @@ def plan_study(
     prompt = task.prompt(recipe.task_options, labels) if labels is not None else None
     data = None
     if splits is not None and prompt is not None:
+        splits = compact_splits(splits)
         data = StudyData(recipe, splits, prompt, Path(recipe.out) / CACHE, tests=tests)
+    source, rows = rows.source if rows is not None else {}, None  # its items are in the splits
     of_study, models = models, [*models, *own.values()]
     if machine is None:
         machine = resolve_compute(recipe.compute, models) if models and audited_items is None else {}
@@ -149,8 +152,7 @@ def plan_study(
     if data is not None and not offline:
         findings += _audit_tokens(data, arms, models, audited_items)
         stop_on_errors(findings, recipe.audit.allow)
-    source = rows.source if rows is not None else {}
-    skipped = _skipped_checks(task.name, rows is not None, models) if offline else ()
+    skipped = _skipped_checks(task.name, splits is not None, models) if offline else ()
     return Plan(recipe, data, source, findings, arms, models, skipped)
 
 

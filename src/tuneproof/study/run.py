@@ -13,6 +13,7 @@ from tuneproof.arms.save import score_again, write_items
 from tuneproof.atomic import read_json, write_json, write_text
 from tuneproof.context.monitor import ArmFinished, Monitor, StudyFinished
 from tuneproof.data.audit import list_checks
+from tuneproof.data.splits import PARTS
 from tuneproof.errors import RecipeError, RunError, TuneproofError, did_you_mean
 from tuneproof.process_group import ProcessGroup, current_group, join
 from tuneproof.recipe.recipe import Recipe
@@ -81,10 +82,10 @@ def run_study(
         if cluster:
             failed += cluster.run_arms(plan, remote, monitor)
         session.release_models()
-        finished = write_report(plan.folder, lock, monitor)
-    monitor.notify(finished)
-    _raise_if_failed(plan, failed)
-    return finished
+        failure = _failure(plan, failed)
+        del plan, session, run, failed, remote  # of a million items 300 MB: the report reads files alone
+        finished = write_report(Path(recipe.out), lock, monitor)
+    return _finish(finished, failure, monitor)
 
 
 def open_folder(
@@ -121,7 +122,8 @@ def open_folder(
     write_json(folder / PROVENANCE, {**origin, **({"changes": changes} if changes else {})})
     tests = plan.study.tests
     further = {"tests": {test.name: test.report for test in tests}} if tests else {}
-    write_json(folder / SPLITS, {**splits.report, **further})
+    ids = {part: [item.id for item in splits.part(part)] for part in PARTS}
+    write_json(folder / SPLITS, {**splits.report, "ids": ids, **further})
     write_items(folder, splits, tests)
     audit = {
         "checks": list_checks(plan.recipe.task, bool(plan.models)),
@@ -154,11 +156,18 @@ def write_report(folder: Path, lock: StudyLock, monitor: Monitor) -> StudyFinish
     return StudyFinished(verdict, str(folder), str(render(folder).html))
 
 
-def _raise_if_failed(plan: Plan, failed: list[ArmRun]) -> None:
+def _finish(finished: StudyFinished, failure: RunError | None, monitor: Monitor) -> StudyFinished:
+    monitor.notify(finished)
+    if failure:
+        raise failure
+    return finished
+
+
+def _failure(plan: Plan, failed: list[ArmRun]) -> RunError | None:
     if not failed:
-        return
+        return None
     reason = str(read_json(failed[0].folder / ARM)["reason"]).rstrip(".")
-    raise RunError(
+    return RunError(
         plan.recipe.out,
         f"{len(failed)} of {len(plan.arms)} arms failed: {', '.join(run.label for run in failed)}. "
         f"The first error: {reason}.",

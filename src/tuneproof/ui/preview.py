@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +118,14 @@ def _cell(value: Any) -> str:
 
 def _guess(columns: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
     """By name; else the longest texts, and the only column of few distinct values."""
-    called = sorted(filter(_is_called_label, columns), key=lambda column: _rank(column["name"], LABEL_NAMES))
+    ranked = [(_rank(column["name"], LABEL_NAMES), column) for column in columns]
+    called = [column for rank, column in sorted(ranked, key=itemgetter(0)) if rank < len(LABEL_NAMES)]
     texts = [column for column in columns if column not in called]
     texts.sort(key=lambda c: (_rank(c["name"], TEXT_NAMES), bool(c["labels"]), -c["mean_length"]))
     few = [column for column in texts[1:] if len(column["labels"]) > 1]
     labels = called[:1] or few
     text = texts[0]["name"] if texts else None
     return {"text": text, "label": labels[0]["name"] if len(labels) == 1 else None}
-
-
-def _is_called_label(column: Mapping[str, Any]) -> bool:
-    return _rank(column["name"], LABEL_NAMES) < len(LABEL_NAMES)
 
 
 def _rank(column: str, names: Sequence[str]) -> int:

@@ -24,7 +24,10 @@ ARMS = {
     "lora-words": {"lora": {"layers": "last 1", "learning_rate": 5e-3, "objective": "words"}},
 }
 CASES = [
-    (model, arm) for model in MODELS for arm in ARMS if model in ("llama", "gemma2") or arm != "lora-words"
+    pytest.param(model, arm, marks=() if model in ("distilbert", "llama") else pytest.mark.slow)
+    for model in MODELS
+    for arm in ARMS
+    if model in ("llama", "gemma2") or arm != "lora-words"
 ]
 
 

@@ -36,11 +36,9 @@ def models(tmp_path_factory):
     ("kind", "arm"),
     [
         ("distilbert", "full"),
-        ("llama", "full, words"),
         ("llama", "lora"),
-        ("llama", "lp-ft"),
         *(pytest.param("distilbert", arm, marks=pytest.mark.slow) for arm in ("lora", "lp-ft")),
-        pytest.param("llama", "full", marks=pytest.mark.slow),
+        *(pytest.param("llama", arm, marks=pytest.mark.slow) for arm in ("full", "full, words", "lp-ft")),
     ],
 )
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, models, monkeypatch, kind, arm) -> None:

@@ -143,7 +143,10 @@ def test_an_arms_own_epochs_come_before_the_studys(tmp_path, models) -> None:
     assert len(steps_of(recipe, "full")) == 10
 
 
-@pytest.mark.parametrize("arm", ["full", "full-words", "lora", "lora-words"])
+@pytest.mark.parametrize(
+    "arm",
+    ["full", "lora-words", *(pytest.param(arm, marks=pytest.mark.slow) for arm in ("full-words", "lora"))],
+)
 def test_micro_batches_give_the_same_weights(tmp_path, models, arm) -> None:
     # Adam blows rounding in near-zero gradients up to the rate: a low one keeps it below 3e-6.
     options = {"learning_rate": 2e-5, "name": arm}

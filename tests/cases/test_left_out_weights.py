@@ -22,7 +22,10 @@ pytestmark = pytest.mark.skipif(
     ("case", "folder", "method", "note"),
     [
         ("models-12-moe-experts", "qwen2moe", "lora", "Without an adapter: 256 weights (mlp.gate.weight"),
-        ("models-11-esm-full", "esm", "full", "Not trained: 9 weights (esm.contact_head 9)"),
+        pytest.param(
+            *("models-11-esm-full", "esm", "full", "Not trained: 9 weights (esm.contact_head 9)"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_arm_runs_and_says_what_it_leaves_out(tmp_path, case, folder, method, note) -> None:

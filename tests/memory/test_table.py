@@ -87,7 +87,10 @@ def simulated_arm(tmp_path, method="lora", values=CONFIGURATION, **options) -> S
     return SimulatedArm(source, config, family_of(config), entry, entry.options(**options))
 
 
-@pytest.mark.parametrize("method", ["lora", "full", "head", "zero-shot"])
+@pytest.mark.parametrize(
+    "method",
+    ["lora", "zero-shot", *(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "head"))],
+)
 def test_what_fits_is_simulated_to_fit_and_one_more_item_is_not(method, tmp_path) -> None:
     arm = simulated_arm(tmp_path, method)
     file = tmp_path / "small.json"
@@ -147,8 +150,13 @@ def test_checkpointing_and_half_precision_take_less(tmp_path) -> None:
     assert half.train.activations < 0.75 * plain.train.activations
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("method", "checkpointing"),
+    [
+        *(("full", False), ("lora", True)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("full", True), ("lora", False))),
+    ],
+)
 def test_below_the_last_layers_nothing_is_kept_for_the_backward_pass(method, checkpointing, tmp_path) -> None:
     deep = {**CONFIGURATION, "num_hidden_layers": 6}
     shallow = {**CONFIGURATION, "num_hidden_layers": 3}

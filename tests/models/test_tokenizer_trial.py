@@ -34,7 +34,12 @@ def write(folder: Path, kind: str, **values: object) -> Path:
     return folder / "tokenizer.json"
 
 
-@pytest.mark.parametrize("case", BAD)
+LONG = "a chain that fills the memory"
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if case == LONG else ()) for case in BAD]
+)
 def test_a_normaliser_that_breaks_or_grows_is_refused(case, tmp_path) -> None:
     normalizer, reason = BAD[case]
     with pytest.raises(ModelError, match=rf"model: its tokenizer cannot be read: .*{reason}"):

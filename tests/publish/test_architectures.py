@@ -19,10 +19,15 @@ WORDS = {"lora": {"name": "words", "objective": "words"}}
     ("kind", "arms"),
     [
         ("longformer", ["head", "lora"]),
-        ("jamba", ["head", "lora", WORDS]),
-        ("mamba", ["head", WORDS]),
-        ("qwen3_moe", ["lora"]),
         ("mixtral", [WORDS]),
+        *(
+            pytest.param(kind, arms, marks=pytest.mark.slow)
+            for kind, arms in {
+                "jamba": ["head", "lora", WORDS],
+                "mamba": ["head", WORDS],
+                "qwen3_moe": ["lora"],
+            }.items()
+        ),
     ],
 )
 def test_an_arm_is_published_as_it_answered(kind, arms, tmp_path, quick) -> None:

@@ -83,8 +83,17 @@ def goes_on_from_the_one_before(root, recipe, reason: str = "") -> None:
     assert {path.name for path in checkpoints(recipe).iterdir()} - kept == {f"bad-step-{KILLED_AT}"}
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("file", FILES)
+QUICK = [*(("state.json", damage) for damage in DAMAGES), *((file, "one bit flipped") for file in FILES[:4])]
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        pytest.param(file, damage, marks=() if (file, damage) in QUICK else pytest.mark.slow)
+        for file in FILES
+        for damage in DAMAGES
+    ],
+)
 def test_r06_a_damaged_file_of_the_newest_is_never_used(root, killed, file, damage) -> None:
     path = checkpoints(killed) / f"step-{KILLED_AT}" / file
     change = DAMAGES[damage]

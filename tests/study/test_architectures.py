@@ -30,8 +30,16 @@ KINDS = (
 @pytest.mark.parametrize(
     ("kind", "arm"),
     [
-        *(("ctrl", "full"), ("flaubert", "lora"), ("xlnet", "head"), ("opt", "zero-shot")),
-        *(("mamba", WORDS), ("jamba", "lora"), ("jamba", WORDS), ("longformer", "lora")),
+        *(("ctrl", "full"), ("xlnet", "head"), ("opt", "zero-shot"), ("mamba", WORDS)),
+        *(
+            pytest.param(kind, arm, marks=pytest.mark.slow)
+            for kind, arm in (
+                ("flaubert", "lora"),
+                ("jamba", "lora"),
+                ("jamba", WORDS),
+                ("longformer", "lora"),
+            )
+        ),
     ],
 )
 def test_an_arm_that_was_planned_is_done(tmp_path, kind, arm) -> None:

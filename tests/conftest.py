@@ -12,6 +12,15 @@ from collections.abc import Iterator
 import pytest
 
 MANY_OBJECTS = 100_000
+LONGEST = (  # of processes and browsers, by the CPU time of a file
+    *("ui/test_browser.py", "reliability/test_kills.py", "contracts/test_methods.py", "memory/test_table.py"),
+    *("ui/test_page.py", "test_processes.py", "arms/test_tuned.py", "publish/test_gate.py"),
+    *("hub/test_download.py", "arms/test_frozen_layers.py", "reliability/test_programs.py", "test_docs.py"),
+    *("cases/test_memory_of_files.py", "parameters/test_count.py", "cli/test_main.py"),
+    *("reliability/test_disk.py", "study/test_forecast.py", "score/test_simulation.py"),
+    *("contracts/test_extension.py", "test_own_data_page.py", "strangers/test_hub.py"),
+    *("report/test_load_code.py", "cases/test_left_out_weights.py", "devices/test_windows.py"),
+)
 
 
 def rest_heap() -> None:
@@ -23,6 +32,12 @@ def rest_heap() -> None:
     if len(gc.get_objects()) > MANY_OBJECTS:  # those at rest are not among them
         gc.collect()
         gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: a worker that begins one last works on when the others have ended."""
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.as_posix().rpartition("/tests/")[2], len(first)))
 
 
 def pytest_collection_finish() -> None:

@@ -1,9 +1,13 @@
 """Tokens of many items as one array, in memory or on disk."""
 
+import errno
+import io
+
 import numpy as np
 import pytest
 
 from tests.tiny_models import tiny_tokenizer
+from tuneproof.data import token_store
 from tuneproof.data.encode import encode_stream, encode_texts
 from tuneproof.data.token_store import TokenWriter
 from tuneproof.families import FAMILIES
@@ -26,6 +30,28 @@ def test_rows_come_back_as_they_went_in_wherever_they_lie(kept):
     assert all(row.dtype == np.int64 for row in rows)
     with pytest.raises(IndexError):
         rows[6]
+
+
+class FullDisk(io.BytesIO):
+    """A file on a disk that takes nothing."""
+
+    def fileno(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_folder(**options):
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+
+@pytest.mark.parametrize("file", [no_folder, lambda **options: FullDisk()])
+def test_rows_stay_in_memory_where_no_file_can_be_written(monkeypatch, file):
+    monkeypatch.setattr(token_store.tempfile, "TemporaryFile", file)
+    written = TokenWriter(5)
+    for row in ROWS:
+        written.add([row])
+    rows = written.rows()
+    assert not rows.on_disk
+    assert [row.tolist() for row in rows] == ROWS
 
 
 def test_no_rows_are_no_rows():

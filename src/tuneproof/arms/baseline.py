@@ -33,14 +33,10 @@ def run_baseline(study: StudyData, arm: Arm, monitor: Monitor) -> ArmResult:
     splits, labels, fit = study.splits, study.labels, arm.method.fit
     assert fit is not None
     monitor.stage("fit")
+    train, dev = (labelled_texts(part, study.class_weights_C) for part in (splits.train, splits.dev))
+    texts = [example.text for example in splits.test]
     started = time.perf_counter()
-    fitted = fit(
-        arm.options,
-        labelled_texts(splits.train, study.class_weights_C),
-        labelled_texts(splits.dev, study.class_weights_C),
-        [example.text for example in splits.test],
-        len(splits.labels),
-    )
+    fitted = fit(arm.options, train, dev, texts, len(splits.labels))
     seconds = time.perf_counter() - started
 
     def serve(size: int) -> Callable[[Sequence[Example]], Predictions]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def _self_test(context: ArmContext, model: Any, predictor: "LabelPredictor | Ans
     """
     if not context.recipe.train.self_test:
         return
-    short = sorted(context.splits.dev, key=lambda example: len(example.text))[:SELF_TEST_CANDIDATES]
+    short = nsmallest(SELF_TEST_CANDIDATES, context.splits.dev, key=lambda example: len(example.text))
     prompts = predictor.prompts(short)
     chosen = select_items([len(prompt) for prompt in prompts])
     rows, ids = [prompts[i] for i in chosen], [short[i].id for i in chosen]

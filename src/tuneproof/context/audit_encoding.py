@@ -54,7 +54,10 @@ def audit_texts(study: StudyData, spec: ModelSpec, audited_items: int | None) ->
 def audit_readable(study: StudyData, spec: ModelSpec, audited_items: int | None) -> list[Finding]:
     """Texts of which the model reads nothing, or unknown tokens alone."""
     items, parts = _encode_parts(study, spec, audited_items)
-    ids, blank = zip(*((item.id, not item.text.strip()) for item in items), strict=True)
+    ids, blank = list[str](), list[bool]()
+    for item in items:
+        ids.append(item.id)
+        blank.append(not item.text.strip())
     findings = audit_unreadable(
         np.concatenate([part.text_tokens_N for part in parts]),
         np.concatenate([part.unknown_N for part in parts]),
@@ -126,7 +129,7 @@ def audit_prompt(study: StudyData, arm: Arm, spec: ModelSpec, seed: int) -> list
     """
     shots = shots_of(study, arm, seed)
     items = study.splits.test[:AUDITED_PROMPTS]
-    findings = audit_shots(shots, [*study.splits.dev, *study.splits.test])
+    findings = audit_shots(shots, chain(study.splits.dev, study.splits.test))
     findings += _audit_words(study, arm)
     if spec.family.kind == "encoder":
         encode_label_cloze(study, spec, items)

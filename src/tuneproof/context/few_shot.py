@@ -3,7 +3,8 @@
 In: train, the held-out items, a seed. Out: examples of train. Knows nothing of: prompts, models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tuneproof.tasks.task import Example
 
 
 def draw_shots(
-    train: Sequence[Example], count: int, labels: int, seed: int, held_out: Sequence[Example]
+    train: Sequence[Example], count: int, labels: int, seed: int, held_out: Iterable[Example]
 ) -> list[Example]:
     """`count` train examples, as many of each label as possible, in a seeded order.
 
@@ -43,5 +44,5 @@ def shots_of(study: StudyData, arm: Arm, seed: int) -> list[Example]:
     """The examples in the arm's prompt."""
     splits = study.splits
     count = arm.method.shots(arm.options) if arm.method.shots is not None else 0
-    held_out = [*splits.dev, *splits.test]
+    held_out = chain(splits.dev, splits.test)
     return draw_shots(splits.train, count, len(splits.labels), seed, held_out) if count else []

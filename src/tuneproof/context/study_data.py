@@ -79,6 +79,8 @@ class StudyData:
     @property
     def class_weights_C(self) -> NDArray[np.float64] | None:
         """How much an item of each label weighs when an arm learns from these train items; None: the same."""
+        if self.recipe.train.class_weights is None:
+            return None
         label_N = [example.label for example in self.splits.train]
         counts_C = np.bincount(label_N, minlength=len(self.labels)).tolist()
         return class_weights(self.recipe.train.class_weights, self.labels, counts_C)

@@ -6,7 +6,7 @@ Knows nothing of: tokenizers, models, files.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -119,8 +119,10 @@ def audit_word_meanings(words: Sequence[str]) -> list[Finding]:
     return [Finding("label_numbers", "warning", message, len(words))]
 
 
-def audit_shots(shots: Sequence[Example], items: Sequence[Example]) -> list[Finding]:
+def audit_shots(shots: Sequence[Example], items: Iterable[Example]) -> list[Finding]:
     """Shots that are also items to predict, by id or by normalised text."""
+    if not shots:
+        return []
     ids = {shot.id for shot in shots}
     texts = {normalise_text(shot.text) for shot in shots}
     leaked = [item for item in items if item.id in ids or normalise_text(item.text) in texts]

@@ -4,6 +4,7 @@ In: rows of token ids, as they come. Out: a sequence of them. Knows nothing of: 
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, overload
@@ -72,11 +73,12 @@ class TokenWriter:
         flat = np.concatenate([np.empty(0, dtype=np.int32), *arrays])
         self._tokens += len(flat)
         if self._file is None and self._tokens > self._max_in_memory:
-            # unnamed: it disappears with its last reader, however this process ends
-            self._file = tempfile.TemporaryFile(prefix="tuneproof-tokens-")  # noqa: SIM115
-            for piece in self._pieces:
-                piece.tofile(self._file)
-            self._pieces.clear()
+            try:  # unnamed: it disappears with its last reader, however this process ends
+                self._file = tempfile.TemporaryFile(prefix="tuneproof-tokens-")  # noqa: SIM115
+                np.concatenate(self._pieces or [flat[:0]]).tofile(self._file)
+                self._pieces.clear()
+            except OSError:  # no folder to write to, or it is full: in memory, then
+                self._file, self._max_in_memory = None, sys.maxsize
         if self._file is None:
             self._pieces.append(flat)
         else:

@@ -56,7 +56,7 @@ class Objective(Protocol):
         """Three items as the model sees them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemIds(Sequence[str]):
     """The ids of items, each read when it is needed."""
 

@@ -85,7 +85,8 @@ def read_repository(repo: str) -> RemoteRepository | None:
                 raise
             return None
         tree = api.list_repo_tree(repo, recursive=True, revision=info.sha)
-        files = {entry.path: _remote_checksum(entry) for entry in tree if hasattr(entry, "blob_id")}
+        stored: list[Any] = [entry for entry in tree if hasattr(entry, "blob_id")]
+        files = {entry.path: str(entry.lfs.sha256 if entry.lfs else entry.blob_id) for entry in stored}
     files.pop(HUB_FILE, None)
     return RemoteRepository(str(info.sha), bool(info.private), files)
 
@@ -112,10 +113,6 @@ def read_licence(base: str) -> str:
             raise RecipeError(base, problem, do=do) from None
     value = card.get("license") if card else None
     return value if isinstance(value, str) and value.strip() else UNKNOWN_LICENCE
-
-
-def _remote_checksum(entry: Any) -> str:
-    return str(entry.lfs.sha256 if entry.lfs else entry.blob_id)
 
 
 def file_checksums(folder: Path) -> dict[str, set[str]]:

@@ -9,6 +9,7 @@ arms/timing.py). What arms share (a loaded model, cached features and activation
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -309,7 +310,7 @@ def _with_longest(study: StudyData, sample: StudyData) -> StudyData:
     """The sample with the longest items of each part."""
     parts: dict[str, Any] = {}
     for part in PARTS:
-        longest = sorted(study.splits.part(part), key=lambda item: -len(item.text))[:LONGEST]
+        longest = nsmallest(LONGEST, study.splits.part(part), key=lambda item: -len(item.text))
         items = {item.id: item for item in (*sample.splits.part(part), *longest)}
         parts[part] = list(items.values())
     return replace(study, splits=replace(study.splits, **parts))

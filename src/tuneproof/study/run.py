@@ -4,7 +4,7 @@ In: a recipe, a monitor. Out: a study's folder with its report.
 Knows nothing of: how an arm of any kind works, how anything is shown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,10 @@ def run_study(
         if cluster:
             failed += cluster.run_arms(plan, remote, monitor)
         session.release_models()
-        failure = _failure(plan, failed)
+        failures, arms = [(run.label, run.folder) for run in failed], len(plan.arms)
         del plan, session, run, failed, remote  # of a million items 300 MB: the report reads files alone
         finished = write_report(Path(recipe.out), lock, monitor)
-    return _finish(finished, failure, monitor)
+    return _finish(finished, failures, arms, monitor)
 
 
 def open_folder(
@@ -156,20 +156,16 @@ def write_report(folder: Path, lock: StudyLock, monitor: Monitor) -> StudyFinish
     return StudyFinished(verdict, str(folder), str(render(folder).html))
 
 
-def _finish(finished: StudyFinished, failure: RunError | None, monitor: Monitor) -> StudyFinished:
+def _finish(
+    finished: StudyFinished, failures: Sequence[tuple[str, Path]], arms: int, monitor: Monitor
+) -> StudyFinished:
     monitor.notify(finished)
-    if failure:
-        raise failure
-    return finished
-
-
-def _failure(plan: Plan, failed: list[ArmRun]) -> RunError | None:
-    if not failed:
-        return None
-    reason = str(read_json(failed[0].folder / ARM)["reason"]).rstrip(".")
-    return RunError(
-        plan.recipe.out,
-        f"{len(failed)} of {len(plan.arms)} arms failed: {', '.join(run.label for run in failed)}. "
+    if not failures:
+        return finished
+    reason = str(read_json(failures[0][1] / ARM)["reason"]).rstrip(".")
+    raise RunError(
+        finished.folder,
+        f"{len(failures)} of {arms} arms failed: {', '.join(label for label, _ in failures)}. "
         f"The first error: {reason}.",
         do="The report gives each reason; the same command tries these arms again.",
     )

@@ -132,7 +132,7 @@ def small_study(folder: Path, arms: str, out: str, **sections: Any) -> Recipe:
             "evals_per_epoch": 2,
             "checkpoint_minutes": 0,
         },
-        "predict": {"batch_size": 8, "timing_s": 0},
+        "predict": {"batch_size": 8},
         "compute": {"device": "cpu", "threads": 1},
         "out": str(folder / out),
     }
